@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: MIT
+"""`python -m c3video` is `c3v`."""
+
+import sys
+
+from c3video.cli import main
+
+sys.exit(main())

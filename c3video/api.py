@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""`c3video.encode`: from a path or frames to a .c3v file, by names of profile and preset."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+from c3video import config
+from c3video.encoder import EncodeProgress, FrameSource, SegmentReport
+from c3video.encoder import encode as encode_source
+from c3video.errors import ConfigError
+from c3video.source import open_source
+
+RGB_PROFILES = frozenset({"paper"})
+"""Profiles that code RGB, whatever the source: the published experiments do."""
+
+
+def encode(
+    source: str | os.PathLike[str] | FrameSource,
+    out: str | os.PathLike[str] | BinaryIO,
+    *,
+    profile: str = "default",
+    preset: str = "medium",
+    rd_weight: float = 1e-3,
+    patch_size: tuple[int, int] | None = None,
+    segment_frames: int = 32,
+    frames: tuple[int, int | None] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    size: tuple[int, int] | None = None,
+    pix_fmt: str | None = None,
+    fps: Fraction | None = None,
+    report: Callable[[EncodeProgress], None] = lambda progress: None,
+) -> list[SegmentReport]:
+    """Encode a video to a .c3v stream.
+
+    Args:
+        source: what FFmpeg can open, "-" for standard input, or an iterable of frames with `format` and `num_frames`
+            (`c3video.video.ArraySource` makes one of arrays).
+        out: path, "-" for standard output, or a binary file object.
+        profile: what the model is: "default", or "paper" (RGB, as published).
+        preset: how long to fit: "ultrafast", "fast", "medium", "slow" or "paper".
+        rd_weight: weight of bits per pixel against MSE on [0, 1]; larger means smaller files.
+        patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352.
+        segment_frames: frames a segment; segments decode alone.
+        frames: (first, one past the last or None), counted from 0.
+        size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second.
+        report: called after each step of a fit.
+
+    Returns:
+        A report a segment.
+
+    Raises:
+        C3VideoError: see errors.py. What was finished before it is a valid stream in `out`.
+    """
+    model = config.model_config(profile)
+    fit = config.fit_config(preset, rd_weight)
+    opened: AbstractContextManager[FrameSource]
+    if isinstance(source, (str, os.PathLike)):
+        if isinstance(out, (str, os.PathLike)) and str(out) != "-" and _same_file(source, out):
+            raise ConfigError(f"{out}: input and output are the same file")
+        opened = open_source(
+            source if source == "-" else Path(source),
+            size=size,
+            pix_fmt=pix_fmt,
+            fps=fps,
+            frames=frames,
+            as_rgb=profile in RGB_PROFILES,
+        )
+    else:
+        opened = nullcontext(source)
+    with opened as frame_source, _open_output(out) as file:
+        return encode_source(
+            frame_source,
+            file,
+            model,
+            fit,
+            patch_size=patch_size,
+            segment_frames=segment_frames,
+            seed=seed,
+            device=device,
+            report=report,
+        )
+
+
+def _same_file(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> bool:
+    return os.path.exists(source) and os.path.exists(out) and os.path.samefile(source, out)
+
+
+def _open_output(out: str | os.PathLike[str] | BinaryIO) -> BinaryIO | nullcontext[BinaryIO]:
+    if isinstance(out, (str, os.PathLike)):
+        return nullcontext(sys.stdout.buffer) if str(out) == "-" else Path(out).open("wb")
+    return nullcontext(out)

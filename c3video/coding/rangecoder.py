@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Residuals <-> bytes through constriction's ANS coder; nobody else imports `constriction`.
+
+`SymbolWriter` and `SymbolReader` share one method, `code`, so that a walk over positions is written once and serves
+both directions. The payload is constriction's stack of 32-bit words, stored little-endian: the *last* word is read
+first. docs/c3v.md, section 6, has the reader in ten lines.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Protocol
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.errors import CorruptSegmentError
+from c3video.model.tables import RADII, cumulative, residual_bits
+
+MAX_EXCESS_BITS = 20
+"""Longest excess of an escaped residual: |residual| <= R + 2^20."""
+_LENGTH_BITS = 5
+_CHUNK_BITS = 12
+
+IntArray = NDArray[np.int64]
+
+
+@cache
+def _table_model(scale: int, fraction: int) -> constriction.stream.model.Categorical:
+    # constriction gives each slot one count and spreads the rest in proportion to p: frequency - 1 comes out exact.
+    widths = np.diff(cumulative(scale, fraction)).astype(np.float64)
+    return constriction.stream.model.Categorical(widths - 1.0, perfect=False)
+
+
+@cache
+def _raw_model(num_bits: int) -> constriction.stream.model.Uniform:
+    return constriction.stream.model.Uniform(1 << num_bits)
+
+
+class Coder(Protocol):
+    """What a walk asks of its coder. `estimated_bits`: what the tables promise for all that was coded so far."""
+
+    estimated_bits: float
+
+    def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None) -> IntArray:
+        """Code one residual a table, in order; returns the residuals.
+
+        Args:
+            scales, fractions: (N,) table of each residual (model/tables.py).
+            residuals: (N,) what to write; ignored by a reader.
+        """
+
+
+class SymbolWriter:
+    """Collects residuals; `finish` codes them (ANS runs backwards, so nothing can be written before the end)."""
+
+    def __init__(self) -> None:
+        self._slots: list[int] = []
+        self._models: list[object] = []
+        self.estimated_bits = 0.0
+
+    def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None) -> IntArray:
+        assert residuals is not None
+        radii = RADII[scales]
+        slots = np.clip(residuals + radii + 1, 0, 2 * radii + 2)
+        self._slots.extend(slots.tolist())
+        self._models.extend(map(_table_model, scales.tolist(), fractions.tolist()))
+        self.estimated_bits += residual_bits(scales, fractions, residuals)
+        for index in np.flatnonzero(np.abs(residuals) > radii):
+            self._escape(int(abs(residuals[index]) - radii[index]))
+        return residuals
+
+    def _escape(self, excess: int) -> None:
+        length = excess.bit_length()
+        if length > MAX_EXCESS_BITS:
+            raise OverflowError(f"residual exceeds its table by {excess}: at most 2^{MAX_EXCESS_BITS} - 1")
+        self._raw(length, _LENGTH_BITS)
+        for shift in range(0, length - 1, _CHUNK_BITS):
+            num_bits = min(_CHUNK_BITS, length - 1 - shift)
+            self._raw((excess >> shift) & ((1 << num_bits) - 1), num_bits)
+
+    def _raw(self, value: int, num_bits: int) -> None:
+        self._slots.append(value)
+        self._models.append(_raw_model(num_bits))
+
+    def finish(self) -> bytes:
+        """The payload: little-endian words."""
+        coder = constriction.stream.stack.AnsCoder()
+        for slot, model in zip(reversed(self._slots), reversed(self._models), strict=True):
+            coder.encode_reverse(slot, model)
+        return np.asarray(coder.get_compressed(), dtype="<u4").tobytes()
+
+
+class SymbolReader:
+    """Reads back what `SymbolWriter` wrote.
+
+    Raises:
+        CorruptSegmentError: the payload is not whole words, or an escape is longer than any that is written.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) % 4:
+            raise CorruptSegmentError(f"patch payload of {len(payload)} bytes: must be whole 32-bit words")
+        words = np.frombuffer(payload, dtype="<u4").astype(np.uint32)
+        if len(words) and words[-1] == 0:
+            raise CorruptSegmentError("patch payload ends in a zero word, which no encoder writes")
+        self._coder = constriction.stream.stack.AnsCoder(words)
+        self.estimated_bits = 0.0
+
+    def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None = None) -> IntArray:
+        decode = self._coder.decode
+        models = map(_table_model, scales.tolist(), fractions.tolist())
+        radii = RADII[scales]
+        decoded = np.array([decode(model) for model in models], dtype=np.int64) - radii - 1
+        for index in np.flatnonzero(np.abs(decoded) > radii):
+            decoded[index] = np.sign(decoded[index]) * (radii[index] + self._escape())
+        self.estimated_bits += residual_bits(scales, fractions, decoded)
+        return decoded
+
+    def _escape(self) -> int:
+        length = int(self._coder.decode(_raw_model(_LENGTH_BITS)))
+        if not 1 <= length <= MAX_EXCESS_BITS:
+            raise CorruptSegmentError(f"escape of {length} bits: must be 1..{MAX_EXCESS_BITS}; the payload is damaged")
+        excess = 1 << (length - 1)
+        for shift in range(0, length - 1, _CHUNK_BITS):
+            num_bits = min(_CHUNK_BITS, length - 1 - shift)
+            excess |= int(self._coder.decode(_raw_model(num_bits))) << shift
+        return excess
+
+    def finish(self) -> None:
+        """Check that everything has been read: a right payload leaves the coder empty.
+
+        Raises:
+            CorruptSegmentError: symbols are left over, so what was read cannot be right.
+        """
+        if not self._coder.is_empty():
+            raise CorruptSegmentError("patch payload has data left after its last symbol; it is damaged")

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""The encoding story: source -> patches -> fit -> code -> stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from c3video.coding.patch import PatchBits, encode_patch
+from c3video.coding.weights import NETWORKS, WeightCode, choose_code
+from c3video.config import FitConfig, ModelConfig
+from c3video.errors import ConfigError, SourceError
+from c3video.fit.loop import FittedPatch, Progress, fit_patch
+from c3video.model.synthesis import synthesise
+from c3video.patches import PatchGrid
+from c3video.stream.syntax import Header, Segment
+from c3video.stream.writer import Writer
+from c3video.video import Frame, VideoFormat, cells_to_planes, frame_crc32, planes_to_cells
+
+
+class FrameSource(Protocol):
+    """What the encoder reads: a Source, an ArraySource or anything like them."""
+
+    @property
+    def format(self) -> VideoFormat: ...
+
+    @property
+    def num_frames(self) -> int | None: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+@dataclass(frozen=True)
+class EncodeProgress:
+    """Where an encode stands.
+
+    Args:
+        segment, patch: the ones being fitted, from 0.
+        num_segments: None where the length of the source is not known.
+        fit: the step.
+    """
+
+    segment: int
+    num_segments: int | None
+    patch: int
+    num_patches: int
+    fit: Progress
+
+
+@dataclass(frozen=True)
+class SegmentReport:
+    """What one segment came to.
+
+    Args:
+        size_bytes: all of its bytes in the file.
+        estimated_bits: what the fits promised for its patches.
+        bits: accounting of each patch.
+        mse: over all coded samples on [0, 1], exact reconstruction.
+        notes: what the fits had to mend.
+    """
+
+    number: int
+    num_frames: int
+    size_bytes: int
+    estimated_bits: float
+    bits: tuple[PatchBits, ...]
+    mse: float
+    fit_seconds: float
+    notes: tuple[str, ...]
+
+
+def encode(
+    source: FrameSource,
+    out: BinaryIO,
+    model_config: ModelConfig,
+    fit_config: FitConfig,
+    *,
+    patch_size: tuple[int, int] | None = None,
+    segment_frames: int = 32,
+    seed: int = 0,
+    device: str = "cpu",
+    report: Callable[[EncodeProgress], None] = lambda progress: None,
+) -> list[SegmentReport]:
+    """Encode a clip to a .c3v stream.
+
+    Segments are written as they are finished; if an exception (Ctrl-C, say) ends the work early, what was finished is
+    a valid stream.
+
+    Args:
+        patch_size: largest (height, width) of a patch in luma samples; None for the default.
+        segment_frames: frames a segment, 1..1024.
+        seed: same seed, machine and thread count, same file.
+        device: of the fit, as torch names it. Bits and pixels are integers made on the CPU.
+
+    Raises:
+        ConfigError, SourceError, FitError: see errors.py.
+    """
+    model_config.check()
+    fit_config.check()
+    video = source.format
+    if source.num_frames:
+        segment_frames = min(segment_frames, source.num_frames)  # a still image may then be as large as a segment
+    grid = PatchGrid.for_patch_size(patch_size, (video.height, video.width), video.cell_shape)
+    header = Header(video, model_config, segment_frames, grid.rows, grid.columns)
+    num_segments = -(-source.num_frames // segment_frames) if source.num_frames else None
+    torch_device = _device(device)
+    reports = []
+    with Writer(out, header) as writer:
+        for number, frames in enumerate(_batches(source, segment_frames)):
+            started = time.perf_counter()
+
+            def fit_report(patch: int, progress: Progress, number: int = number) -> None:
+                report(EncodeProgress(number, num_segments, patch, len(grid), progress))
+
+            cells = np.stack([planes_to_cells(frame.planes, video) for frame in frames], axis=1)  # (C, T, Hc, Wc)
+            fitted = fit_patches(grid.cut(cells), video, model_config, fit_config, seed, torch_device, fit_report)
+            coded = [encode_patch(patch.model, _codes(patch), patch.symbols) for patch in fitted]
+            decoded = grid.assemble(
+                [
+                    synthesise(patch.model, patch.symbols, shape, video.layout.max_value)
+                    for patch, shape in zip(fitted, grid.shapes(len(frames)), strict=True)
+                ]
+            )
+            segment = Segment(
+                number=number,
+                pts=tuple(frame.pts for frame in frames),
+                durations=tuple(frame.duration for frame in frames),
+                frame_crcs=tuple(_crc(decoded[:, index], video) for index in range(len(frames))),
+                patches=tuple(data for data, _ in coded),
+            )
+            error = (decoded.astype(np.float64) - cells) / video.layout.max_value
+            reports.append(
+                SegmentReport(
+                    number=number,
+                    num_frames=len(frames),
+                    size_bytes=writer.write_segment(segment),
+                    estimated_bits=sum(patch.estimated_bits for patch in fitted),
+                    bits=tuple(bits for _, bits in coded),
+                    mse=float(np.mean(np.square(error))),
+                    fit_seconds=time.perf_counter() - started,
+                    notes=tuple(note for patch in fitted for note in patch.notes),
+                )
+            )
+        if not reports:
+            raise SourceError("the source has no frames in the range asked for")
+    return reports
+
+
+def fit_patches(
+    patches: Iterable[NDArray[np.generic]],
+    video: VideoFormat,
+    model_config: ModelConfig,
+    fit_config: FitConfig,
+    seed: int,
+    device: torch.device,
+    report: Callable[[int, Progress], None],
+) -> list[FittedPatch]:
+    """Fit patches (C, T, H, W) one after the other."""
+    fitted = []
+    for index, patch in enumerate(patches):
+        samples = torch.from_numpy(patch.astype(np.float32) / video.layout.max_value).to(device)
+        cell_area = video.layout.cell_height * video.layout.cell_width
+        num_pixels = patch[0].size * cell_area
+
+        def fit_report(progress: Progress, index: int = index) -> None:
+            report(index, progress)
+
+        fitted.append(fit_patch(samples, num_pixels, model_config, fit_config, seed, fit_report))
+    return fitted
+
+
+def _codes(patch: FittedPatch) -> dict[str, WeightCode]:
+    layers = patch.model.layers
+    return {network: choose_code([x for x in layers if x.spec.network == network]) for network in NETWORKS}
+
+
+def _crc(cells: NDArray[np.uint16], video: VideoFormat) -> int:
+    return frame_crc32(cells_to_planes(cells.astype(video.layout.dtype), video))
+
+
+def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    iterator = iter(frames)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {name!r} cannot be used: {reason}; try --device cpu") from error
+    return device

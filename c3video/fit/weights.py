@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Choosing the binary points of the network weights: what they cost against what they spoil."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from c3video.errors import CorruptSegmentError, FitError
+from c3video.model.patch_model import MAX_PRECISION_BITS, MIN_PRECISION_BITS, Layer, LayerSpec, Precision
+from c3video.model.tables import best_scale
+
+
+def to_layers(
+    specs: Sequence[LayerSpec], weights: Sequence[Tensor], precisions: dict[str, Precision]
+) -> tuple[Layer, ...]:
+    """Integers of all layers.
+
+    Raises:
+        CorruptSegmentError: integers that a decoder could not compute with.
+    """
+    layers = []
+    for index, spec in enumerate(specs):
+        precision = precisions[spec.network]
+        weight, bias = (
+            np.rint(tensor.detach().cpu().double().numpy() * 2.0**bits).astype(np.int64)
+            for tensor, bits in zip(
+                weights[2 * index : 2 * index + 2], (precision.weight_bits, precision.bias_bits), strict=True
+            )
+        )
+        layer = Layer(spec, weight, bias, precision)
+        layer.check_ranges()
+        layers.append(layer)
+    return tuple(layers)
+
+
+def on_grid(specs: Sequence[LayerSpec], weights: Sequence[Tensor], precisions: dict[str, Precision]) -> list[Tensor]:
+    """Weights rounded to their binary points, straight-through: gradients pass as if nothing had been rounded."""
+    rounded = []
+    for index, weight in enumerate(weights):
+        precision = precisions[specs[index // 2].network]
+        unit = 2.0 ** -(precision.bias_bits if index % 2 else precision.weight_bits)
+        rounded.append(weight + (torch.round(weight / unit) * unit - weight).detach())
+    return rounded
+
+
+def weight_bits(layers: Sequence[Layer], network: str) -> float:
+    """Bits of a network's integers under their cheapest tables."""
+    chosen = [layer for layer in layers if layer.spec.network == network]
+    weights = np.concatenate([layer.weight.ravel() for layer in chosen])
+    biases = np.concatenate([layer.bias for layer in chosen])
+    return best_scale(weights)[1] + best_scale(biases)[1]
+
+
+def search_precisions(
+    specs: Sequence[LayerSpec], weights: Sequence[Tensor], loss: Callable[[list[Tensor], float], float]
+) -> dict[str, Precision]:
+    """Binary points of both networks that minimise the loss, by coordinate descent.
+
+    Args:
+        loss: of weights on their grid and the bits of those weights.
+
+    Raises:
+        FitError: no precision keeps the weights inside the decoder's ranges.
+
+    Source: C3 section 2 searches a product of steps; the loss is flat enough for one coordinate at a time.
+    """
+    start = Precision(9, 9)
+    best = {"entropy": start, "synthesis": start}
+    seen: dict[tuple[Precision, Precision], float] = {}
+
+    def cost(precisions: dict[str, Precision]) -> float:
+        key = (precisions["entropy"], precisions["synthesis"])
+        if key not in seen:
+            try:
+                layers = to_layers(specs, weights, precisions)
+            except CorruptSegmentError:
+                seen[key] = float("inf")
+            else:
+                bits = sum(weight_bits(layers, network) for network in precisions)
+                with torch.no_grad():
+                    seen[key] = loss(on_grid(specs, weights, precisions), bits)
+        return seen[key]
+
+    improved = True
+    while improved:
+        improved = False
+        for network in best:
+            for kind in ("weight_bits", "bias_bits"):
+                for change in (-1, 1):
+                    while True:
+                        bits = getattr(best[network], kind) + change
+                        if not MIN_PRECISION_BITS <= bits <= MAX_PRECISION_BITS:
+                            break
+                        moved = Precision(**{**vars(best[network]), kind: bits})
+                        # From ranges that do not fit, fewer bits are the way out.
+                        stuck = cost(best) == float("inf") and change < 0
+                        if not (cost({**best, network: moved}) < cost(best) or stuck):
+                            break
+                        best[network], improved = moved, True
+    if cost(best) == float("inf"):
+        raise FitError(
+            "network weights have grown past what the decoder's integers hold; fit with another seed or preset"
+        )
+    return best

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: MIT
+"""PSNR, SSIM and bpp: pure functions, each with its formula and unit; `compare` applies them to two files.
+
+The name of a number carries its rule: `psnr_y` is of one plane, `psnr_yuv611` the 6:1:1 mean of per-frame
+plane PSNRs, `psnr_rgb` the mean over frames, `psnr_rgb_seq` the PSNR of the MSE of all frames. Frames are
+read in lockstep, so memory does not grow with the clip.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video import decoder
+from c3video.errors import SourceError
+from c3video.source import RgbConverter, open_source
+from c3video.video import Frame, VideoFormat
+
+Plane = NDArray[np.generic]
+
+RAW_SUFFIXES = (".yuv", ".raw", ".rgb")
+"""Names of headerless video, whose size and pixel format must be told."""
+
+SSIM_SIGMA = 1.5
+SSIM_WINDOW = 11
+"""Side in samples of the Gaussian window of `ssim`: sigma 1.5 cut at 3.5 sigma."""
+
+
+class FrameReader(Protocol):
+    """What is compared: frames and their format."""
+
+    @property
+    def format(self) -> VideoFormat: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+def mse(reference: Plane, distorted: Plane) -> float:
+    """Mean squared error of two planes: mean((reference - distorted)^2), in squared sample steps.
+
+    Args:
+        reference, distorted: (H, W) integers of the same shape.
+    """
+    if reference.shape != distorted.shape:
+        raise ValueError(f"planes of shapes {reference.shape} and {distorted.shape} cannot be compared")
+    difference = reference.astype(np.int64) - distorted.astype(np.int64)
+    return int(np.sum(difference * difference)) / difference.size
+
+
+def psnr_db(mse: float, max_value: int) -> float:
+    """Peak signal-to-noise ratio, 10 log10(max_value^2 / mse), in dB; infinity for an mse of zero.
+
+    Args:
+        mse: in squared sample steps.
+        max_value: largest sample, 255 for 8 bits and 1023 for 10, whatever the range that the clip declares.
+    """
+    return 10.0 * math.log10(max_value * max_value / mse) if mse > 0 else math.inf
+
+
+def yuv611(y: float, u: float, v: float) -> float:
+    """The 6:1:1 mean (6 y + u + v) / 8 of three figures, here the PSNRs in dB of the planes of one frame."""
+    return (6.0 * y + u + v) / 8.0
+
+
+def ssim(reference: Plane, distorted: Plane, max_value: int) -> float:
+    """Structural similarity of two planes, in -1..1: scikit-image's, with the weights of the original paper.
+
+    Gaussian weights of sigma 1.5 samples (an 11 x 11 window), K1 = 0.01, K2 = 0.03, population covariance,
+    mean over the plane without a border of 5 samples.
+
+    Args:
+        reference, distorted: (H, W) integers of the same shape.
+        max_value: largest sample.
+
+    Raises:
+        ValueError: a side is shorter than the window.
+
+    Source:
+        Wang et al., Image quality assessment: from error visibility to structural similarity, 2004, III-C.
+    """
+    from skimage.metrics import structural_similarity  # takes a second to import, and only this needs it
+
+    return float(
+        structural_similarity(
+            reference.astype(np.float64),
+            distorted.astype(np.float64),
+            gaussian_weights=True,
+            sigma=SSIM_SIGMA,
+            use_sample_covariance=False,
+            data_range=float(max_value),
+        )
+    )
+
+
+def bpp(size_bytes: int, num_frames: int, height: int, width: int) -> float:
+    """Bits per pixel, size_bytes x 8 / (num_frames x height x width); size in luma samples, unpadded."""
+    return size_bytes * 8 / (num_frames * height * width)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a distorted clip differs from its reference.
+
+    Figures in dB are means over frames of per-frame PSNRs, but for `psnr_rgb_seq`. A figure that the pixel
+    format does not have (chroma of a gray clip, luma of an RGB one) is None; the PSNR of equal frames is
+    infinite, and so is a mean with one of them in it.
+
+    Args:
+        pix_fmt: format compared; an RGB one where a YUV reference was converted for an RGB clip.
+        size_bytes: whole file of the distorted clip; None where that is not known (a pipe).
+        bpp: of those bytes.
+        psnr_y, psnr_u, psnr_v: of the planes of YUV and gray clips.
+        psnr_yuv611: mean over frames of (6 psnr_y + psnr_u + psnr_v) / 8.
+        psnr_r, psnr_g, psnr_b: of the planes of RGB clips.
+        psnr_rgb: of the MSE over R, G and B of a frame. YUV clips are both converted first
+            (`c3video.source.RgbConverter`), by the reference's declared matrix and range; None if swscale
+            does not know the matrix.
+        psnr_rgb_seq: of the MSE over R, G and B of all frames.
+        ssim: `ssim` of luma (of an RGB clip the mean over R, G and B), mean over frames; None where a side is
+            shorter than the window.
+    """
+
+    width: int
+    height: int
+    pix_fmt: str
+    num_frames: int
+    size_bytes: int | None = None
+    bpp: float | None = None
+    psnr_y: float | None = None
+    psnr_u: float | None = None
+    psnr_v: float | None = None
+    psnr_yuv611: float | None = None
+    psnr_r: float | None = None
+    psnr_g: float | None = None
+    psnr_b: float | None = None
+    psnr_rgb: float | None = None
+    psnr_rgb_seq: float | None = None
+    ssim: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Fit for JSON: figures that do not apply are left out, infinite ones are the string "inf"."""
+        values = {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: "inf" if value == math.inf else value for key, value in values.items()}
+
+    def as_text(self) -> str:
+        """One figure a line, aligned, without a newline at the end."""
+        rows = [("frames", f"{self.num_frames} of {self.width}x{self.height} {self.pix_fmt}")]
+        if self.size_bytes is not None and self.bpp is not None:
+            rows += [("size", f"{self.size_bytes} bytes"), ("bpp", f"{self.bpp:.5f}")]
+        rows += [
+            (name, f"{value:.3f} dB")
+            for name, value in asdict(self).items()
+            if name.startswith("psnr_") and value is not None
+        ]
+        if self.ssim is not None:
+            rows.append(("ssim", f"{self.ssim:.5f}"))
+        return "\n".join(f"{name:<14}{value}" for name, value in rows)
+
+
+@dataclass
+class _Tally:
+    """Per-frame figures, gathered by name."""
+
+    figures: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, value: float) -> None:
+        self.figures.setdefault(name, []).append(value)
+
+    def mean(self, name: str) -> float | None:
+        values = self.figures.get(name)
+        return _mean(values) if values else None
+
+
+def measure(
+    reference: Iterable[Frame],
+    distorted: Iterable[Frame],
+    format: VideoFormat,
+    *,
+    size_bytes: int | None = None,
+    names: tuple[str, str] = ("the reference", "the distorted clip"),
+) -> Comparison:
+    """Compare two series of frames of one format, frame by frame.
+
+    Args:
+        reference, distorted: as many frames each; time stamps are not looked at.
+        size_bytes: of the distorted clip's file, for the bpp.
+        names: of the two, for errors.
+
+    Raises:
+        SourceError: there are no frames, or one of the two ends before the other.
+    """
+    layout, tally = format.layout, _Tally()
+    max_value = layout.max_value
+    plane_names = {1: "y", 3: "gbr" if layout.is_rgb else "yuv"}[len(layout.planes)]
+    to_rgb = None if plane_names == "y" else _rgb_converter(format)
+    num_frames, mse_rgb = 0, []
+    for original, decoded in zip_longest(reference, distorted):
+        if original is None or decoded is None:
+            short, long = names if original is None else names[::-1]
+            raise SourceError(f"{short} ends after {num_frames} frames but {long} goes on; compare equal ranges")
+        num_frames += 1
+        plane_mse = [mse(a, b) for a, b in zip(original.planes, decoded.planes, strict=True)]
+        plane_psnr = [psnr_db(error, max_value) for error in plane_mse]
+        for name, value in zip(plane_names, plane_psnr, strict=True):
+            tally.add(f"psnr_{name}", value)
+        if plane_names == "yuv":
+            tally.add("psnr_yuv611", yuv611(*plane_psnr))
+        if to_rgb is not None:
+            pairs = zip(to_rgb(original).planes, to_rgb(decoded).planes, strict=True)
+            mse_rgb.append(_mean([mse(a, b) for a, b in pairs]))
+            tally.add("psnr_rgb", psnr_db(mse_rgb[-1], max_value))
+        num_ssim_planes = 3 if layout.is_rgb else 1
+        pairs = zip(original.planes[:num_ssim_planes], decoded.planes[:num_ssim_planes], strict=True)
+        if min(format.width, format.height) >= SSIM_WINDOW:
+            tally.add("ssim", _mean([ssim(a, b, max_value) for a, b in pairs]))
+    if not num_frames:
+        raise SourceError(f"{names[0]} and {names[1]} have no frames to compare")
+    return Comparison(
+        width=format.width,
+        height=format.height,
+        pix_fmt=format.pix_fmt,
+        num_frames=num_frames,
+        size_bytes=size_bytes,
+        bpp=None if size_bytes is None else bpp(size_bytes, num_frames, format.height, format.width),
+        psnr_rgb_seq=psnr_db(_mean(mse_rgb), max_value) if mse_rgb else None,
+        **{name: tally.mean(name) for name in tally.figures},
+    )
+
+
+def _rgb_converter(format: VideoFormat) -> RgbConverter | None:
+    try:
+        return RgbConverter(format)
+    except SourceError:  # a matrix that swscale does not know is no reason to withhold the other figures
+        return None
+
+
+def compare(
+    reference_path: str | Path,
+    distorted_path: str | Path,
+    *,
+    frames: tuple[int, int | None] | None = None,
+    size: tuple[int, int] | None = None,
+    pix_fmt: str | None = None,
+) -> Comparison:
+    """Compare two clips, of which either may be a .c3v file or anything that FFmpeg opens.
+
+    If the distorted clip is RGB and the reference YUV, the reference is converted as for encoding, by
+    `c3video.source.RgbConverter`.
+
+    Args:
+        frames: range of the reference that the distorted clip was made from, (first, end).
+        size, pix_fmt: (width, height) and format of headerless video, for what is such (.yuv, .raw).
+
+    Raises:
+        SourceError: a clip cannot be read, or the two differ in size, pixel format or number of frames.
+        StreamError: a .c3v file is damaged.
+        OSError: a .c3v file cannot be opened.
+    """
+    raw = {"size": size, "pix_fmt": pix_fmt}
+    with _open(reference_path, raw, frames) as reference, _open(distorted_path, raw, None) as distorted:
+        originals: Iterable[Frame] = reference
+        a, b = reference.format, distorted.format
+        if (a.width, a.height) != (b.width, b.height):
+            raise SourceError(
+                f"{distorted_path} is {b.width}x{b.height} but {reference_path} is {a.width}x{a.height}; "
+                "only clips of one size can be compared"
+            )
+        if b.layout.is_rgb and not a.layout.is_rgb:
+            convert = RgbConverter(a)
+            a, originals = convert.format, map(convert, reference)
+        if a.pix_fmt != b.pix_fmt:
+            raise SourceError(
+                f"{distorted_path} is {b.pix_fmt} but {reference_path} is {a.pix_fmt}; convert one of them, "
+                f"for example: ffmpeg -i {reference_path} -pix_fmt {b.pix_fmt} -c:v ffv1 converted.mkv"
+            )
+        path = Path(distorted_path)
+        return measure(
+            originals,
+            distorted,
+            a,
+            size_bytes=path.stat().st_size if path.is_file() else None,
+            names=(str(reference_path), str(distorted_path)),
+        )
+
+
+def _open(
+    path: str | Path, raw: dict[str, Any], frames: tuple[int, int | None] | None
+) -> AbstractContextManager[FrameReader]:
+    suffix = Path(path).suffix.lower()
+    if suffix == ".c3v":
+        if frames is not None:
+            raise SourceError(f"{path}: a frame range can only be taken of a clip that is not .c3v")
+        return decoder.open(path)
+    return open_source(path, frames=frames, **(raw if suffix in RAW_SUFFIXES else {}))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The header line of YUV4MPEG2 (y4m), read by `source.py` and written by `sink.py`.
+
+A y4m stream is that line, then for each frame a line `FRAME` and its planes, unpadded, little-endian. The
+line knows size, frame rate, aspect ratio, range and chroma location (this last for 8-bit 4:2:0 only);
+primaries, transfer and matrix have no place in it. The tags are those of FFmpeg (libavformat/yuv4mpegdec.c,
+yuv4mpegenc.c).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from c3video.errors import ConfigError, SourceError
+from c3video.video import VideoFormat
+
+MAGIC = b"YUV4MPEG2"
+FRAME_MAGIC = b"FRAME"
+MAX_LINE_BYTES = 1024
+"""Longest header or frame line that is read; FFmpeg writes under 128."""
+
+_LEFT, _CENTRE, _TOP_LEFT = 1, 2, 3
+_TAGS: dict[str, tuple[str, int]] = {
+    # C tag -> pixel format, chroma location
+    "420jpeg": ("yuv420p", _CENTRE),
+    "420mpeg2": ("yuv420p", _LEFT),
+    "420paldv": ("yuv420p", _TOP_LEFT),
+    "420": ("yuv420p", _CENTRE),
+    "422": ("yuv422p", 0),
+    "444": ("yuv444p", 0),
+    "mono": ("gray", 0),
+    "420p10": ("yuv420p10le", 0),
+    "422p10": ("yuv422p10le", 0),
+    "444p10": ("yuv444p10le", 0),
+    "mono10": ("gray10le", 0),
+}
+_RANGES = {"LIMITED": 1, "FULL": 2}
+_DEFAULT_RATE = Fraction(25)
+
+
+def parse_header(line: bytes) -> VideoFormat:
+    """The format that a header line describes, checked.
+
+    One unit of time is one frame. A rate of 0 is read as 25, as FFmpeg does.
+
+    Args:
+        line: without the newline.
+
+    Raises:
+        SourceError: not a header, or one of a format that is not supported.
+    """
+    magic, *fields = line.decode("latin-1").split(" ")
+    if magic.encode("latin-1") != MAGIC:
+        raise SourceError(f"y4m header is {line[:40]!r}: must start with {MAGIC.decode()!r}")
+    values = {field[0]: field[1:] for field in fields if field and field[0] != "X"}
+    extensions = dict(field[1:].split("=", 1) for field in fields if field.startswith("X") and "=" in field)
+    tag = values.get("C", "420jpeg")
+    if tag not in _TAGS:
+        raise SourceError(f"y4m colour space C{tag} is not supported: must be one of C{', C'.join(_TAGS)}")
+    pix_fmt, chroma_location = _TAGS[tag]
+    try:
+        rate = _ratio(values.get("F", "0:0")) or _DEFAULT_RATE
+        video = VideoFormat(
+            width=int(values["W"]),
+            height=int(values["H"]),
+            pix_fmt=pix_fmt,
+            time_base=1 / rate,
+            frame_rate=rate,
+            sample_aspect_ratio=_ratio(values.get("A", "0:0")),
+            color_range=_RANGES.get(extensions.get("COLORRANGE", ""), 0),
+            chroma_location=chroma_location,
+        )
+        video.check()
+    except KeyError as error:
+        raise SourceError(f"y4m header {line[:80]!r} has no {error.args[0]} (W is width, H height)") from None
+    except ValueError as error:  # ConfigError is one
+        raise SourceError(f"y4m header {line[:80]!r}: {error}") from error
+    return video
+
+
+def _ratio(text: str) -> Fraction:
+    numerator, denominator = (int(term) for term in text.split(":"))
+    return Fraction(numerator, denominator) if denominator else Fraction(0)
+
+
+def header_line(video: VideoFormat) -> bytes:
+    """The header line of a format, with its newline.
+
+    A y4m stream has one rate: the average one is written where the frame rate varies, 25 where none is known.
+
+    Raises:
+        ConfigError: y4m has no tag for the pixel format (planar RGB).
+    """
+    tags = {pix_fmt: tag for tag, (pix_fmt, _) in reversed(_TAGS.items())}  # the first tag of each format
+    if video.pix_fmt not in tags:
+        options = f"-pix_fmt {video.pix_fmt} -s {video.width}x{video.height}"
+        raise ConfigError(
+            f"y4m cannot carry {video.pix_fmt}: write raw video (OUT.yuv) and read it with "
+            f"`ffmpeg -f rawvideo {options} -r {video.frame_rate or _DEFAULT_RATE} -i OUT.yuv`"
+        )
+    tag = tags[video.pix_fmt]
+    if video.pix_fmt == "yuv420p":
+        tag = {_LEFT: "420mpeg2", _TOP_LEFT: "420paldv"}.get(video.chroma_location, tag)
+    rate, aspect = video.frame_rate or _DEFAULT_RATE, video.sample_aspect_ratio
+    fields = [
+        MAGIC.decode(),
+        f"W{video.width}",
+        f"H{video.height}",
+        f"F{rate.numerator}:{rate.denominator}",
+        "Ip",
+        f"A{aspect.numerator}:{aspect.denominator if aspect else 0}",
+        f"C{tag}",
+    ]
+    if not video.layout.is_gray:
+        fields.append(f"XYSCSS={tag.upper()}")
+    fields += [f"XCOLORRANGE={name}" for name, number in _RANGES.items() if number == video.color_range]
+    return " ".join(fields).encode() + b"\n"

@@ -1,0 +1,513 @@
+# SPDX-License-Identifier: MIT
+"""Whole streams: what was written is read; what is damaged is our error, after all that was good before."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import pytest
+
+from c3video.config import LatentGrid, ModelConfig
+from c3video.errors import (
+    ConfigError,
+    CorruptSegmentError,
+    NotC3VError,
+    StreamError,
+    TruncatedStreamError,
+    UnsupportedVersionError,
+)
+from c3video.stream import syntax
+from c3video.stream.reader import LostSegment, Reader
+from c3video.stream.syntax import Header, Segment
+from c3video.stream.writer import Writer
+from c3video.video import VideoFormat
+
+HEADER = Header(VideoFormat(8, 6, "yuv420p"), ModelConfig(grids=(LatentGrid(0, 0),)), 4, 1, 2)
+HEADER_BYTES = len(syntax.write_header(HEADER))
+
+
+def make_segments(count: int = 4) -> list[Segment]:
+    """Small segments of 1 to 4 frames, all different."""
+    segments = []
+    for number in range(count):
+        pts = tuple(range(10 * number, 10 * number + 1 + number % 4))
+        crcs = tuple(1000 * number + i for i in range(len(pts)))
+        patches = (bytes([number]) * (5 + number), bytes(range(3)))
+        segments.append(Segment(number, pts, (1,) * len(pts), crcs, patches))
+    return segments
+
+
+def make_stream(segments: Iterable[Segment]) -> bytes:
+    file = io.BytesIO()
+    write_all(file, segments)
+    return file.getvalue()
+
+
+def write_all(file: BinaryIO, segments: Iterable[Segment]) -> None:
+    with Writer(file, HEADER) as writer:
+        for segment in segments:
+            writer.write_segment(segment)
+
+
+SEGMENTS = make_segments()
+STREAM = make_stream(SEGMENTS)
+RECORDS = [syntax.write_segment(segment, HEADER) for segment in SEGMENTS]
+INDEX = STREAM[HEADER_BYTES + sum(map(len, RECORDS)) :]
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that come a few at a time and cannot be sought; counts them."""
+
+    def __init__(self, data: bytes, most: int = 1 << 20) -> None:
+        self._file, self._most, self.num_read = io.BytesIO(data), most, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(min(len(buffer), self._most))
+        buffer[: len(data)] = data
+        self.num_read += len(data)
+        return len(data)
+
+
+def pipe(data: bytes, most: int = 1 << 20) -> BinaryIO:
+    return cast(BinaryIO, Pipe(data, most))
+
+
+def read_until_error(file: BinaryIO, **options: Any) -> tuple[list[Segment | LostSegment], StreamError | None]:
+    found: list[Segment | LostSegment] = []
+    try:
+        for segment in Reader(file).segments(**options):
+            found.append(segment)
+    except StreamError as error:
+        return found, error
+    return found, None
+
+
+def test_what_was_written_is_read() -> None:
+    file = io.BytesIO()
+    with Writer(file, HEADER) as writer:
+        sizes = [writer.write_segment(segment) for segment in SEGMENTS]
+    reader = Reader(io.BytesIO(file.getvalue()))
+    assert reader.header == HEADER
+    assert list(reader) == SEGMENTS
+    assert sizes == [segment.size_bytes for segment in SEGMENTS] == [len(record) for record in RECORDS]
+    assert file.getvalue() == syntax.write_header(HEADER) + b"".join(RECORDS) + INDEX
+    assert not file.closed
+
+
+@pytest.mark.parametrize("most", [1, 7, 1 << 16])
+@pytest.mark.parametrize("buffered", [False, True])
+def test_pipe_gives_the_same_however_it_is_cut(most: int, buffered: bool) -> None:
+    raw = Pipe(STREAM, most)
+    assert list(Reader(cast(BinaryIO, io.BufferedReader(raw) if buffered else raw))) == SEGMENTS
+
+
+def test_stream_may_stand_anywhere_in_a_file() -> None:
+    file = io.BytesIO(b"before")
+    file.seek(0, os.SEEK_END)
+    write_all(file, SEGMENTS)
+    assert file.getvalue() == b"before" + STREAM
+    file.seek(6)
+    assert list(Reader(file).segments(2)) == SEGMENTS[2:]
+
+
+def test_empty_stream_is_valid() -> None:
+    assert list(Reader(io.BytesIO(make_stream([])))) == []
+
+
+def test_a_segment_comes_out_of_a_pipe_before_the_next_one_is_written() -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as source, os.fdopen(write_end, "wb") as target:
+        writer = Writer(target, HEADER)
+        reader = Reader(source)
+        segments = reader.segments()
+        for segment in SEGMENTS:
+            writer.write_segment(segment)
+            assert next(segments) == segment  # would wait for ever if it wanted more
+        writer.close()
+        target.close()
+        assert list(segments) == []
+
+
+def test_pipe_larger_than_its_buffer() -> None:
+    rng = np.random.default_rng(0)
+    segments = [replace(s, patches=(rng.bytes(300_000), b"")) for s in SEGMENTS]
+    read_end, write_end = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(write_end, "wb") as target:
+            write_all(target, segments)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    with os.fdopen(read_end, "rb") as source:
+        assert list(Reader(source)) == segments
+    thread.join()
+
+
+def test_writer_refuses_what_does_not_follow() -> None:
+    writer = Writer(io.BytesIO(), HEADER)
+    with pytest.raises(ConfigError, match="segment number 1: must be 0"):
+        writer.write_segment(SEGMENTS[1])
+    writer.write_segment(SEGMENTS[0])
+    writer.close()
+    writer.close()
+    with pytest.raises(ConfigError, match="the stream is closed"):
+        writer.write_segment(SEGMENTS[1])
+
+
+def test_exception_between_segments_leaves_a_valid_stream() -> None:
+    file = io.BytesIO()
+
+    def segments() -> Iterator[Segment]:
+        yield SEGMENTS[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_all(file, segments())
+    assert list(Reader(io.BytesIO(file.getvalue()))) == SEGMENTS[:1]
+
+
+class Interrupted(io.BytesIO):
+    """Takes `room` bytes, then raises `error` once."""
+
+    def __init__(self, room: int, error: type[BaseException], can_seek: bool) -> None:
+        super().__init__()
+        self._room: int | None = room
+        self._error, self._can_seek = error, can_seek
+
+    def seekable(self) -> bool:
+        return self._can_seek
+
+    def write(self, data: Any) -> int:
+        if self._room is None:
+            return super().write(data)
+        num_taken = super().write(data[: self._room])
+        if num_taken < len(data):
+            self._room = None
+            raise self._error
+        self._room -= num_taken
+        return num_taken
+
+
+@pytest.mark.parametrize("can_seek", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_exception_within_a_segment_keeps_those_before_it(error: type[BaseException], can_seek: bool) -> None:
+    for room in range(HEADER_BYTES, HEADER_BYTES + sum(map(len, RECORDS))):
+        file = Interrupted(room, error, can_seek)
+        with pytest.raises(error):
+            write_all(cast(BinaryIO, file), SEGMENTS)
+        found, problem = read_until_error(io.BytesIO(file.getvalue()))
+        num_whole = sum(HEADER_BYTES + sum(map(len, RECORDS[: i + 1])) <= room for i in range(4))
+        assert found == SEGMENTS[:num_whole]
+        assert problem is None if can_seek else isinstance(problem, TruncatedStreamError)
+
+
+def test_error_of_a_full_disk_is_not_hidden_by_that_of_closing() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() + len(data) > HEADER_BYTES:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    with pytest.raises(OSError, match="No space") as caught, Writer(Full(), HEADER) as writer:
+        writer.write_segment(SEGMENTS[0])
+    assert caught.value.__context__ is None
+
+
+def test_empty_and_foreign_files_are_refused_in_clear_words() -> None:
+    with pytest.raises(TruncatedStreamError, match="empty"):
+        Reader(io.BytesIO(b""))
+    with pytest.raises(NotC3VError, match=r"not a \.c3v stream: it starts with 52 49"):
+        Reader(io.BytesIO(b"RIFF....AVI LIST"))
+    with pytest.raises(NotC3VError):
+        Reader(io.BytesIO(STREAM.replace(b"\r\n", b"\n")))
+
+
+def test_newer_version_is_refused_as_such() -> None:
+    with pytest.raises(UnsupportedVersionError, match=r"version 2 of \.c3v: this c3video reads version 1"):
+        Reader(io.BytesIO(STREAM[:8] + b"\x02" + STREAM[9:]))
+
+
+@pytest.mark.parametrize("open_", [io.BytesIO, pipe])
+def test_every_truncation_is_named_after_all_whole_segments(open_: Callable[[bytes], BinaryIO]) -> None:
+    ends = [HEADER_BYTES + sum(map(len, RECORDS[: i + 1])) for i in range(4)]
+    for size in range(len(STREAM)):
+        found, error = read_until_error(open_(STREAM[:size]))
+        num_whole = sum(end <= size for end in ends)
+        assert found == SEGMENTS[:num_whole]
+        assert isinstance(error, TruncatedStreamError), size
+        if size > HEADER_BYTES:
+            assert f"ends at byte {size}" in str(error)
+            assert ("before the first" if num_whole == 0 else f"after segment {num_whole - 1}") in str(error)
+            concealed, none = read_until_error(open_(STREAM[:size]), conceal=True)
+            assert none is None
+            assert concealed[:-1] == SEGMENTS[:num_whole]
+            lost = concealed[-1]
+            assert isinstance(lost, LostSegment)
+            assert lost.number == num_whole
+
+
+def test_every_flipped_bit_is_found() -> None:
+    for bit in range(8 * len(STREAM)):
+        data = bytearray(STREAM)
+        data[bit // 8] ^= 1 << bit % 8
+        found, error = read_until_error(pipe(bytes(data)))
+        assert isinstance(error, StreamError), bit
+        assert found == SEGMENTS[: len(found)]
+        if bit // 8 >= HEADER_BYTES:
+            assert isinstance(error, CorruptSegmentError | TruncatedStreamError)
+            assert error.offset_bytes is not None
+            concealed, none = read_until_error(pipe(bytes(data)), conceal=True)
+            assert none is None
+            check_concealed(concealed, most_lost=1)
+
+
+def check_concealed(found: list[Segment | LostSegment], most_lost: int) -> None:
+    """All segments are there or reported lost, in order, each once, and no more are lost than that.
+
+    How many are lost is not known (None) only where the damage reaches the index, at the end.
+    """
+    number = num_lost = num_markers = 0
+    for item in found:
+        assert item.number == number
+        if isinstance(item, LostSegment):
+            num_markers += 1
+            count = item.num_segments
+            if count is None:
+                assert item is found[-1]
+                count = len(SEGMENTS) - number
+            number += count
+            num_lost += count
+        else:
+            assert item == SEGMENTS[number]
+            number += 1
+    assert number == len(SEGMENTS)
+    assert num_markers >= 1
+    assert num_lost <= most_lost
+
+
+def test_bytes_lost_or_added_anywhere_cost_at_most_two_segments() -> None:
+    for at in range(HEADER_BYTES, HEADER_BYTES + sum(map(len, RECORDS))):
+        for data in (STREAM[:at] + STREAM[at + 3 :], STREAM[:at] + b"C3R" + STREAM[at:]):
+            found, error = read_until_error(pipe(data))
+            assert isinstance(error, StreamError)
+            assert found == SEGMENTS[: len(found)]
+            concealed, none = read_until_error(pipe(data), conceal=True)
+            assert none is None
+            check_concealed(concealed, most_lost=2)
+
+
+def test_random_bytes_are_our_error() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        noise = rng.bytes(int(rng.integers(1, 400)))
+        for data in (noise, STREAM[:9] + noise, STREAM[:HEADER_BYTES] + noise):
+            found, error = read_until_error(io.BytesIO(data))
+            assert found == []
+            assert isinstance(error, StreamError)
+        found, error = read_until_error(io.BytesIO(STREAM[:HEADER_BYTES] + noise), conceal=True)
+        assert error is None
+        assert [type(item) for item in found] == [LostSegment]
+
+
+def test_payloads_of_random_bytes_with_good_checks_are_our_error() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        kind = int(rng.integers(1, 3))
+        data = bytearray(RECORDS[3][16:-4] if kind == 1 else INDEX[16:-20])
+        for at in rng.integers(0, len(data), 2):
+            data[at] = rng.integers(0, 256)
+        number = 0 if kind == syntax.SEGMENT_KIND else int(rng.integers(0, syntax.MAX_SEGMENTS + 1))
+        stream = STREAM[:HEADER_BYTES] + syntax.write_record(kind, number, bytes(data)) + INDEX[-16:]
+        _, error = read_until_error(io.BytesIO(stream))
+        assert isinstance(error, StreamError)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        syntax.RECORD.write({"kind": 1, "number": 0, "payload_size": 1 << 30, "head_crc32": 0}),
+        syntax.RECORD.write({"kind": 2, "number": 1 << 20, "payload_size": 1 << 25, "head_crc32": 0}),
+        b"C3R\x01" + b"\xff" * 12,
+        b"C3R\x02" + b"\x00\x00\x00\x00" + b"\x00\x00\x00\x40" + bytes(4),
+    ],
+)
+@pytest.mark.parametrize("conceal", [False, True])
+@pytest.mark.parametrize("open_", [io.BytesIO, pipe])
+def test_absurd_sizes_take_no_memory(head: bytes, conceal: bool, open_: Callable[[bytes], BinaryIO]) -> None:
+    data = STREAM[:HEADER_BYTES] + head[:12] + syntax.write_check(head[:12]) + bytes(1000)
+    tracemalloc.start()
+    try:
+        found, error = read_until_error(open_(data), conceal=conceal)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert (error is None) == conceal
+    assert len(found) == conceal
+
+
+def test_absurd_counts_in_a_payload_take_no_memory() -> None:
+    payload = bytes.fromhex("01 00 00 00 00000000") + syntax.VARINT.write(1 << 30) + b"abc"
+    index = syntax.write_record(syntax.INDEX_KIND, 1 << 20, b"\x01\x01\x01")
+    for record in (syntax.write_record(syntax.SEGMENT_KIND, 0, payload), index):
+        tracemalloc.start()
+        try:
+            _, error = read_until_error(io.BytesIO(STREAM[:HEADER_BYTES] + record))
+            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        finally:
+            tracemalloc.stop()
+        assert isinstance(error, StreamError)
+
+
+def test_many_false_starts_are_passed_in_time_linear_in_their_bytes() -> None:
+    # Each head is good and claims all the rest: to go back after each would take the square of their number.
+    head = syntax.RECORD.write({"kind": 1, "number": 0, "payload_size": 1 << 20, "head_crc32": 0})[:12]
+    source = Pipe(STREAM[:HEADER_BYTES] + (head + syntax.write_check(head)) * 5000 + b"C3R" * 5000)
+    found, error = read_until_error(cast(BinaryIO, source), conceal=True)
+    assert error is None
+    assert len(found) == 1
+
+
+def build(*numbers: int) -> bytes:
+    return STREAM[:HEADER_BYTES] + b"".join(RECORDS[number] for number in numbers) + INDEX
+
+
+@pytest.mark.parametrize(
+    ("order", "first_good", "words"),
+    [
+        ((0, 2, 3), 1, "segment 2 comes where segment 1 should"),
+        ((1, 2, 3), 0, "segment 1 comes where segment 0 should"),
+        ((0, 1, 2), 3, "the index says 4 segments, but segment 3 should come next"),
+        ((), 0, "the index says 4 segments, but segment 0 should come next"),
+        ((0, 1, 3, 2), 2, "segment 3 comes where segment 2 should"),
+        ((0, 1, 1, 2, 3), 2, "segment 1 comes where segment 2 should"),
+    ],
+)
+def test_missing_moved_and_repeated_segments_are_seen(order: tuple[int, ...], first_good: int, words: str) -> None:
+    for open_ in (io.BytesIO, pipe):
+        found, error = read_until_error(open_(build(*order)))
+        assert found == SEGMENTS[:first_good]
+        assert isinstance(error, CorruptSegmentError)
+        assert words in str(error)
+        assert error.segment == first_good
+    concealed, none = read_until_error(io.BytesIO(build(*order)), conceal=True)
+    assert none is None
+    check_concealed(concealed, most_lost=4 - len(set(order)) + (order == (0, 1, 3, 2)))
+
+
+def test_index_that_knows_of_fewer_segments_is_refused() -> None:
+    index = syntax.write_index([syntax.IndexEntry(len(RECORDS[0]), 1, 0)], HEADER_BYTES + len(RECORDS[0]))
+    data = STREAM[:HEADER_BYTES] + b"".join(RECORDS) + index
+    found, error = read_until_error(io.BytesIO(data))
+    assert found == SEGMENTS
+    assert "the index says 1 segments, but 4 have come" in str(error)
+
+
+def test_what_follows_the_end_is_refused() -> None:
+    for more in (b"\0", STREAM):
+        found, error = read_until_error(io.BytesIO(STREAM + more))
+        assert found == SEGMENTS
+        assert "more after the end" in str(error)
+
+
+def test_damaged_index_loses_no_segment() -> None:
+    data = STREAM[: -len(INDEX) + 18] + b"\xff" + STREAM[-len(INDEX) + 19 :]
+    found, error = read_until_error(io.BytesIO(data))
+    assert found == SEGMENTS
+    assert isinstance(error, CorruptSegmentError)
+    assert "index at byte" in str(error)
+    concealed, none = read_until_error(io.BytesIO(data), conceal=True)
+    assert none is None
+    assert concealed[:-1] == SEGMENTS
+    assert isinstance(concealed[-1], LostSegment)
+    assert concealed[-1].num_segments == 0
+
+
+@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("last", [1, 2, 3, 4, 9, None])
+@pytest.mark.parametrize("data", [STREAM, STREAM[: -len(INDEX)] + INDEX[:-1] + b"?"])
+def test_ranges_of_segments(first: int, last: int | None, data: bytes) -> None:
+    if last is not None and last <= first:
+        with pytest.raises(ConfigError, match="below the end"):
+            next(Reader(io.BytesIO(data)).segments(first, last))
+        return
+    for file in (io.BytesIO(data), pipe(data)):
+        found, error = read_until_error(file, first=first, last=last)
+        assert found == SEGMENTS[first:last]
+        assert (error is None) == (data == STREAM or (last is not None and last <= 4))
+
+
+def test_range_behind_the_end_is_refused() -> None:
+    for file in (io.BytesIO(STREAM), pipe(STREAM)):
+        with pytest.raises(ConfigError, match="segments 4:: the stream has 4 segments, counted from 0"):
+            next(Reader(file).segments(4))
+    with pytest.raises(ConfigError, match="the first must be 0 or more"):
+        next(Reader(io.BytesIO(STREAM)).segments(-1))
+
+
+def test_index_leads_to_a_segment_past_damage_and_without_reading_the_rest() -> None:
+    segments = [replace(s, patches=(bytes(300_000), b"")) for s in SEGMENTS]
+    data = bytearray(make_stream(segments))
+    data[HEADER_BYTES + 5] ^= 1  # the head of segment 0
+
+    class Counted(io.BytesIO):
+        num_read = 0
+
+        def read1(self, size: int | None = -1, /) -> bytes:
+            block = super().read1(-1 if size is None else size)
+            Counted.num_read += len(block)
+            return block
+
+    assert next(Reader(Counted(bytes(data))).segments(2, 3)) == segments[2]
+    assert Counted.num_read < 600_000
+    with pytest.raises(CorruptSegmentError):
+        next(Reader(pipe(bytes(data))).segments(2, 3))
+    lost, segment = Reader(pipe(bytes(data))).segments(2, 3, conceal=True)
+    assert segment == segments[2]
+    assert isinstance(lost, LostSegment)
+    assert lost.num_segments == 0
+
+
+def test_damage_in_skipped_segments_does_not_matter() -> None:
+    data = STREAM.replace(SEGMENTS[1].patches[0], b"?" * 6)
+    found, error = read_until_error(pipe(data), first=2)
+    assert (found, error) == (SEGMENTS[2:], None)
+
+
+def test_file_is_read_again_and_a_pipe_goes_on() -> None:
+    reader = Reader(io.BytesIO(STREAM))
+    assert list(reader) == SEGMENTS
+    assert list(reader.segments(1, 3)) == SEGMENTS[1:3]
+    assert list(reader) == SEGMENTS
+    reader = Reader(pipe(STREAM))
+    assert list(reader.segments(0, 2)) == SEGMENTS[:2]
+    assert list(reader.segments(3)) == SEGMENTS[3:]
+    with pytest.raises(ConfigError, match="segment 1 has gone by; a pipe can be read only once"):
+        next(reader.segments(1))
+
+
+def test_lost_segments_stay_within_the_range_asked_for() -> None:
+    found = list(Reader(pipe(build(0, 3))).segments(1, 3, conceal=True))
+    assert [(item.number, cast(LostSegment, item).num_segments) for item in found] == [(1, 2)]
+    found = list(Reader(pipe(build(0, 3))).segments(2, None, conceal=True))
+    assert [type(item) for item in found] == [LostSegment, Segment]
+
+
+def test_reading_is_lazy() -> None:
+    source = Pipe(STREAM, 8)
+
+    def first_two() -> Iterator[Segment | LostSegment]:
+        return Reader(cast(BinaryIO, source)).segments(0, 2)
+
+    assert list(first_two()) == SEGMENTS[:2]
+    assert source.num_read < HEADER_BYTES + len(RECORDS[0]) + len(RECORDS[1]) + 8

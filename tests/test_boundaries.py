@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Who may import whom: the decoder knows nothing of fits and sources, and each library has one home."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "c3video"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint('\\n'.join(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_decoder_loads_no_fit_no_source_no_torch_no_av() -> None:
+    loaded = modules_after("import c3video.decoder, c3video.sink")
+    assert "c3video.model.synthesis" in loaded
+    for name in ("c3video.fit", "c3video.source", "c3video.encoder", "torch", "av", "skimage"):
+        assert name not in loaded
+
+
+def test_package_and_command_line_load_nothing_heavy() -> None:
+    loaded = modules_after("import c3video, c3video.cli")
+    assert not loaded & {"torch", "av", "numpy", "constriction", "skimage", "tqdm"}
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [
+        ("constriction", {"coding/rangecoder.py"}),
+        ("av", {"source.py", "avframe.py"}),
+        ("skimage", {"metrics.py"}),
+        ("tqdm", {"cli.py"}),
+    ],
+)
+def test_each_library_has_its_home(library: str, homes: set[str]) -> None:
+    importers = {
+        str(path.relative_to(PACKAGE)) for path in FILES if any(n.split(".")[0] == library for n in imports_of(path))
+    }
+    assert importers == homes
+
+
+def test_model_and_coding_know_nothing_of_fits_and_streams() -> None:
+    for path in [*(PACKAGE / "model").glob("*.py"), *(PACKAGE / "coding").glob("*.py")]:
+        for name in imports_of(path):
+            assert not name.startswith(("c3video.fit", "c3video.stream", "c3video.source", "torch", "av")), (
+                path,
+                name,
+            )
+
+
+def test_torch_is_of_the_encoder_only() -> None:
+    importers = {
+        path.relative_to(PACKAGE).parts[0] for path in FILES if "torch" in {n.split(".")[0] for n in imports_of(path)}
+    }
+    assert importers <= {"fit", "encoder.py", "cli.py"}
+
+
+def test_codec_knows_nothing_of_eval_and_pipelines() -> None:
+    for path in FILES:
+        assert not {name.split(".")[0] for name in imports_of(path)} & {"eval", "pipelines", "tests"}, path
+
+
+def test_nothing_is_unpickled_or_evaluated() -> None:
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        called = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+        assert not called & {"eval", "exec", "compile"}, path
+        assert not imports_of(path) & {"pickle", "marshal", "shelve", "torch.serialization"}, path

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: MIT
+"""The real command through real pipes and files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from c3video.sink import open_sink
+from tests.conftest import encode_quickly, moving_clip
+
+C3V = [sys.executable, "-m", "c3video"]
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+def c3v(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*C3V, *map(str, arguments)], input=stdin, capture_output=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A y4m of 4 frames, 20x14."""
+    path = tmp_path_factory.mktemp("cli") / "source.y4m"
+    clip = moving_clip(4, 14, 20)
+    with open_sink(path, clip.format) as sink:
+        for frame in clip:
+            sink.write(frame)
+    return path
+
+
+@pytest.fixture(scope="module")
+def coded(source: Path) -> Path:
+    """`source` as .c3v, two segments, made by the command."""
+    path = source.with_suffix(".c3v")
+    run = c3v("encode", source, path, "--preset", "ultrafast", "--segment", 2, "--threads", 1)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == b""
+    assert b"4 frames, 2 segments" in run.stderr
+    return path
+
+
+def one_line(run: subprocess.CompletedProcess[bytes], code: int = 1) -> str:
+    """The error of a run: one line on stderr, nothing on stdout."""
+    words = run.stderr.decode()
+    assert run.returncode == code, words
+    assert words.startswith("c3v: ") or code == 2
+    assert "Traceback" not in words
+    if code == 1:
+        assert words.count("\n") == 1, words
+    return words
+
+
+def test_decode_to_file_and_pipe_give_the_same_bytes(coded: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.y4m"
+    assert c3v("decode", coded, "-o", out).returncode == 0
+    piped = c3v("decode", coded, "-o", "-")
+    from_stdin = c3v("decode", "-", "-o", "-", stdin=coded.read_bytes())
+    assert piped.stderr == b""
+    assert piped.stdout == from_stdin.stdout == out.read_bytes()
+    assert piped.stdout.startswith(b"YUV4MPEG2 W20 H14 ")
+
+
+def test_decode_raw_and_segments_and_threads(coded: Path, tmp_path: Path) -> None:
+    whole, second = tmp_path / "whole.yuv", tmp_path / "second.yuv"
+    assert c3v("decode", coded, "-o", whole, "--threads", 2).returncode == 0
+    assert c3v("decode", coded, "-o", second, "--segments", "1:2", "--threads", 1).returncode == 0
+    assert whole.stat().st_size == 4 * 20 * 14 * 3 // 2
+    assert second.read_bytes() == whole.read_bytes()[2 * 20 * 14 * 3 // 2 :]
+
+
+def test_verify_says_so(coded: Path) -> None:
+    run = c3v("decode", coded, "--verify")
+    assert run.returncode == 0
+    assert b"4 frames, every hash matches" in run.stderr
+
+
+def test_info_for_people_and_programs(coded: Path) -> None:
+    text = c3v("info", coded)
+    assert text.returncode == 0
+    assert b"synthesis weights" in text.stdout
+    facts = json.loads(c3v("info", coded, "--json").stdout)
+    assert facts["num_frames"] == 4
+    assert facts["size_bytes"] == coded.stat().st_size
+    assert facts["header"]["width"] == 20
+    in_segments = sum(segment["size_bytes"] for segment in facts["segments"])
+    assert sum(facts["bits"].values()) == pytest.approx(8 * in_segments, abs=8)
+    assert facts["bpp"] == pytest.approx(8 * coded.stat().st_size / (4 * 20 * 14))
+
+
+def test_compare_for_people_and_programs(source: Path, coded: Path) -> None:
+    assert b"psnr_yuv611" in c3v("compare", source, coded).stdout
+    figures = json.loads(c3v("compare", source, coded, "--json").stdout)
+    assert 15 < figures["psnr_y"] < 60
+    assert figures["bpp"] == pytest.approx(8 * coded.stat().st_size / (4 * 20 * 14))
+
+
+def test_raw_input_through_a_pipe_equals_the_file(source: Path, coded: Path, tmp_path: Path) -> None:
+    """Headerless frames on stdin, the same fit: only the header may differ."""
+    raw = b"".join(plane.tobytes() for frame in moving_clip(4, 14, 20) for plane in frame.planes)
+    out = tmp_path / "raw.c3v"
+    options = [
+        "--size",
+        "20x14",
+        "--pix-fmt",
+        "yuv420p",
+        "--fps",
+        "25",
+        "--preset",
+        "ultrafast",
+        "--segment",
+        "2",
+    ]
+    run = c3v("encode", "-", out, *options, "--threads", 1, stdin=raw)
+    assert run.returncode == 0, run.stderr
+    assert (
+        c3v("decode", out, "-o", "-").stdout.split(b"FRAME\n")[1:]
+        == c3v("decode", coded, "-o", "-").stdout.split(b"FRAME\n")[1:]
+    )
+
+
+@needs_ffmpeg
+def test_ffmpeg_plays_what_decode_pipes_out(coded: Path, tmp_path: Path) -> None:
+    out = tmp_path / "played.yuv"
+    ffmpeg = ["ffmpeg", "-v", "error", "-i", "-", "-f", "rawvideo", str(out)]
+    with subprocess.Popen([*C3V, "decode", str(coded), "-o", "-"], stdout=subprocess.PIPE) as decode:
+        assert subprocess.run(ffmpeg, stdin=decode.stdout, timeout=60).returncode == 0
+    assert decode.returncode == 0
+    raw = tmp_path / "raw.yuv"
+    c3v("decode", coded, "-o", raw)
+    assert out.read_bytes() == raw.read_bytes()
+
+
+@needs_ffmpeg
+def test_ffmpeg_feeds_encode_through_a_pipe(source: Path, tmp_path: Path) -> None:
+    feed = ["ffmpeg", "-v", "error", "-i", str(source), "-f", "yuv4mpegpipe", "-"]
+    out = tmp_path / "out.c3v"
+    encode = [*C3V, "encode", "-", str(out), "--preset", "ultrafast", "--frames", ":1", "--threads", "1"]
+    with subprocess.Popen(feed, stdout=subprocess.PIPE) as ffmpeg:
+        run = subprocess.run(encode, stdin=ffmpeg.stdout, capture_output=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert b"1 frames" in run.stderr
+
+
+def test_frames_leave_as_segments_arrive(coded: Path) -> None:
+    """With only the first segment in the pipe, its frames come out; the reader need not see the end."""
+    data = coded.read_bytes()
+    second = data.index(b"C3R", data.index(b"C3R") + 1)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([*C3V, "decode", "-", "-o", "-"], **pipes) as decode:
+        decode.stdin.write(data[:second])
+        decode.stdin.flush()
+        assert decode.stdout.readline().startswith(b"YUV4MPEG2")
+        for _ in range(2):
+            assert decode.stdout.readline() == b"FRAME\n"
+            assert len(decode.stdout.read(20 * 14 * 3 // 2)) == 20 * 14 * 3 // 2
+        decode.stdin.write(data[second:])
+        decode.stdin.close()
+        assert decode.stdout.read().count(b"FRAME\n") >= 2
+    assert decode.returncode == 0
+
+
+def test_closed_pipe_is_not_an_error(coded: Path) -> None:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*C3V, "decode", str(coded), "-o", "-"], **pipes) as decode:
+        decode.stdout.close()
+        assert decode.stderr.read() == b""
+    assert decode.returncode == 0
+
+
+def test_damaged_stream_gives_good_frames_then_one_line(coded: Path, tmp_path: Path) -> None:
+    data = bytearray(coded.read_bytes())
+    data[data.index(b"C3R", data.index(b"C3R") + 1) + 200] ^= 4
+    broken = tmp_path / "broken.c3v"
+    broken.write_bytes(data)
+    run = c3v("decode", broken, "-o", "-")
+    assert "segment 1" in one_line(run)
+    assert run.stdout.count(b"FRAME\n") == 2
+    concealed = c3v("decode", broken, "-o", "-", "--conceal")
+    assert concealed.returncode == 0
+    assert b"concealed" in concealed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["decode", "missing.c3v", "-o", "-"], "missing.c3v"),
+        (["info", "missing.c3v"], "missing.c3v"),
+        (["encode", "missing.mp4", "out.c3v"], "missing.mp4"),
+        (["compare", "missing.y4m", "missing.c3v"], "missing"),
+        (["encode", ".", "out.c3v"], "directory"),
+    ],
+)
+def test_missing_files_are_one_line(arguments: list[str], words: str, tmp_path: Path) -> None:
+    arguments = [str(tmp_path / a) if "." in a and a not in ("-",) else a for a in arguments]
+    assert words in one_line(c3v(*arguments)).lower()
+
+
+def test_other_files_are_one_line(source: Path) -> None:
+    assert ".c3v" in one_line(c3v("decode", source, "-o", "-"))
+
+
+def test_decode_without_output_says_what_to_add(coded: Path) -> None:
+    assert "-o -" in one_line(c3v("decode", coded))
+
+
+def test_encode_refuses_to_write_over_its_input(source: Path) -> None:
+    before = source.read_bytes()
+    assert "same file" in one_line(c3v("encode", source, source))
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encode", "a", "b", "--preset", "placebo"],
+        ["encode", "a", "b", "--size", "20"],
+        ["encode", "a", "b", "--size", "0x4"],
+        ["encode", "a", "b", "--frames", "5:2"],
+        ["encode", "a", "b", "--fps", "0"],
+        ["encode", "a", "b", "--segment", "0"],
+        ["decode"],
+        [],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    one_line(c3v(*arguments), code=2)
+
+
+@pytest.mark.parametrize("command", [[], ["encode"], ["decode"], ["info"], ["compare"]])
+def test_help_teaches(command: list[str]) -> None:
+    run = c3v(*command, "--help")
+    assert run.returncode == 0
+    assert len(run.stdout.splitlines()) > 5
+
+
+def test_interrupted_encode_leaves_a_valid_stream(tmp_path: Path) -> None:
+    """Ctrl-C in the second segment: the first one decodes, and the exit code says so."""
+    clip, path, out = moving_clip(4, 16, 16), tmp_path / "clip.y4m", tmp_path / "out.c3v"
+    with open_sink(path, clip.format) as sink:
+        for frame in clip:
+            sink.write(frame)
+    options = ["--preset", "fast", "--segment", "1", "--threads", "1"]
+    with subprocess.Popen([*C3V, "encode", str(path), str(out), *options], stderr=subprocess.PIPE) as encode:
+        deadline = time.monotonic() + 60
+        while (not out.exists() or out.stat().st_size < 300) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        encode.send_signal(signal.SIGINT)
+        words = encode.stderr.read().decode()
+    assert encode.returncode == 130, words
+    assert "valid stream" in words
+    assert "Traceback" not in words
+    verify = c3v("decode", out, "--verify")
+    assert verify.returncode == 0
+    assert b"every hash matches" in verify.stderr
+
+
+def test_python_call_gives_the_same_frames_as_the_command(coded: Path) -> None:
+    import c3video
+
+    with c3video.open(coded) as clip:
+        pixels = b"".join(plane.tobytes() for frame in clip for plane in frame.planes)
+    out = c3v("decode", coded, "-o", "-").stdout
+    assert pixels == b"".join(part for part in out.split(b"FRAME\n")[1:])
+
+
+def test_av_frames_carry_pixels_and_time(coded: Path) -> None:
+    import c3video
+
+    with c3video.open(coded) as clip:
+        frames = list(clip.av_frames())
+    with c3video.open(coded) as clip:
+        for av_frame, frame in zip(frames, clip, strict=True):
+            assert av_frame.format.name == "yuv420p"  # type: ignore[attr-defined]
+            assert av_frame.pts == frame.pts  # type: ignore[attr-defined]
+            assert np.array_equal(av_frame.to_ndarray()[:14, :20], frame.planes[0])  # type: ignore[attr-defined]
+
+
+def test_stream_made_in_python_is_described_by_info(tmp_path: Path) -> None:
+    path = tmp_path / "clip.c3v"
+    path.write_bytes(encode_quickly(moving_clip(2, 8, 8, "yuv444p10le")))
+    assert b"yuv444p10le" in c3v("info", path).stdout
