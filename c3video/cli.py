@@ -130,7 +130,9 @@ def _decode(arguments: argparse.Namespace) -> None:
         raise ConfigError("decode needs -o OUT.y4m, -o OUT.yuv or -o - for a pipe (or --verify to write nothing)")
     first, last = arguments.segments or (0, None)
     num_frames = 0
-    with c3video.decoder.open(arguments.input, threads=arguments.threads, conceal=arguments.conceal) as clip:
+    with c3video.decoder.open(
+        arguments.input, threads=arguments.threads, conceal=arguments.conceal, engine=arguments.engine
+    ) as clip:
         with contextlib.ExitStack() as stack:
             sink = stack.enter_context(open_sink(arguments.output, clip.format)) if arguments.output else None
             for frame in clip.frames(first, last):
@@ -286,6 +288,8 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--verify", action="store_true", help="check every frame against its hash and say so")
     decode.add_argument("--conceal", action="store_true", help="go on after damage; lost frames are left out")
     decode.add_argument("--threads", type=_positive, default=os.cpu_count() or 1, metavar="N", help="patches at a time")
+
+    decode.add_argument("--engine", choices=["native", "numpy"], help="default: native where it was built; same pixels")
 
     info = commands.add_parser("info", help="header, segments and bits by part of a .c3v")
     info.set_defaults(run=_info)

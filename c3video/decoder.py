@@ -21,15 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.patch import CodedPatch, decode_patch
+from c3video.engine import NUMPY, Engine, choose_engine
 from c3video.errors import CorruptSegmentError, StreamError
-from c3video.model.synthesis import synthesise
 from c3video.patches import PatchGrid
 from c3video.stream.reader import LostSegment, Reader
 from c3video.stream.syntax import Header, Segment
 from c3video.video import Frame, VideoFormat, cells_to_planes, frame_crc32
 
 
-def open(path: str | os.PathLike[str], *, threads: int = 1, conceal: bool = False) -> Decoder:
+def open(
+    path: str | os.PathLike[str], *, threads: int = 1, conceal: bool = False, engine: str | None = None
+) -> Decoder:
     """Open a .c3v file, or standard input for "-". Close it, or use it as a context manager.
 
     Raises:
@@ -37,7 +39,7 @@ def open(path: str | os.PathLike[str], *, threads: int = 1, conceal: bool = Fals
         OSError: the file cannot be opened.
     """
     file = sys.stdin.buffer if str(path) == "-" else Path(path).open("rb")  # noqa: SIM115 (the Decoder closes it)
-    return Decoder(file, threads=threads, conceal=conceal)
+    return Decoder(file, threads=threads, conceal=conceal, engine=engine)
 
 
 class Decoder:
@@ -47,10 +49,12 @@ class Decoder:
         file: binary file or pipe at the start of a stream.
         threads: patches decoded at the same time; the pixels do not depend on it.
         conceal: go on after damage: a lost segment's frames are missing, and `lost` tells why.
+        engine: "native" or "numpy" (engine.py); None for the fastest there is. The pixels do not depend on it.
     """
 
-    def __init__(self, file: BinaryIO, *, threads: int = 1, conceal: bool = False) -> None:
+    def __init__(self, file: BinaryIO, *, threads: int = 1, conceal: bool = False, engine: str | None = None) -> None:
         self._file, self._threads, self._conceal = file, threads, conceal
+        self._engine = choose_engine(engine)
         self._reader = Reader(file)
         self.lost: list[StreamError] = []
 
@@ -88,7 +92,7 @@ class Decoder:
         with ThreadPoolExecutor(self._threads) as executor:
             for segment in self.coded_segments(first, last):
                 try:
-                    frames = decode_segment(self.header, segment, executor)
+                    frames = decode_segment(self.header, segment, self._engine, executor)
                 except StreamError as error:
                     if not self._conceal:
                         raise
@@ -130,7 +134,9 @@ def decode_symbols(header: Header, segment: Segment) -> Iterator[tuple[CodedPatc
             ) from error
 
 
-def decode_segment(header: Header, segment: Segment, executor: Executor | None = None) -> list[Frame]:
+def decode_segment(
+    header: Header, segment: Segment, engine: Engine = NUMPY, executor: Executor | None = None
+) -> list[Frame]:
     """Frames of one segment; needs nothing but the header and the segment.
 
     Raises:
@@ -142,11 +148,13 @@ def decode_segment(header: Header, segment: Segment, executor: Executor | None =
     def decode(job: tuple[int, bytes, tuple[int, int, int]]) -> NDArray[np.uint16]:
         number, data, shape = job
         try:
-            patch = decode_patch(data, header.model, layout.num_cell_channels, shape)
+            patch = decode_patch(
+                data, header.model, layout.num_cell_channels, shape, engine.open_reader, engine.decode_grid
+            )
         except CorruptSegmentError as error:
             message = f"segment {segment.number}, patch {number}: {error}"
             raise CorruptSegmentError(message, segment=segment.number) from error
-        return synthesise(patch.model, patch.symbols, shape, layout.max_value)
+        return engine.synthesise(patch.model, patch.symbols, shape, layout.max_value)
 
     jobs = zip(range(len(grid)), segment.patches, grid.shapes(num_frames), strict=True)
     cells = grid.assemble(list((executor.map if executor else map)(decode, jobs)))

@@ -304,6 +304,8 @@ class _Input:
             self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
+        if self.interrupt is not None:
+            return b""  # FFmpeg asks again after the end; the pipe may still be open
         try:
             data: bytes = self._file.read1(size)  # what a pipe has by now, not what it may have later
             return data

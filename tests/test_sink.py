@@ -9,8 +9,11 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg program is not 
 Y4M_FORMATS = [name for name, layout in LAYOUTS.items() if not layout.is_rgb]
 
 
-def clip(video, num_frames=3, seed=0):
+def clip(video: VideoFormat, num_frames: int = 3, seed: int = 0) -> list[Frame]:
     rng = np.random.default_rng(seed)
     layout = video.layout
     return [
@@ -43,11 +46,11 @@ def clip(video, num_frames=3, seed=0):
     ]
 
 
-def raw_bytes(frames):
+def raw_bytes(frames: Iterable[Frame]) -> bytes:
     return b"".join(bytes(plane_bytes(plane)) for frame in frames for plane in frame.planes)
 
 
-def write(kind, video, frames):
+def write(kind: type[RawSink], video: VideoFormat, frames: list[Frame]) -> bytes:
     file = io.BytesIO()
     with kind(file, video) as sink:
         for frame in frames:
@@ -55,7 +58,7 @@ def write(kind, video, frames):
     return file.getvalue()
 
 
-def test_y4m_header_says_what_y4m_can():
+def test_y4m_header_says_what_y4m_can() -> None:
     video = VideoFormat(
         35,
         27,
@@ -81,14 +84,14 @@ def test_y4m_header_says_what_y4m_can():
         ({"pix_fmt": "yuv422p10le", "color_range": 2}, "C422p10 XYSCSS=422P10 XCOLORRANGE=FULL"),
     ],
 )
-def test_y4m_tags(change, tag):
+def test_y4m_tags(change: dict[str, Any], tag: str) -> None:
     line = write(Y4MSink, replace(VideoFormat(16, 8, "yuv420p"), **change), [])
     assert line.decode().rstrip("\n").endswith(tag)
     assert b" F25:1 " in line  # the rate is not known
 
 
 @pytest.mark.parametrize("pix_fmt", ["gbrp", "gbrp10le"])
-def test_y4m_of_rgb_raises_config_error_and_creates_nothing(tmp_path, pix_fmt):
+def test_y4m_of_rgb_raises_config_error_and_creates_nothing(tmp_path: Path, pix_fmt: str) -> None:
     path = tmp_path / "out.y4m"
     with pytest.raises(ConfigError, match=f"ffmpeg -f rawvideo -pix_fmt {pix_fmt} -s 5x4"):
         open_sink(path, VideoFormat(5, 4, pix_fmt))
@@ -99,7 +102,7 @@ def test_y4m_of_rgb_raises_config_error_and_creates_nothing(tmp_path, pix_fmt):
 
 @pytest.mark.parametrize("pix_fmt", Y4M_FORMATS)
 @pytest.mark.parametrize("size", [(35, 27), (16, 2), (1, 1)])
-def test_y4m_comes_back_through_the_source(tmp_path, pix_fmt, size):
+def test_y4m_comes_back_through_the_source(tmp_path: Path, pix_fmt: str, size: tuple[int, int]) -> None:
     video = VideoFormat(
         size[0],
         size[1],
@@ -124,7 +127,7 @@ def test_y4m_comes_back_through_the_source(tmp_path, pix_fmt, size):
 
 @pytest.mark.parametrize("pix_fmt", LAYOUTS)
 @pytest.mark.parametrize("suffix", [".yuv", ".raw"])
-def test_raw_comes_back_through_the_source(tmp_path, pix_fmt, suffix):
+def test_raw_comes_back_through_the_source(tmp_path: Path, pix_fmt: str, suffix: str) -> None:
     video = VideoFormat(35, 27, pix_fmt)
     frames, path = clip(video), tmp_path / f"clip{suffix}"
     with open_sink(str(path), video) as sink:
@@ -137,7 +140,7 @@ def test_raw_comes_back_through_the_source(tmp_path, pix_fmt, suffix):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("pix_fmt", Y4M_FORMATS)
-def test_ffmpeg_reads_our_y4m(pix_fmt):
+def test_ffmpeg_reads_our_y4m(pix_fmt: str) -> None:
     video = VideoFormat(35, 27, pix_fmt, color_range=1)
     frames = clip(video)
     command = [FFMPEG, "-v", "error", "-i", "-", "-f", "rawvideo", "-pix_fmt", pix_fmt, "-"]
@@ -147,7 +150,7 @@ def test_ffmpeg_reads_our_y4m(pix_fmt):
 
 
 @needs_ffmpeg
-def test_ffmpeg_reads_our_raw_rgb_as_the_error_of_y4m_says():
+def test_ffmpeg_reads_our_raw_rgb_as_the_error_of_y4m_says() -> None:
     video = VideoFormat(35, 27, "gbrp")
     frames = clip(video)
     command = [
@@ -174,7 +177,7 @@ def test_ffmpeg_reads_our_raw_rgb_as_the_error_of_y4m_says():
         assert np.array_equal(picture, np.stack([red, green, blue], axis=-1))
 
 
-def test_every_frame_leaves_at_once():
+def test_every_frame_leaves_at_once() -> None:
     """A reader of the pipe sees a frame before the next is written."""
     video = VideoFormat(4, 2, "gray")
     read_end, write_end = os.pipe()
@@ -186,7 +189,7 @@ def test_every_frame_leaves_at_once():
             assert reader.read(6 + 8) == b"FRAME\n" + raw_bytes([frame])
 
 
-def test_reader_that_goes_away_is_a_broken_pipe():
+def test_reader_that_goes_away_is_a_broken_pipe() -> None:
     video = VideoFormat(4, 2, "gray")
     read_end, write_end = os.pipe()
     writer = os.fdopen(write_end, "wb")
@@ -198,7 +201,7 @@ def test_reader_that_goes_away_is_a_broken_pipe():
         writer.close()
 
 
-def test_frame_larger_than_a_pipe_buffer_arrives_whole():
+def test_frame_larger_than_a_pipe_buffer_arrives_whole() -> None:
     video = VideoFormat(640, 360, "yuv420p")
     frames = clip(video, 2)
     read_end, write_end = os.pipe()
@@ -213,7 +216,7 @@ def test_frame_larger_than_a_pipe_buffer_arrives_whole():
     assert got == [raw_bytes(frames)]
 
 
-def test_standard_output_is_y4m():
+def test_standard_output_is_y4m() -> None:
     program = (
         "import numpy as np\n"
         "from c3video.sink import open_sink\n"
@@ -225,7 +228,7 @@ def test_standard_output_is_y4m():
     assert done.stdout == b"YUV4MPEG2 W2 H1 F25:1 Ip A0:0 Cmono\nFRAME\nAB"
 
 
-def test_standard_output_is_raw_where_asked(capfdbinary):
+def test_standard_output_is_raw_where_asked(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     video = VideoFormat(2, 1, "gbrp")
     planes = tuple(np.array([[value, 66]], np.uint8) for value in (71, 72, 73))
     with open_sink("-", video, raw=True) as sink:
@@ -233,12 +236,12 @@ def test_standard_output_is_raw_where_asked(capfdbinary):
     assert capfdbinary.readouterr().out == b"GBHBIB"
 
 
-def test_other_names_raise_config_error(tmp_path):
+def test_other_names_raise_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"not \*\.mp4; ffmpeg writes others"):
         open_sink(tmp_path / "out.mp4", VideoFormat(4, 2, "gray"))
 
 
-def test_unwritable_files_raise_our_error(tmp_path):
+def test_unwritable_files_raise_our_error(tmp_path: Path) -> None:
     video = VideoFormat(4, 2, "gray")
     with pytest.raises(C3VideoError, match="No such file or directory"):
         open_sink(tmp_path / "missing" / "out.y4m", video)
@@ -248,7 +251,7 @@ def test_unwritable_files_raise_our_error(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_full_disk_raises_our_error():
+def test_full_disk_raises_our_error() -> None:
     video = VideoFormat(4, 2, "gray")
     with open("/dev/full", "wb", buffering=0) as file:
         sink = RawSink(file, video)
@@ -256,14 +259,14 @@ def test_full_disk_raises_our_error():
             sink.write(clip(video, 1)[0])
 
 
-def test_frame_of_another_size_raises_config_error():
+def test_frame_of_another_size_raises_config_error() -> None:
     frame = clip(VideoFormat(4, 2, "gray"), 1)[0]
     with pytest.raises(ConfigError, match="frame at pts 0"):
         RawSink(io.BytesIO(), VideoFormat(4, 3, "gray")).write(frame)
 
 
 @pytest.mark.parametrize("pix_fmt", LAYOUTS)
-def test_av_frames_have_our_samples_times_and_colours(pix_fmt):
+def test_av_frames_have_our_samples_times_and_colours(pix_fmt: str) -> None:
     video = VideoFormat(
         35,
         27,

@@ -8,6 +8,7 @@ import sys
 import zlib
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from c3video.errors import ConfigError
 from c3video.video import (
     LAYOUTS,
     ArraySource,
+    Planes,
     VideoFormat,
     cells_to_planes,
     check_planes,
@@ -26,7 +28,7 @@ from c3video.video import (
 SIZES = [(16, 8), (15, 7), (1, 1), (2, 3)]
 
 
-def random_planes(video, seed=0):
+def random_planes(video: VideoFormat, seed: int = 0) -> Planes:
     rng = np.random.default_rng(seed)
     layout = video.layout
     return tuple(
@@ -34,7 +36,7 @@ def random_planes(video, seed=0):
     )
 
 
-def test_layout_numbers_are_those_of_version_1():
+def test_layout_numbers_are_those_of_version_1() -> None:
     assert {name: layout.number for name, layout in LAYOUTS.items()} == {
         "yuv420p": 1,
         "yuv422p": 2,
@@ -53,13 +55,15 @@ def test_layout_numbers_are_those_of_version_1():
     ("pix_fmt", "cell", "channels"),
     [("yuv420p", (2, 2), 6), ("yuv422p10le", (1, 2), 4), ("yuv444p", (1, 1), 3), ("gray10le", (1, 1), 1)],
 )
-def test_cell_is_the_smallest_block_with_whole_samples_of_every_plane(pix_fmt, cell, channels):
+def test_cell_is_the_smallest_block_with_whole_samples_of_every_plane(
+    pix_fmt: str, cell: tuple[int, int], channels: int
+) -> None:
     layout = LAYOUTS[pix_fmt]
     assert (layout.cell_height, layout.cell_width) == cell
     assert layout.num_cell_channels == channels
 
 
-def test_odd_sizes_round_up():
+def test_odd_sizes_round_up() -> None:
     video = VideoFormat(15, 7, "yuv420p")
     assert video.plane_shapes == ((7, 15), (4, 8), (4, 8))
     assert video.cell_shape == (4, 8)
@@ -69,7 +73,7 @@ def test_odd_sizes_round_up():
 
 @pytest.mark.parametrize("pix_fmt", LAYOUTS)
 @pytest.mark.parametrize("size", SIZES)
-def test_planes_survive_cells(pix_fmt, size):
+def test_planes_survive_cells(pix_fmt: str, size: tuple[int, int]) -> None:
     video = VideoFormat(size[0], size[1], pix_fmt)
     planes = random_planes(video)
     cells = planes_to_cells(planes, video)
@@ -79,7 +83,7 @@ def test_planes_survive_cells(pix_fmt, size):
     assert all(np.array_equal(a, b) and b.flags.c_contiguous for a, b in zip(planes, back, strict=True))
 
 
-def test_channels_of_420_are_luma_in_raster_order_then_chroma():
+def test_channels_of_420_are_luma_in_raster_order_then_chroma() -> None:
     video = VideoFormat(4, 2, "yuv420p")
     luma = np.array([[0, 1, 2, 3], [10, 11, 12, 13]], dtype=np.uint8)
     u, v = np.array([[50, 51]], dtype=np.uint8), np.array([[60, 61]], dtype=np.uint8)
@@ -88,7 +92,7 @@ def test_channels_of_420_are_luma_in_raster_order_then_chroma():
     assert cells[:, 0, 1].tolist() == [2, 3, 12, 13, 51, 61]
 
 
-def test_odd_edges_repeat_the_last_row_and_column():
+def test_odd_edges_repeat_the_last_row_and_column() -> None:
     video = VideoFormat(3, 1, "yuv420p")
     planes = (
         np.array([[1, 2, 3]], dtype=np.uint8),
@@ -98,7 +102,7 @@ def test_odd_edges_repeat_the_last_row_and_column():
     assert planes_to_cells(planes, video)[:, 0, 1].tolist() == [3, 3, 3, 3, 6, 8]
 
 
-def test_hash_counts_planes_in_order_low_byte_first():
+def test_hash_counts_planes_in_order_low_byte_first() -> None:
     planes = (np.array([[0x0102, 0x03FF]], dtype=np.uint16), np.array([[7]], dtype=np.uint16))
     assert frame_crc32(planes) == zlib.crc32(bytes([2, 1, 0xFF, 3, 7, 0]))
     strided = np.arange(12, dtype=np.uint8).reshape(3, 4)[:, ::2]
@@ -122,7 +126,7 @@ def test_hash_counts_planes_in_order_low_byte_first():
         ({"chroma_location": 7}, "chroma_location"),
     ],
 )
-def test_format_out_of_range_raises_config_error(change, words):
+def test_format_out_of_range_raises_config_error(change: dict[str, Any], words: str) -> None:
     good = VideoFormat(16, 8, "yuv420p")
     good.check()
     with pytest.raises(ConfigError) as caught:
@@ -130,7 +134,7 @@ def test_format_out_of_range_raises_config_error(change, words):
     assert words in str(caught.value)
 
 
-def test_largest_frame_is_accepted():
+def test_largest_frame_is_accepted() -> None:
     VideoFormat(16_384, 8_192, "gbrp10le").check()
 
 
@@ -142,12 +146,12 @@ def test_largest_frame_is_accepted():
         ((np.full((8, 16), 1024, np.uint16),) * 3, "sample 1024 is above 1023"),
     ],
 )
-def test_planes_of_another_format_raise_config_error(planes, words):
+def test_planes_of_another_format_raise_config_error(planes: Planes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check_planes(planes, VideoFormat(16, 8, "yuv444p10le"), "frame 0")
 
 
-def test_array_source_gives_frames_as_often_as_asked():
+def test_array_source_gives_frames_as_often_as_asked() -> None:
     array = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)  # (T, planes, H, W)
     source = ArraySource(array, VideoFormat(5, 4, "gbrp"))
     assert source.num_frames == 2
@@ -157,7 +161,7 @@ def test_array_source_gives_frames_as_often_as_asked():
         assert np.array_equal(np.stack(frames[1].planes), array[1])
 
 
-def test_array_source_takes_gray_and_lists_of_planes():
+def test_array_source_takes_gray_and_lists_of_planes() -> None:
     gray = np.zeros((3, 4, 5), np.uint8)
     assert ArraySource(gray, VideoFormat(5, 4, "gray")).num_frames == 3
     video = VideoFormat(5, 3, "yuv420p10le")
@@ -166,13 +170,13 @@ def test_array_source_takes_gray_and_lists_of_planes():
     assert frame_crc32(frame.planes) == frame_crc32(planes)
 
 
-def test_array_source_of_wrong_shape_raises_config_error():
+def test_array_source_of_wrong_shape_raises_config_error() -> None:
     with pytest.raises(ConfigError, match="must have 4 dimensions"):
         ArraySource(np.zeros((3, 4, 5), np.uint8), VideoFormat(5, 4, "gbrp"))
     with pytest.raises(ConfigError, match="frame 0"):
         ArraySource(np.zeros((2, 3, 4, 5), np.uint8), VideoFormat(5, 4, "yuv420p"))
 
 
-def test_video_sink_and_avframe_import_no_av():
+def test_video_sink_and_avframe_import_no_av() -> None:
     program = "import sys, c3video.video, c3video.sink, c3video.avframe; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -9,14 +9,16 @@ rest      coder payload: weights, then latent grids in the order of the configur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.latents import code_grid
-from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
+from c3video.coding.rangecoder import SymbolReader, SymbolWriter
 from c3video.coding.weights import NETWORKS, WeightCode, code_weights
 from c3video.config import ModelConfig
 from c3video.errors import CorruptSegmentError
@@ -37,11 +39,11 @@ class PatchBits:
 
 @dataclass(frozen=True)
 class CodedPatch:
-    """A patch as integers, with its bytes' accounting."""
+    """A patch as integers, with its bytes' accounting (None where the coder keeps none)."""
 
     model: PatchModel
     symbols: tuple[IntArray, ...]
-    bits: PatchBits
+    bits: PatchBits | None
 
 
 def encode_patch(
@@ -53,13 +55,25 @@ def encode_patch(
     coder = SymbolWriter()
     code_weights(coder, model.config, model.num_channels, codes, model.layers)
     weight_bits = coder.estimated_bits
-    grid_bits = _code_grids(coder, model, [grid.shape for grid in symbols], symbols)[1]
+    grid_bits = []
+    for index, grid in enumerate(symbols):
+        before = coder.estimated_bits
+        t, h, w = grid.shape
+        code_grid(coder, model.config, model.entropy_layers(index), (t, h, w), model.windows[index], grid)
+        grid_bits.append(coder.estimated_bits - before)
     data = side + coder.finish()
-    return data, _account(data, model, codes, weight_bits, grid_bits)
+    return data, _account(data, model, codes, weight_bits, tuple(grid_bits))
 
 
-def decode_patch(data: bytes, config: ModelConfig, num_channels: int, shape: tuple[int, int, int]) -> CodedPatch:
-    """The integers of a patch of `shape` (T, H, W) cells.
+def decode_patch(
+    data: bytes,
+    config: ModelConfig,
+    num_channels: int,
+    shape: tuple[int, int, int],
+    open_reader: Callable[[bytes], Any] = SymbolReader,
+    decode_grid: Callable[..., IntArray] = code_grid,
+) -> CodedPatch:
+    """The integers of a patch of `shape` (T, H, W) cells. The reader and its walk are an engine's (engine.py).
 
     Raises:
         CorruptSegmentError: the bytes are too few, out of range or do not decode to their end.
@@ -69,26 +83,19 @@ def decode_patch(data: bytes, config: ModelConfig, num_channels: int, shape: tup
         raise CorruptSegmentError(f"patch of {len(data)} bytes: at least {side_size} are needed")
     codes = {network: WeightCode.from_bytes(data[4 * i : 4 * i + 4]) for i, network in enumerate(NETWORKS)}
     windows = _read_windows(data[4 * len(NETWORKS) : side_size], config)
-    coder = SymbolReader(data[side_size:])
+    coder = open_reader(data[side_size:])
     layers = code_weights(coder, config, num_channels, codes, None)
     weight_bits = coder.estimated_bits
     model = PatchModel(config, num_channels, layers, windows)
-    symbols, grid_bits = _code_grids(coder, model, [grid.shape(*shape) for grid in config.grids], None)
-    coder.finish()
-    return CodedPatch(model, symbols, _account(data, model, codes, weight_bits, grid_bits))
-
-
-def _code_grids(
-    coder: Coder, model: PatchModel, shapes: Sequence[tuple[int, ...]], symbols: Sequence[IntArray] | None
-) -> tuple[tuple[IntArray, ...], tuple[float, ...]]:
-    coded, bits = [], []
-    for index, (t, h, w) in enumerate(shapes):
+    symbols, grid_bits = [], []
+    for index, grid in enumerate(config.grids):
         before = coder.estimated_bits
-        given = symbols[index] if symbols is not None else None
-        layers = model.entropy_layers(index)
-        coded.append(code_grid(coder, model.config, layers, (t, h, w), model.windows[index], given))
-        bits.append(coder.estimated_bits - before)
-    return tuple(coded), tuple(bits)
+        symbols.append(decode_grid(coder, config, model.entropy_layers(index), grid.shape(*shape), windows[index]))
+        grid_bits.append(coder.estimated_bits - before)
+    coder.finish()
+    accounted = not math.isnan(coder.estimated_bits)
+    bits = _account(data, model, codes, weight_bits, tuple(grid_bits)) if accounted else None
+    return CodedPatch(model, tuple(symbols), bits)
 
 
 def _read_windows(data: bytes, config: ModelConfig) -> tuple[tuple[int, int] | None, ...]:

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// The coder of docs/c3v.md, section 6, on bytes that constriction wrote, and the tables of section 5.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+namespace c3 {
+
+struct Corrupt : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+constexpr int kNumScales = 64, kNumFractions = 16, kPrecisionBits = 24;
+constexpr int kMaxExcessBits = 20, kLengthBits = 5, kChunkBits = 12;
+
+// All tables, as model/tables.py computes them; handed over once.
+struct Tables {
+    std::vector<int32_t> radius;    // (64,)
+    std::vector<int32_t> start;     // (64 * 16,) where each table's bounds begin
+    std::vector<uint32_t> bounds;   // 2R + 4 a table
+};
+
+class Reader {
+public:
+    Reader(const uint8_t* bytes, size_t size) : words_(size / 4) {
+        for (size_t i = 0; i < words_.size(); i++)
+            words_[i] = bytes[4 * i] | bytes[4 * i + 1] << 8 | bytes[4 * i + 2] << 16 | (uint32_t)bytes[4 * i + 3] << 24;
+        left_ = words_.size();
+        refill();
+        refill();
+    }
+
+    bool empty() const { return state_ == 0 && left_ == 0; }
+
+    // Residual of a table; an escape comes back as -(R + 1) or R + 1.
+    int residual(const Tables& tables, int scale, int fraction) {
+        const uint32_t* bounds = tables.bounds.data() + tables.start[scale * kNumFractions + fraction + 8];
+        const int radius = tables.radius[scale];
+        const uint32_t low = state_ & ((1u << kPrecisionBits) - 1);
+        int slot = radius + 1;
+        if (low < bounds[slot] || low >= bounds[slot + 1]) slot = search(bounds, radius, low);
+        advance(bounds[slot], bounds[slot + 1], low);
+        return slot - radius - 1;
+    }
+
+    int excess() {
+        const int length = raw(kLengthBits);
+        if (length < 1 || length > kMaxExcessBits) throw Corrupt("escape of impossible length; the payload is damaged");
+        int value = 1 << (length - 1);
+        for (int shift = 0; shift < length - 1; shift += kChunkBits) {
+            const int bits = length - 1 - shift < kChunkBits ? length - 1 - shift : kChunkBits;
+            value |= raw(bits) << shift;
+        }
+        return value;
+    }
+
+private:
+    static int search(const uint32_t* bounds, int radius, uint32_t low) {
+        if (radius <= 16) {  // few slots: from the middle outwards
+            int slot = radius + 1;
+            if (low < bounds[slot]) {
+                while (low < bounds[slot]) slot--;
+            } else {
+                while (low >= bounds[slot + 1]) slot++;
+            }
+            return slot;
+        }
+        int first = 0, last = 2 * radius + 3;  // bounds[first] <= low < bounds[last]
+        while (last - first > 1) {
+            const int middle = (first + last) / 2;
+            (low >= bounds[middle] ? first : last) = middle;
+        }
+        return first;
+    }
+
+    int raw(int bits) {
+        const uint32_t low = state_ & ((1u << kPrecisionBits) - 1), width = 1u << (kPrecisionBits - bits);
+        const uint32_t value = low / width;
+        advance(value * width, (value + 1) * width, low);
+        return (int)value;
+    }
+
+    void advance(uint32_t from, uint32_t to, uint32_t low) {
+        state_ = (state_ >> kPrecisionBits) * (to - from) + low - from;
+        refill();
+    }
+
+    void refill() {
+        if (state_ < (1ull << 32) && left_ > 0) state_ = state_ << 32 | words_[--left_];
+    }
+
+    std::vector<uint32_t> words_;
+    size_t left_ = 0;
+    uint64_t state_ = 0;
+};
+
+}  // namespace c3

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#include "dispatch.h"
+
+#define C3_DECLARE(isa)                                                                          \
+    namespace c3 {                                                                               \
+    namespace isa {                                                                              \
+    void decode_grid(Reader& reader, const Tables& tables, const GridJob& job, int32_t* symbols); \
+    void synthesise(const SynthesisJob& job, uint16_t* samples);                                 \
+    }                                                                                            \
+    }
+#define C3_KERNELS(isa) {#isa, isa::decode_grid, isa::synthesise}
+
+C3_DECLARE(plain)
+#ifdef C3_X86
+C3_DECLARE(avx2)
+C3_DECLARE(avx512)
+C3_DECLARE(avx512vnni)
+#endif
+
+namespace c3 {
+
+std::vector<Kernels> usable_kernels() {
+    std::vector<Kernels> usable;
+#ifdef C3_X86
+    __builtin_cpu_init();
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (avx512 && __builtin_cpu_supports("avx512vnni")) usable.push_back(C3_KERNELS(avx512vnni));
+    if (avx512) usable.push_back(C3_KERNELS(avx512));
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) usable.push_back(C3_KERNELS(avx2));
+#endif
+    usable.push_back(C3_KERNELS(plain));
+    return usable;
+}
+
+}  // namespace c3

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// One table of kernels for each instruction set that was compiled in; the best one that this processor has is used.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "latents.h"
+#include "synthesis.h"
+
+namespace c3 {
+
+struct Kernels {
+    const char* name;
+    DecodeGrid decode_grid;
+    Synthesise synthesise;
+};
+
+// Usable here, best first; the last one is "plain" and always there.
+std::vector<Kernels> usable_kernels();
+
+}  // namespace c3
