@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -75,7 +75,7 @@ def encode(
         )
     else:
         opened = nullcontext(source)
-    with opened as frame_source, _open_output(out) as file:
+    with opened as frame_source, _output(out) as file:
         return encode_source(
             frame_source,
             file,
@@ -93,7 +93,18 @@ def _same_file(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> b
     return os.path.exists(source) and os.path.exists(out) and os.path.samefile(source, out)
 
 
-def _open_output(out: str | os.PathLike[str] | BinaryIO) -> BinaryIO | nullcontext[BinaryIO]:
-    if isinstance(out, (str, os.PathLike)):
-        return nullcontext(sys.stdout.buffer) if str(out) == "-" else Path(out).open("wb")
-    return nullcontext(out)
+@contextmanager
+def _output(out: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
+    """The file to write; one that would stay empty is removed again."""
+    if not isinstance(out, (str, os.PathLike)):
+        yield out
+    elif str(out) == "-":
+        yield sys.stdout.buffer
+    else:
+        path = Path(out)
+        try:
+            with path.open("wb") as file:
+                yield file
+        finally:
+            if path.is_file() and path.stat().st_size == 0:
+                path.unlink()

@@ -105,6 +105,7 @@ class FitConfig:
         window_search: how previous-frame windows are placed: "wide" (paper), "correlation" or "centre".
         window_steps: "wide": steps of the throw-away fit; "correlation": step of stage 1 at which to look.
         learning_rate: of stage 1, falling to zero with a half cosine.
+        latent_rate: the latents' learning rate in units of the weights'; latents have further to go.
         max_gradient_norm: longer gradients are shortened to it.
         temperature_start, temperature_end: of soft rounding in stage 1, falling linearly.
         kumaraswamy_start, kumaraswamy_end: noise shape in stage 1; 1 is uniform.
@@ -120,6 +121,7 @@ class FitConfig:
     window_search: str = "correlation"
     window_steps: int = 100
     learning_rate: float = 1e-2
+    latent_rate: float = 1.0
     max_gradient_norm: float = 3e-2
     temperature_start: float = 0.3
     temperature_end: float = 0.1

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -105,15 +105,18 @@ def encode(
     model_config.check()
     fit_config.check()
     video = source.format
-    if source.num_frames:
-        segment_frames = min(segment_frames, source.num_frames)  # a still image may then be as large as a segment
+    batches = _batches(source, segment_frames)
+    first = next(batches, None)
+    if first is None:
+        raise SourceError("the source has no frames in the range asked for")
+    segment_frames = min(segment_frames, len(first))  # a still image may then be as large as a segment of many frames
     grid = PatchGrid.for_patch_size(patch_size, (video.height, video.width), video.cell_shape)
     header = Header(video, model_config, segment_frames, grid.rows, grid.columns)
     num_segments = -(-source.num_frames // segment_frames) if source.num_frames else None
     torch_device = _device(device)
     reports = []
     with Writer(out, header) as writer:
-        for number, frames in enumerate(_batches(source, segment_frames)):
+        for number, frames in enumerate(chain([first], batches)):
             started = time.perf_counter()
 
             def fit_report(patch: int, progress: Progress, number: int = number) -> None:
@@ -148,8 +151,6 @@ def encode(
                     notes=tuple(note for patch in fitted for note in patch.notes),
                 )
             )
-        if not reports:
-            raise SourceError("the source has no frames in the range asked for")
     return reports
 
 

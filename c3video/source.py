@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The first step of encoding: a file or a pipe -> frames, one at a time. The codec's only importer of `av`.
+"""The first step of encoding: a file or a pipe -> frames, one at a time. Only this file and avframe.py import `av`.
 
     y4m, headerless raw ──────────────── read here ──┐
     whatever else FFmpeg opens ── PyAV ── repack ────┴── frame range ── (RGB) ── Frame
@@ -405,9 +405,13 @@ def _coded_layout(frame: av.VideoFrame, name: str) -> PixelLayout:
     if pix_fmt in LAYOUTS:
         return LAYOUTS[pix_fmt]
     components = frame.format.components
-    depth = "10le" if any(component.bits > 8 for component in components) else ""
-    target = f"gbrp{depth}" if frame.format.is_rgb else f"yuv420p{depth}"
-    if any(component.is_alpha for component in components):
+    has_alpha = any(component.is_alpha for component in components)
+    is_deep = any(component.bits > 8 for component in components)
+    if frame.format.is_rgb:
+        target = "gbrp10le" if is_deep else "bgr0"  # FFV1 has no gbrp of 8 bits
+    else:
+        target = ("gray" if len(components) - has_alpha == 1 else "yuv420p") + ("10le" if is_deep else "")
+    if has_alpha:
         raise SourceError(
             f"{name}: pixel format {found} has an alpha channel, which is not coded; {_CONVERT.format(pix_fmt=target)}"
         )
@@ -476,7 +480,7 @@ def _check_opaque(frame: av.VideoFrame, name: str) -> None:
     palette = np.frombuffer(memoryview(frame.planes[1]), dtype=np.uint32)[:256]  # native 0xAARRGGBB
     if (palette >> 24 != 255).any():
         raise SourceError(
-            f"{name}: its palette has transparent colours, which are not coded; {_CONVERT.format(pix_fmt='gbrp')}"
+            f"{name}: its palette has transparent colours, which are not coded; {_CONVERT.format(pix_fmt='bgr0')}"
         )
 
 

@@ -22,7 +22,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from c3video.errors import SourceError
@@ -43,7 +45,7 @@ def random_frame(video: VideoFormat, seed: int = 0, pts: int = 0) -> Frame:
     return Frame(planes, pts, 1)
 
 
-def rows(plane: av.VideoPlane, dtype: str = "u1") -> NDArray[Any]:
+def rows(plane: VideoPlane, dtype: str = "u1") -> NDArray[Any]:
     """Rows of an av.VideoPlane with their padding: a view."""
     return np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
 
@@ -75,6 +77,7 @@ def encode(
     """Write av.VideoFrames, whose pts are in units of 1 / rate unless they have a time base."""
     with av.open(path, "w", format=container) as output:
         stream = output.add_stream(codec, rate=rate, options=options or {})
+        assert isinstance(stream, VideoStream)
         stream.width, stream.height = frames[0].width, frames[0].height
         stream.pix_fmt = frames[0].format.name
         for name, value in fields.items():
@@ -244,13 +247,13 @@ def test_colours_aspect_ratio_and_rate_travel(tmp_path: Path) -> None:
         colorspace=9,
         color_range=1,
     )
-    video, frames = read_all(path)
+    video, found = read_all(path)
     assert (video.color_primaries, video.color_trc, video.color_space, video.color_range) == (9, 16, 9, 1)
     assert video.sample_aspect_ratio == Fraction(4, 3)
     assert video.frame_rate == Fraction(30000, 1001)
     assert video.chroma_location == 3
     assert video.time_base == Fraction(1, 1000)
-    assert [frame.pts for frame in frames] == [0, 33, 67]
+    assert [frame.pts for frame in found] == [0, 33, 67]
 
 
 def test_asking_for_the_chroma_location_leaves_logging_as_it_was(tmp_path: Path) -> None:
@@ -351,7 +354,7 @@ def test_y4m_header_fields(tmp_path: Path) -> None:
 
 def test_y4m_without_rate_or_colour_space_has_the_usual_ones(tmp_path: Path) -> None:
     video, _ = read_all(y4m(tmp_path, 1, b"YUV4MPEG2 H2 W4 F0:0\n"))
-    assert (video.pix_fmt, video.frame_rate, video.sample_aspect_ratio) == ("yuv420p", 25, 0)
+    assert (video.pix_fmt, video.frame_rate, video.sample_aspect_ratio) == ("yuv420p", RATE, Fraction(0))
 
 
 @pytest.mark.parametrize(
@@ -648,6 +651,20 @@ def test_other_pixel_formats_raise_source_error_that_tells_how_to_convert(tmp_pa
     message = error_of(encode(tmp_path / "clip.nut", pictures(pix_fmt)))
     assert f"pixel format {pix_fmt} is not supported: must be one of yuv420p" in message
     assert "convert it first: `ffmpeg -i IN -pix_fmt" in message
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("pix_fmt", "coded"),
+    [("rgba", "gbrp"), ("ya8", "gray"), ("rgb48le", "gbrp10le"), ("yuv410p", "yuv420p"), ("gray16le", "gray10le")],
+)
+def test_command_that_an_error_suggests_works(tmp_path: Path, pix_fmt: str, coded: str) -> None:
+    path = encode(tmp_path / "clip.nut", pictures(pix_fmt))
+    command = error_of(path).split("`")[1].replace("IN", str(path)).replace("OUT.mkv", str(tmp_path / "OUT.mkv"))
+    assert command.startswith("ffmpeg ")
+    subprocess.run([FFMPEG, "-nostdin", "-v", "error", *command.split()[1:]], check=True)
+    video, frames = read_all(tmp_path / "OUT.mkv")
+    assert (video.pix_fmt, len(frames)) == (coded, 3)
 
 
 def test_truncated_mp4_raises_source_error(tmp_path: Path) -> None:

@@ -55,9 +55,7 @@ def test_layout_numbers_are_those_of_version_1() -> None:
     ("pix_fmt", "cell", "channels"),
     [("yuv420p", (2, 2), 6), ("yuv422p10le", (1, 2), 4), ("yuv444p", (1, 1), 3), ("gray10le", (1, 1), 1)],
 )
-def test_cell_is_the_smallest_block_with_whole_samples_of_every_plane(
-    pix_fmt: str, cell: tuple[int, int], channels: int
-) -> None:
+def test_cell_has_whole_samples_of_every_plane(pix_fmt: str, cell: tuple[int, int], channels: int) -> None:
     layout = LAYOUTS[pix_fmt]
     assert (layout.cell_height, layout.cell_width) == cell
     assert layout.num_cell_channels == channels

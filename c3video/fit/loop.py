@@ -135,6 +135,15 @@ class _Fit:
             wide,
         ).to(self.samples.device)
 
+    def _adam(self, rate: float) -> torch.optim.Adam:
+        groups = [
+            {"params": [self.network.latents], "factor": self.config.latent_rate},
+            {"params": list(self.network.weights), "factor": 1.0},
+        ]
+        optimizer = torch.optim.Adam(groups, fused=True)
+        _set_rate(optimizer, rate)
+        return optimizer
+
     def _measure(self, output: Output, extra_bits: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, mse, bpp) of one pass."""
         mse = (output.samples - self.samples).square().mean()
@@ -164,13 +173,12 @@ class _Fit:
     def _noisy_steps(self, stage: str, num_steps: int, schedule_steps: int) -> Iterator[int]:
         """Stage 1 on the current network, `num_steps` of a schedule of `schedule_steps`; yields after each step."""
         config = self.config
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        optimizer = self._adam(config.learning_rate)
         best, average, slowdown = _Best(math.inf, {}), None, 1.0
         for step in range(num_steps):
             done = step / max(1, schedule_steps - 1)
             rate = config.learning_rate * slowdown * 0.5 * (1.0 + math.cos(math.pi * step / schedule_steps))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            _set_rate(optimizer, rate)
             temperature = config.temperature_start + (config.temperature_end - config.temperature_start) * done
             a = config.kumaraswamy_start + (config.kumaraswamy_end - config.kumaraswamy_start) * done
             noisy = add_noise(self.network.in_steps(), temperature, a, self.generator)
@@ -185,7 +193,7 @@ class _Fit:
                     self.notes.append(f"step {step}: gave up stage 1 at loss {best.loss:.3g}")
                     self.done += num_steps - step - 1
                     return
-                optimizer = torch.optim.Adam(self.network.parameters(), lr=rate, fused=True)
+                optimizer = self._adam(rate)
                 slowdown, average = slowdown * 0.5, best.loss
                 self.notes.append(f"step {step}: loss {loss:.3g}, went back to {best.loss:.3g} with half the step")
             elif step % 20 == 0 and average < best.loss:
@@ -240,7 +248,7 @@ class _Fit:
             return self._measure(network(steps, weights))
 
         rate, stale = config.rounding_learning_rate, 0
-        optimizer = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
+        optimizer = self._adam(rate)
         best = _Best(math.inf, self._state())
         for _ in range(num_steps):
             before = self._state()
@@ -250,8 +258,7 @@ class _Fit:
                 best, stale = _Best(loss, before), 0
             elif stale == config.rounding_patience:
                 rate, stale = rate * config.rounding_decay, 0
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
+                _set_rate(optimizer, rate)
         with torch.no_grad():
             last = float(measure()[0])
         if not last < best.loss:
@@ -282,3 +289,8 @@ class _Fit:
         symbols = tuple(grid.cpu().numpy().astype(np.int64) for grid in network.split_grids(steps))
         model = PatchModel(self.model_config, len(self.samples), layers, tuple(network.windows))
         return FittedPatch(model, symbols, estimated_bits, loss, tuple(self.notes))
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]

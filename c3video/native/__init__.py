@@ -42,6 +42,11 @@ def instruction_sets() -> list[str]:
     return _native.instruction_sets() if _native is not None else []
 
 
+def integer_peak() -> float:
+    """int16 multiply-adds a second of one core with the instruction set in use, measured in some milliseconds."""
+    return _native.integer_peak(_isa())
+
+
 def _isa() -> str:
     name = os.environ.get("C3VIDEO_ISA", "")
     if name and name not in instruction_sets():

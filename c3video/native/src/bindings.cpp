@@ -201,6 +201,11 @@ NB_MODULE(_native, m) {
         .def("decode_grid", &decode_grid, "tables"_a, "shape"_a, "slopes"_a, "q_step_256"_a, nb::arg("taps").noconvert(), "layers"_a, "isa"_a = "");
     m.def("synthesise", &synthesise, "shape"_a, "q_step_256"_a, "max_value"_a, "residual_time_size"_a, nb::arg("symbols").noconvert(), nb::arg("exponents").noconvert(),
           "pointwise"_a, "residual"_a, "isa"_a = "");
+    m.def("integer_peak", [](std::string isa) {
+        const c3::Kernels& chosen = kernels(isa);
+        nb::gil_scoped_release release;
+        return chosen.integer_peak();
+    }, "isa"_a = "");
     m.def("instruction_sets", [] {
         std::vector<std::string> names;
         for (const auto& kernel : c3::usable_kernels()) names.push_back(kernel.name);

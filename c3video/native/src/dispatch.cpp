@@ -6,9 +6,10 @@
     namespace isa {                                                                              \
     void decode_grid(Reader& reader, const Tables& tables, const GridJob& job, int32_t* symbols); \
     void synthesise(const SynthesisJob& job, uint16_t* samples);                                 \
+    double integer_peak();                                                                       \
     }                                                                                            \
     }
-#define C3_KERNELS(isa) {#isa, isa::decode_grid, isa::synthesise}
+#define C3_KERNELS(isa) {#isa, isa::decode_grid, isa::synthesise, isa::integer_peak}
 
 C3_DECLARE(plain)
 #ifdef C3_X86

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "latents.h"
+#include "peak.h"
 #include "synthesis.h"
 
 namespace c3 {
@@ -13,6 +14,7 @@ struct Kernels {
     const char* name;
     DecodeGrid decode_grid;
     Synthesise synthesise;
+    Peak integer_peak;
 };
 
 // Usable here, best first; the last one is "plain" and always there.

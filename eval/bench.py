@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: MIT
+"""`make bench`: how fast this machine decodes and fits, and how far that is from what it could do.
+
+Decoding is timed on streams of three sizes at two rates, whole and in parts; a fit step in native and in torch. All
+figures are CPU seconds of this process (whole decodes with two threads: wall seconds), medians of several runs.
+A stream for it is fitted with few steps, and at 1920x1080 one fitted patch stands in for all 24: speed does not
+depend on what the picture shows, but on sizes and on how many latents are not zero.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c3video import native
+from c3video.coding.patch import decode_patch
+from c3video.config import FitConfig, model_config
+from c3video.decoder import Decoder, decode_segment, patch_grid
+from c3video.encoder import encode
+from c3video.engine import NATIVE
+from c3video.source import open_source
+from c3video.stream.syntax import Header, Segment
+from c3video.stream.writer import Writer
+from c3video.video import ArraySource, Planes, VideoFormat, cells_to_planes, frame_crc32
+
+CLIP = Path(__file__).resolve().parent.parent / "pipelines" / "clips" / "bunny_320x180.mkv"
+SIZES = {"176x144": (176, 144), "352x288": (352, 288), "1920x1080": (1920, 1080)}
+RATES = {"low": 4e-3, "high": 3e-4}
+"""rd_weight of the two rates; the table states the bpp that came of it."""
+NUM_FRAMES = 32
+
+
+def clip_of_size(width: int, height: int) -> ArraySource:
+    """The repository's clip, mirrored in time and space until it fills `width` x `height` and 32 frames."""
+    with open_source(CLIP) as source:
+        frames = [frame.planes for frame in source]
+    frames = (frames + frames[::-1])[:NUM_FRAMES]
+    video = VideoFormat(width, height, "yuv420p", time_base=Fraction(1, 25), frame_rate=Fraction(25))
+
+    def fill(plane: np.ndarray[Any, Any], shape: tuple[int, int]) -> np.ndarray[Any, Any]:
+        pads = [(0, max(0, n - have)) for n, have in zip(shape, plane.shape, strict=True)]
+        return np.ascontiguousarray(np.pad(plane, pads, mode="symmetric")[: shape[0], : shape[1]])
+
+    filled: list[Planes] = [tuple(fill(p, s) for p, s in zip(f, video.plane_shapes, strict=True)) for f in frames]
+    return ArraySource(filled, video)
+
+
+def make_stream(width: int, height: int, rd_weight: float, steps: int, work: Path) -> bytes:
+    """A stream of one segment at that size, kept in `work`."""
+    path = work / f"bench_{width}x{height}_{rd_weight:g}_{steps}.c3v"
+    if path.exists():
+        return path.read_bytes()
+    large = width * height > 352 * 288
+    patch = clip_of_size(320, 270) if large else clip_of_size(width, height)
+    fit = FitConfig(
+        rd_weight=rd_weight, noise_steps=steps, rounding_steps=5, weight_steps=5, window_steps=max(1, steps // 4)
+    )
+    file = io.BytesIO()
+
+    def report(progress: Any) -> None:
+        if sys.stderr.isatty():
+            print(f"\rfitting {path.name}: step {progress.fit.step}/{progress.fit.num_steps}", end="", file=sys.stderr)
+
+    encode(patch, file, model_config("default"), fit, report=report)
+    data = repeat_patch(file.getvalue(), width, height) if large else file.getvalue()
+    path.write_bytes(data)
+    return data
+
+
+def repeat_patch(data: bytes, width: int, height: int) -> bytes:
+    """A stream of `width` x `height` whose patches are all the one of `data`."""
+    with Decoder(io.BytesIO(data)) as clip:
+        header, segment = clip.header, next(clip.coded_segments())
+        cells = [f.planes for f in clip_frames(header, segment)]
+    rows, columns = height // header.video.height, width // header.video.width
+    video = replace(header.video, width=width, height=height)
+    frames = [tuple(np.tile(plane, (rows, columns)) for plane in planes) for planes in cells]
+    tiled = Header(video, header.model, header.segment_frames, rows, columns)
+    out = io.BytesIO()
+    with Writer(out, tiled) as writer:
+        crcs = tuple(frame_crc32(planes) for planes in frames)
+        writer.write_segment(replace(segment, frame_crcs=crcs, patches=segment.patches * (rows * columns)))
+    return out.getvalue()
+
+
+def clip_frames(header: Header, segment: Segment) -> list[Any]:
+    """Decoded frames of one segment."""
+    return decode_segment(header, segment, NATIVE)
+
+
+def median_seconds(run: Callable[[], object], clock: Callable[[], float], repeats: int) -> float:
+    """Median time of `run`, one warm-up before."""
+    run()
+    found = []
+    for _ in range(repeats):
+        start = clock()
+        run()
+        found.append(clock() - start)
+    return statistics.median(found)
+
+
+def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, Any]:
+    """Mpixel/s of the parts and of the whole."""
+    with Decoder(io.BytesIO(data)) as clip:
+        header, segment = clip.header, next(clip.coded_segments())
+    video, num_frames = header.video, len(segment.pts)
+    num_pixels = video.width * video.height * num_frames
+    channels, max_value = video.layout.num_cell_channels, video.layout.max_value
+    shapes = patch_grid(header).shapes(num_frames)
+    jobs = list(zip(segment.patches, shapes, strict=True))
+
+    def entropy() -> list[Any]:
+        return [
+            decode_patch(data, header.model, channels, shape, NATIVE.open_reader, NATIVE.decode_grid)
+            for data, shape in jobs
+        ]
+
+    patches = entropy()
+
+    def synthesis() -> list[Any]:
+        return [NATIVE.synthesise(p.model, p.symbols, s, max_value) for p, (_, s) in zip(patches, jobs, strict=True)]
+
+    cells = patch_grid(header).assemble(synthesis()).astype(video.layout.dtype)
+
+    def frames() -> None:
+        for index in range(num_frames):
+            frame_crc32(cells_to_planes(cells[:, index], video))
+
+    def whole(executor: ThreadPoolExecutor | None = None) -> None:
+        decode_segment(header, segment, NATIVE, executor)
+
+    seconds = {
+        part: median_seconds(run, time.process_time, repeats)
+        for part, run in {"entropy": entropy, "synthesis": synthesis, "frames": frames, "whole": whole}.items()
+    }
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(2) as two:
+        wall_one = median_seconds(lambda: whole(one), time.perf_counter, repeats)
+        wall_two = median_seconds(lambda: whole(two), time.perf_counter, repeats)
+    num_symbols = sum(grid.size for patch in patches for grid in patch.symbols)
+    return {
+        "size": name,
+        "rate": rate,
+        "bpp": 8 * len(data) / num_pixels,
+        "patches": len(jobs),
+        "ns_per_symbol": seconds["entropy"] / num_symbols * 1e9,
+        **{f"{part}_mpixel_s": num_pixels / value / 1e6 for part, value in seconds.items()},
+        "two_thread_speedup": wall_one / wall_two,
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def synthesis_macs_per_pixel(profile: str) -> float:
+    """Multiply-adds a luma sample of the synthesis networks, 4:2:0 cells, without interpolation."""
+    from c3video.model.patch_model import layer_specs
+
+    specs = layer_specs(model_config(profile), 6)
+    return sum(float(np.prod(s.weight_shape)) for s in specs if s.network == "synthesis") / 4
+
+
+def main() -> int:
+    """Run and print; keep the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("bench"), help="folder for streams and figures")
+    parser.add_argument("--steps", type=int, default=120, help="of the fits that make the streams")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--sizes", default=",".join(SIZES), help="of " + ", ".join(SIZES))
+    arguments = parser.parse_args()
+    if not native.available():
+        print("bench: the C++ extension was not built; there is nothing to time", file=sys.stderr)
+        return 1
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    peak = native.integer_peak()
+    isa = os.environ.get("C3VIDEO_ISA") or native.instruction_sets()[0]
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {isa}:"
+        f" {peak / 1e9:.0f} G int16 multiply-adds a second and core"
+    )
+    rows = []
+    print(
+        f"\n{'decode':10} {'rate':5} {'bpp':>6} {'ns/symbol':>9} | Mpixel/s of one core: "
+        f"{'entropy':>8} {'synthesis':>9} {'frames':>7} {'whole':>7} | 2 threads  MiB"
+    )
+    macs = synthesis_macs_per_pixel("default")
+    for name in arguments.sizes.split(","):
+        for rate, rd_weight in RATES.items():
+            row = bench_decode(
+                name, rate, make_stream(*SIZES[name], rd_weight, arguments.steps, arguments.out), arguments.repeats
+            )
+            row["synthesis_share_of_peak"] = row["synthesis_mpixel_s"] * 1e6 * macs / peak
+            rows.append(row)
+            print(
+                f"{name:10} {rate:5} {row['bpp']:6.3f} {row['ns_per_symbol']:9.1f} | {'':22}"
+                f"{row['entropy_mpixel_s']:8.1f} {row['synthesis_mpixel_s']:9.1f} {row['frames_mpixel_s']:7.0f}"
+                f" {row['whole_mpixel_s']:7.1f} | {row['two_thread_speedup']:8.2f}x {row['peak_memory_mib']:5.0f}"
+            )
+    print(
+        f"\nsynthesis: {macs:.0f} multiply-adds a pixel, {100 * max(r['synthesis_share_of_peak'] for r in rows):.0f}%"
+        " of the machine's peak at best"
+    )
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    (arguments.out / "bench.json").write_text(
+        json.dumps({"commit": commit, "isa": isa, "integer_peak": peak, "decode": rows}, indent=1) + "\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
