@@ -6,19 +6,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_PRESET ?= fast
+SANITIZED := tests/test_native.py tests/test_conformance.py tests/test_corruption.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format clean
+.PHONY: help setup demo test test-slow test-sanitize bench wheel reference check format clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make the environment in .venv (PYTHON=python3.12 picks an interpreter); done by the others when needed
 	@echo "$(VENV) is ready"
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(wildcard c3video/native/src/*) c3video/native/CMakeLists.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "c3video needs Python 3.10 or newer; this is $$($(PYTHON) -V 2>&1). Try: make setup PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,6 +36,27 @@ test: $(READY)  ## run the quick tests
 test-slow: $(READY)  ## run the slow tests
 	@$(BIN)/python -m pytest -q -m slow
 
+test-sanitize: $(READY)  ## run the extension's tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@test -x build/sanitize/bin/python || $(BIN)/python -m venv --without-pip build/sanitize
+	@$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/sanitize/package \
+	  --config-settings=cmake.define.C3VIDEO_SANITIZE=ON .
+	@# The packages of .venv, without its editable c3video.
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$(build/sanitize/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth
+	@cp -R tests build/sanitize/package/
+	@cd build/sanitize/package && ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  ../bin/python -m pytest -q -p no:cacheprovider -c ../../../pyproject.toml --rootdir=. -o pythonpath= $(SANITIZED)
+
+bench: $(READY)  ## measure decoding and fitting on this machine; keeps streams and figures in bench/
+	@$(BIN)/python -m eval.bench
+
+wheel: $(READY)  ## build a wheel for this Python in dist/ (all platforms: cibuildwheel reads pyproject.toml)
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+reference: $(READY)  ## fit the patch of PATCH=c3_patch_carphone.npy as the reference was, compare with its figures
+	@$(BIN)/python -m eval.reference_patch $(PATCH)
+
 check: $(READY)  ## lint, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -45,5 +67,5 @@ format: $(READY)  ## put the formatting right
 	@$(BIN)/ruff format .
 
 clean:  ## remove the environment, caches and the demo's files
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

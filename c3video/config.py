@@ -120,8 +120,8 @@ class FitConfig:
     weight_steps: int = 20
     window_search: str = "correlation"
     window_steps: int = 100
-    learning_rate: float = 1e-2
-    latent_rate: float = 1.0
+    learning_rate: float = 2e-2
+    latent_rate: float = 2.0
     max_gradient_norm: float = 3e-2
     temperature_start: float = 0.3
     temperature_end: float = 0.1
@@ -160,7 +160,13 @@ PRESETS: dict[str, FitConfig] = {
     "medium": FitConfig(noise_steps=2_000, rounding_steps=100, weight_steps=50, window_steps=200),
     "slow": FitConfig(noise_steps=10_000, rounding_steps=500, weight_steps=100, window_steps=500),
     "paper": FitConfig(
-        noise_steps=100_000, rounding_steps=10_000, weight_steps=200, window_search="wide", window_steps=1_000
+        noise_steps=100_000,
+        rounding_steps=10_000,
+        weight_steps=200,
+        window_search="wide",
+        window_steps=1_000,
+        learning_rate=1e-2,
+        latent_rate=1.0,
     ),
 }
 """Fitting efforts by name, in steps: about 1 : 3 : 15 : 75 : 800 in time."""

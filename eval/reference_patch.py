@@ -34,6 +34,8 @@ FIT = FitConfig(
     weight_steps=50,
     window_search="wide",
     window_steps=100,
+    learning_rate=1e-2,
+    latent_rate=1.0,
 )
 
 

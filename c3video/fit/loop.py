@@ -24,7 +24,6 @@ from c3video.config import FitConfig, ModelConfig
 from c3video.errors import FitError
 from c3video.fit.mask import correlated_window, heaviest_window
 from c3video.fit.network import Output, PatchNetwork, Window, default_windows
-from c3video.fit.quantize import add_noise, straight_through
 from c3video.fit.weights import on_grid, search_precisions, to_layers, weight_bits
 from c3video.model.patch_model import PatchModel, Precision
 
@@ -146,7 +145,7 @@ class _Fit:
 
     def _measure(self, output: Output, extra_bits: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, mse, bpp) of one pass."""
-        mse = (output.samples - self.samples).square().mean()
+        mse = self.network.distortion(output.samples, self.samples)
         bpp = (output.grid_bits.sum() + extra_bits) / self.num_pixels
         return mse + self.config.rd_weight * bpp, mse, bpp
 
@@ -181,7 +180,7 @@ class _Fit:
             _set_rate(optimizer, rate)
             temperature = config.temperature_start + (config.temperature_end - config.temperature_start) * done
             a = config.kumaraswamy_start + (config.kumaraswamy_end - config.kumaraswamy_start) * done
-            noisy = add_noise(self.network.in_steps(), temperature, a, self.generator)
+            noisy = self.network.quantise(temperature, a, self.generator)
             loss = self._step(stage, optimizer, *self._measure(self.network(noisy)))
             average = loss if average is None else 0.9 * average + 0.1 * loss
             # A fit that runs away goes back to where it was good and on with smaller steps.
@@ -243,7 +242,7 @@ class _Fit:
         network, config = self.network, self.config
 
         def measure() -> tuple[Tensor, Tensor, Tensor]:
-            steps = straight_through(network.in_steps(), config.rounding_temperature)
+            steps = network.quantise(config.rounding_temperature, None, self.generator)
             weights = None if precisions is None else on_grid(network.specs, list(network.weights), precisions)
             return self._measure(network(steps, weights))
 

@@ -17,7 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from c3video import native
 from c3video.config import ModelConfig
+from c3video.fit import native_rate, native_synthesis
+from c3video.fit.quantize import add_noise, straight_through
 from c3video.fit.rate import laplace_bits
 from c3video.fit.tiles import tiled_map, tiled_sum
 from c3video.model.context import previous_offsets
@@ -37,7 +40,7 @@ def activate(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Output:
-    """One pass: samples (C, T, H, W) on [0, 1], clipped, and the bits of each grid (num_grids,)."""
+    """One pass: samples (C, T, H, W), not yet clipped to [0, 1], and the bits of each grid (num_grids,)."""
 
     samples: Tensor
     grid_bits: Tensor
@@ -54,6 +57,7 @@ class PatchNetwork(nn.Module):
         windows: per grid the corner of its previous-frame window; None where it has none.
         wide: give every such grid the whole `previous_range` square instead, to learn where the window belongs.
         generator: source of the initial weights.
+        engine: "native" or "torch"; None for native on a CPU where it was built. The same numbers up to float rounding.
 
     Attributes:
         latents: (L,) all grids, flat, in units of one latent gain; `quantised` turns them into steps.
@@ -69,14 +73,17 @@ class PatchNetwork(nn.Module):
         windows: Sequence[Window],
         generator: torch.Generator,
         wide: bool = False,
+        engine: str | None = None,
     ) -> None:
         super().__init__()
+        self._engine = engine
         self.config, self.shape, self.windows, self.wide = config, shape, list(windows), wide
         self.specs = layer_specs(config, num_channels)
         self.grid_shapes = [grid.shape(*shape) for grid in config.grids]
         self.grid_sizes = [math.prod(grid_shape) for grid_shape in self.grid_shapes]
         # Latents are multiplied by the geometric mean of the factors by which their grid is coarser (paper: 2^k).
         gains = [2.0 ** ((grid.time_exponent + 2 * grid.space_exponent) / 3.0) for grid in config.grids]
+        self._grid_factors = [gain * 256.0 / config.q_step_256 for gain in gains]
         steps = torch.cat([torch.full((n,), gain) for n, gain in zip(self.grid_sizes, gains, strict=True)])
         self._steps_per_unit = nn.Parameter(steps * (256.0 / config.q_step_256), requires_grad=False)
         self.latents = nn.Parameter(torch.zeros(sum(self.grid_sizes)))
@@ -130,12 +137,42 @@ class PatchNetwork(nn.Module):
             weights: stand-ins for the parameters, for instance on their grid.
         """
         used = list(self.weights) if weights is None else list(weights)
-        grids = self.split_grids(steps)
-        return Output(self.synthesise(grids, used), self.rate(grids, used))
+        return Output(self.synthesise(steps, used), self.rate(steps, used))
 
-    def rate(self, grids: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-        """(num_grids,) bits of the latents `grids` (in steps)."""
-        bits = []
+    @property
+    def is_native(self) -> bool:
+        """Whether the C++ kernels compute this network."""
+        fits = self.latents.device.type == "cpu" and self.latents.dtype == torch.float32
+        return self._engine != "torch" and fits and native.available()
+
+    def quantise(self, temperature: float, a: float | None, generator: torch.Generator) -> Tensor:
+        """(L,) latents in steps: noisy (stage 1) with `a`, the shape of the noise; rounded straight-through without.
+
+        Args:
+            temperature: of the soft rounding; without `a`, of its slope only.
+            generator: of the noise.
+        """
+        if not self.is_native:
+            steps = self.in_steps()
+            if a is None:
+                return straight_through(steps, temperature)
+            return add_noise(steps, temperature, a, generator)
+        if a is None:
+            return native_rate.straight_through(self.latents, temperature, self.grid_sizes, self._grid_factors)
+        seed = int(torch.randint(1 << 62, (), generator=generator))
+        return native_rate.add_noise(self.latents, temperature, a, seed, self.grid_sizes, self._grid_factors)
+
+    def rate(self, steps: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """(num_grids,) bits of the latents (L,) in steps."""
+        if self.is_native and not self.wide:
+            config = self.config
+            corners = [None if w is None else previous_offsets(config, w)[0] for w in self.windows]
+            entropy = self._layer_weights(weights, [spec.network == "entropy" for spec in self.specs])
+            q_step = config.q_step_256 / 256.0
+            return native_rate.patch_bits(
+                steps, self.grid_shapes, corners, config.context_size, config.previous_size, q_step, entropy
+            )
+        grids, bits = self.split_grids(steps), []
         for index, grid in enumerate(grids):
             layers = self._layer_weights(weights, [spec.grid == index for spec in self.specs])
             bits.append(self._grid_bits(grid, self.windows[index], layers))
@@ -174,28 +211,47 @@ class PatchNetwork(nn.Module):
         frames = max(1, 2 * _TILE_COLUMNS // (grid.shape[1] * grid.shape[2]))
         return tiled_sum(tile_bits, frames, inputs, layers)
 
-    def synthesise(self, grids: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-        """(C, T, H, W) samples on [0, 1] of the latents `grids` (in steps)."""
+    def synthesise(self, steps: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """(C, T, H, W) samples, not clipped, of the latents (L,) in steps."""
+        is_residual = [len(spec.weight_shape) == 5 for spec in self.specs]
+        is_pointwise = [s.network == "synthesis" and not r for s, r in zip(self.specs, is_residual, strict=True)]
+        pointwise = self._layer_weights(weights, is_pointwise)
+        planes = self._upsample(steps).flatten(1)  # (G, N)
+        if self.is_native:
+            samples = native_synthesis.pointwise(planes, pointwise)
+        else:
+            samples = tiled_map(_pointwise, _TILE_COLUMNS, planes, pointwise)
+        samples = samples.view(-1, *self.shape)
+        residual = self._layer_weights(weights, is_residual)
+        if self.is_native:
+            return native_synthesis.residuals(samples, residual)
+        for index in range(0, len(residual), 2):
+            samples = activate(samples) if index else samples
+            samples = samples + _convolve(samples, residual[index], residual[index + 1])
+        return samples
+
+    def distortion(self, samples: Tensor, target: Tensor) -> Tensor:
+        """Mean squared error of `samples`, clipped to [0, 1], over all samples."""
+        if self.is_native:
+            return native_synthesis.clipped_mse(samples, target)
+        return (samples.clamp(0.0, 1.0) - target).square().mean()
+
+    def _upsample(self, steps: Tensor) -> Tensor:
+        """(L,) -> (G, T, H, W) latents."""
         q_step = self.config.q_step_256 / 256.0
+        if self.is_native:
+            exponents = [(grid.time_exponent, grid.space_exponent) for grid in self.config.grids]
+            return native_synthesis.upsample_grids(steps, exponents, self.shape, q_step)
         planes = []
-        for index, (grid, spec) in enumerate(zip(grids, self.config.grids, strict=True)):
+        for index, (grid, spec) in enumerate(zip(self.split_grids(steps), self.config.grids, strict=True)):
             along_t, along_h, along_w = self._matrices[3 * index : 3 * index + 3]
             plane = grid * q_step
             if spec.space_exponent:
                 plane = along_h @ (plane @ along_w.t())
             if spec.time_exponent:
                 plane = (along_t @ plane.flatten(1)).view(self.shape)
-            planes.append(plane.flatten())
-        is_residual = [len(spec.weight_shape) == 5 for spec in self.specs]
-        is_pointwise = [s.network == "synthesis" and not r for s, r in zip(self.specs, is_residual, strict=True)]
-        pointwise = self._layer_weights(weights, is_pointwise)
-        samples = tiled_map(_pointwise, _TILE_COLUMNS, torch.stack(planes), pointwise).view(-1, *self.shape)
-        residual = self._layer_weights(weights, is_residual)
-        for index in range(0, len(residual), 2):
-            samples = samples + _convolve(samples, residual[index], residual[index + 1])
-            if index < len(residual) - 2:
-                samples = activate(samples)
-        return samples.clamp(0.0, 1.0)
+            planes.append(plane)
+        return torch.stack(planes)
 
 
 def _pointwise(inputs: Tensor, *weights: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from c3video.fit.native_synthesis import clipped_mse, pointwise, residual, upsample, upsample_grids
+from c3video.fit.native_synthesis import clipped_mse, pointwise, residuals, upsample, upsample_grids
 from c3video.fit.network import _convolve, _pointwise, activate
 from c3video.model.latents import interpolation_matrix
 
@@ -34,6 +34,7 @@ def assert_close(found: Tensor, wanted: Tensor, tolerance: float = 1e-5) -> None
     """Within `tolerance` of the largest value: single elements may be small differences of large ones."""
     assert found.dtype == torch.float32
     assert found.shape == wanted.shape
+    found, wanted = found.detach(), wanted.detach()
     assert float((found.double() - wanted).abs().max()) <= tolerance * float(wanted.abs().max()) + 1e-12
 
 
@@ -72,21 +73,25 @@ def test_pointwise_equals_torch(widths: tuple[int, ...], num_columns: int, num_t
     compare(lambda x, *w: pointwise(x, w), _pointwise, [normal(widths[0], num_columns), *layers(widths)])
 
 
-@pytest.mark.parametrize("active", [False, True])
+@pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("time_size", [1, 3])
 @pytest.mark.parametrize(
     "shape",
     [(6, 3, 20, 40), (3, 4, 30, 33), (1, 1, 1, 1), (2, 2, 1, 17), (4, 1, 5, 1), (5, 2, 2, 2), (6, 1, 131, 700)],
 )
-def test_residual_equals_torch(shape: tuple[int, ...], time_size: int, active: bool, num_threads: int) -> None:
+def test_residuals_equal_torch(shape: tuple[int, ...], time_size: int, num_layers: int, num_threads: int) -> None:
     channels = shape[0]
 
-    def wanted(samples: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        total = samples + _convolve(samples, weight, bias)
-        return activate(total) if active else total
+    def wanted(samples: Tensor, *weights: Tensor) -> Tensor:
+        for index in range(num_layers):
+            samples = activate(samples) if index else samples
+            samples = samples + _convolve(samples, weights[2 * index], weights[2 * index + 1])
+        return samples
 
-    weight = normal(channels, channels, time_size, 3, 3, scale=0.2)
-    compare(lambda *x: residual(*x, active), wanted, [normal(*shape), weight, normal(channels)])
+    weights = []
+    for index in range(num_layers):
+        weights += [normal(channels, channels, time_size, 3, 3, scale=0.2, seed=index), normal(channels, seed=index)]
+    compare(lambda x, *w: residuals(x, w), wanted, [normal(*shape), *weights])
 
 
 def interpolated(latents: Tensor, exponents: Sequence[tuple[int, int]], shape: tuple[int, int, int]) -> Tensor:
@@ -139,7 +144,7 @@ def test_clipped_mse_equals_torch(count: int, num_threads: int) -> None:
 def test_what_is_not_a_number_stays_visible() -> None:
     samples = torch.full((2, 1, 3, 3), torch.nan)
     assert clipped_mse(samples, torch.zeros_like(samples)).isnan()
-    assert residual(samples, torch.zeros(2, 2, 1, 3, 3), torch.zeros(2), True).isnan().all()
+    assert residuals(samples, [torch.zeros(2, 2, 1, 3, 3), torch.zeros(2)]).isnan().all()
     assert pointwise(torch.full((2, 3), torch.nan), layers((2, 4, 1))).isnan().all()
 
 
@@ -159,15 +164,12 @@ def test_instruction_sets_agree(isa: str) -> None:
 
     samples, grad = normal(5, 2, 12, 37), normal(5, 2, 12, 37, seed=1)
     weight, bias = normal(5, 5, 3, 3, 3, scale=0.2), normal(5)
-    results = [torch.empty_like(x) for x in (samples, samples, samples, weight, bias)]
-    native.fit_residual(samples, weight, bias, results[0], results[1], 2, isa)
-    native.fit_residual_backward(samples, weight, bias, results[1], grad, *results[2:], 2, isa)
+    results = [torch.empty_like(x) for x in (samples, samples, weight, bias)]
+    native.fit_residual(samples, weight, bias, True, results[0], 2, isa)
+    native.fit_residual_backward(samples, weight, bias, True, grad, *results[1:], 2, isa)
     double = [x.double().requires_grad_() for x in (samples, weight, bias)]
-    total = double[0] + _convolve(*double)
-    wanted = activate(total)
-    for a, b in zip(
-        results, (wanted, total, *torch.autograd.grad(wanted, double, grad.double())), strict=True
-    ):
+    wanted = activate(double[0]) + _convolve(activate(double[0]), *double[1:])
+    for a, b in zip(results, (wanted, *torch.autograd.grad(wanted, double, grad.double())), strict=True):
         assert_close(a, b)
 
     latents, planes, grad_latents = normal(2 * 5 * 9), torch.empty(1, 3, 9, 18), torch.empty(2 * 5 * 9)
@@ -180,8 +182,8 @@ def test_instruction_sets_agree(isa: str) -> None:
 
     slope = torch.empty(1001)
     x, y = normal(1001), normal(1001, seed=1)
-    assert native.fit_clipped_error(x, y, slope, 2, isa) == pytest.approx(float((x.clamp(0, 1) - y).square().sum()))
-    assert_close(slope, 2.0 * (x - y).double() * ((x >= 0) & (x <= 1)))
+    assert native.fit_clipped_mse(x, y, slope, 2, isa) == pytest.approx(float((x.clamp(0, 1) - y).square().mean()))
+    assert_close(slope, 2.0 / 1001 * (x - y).double() * ((x >= 0) & (x <= 1)))
 
 
 def test_a_thread_count_repeats_bit_for_bit(num_threads: int) -> None:
@@ -190,7 +192,7 @@ def test_a_thread_count_repeats_bit_for_bit(num_threads: int) -> None:
     def gradients() -> list[Tensor]:
         leaves = [t.clone().requires_grad_() for t in (x, *weights)]
         samples = pointwise(leaves[0], leaves[1:]).view(3, 2, 50, 50)
-        samples = residual(samples, normal(3, 3, 3, 3, 3, scale=0.1), torch.zeros(3), True)
+        samples = residuals(samples, [normal(3, 3, 3, 3, 3, scale=0.1), torch.zeros(3)])
         return [*torch.autograd.grad(clipped_mse(samples, torch.zeros_like(samples)), leaves)]
 
     for a, b in zip(gradients(), gradients(), strict=True):
@@ -205,18 +207,18 @@ BAD_CALLS: dict[str, Callable[[], object]] = {
     "no layers": lambda: pointwise(torch.zeros(2, 5), []),
     "too wide": lambda: pointwise(torch.zeros(2, 5), layers((2, 65, 1))),
     "dimensions": lambda: pointwise(torch.zeros(10), layers((2, 3))),
-    "channels": lambda: residual(torch.zeros(7, 1, 2, 2), torch.zeros(7, 7, 1, 3, 3), torch.zeros(7), True),
-    "kernel": lambda: residual(torch.zeros(2, 1, 2, 2), torch.zeros(2, 2, 2, 3, 3), torch.zeros(2), True),
-    "residual bias": lambda: residual(torch.zeros(2, 1, 2, 2), torch.zeros(2, 2, 1, 3, 3), torch.zeros(3), True),
-    "empty": lambda: residual(torch.zeros(2, 1, 0, 2), torch.zeros(2, 2, 1, 3, 3), torch.zeros(2), True),
+    "channels": lambda: residuals(torch.zeros(7, 1, 2, 2), [torch.zeros(7, 7, 1, 3, 3), torch.zeros(7)]),
+    "kernel": lambda: residuals(torch.zeros(2, 1, 2, 2), [torch.zeros(2, 2, 2, 3, 3), torch.zeros(2)]),
+    "residual bias": lambda: residuals(torch.zeros(2, 1, 2, 2), [torch.zeros(2, 2, 1, 3, 3), torch.zeros(3)]),
+    "empty": lambda: residuals(torch.zeros(2, 1, 0, 2), [torch.zeros(2, 2, 1, 3, 3), torch.zeros(2)]),
     "latents": lambda: upsample_grids(torch.zeros(5), [(0, 0)], (1, 2, 3)),
     "exponents": lambda: upsample_grids(torch.zeros(6), [(0, -1)], (1, 2, 3)),
     "no grids": lambda: upsample_grids(torch.zeros(0), [], (1, 2, 3)),
     "target": lambda: clipped_mse(torch.zeros(2, 3), torch.zeros(3, 2)),
-    "strides": lambda: native.fit_clipped_error(torch.zeros(8)[::2], torch.zeros(4), None, 1),
-    "threads": lambda: native.fit_clipped_error(torch.zeros(4), torch.zeros(4), None, 0),
+    "strides": lambda: native.fit_clipped_mse(torch.zeros(8)[::2], torch.zeros(4), None, 1),
+    "threads": lambda: native.fit_clipped_mse(torch.zeros(4), torch.zeros(4), None, 0),
     "overlap": lambda: native.fit_pointwise((x := torch.zeros(2, 5)), layers((2, 2)), x, 1),
-    "isa": lambda: native.fit_clipped_error(torch.zeros(4), torch.zeros(4), None, 1, "z80"),
+    "isa": lambda: native.fit_clipped_mse(torch.zeros(4), torch.zeros(4), None, 1, "z80"),
     "gradient": lambda: native.fit_pointwise_backward(
         torch.zeros(2, 5), layers((2, 3)), torch.zeros(3, 5), None, [torch.zeros(3, 2), torch.zeros(2)], 1
     ),

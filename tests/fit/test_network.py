@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from c3video import native
 from c3video.coding.latents import code_grid
 from c3video.coding.rangecoder import SymbolWriter
 from c3video.config import LatentGrid, ModelConfig
@@ -67,7 +68,7 @@ def test_samples_of_the_twin_are_the_exact_ones_up_to_rounding(random_patch: Cal
     exact = synthesise(model, symbols, SHAPE, 1023)
     network, steps = twin_of(model, symbols)
     with torch.no_grad():
-        twin = network(steps).samples.numpy() * 1023
+        twin = network(steps).samples.clamp(0, 1).numpy() * 1023
     assert np.abs(twin - exact).max() < 8
     assert np.abs(twin - exact).mean() < 1
     assert exact.std() > 50
@@ -153,3 +154,32 @@ def test_gradients_agree_with_finite_differences_in_float64(tiny_model: ModelCon
 
     inputs = [steps.requires_grad_(), *(w.detach().clone().requires_grad_() for w in network.weights)]
     assert torch.autograd.gradcheck(loss, inputs, fast_mode=True, atol=1e-6)
+
+
+@pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
+@pytest.mark.parametrize("time_size", [1, 3])
+def test_engines_agree_on_loss_and_gradients(time_size: int) -> None:
+    """One step of a fit, native against torch: loss and every gradient."""
+    config = ModelConfig(
+        grids=(LatentGrid(5, 0), LatentGrid(2, 0), LatentGrid(0, 1, True), LatentGrid(1, 2)),
+        residual_time_size=time_size,
+    )
+    results = {}
+    for engine in ("native", "torch"):
+        generator = torch.Generator().manual_seed(3)
+        network = PatchNetwork(
+            config, 6, SHAPE, torch.full((6,), 0.5), default_windows(config), generator, engine=engine
+        )
+        assert network.is_native == (engine == "native")
+        with torch.no_grad():
+            for weight in network.weights:
+                weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+            network.latents.copy_(torch.randn(network.latents.shape, generator=generator))
+        target = torch.rand(6, *SHAPE, generator=generator)
+        output = network(network.quantise(0.4, None, generator))
+        loss = network.distortion(output.samples, target) + 1e-4 * output.grid_bits.sum()
+        loss.backward()
+        results[engine] = (loss.detach(), [p.grad for p in (network.latents, *network.weights)])
+    torch.testing.assert_close(results["native"][0], results["torch"][0], rtol=1e-5, atol=0)
+    for found, expected in zip(results["native"][1], results["torch"][1], strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
