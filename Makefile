@@ -6,12 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_PRESET ?= fast
+ARGS ?=
+ABLATE ?= --preset fast
 SANITIZED := tests/test_native.py tests/test_conformance.py tests/test_corruption.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-sanitize bench wheel reference check format clean
+.PHONY: help setup demo test test-slow test-sanitize bench wheel reference uvg-eval clips-eval eval-smoke ablate check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +58,18 @@ wheel: $(READY)  ## build a wheel for this Python in dist/ (all platforms: cibui
 
 reference: $(READY)  ## fit the patch of PATCH=c3_patch_carphone.npy as the reference was, compare with its figures
 	@$(BIN)/python -m eval.reference_patch $(PATCH)
+
+uvg-eval: $(READY)  ## the paper's experiment on UVG (UVG_DIR=folder; ARGS="--clips Jockey --frames 0:60 --workers 2")
+	@UVG_DIR="$(UVG_DIR)" $(BIN)/python -m pipelines.evaluate uvg $(ARGS)
+
+clips-eval: $(READY)  ## the same on small clips and stills (CLIPS_DIR=folder of your own; ARGS=...)
+	@$(BIN)/python -m pipelines.evaluate clips $(if $(CLIPS_DIR),--folder "$(CLIPS_DIR)") $(ARGS)
+
+eval-smoke: $(READY)  ## the same on three frames, about a minute
+	@$(BIN)/python -m pipelines.evaluate smoke $(ARGS)
+
+ablate: $(READY)  ## what each ingredient of a fit brings (ABLATE="--clips a.mkv b.mkv --rd-weights 3e-4 1e-3 3e-3 --name rates")
+	@$(BIN)/python -m eval.ablate $(ABLATE)
 
 check: $(READY)  ## lint, formatting and types
 	@$(BIN)/ruff check .

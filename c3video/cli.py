@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -105,9 +106,11 @@ def _encode_bar() -> Iterator[Callable[[EncodeProgress], None]]:
     """A progress bar over all fitting steps on stderr, silent when that is no terminal."""
     from tqdm import tqdm
 
-    with tqdm(unit="step", disable=None, dynamic_ncols=True, smoothing=0.05) as bar:
+    with _interrupts() as interrupted, tqdm(unit="step", disable=None, dynamic_ncols=True, smoothing=0.05) as bar:
 
         def report(progress: EncodeProgress) -> None:
+            if interrupted:
+                raise KeyboardInterrupt
             if bar.disable:
                 return
             fit, of = progress.fit, progress.num_patches
@@ -120,6 +123,24 @@ def _encode_bar() -> Iterator[Callable[[EncodeProgress], None]]:
             bar.update(0)
 
         yield report
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Remembers Ctrl-C: the exception may come where a library's callback swallows it. Non-empty once it came."""
+    seen: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # a background job that ignores Ctrl-C goes on ignoring it
+        signal.signal(signal.SIGINT, remember)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _decode(arguments: argparse.Namespace) -> None:

@@ -247,7 +247,7 @@ def _restore_interrupt() -> None:
 
 def test_interrupted_encode_leaves_a_valid_stream(tmp_path: Path) -> None:
     """Ctrl-C in the second segment: the first one decodes, and the exit code says so."""
-    clip, path, out = moving_clip(4, 16, 16), tmp_path / "clip.y4m", tmp_path / "out.c3v"
+    clip, path, out = moving_clip(8, 16, 16), tmp_path / "clip.y4m", tmp_path / "out.c3v"
     with open_sink(path, clip.format) as sink:
         for frame in clip:
             sink.write(frame)

@@ -150,7 +150,7 @@ class TestSeam:
 
     def test_tables(self) -> None:
         good = [np.full(64, 2, np.int32), np.arange(1024, dtype=np.int32) * 8, np.zeros(8192, np.int32)]
-        with pytest.raises(ValueError, match="2\\^24"):
+        with pytest.raises(ValueError, match=r"2\^24"):
             native._native.Tables(*good)
         with pytest.raises(ValueError, match="radii"):
             native._native.Tables(good[0][:5], *good[1:])
@@ -160,7 +160,7 @@ class TestSeam:
     def test_residuals(self) -> None:
         reader, tables = native._native.Reader(bytes(range(1, 41))), native._tables()
         for scales, fractions in [([64], [0]), ([-1], [0]), ([0], [8]), ([0], [-9]), ([0, 0], [0])]:
-            with pytest.raises(ValueError, match="scale|table"):
+            with pytest.raises(ValueError, match=r"scale|table"):
                 reader.residuals(tables, np.array(scales, np.int32), np.array(fractions, np.int32))
 
     @pytest.mark.parametrize(

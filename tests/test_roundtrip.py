@@ -152,5 +152,5 @@ def test_hopeless_fit_leaves_an_empty_but_valid_stream() -> None:
 
     file = io.BytesIO()
     with pytest.raises(FitError):
-        encode(moving_clip(1, 8, 8), file, TINY_MODEL, replace(QUICK_FIT, temperature_start=float("nan")))
+        encode(moving_clip(1, 8, 8), file, TINY_MODEL, replace(QUICK_FIT, learning_rate=float("inf")))
     assert frames_of(file.getvalue()) == []

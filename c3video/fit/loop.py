@@ -24,7 +24,7 @@ from c3video.config import FitConfig, ModelConfig
 from c3video.errors import FitError
 from c3video.fit.mask import correlated_window, heaviest_window
 from c3video.fit.network import Output, PatchNetwork, Window, default_windows
-from c3video.fit.weights import on_grid, search_precisions, to_layers, weight_bits
+from c3video.fit.weights import PrecisionSearch, on_grid, search_precisions, to_layers, weight_bits
 from c3video.model.patch_model import PatchModel, Precision
 
 
@@ -71,6 +71,9 @@ def fit_patch(
     fit_config: FitConfig,
     seed: int,
     report: Callable[[Progress], None] = lambda progress: None,
+    *,
+    network_type: type[PatchNetwork] = PatchNetwork,
+    search: PrecisionSearch = search_precisions,
 ) -> FittedPatch:
     """Overfit a model to a patch.
 
@@ -79,11 +82,12 @@ def fit_patch(
         num_pixels: luma samples of the patch, the pixels of bpp.
         seed: of initial weights and noise; same seed and machine, same fit.
         report: called after each step.
+        network_type, search: stand-ins for what is fitted and for how binary points are chosen, to ablate.
 
     Raises:
         FitError: the fit could not be kept finite.
     """
-    fit = _Fit(samples, num_pixels, model_config, fit_config, seed, report)
+    fit = _Fit(samples, num_pixels, model_config, fit_config, seed, report, network_type, search)
     fit.find_windows()
     fit.noise_stage()
     fit.rounding_stage("rounding", fit_config.rounding_steps)
@@ -108,6 +112,8 @@ class _Fit:
     config: FitConfig
     seed: int
     report: Callable[[Progress], None]
+    network_type: type[PatchNetwork]
+    search: PrecisionSearch
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -124,7 +130,7 @@ class _Fit:
         return wide + config.noise_steps + config.rounding_steps + config.weight_steps
 
     def _new_network(self, windows: list[Window], wide: bool = False) -> PatchNetwork:
-        return PatchNetwork(
+        return self.network_type(
             self.model_config,
             len(self.samples),
             (self.samples.shape[1], self.samples.shape[2], self.samples.shape[3]),
@@ -213,8 +219,7 @@ class _Fit:
             pass
         for index, window in enumerate(windows):
             if window is not None:
-                layers = [i for i, spec in enumerate(self.network.specs) if spec.grid == index]
-                windows[index] = heaviest_window(self.network.weights[2 * layers[0]].detach(), self.model_config)
+                windows[index] = heaviest_window(self.network.context_weight(index).detach(), self.model_config)
         self.network = self._new_network(windows)
 
     def noise_stage(self) -> None:
@@ -233,9 +238,8 @@ class _Fit:
             window = correlated_window(grid, self.model_config)
             if window != network.windows[index]:
                 network.windows[index] = window
-                first = next(i for i, spec in enumerate(network.specs) if spec.grid == index)
                 with torch.no_grad():
-                    network.weights[2 * first][:, self.model_config.context_size**2 // 2 :] = 0.0
+                    network.context_weight(index)[:, self.model_config.context_size**2 // 2 :] = 0.0
 
     def rounding_stage(self, stage: str, num_steps: int, precisions: dict[str, Precision] | None = None) -> None:
         """Stage 2: straight-through rounding of the latents (and of the weights, with `precisions`), best kept."""
@@ -271,7 +275,7 @@ class _Fit:
         def loss(weights: list[Tensor], bits: float) -> float:
             return float(self._measure(network(steps, weights), bits)[0])
 
-        return search_precisions(network.specs, list(network.weights), loss)
+        return self.search(network.specs, list(network.weights), loss)
 
     def finish(self, precisions: dict[str, Precision]) -> FittedPatch:
         """The integers."""

@@ -120,6 +120,20 @@ class PatchNetwork(nn.Module):
         first = next(other for other in self.specs if other.grid == spec.grid)
         return spec.network == "entropy" and spec is first
 
+    @staticmethod
+    def activate(x: Tensor) -> Tensor:
+        """What lies between layers. A network with another one says so in `pointwise` and `is_native` too."""
+        return activate(x)
+
+    @staticmethod
+    def pointwise(inputs: Tensor, *weights: Tensor) -> Tensor:
+        """Columns (C_in, n) through the pointwise layers of the synthesis."""
+        return _pointwise(inputs, *weights)
+
+    def context_weight(self, grid: int) -> Tensor:
+        """First-layer weights of a grid's entropy network: causal taps, then those of the previous frame's window."""
+        return self.weights[2 * next(index for index, spec in enumerate(self.specs) if spec.grid == grid)]
+
     def in_steps(self) -> Tensor:
         """(L,) the latents in units of one quantisation step, not yet rounded."""
         return self.latents * self._steps_per_unit
@@ -205,7 +219,7 @@ class PatchNetwork(nn.Module):
             if self.wide and window is not None:
                 pre = pre + rest[0].flatten(2)
             for weight, bias in zip(weights[2::2], weights[3::2], strict=True):
-                pre = weight @ activate(pre) + bias[:, None]
+                pre = weight @ self.activate(pre) + bias[:, None]
             return laplace_bits(current.flatten(1), pre).sum()
 
         frames = max(1, 2 * _TILE_COLUMNS // (grid.shape[1] * grid.shape[2]))
@@ -220,13 +234,13 @@ class PatchNetwork(nn.Module):
         if self.is_native:
             samples = native_synthesis.pointwise(planes, pointwise)
         else:
-            samples = tiled_map(_pointwise, _TILE_COLUMNS, planes, pointwise)
+            samples = tiled_map(self.pointwise, _TILE_COLUMNS, planes, pointwise)
         samples = samples.view(-1, *self.shape)
         residual = self._layer_weights(weights, is_residual)
         if self.is_native:
             return native_synthesis.residuals(samples, residual)
         for index in range(0, len(residual), 2):
-            samples = activate(samples) if index else samples
+            samples = self.activate(samples) if index else samples
             samples = samples + _convolve(samples, residual[index], residual[index + 1])
         return samples
 

@@ -12,7 +12,7 @@ from c3video.model.entropy import LOCATION_GAIN_BITS, SCALE_GAIN_BITS, SCALE_ORI
 from c3video.model.tables import NUM_SCALES
 
 MAX_BITS = 16.0
-"""No latent costs more (as in the reference): past it there is no gradient either."""
+"""No latent costs more, as in the reference and by MIN_WIDTH of model/tables.py; past it there is no gradient."""
 
 _LOG_SMALLEST = -5.0 * math.log(2.0)
 LOG_SCALE_RANGE = (_LOG_SMALLEST, _LOG_SMALLEST + (NUM_SCALES - 1) / 8.0)

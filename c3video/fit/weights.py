@@ -7,11 +7,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from c3video.errors import CorruptSegmentError, FitError
 from c3video.model.patch_model import MAX_PRECISION_BITS, MIN_PRECISION_BITS, Layer, LayerSpec, Precision
 from c3video.model.tables import best_scale
+
+PrecisionSearch = Callable[
+    [Sequence[LayerSpec], Sequence[Tensor], Callable[[list[Tensor], float], float]], dict[str, Precision]
+]
+"""Chooses the binary points of all networks: see `search_precisions`."""
 
 
 def to_layers(
@@ -25,16 +31,18 @@ def to_layers(
     layers = []
     for index, spec in enumerate(specs):
         precision = precisions[spec.network]
-        weight, bias = (
-            np.rint(tensor.detach().cpu().double().numpy() * 2.0**bits).astype(np.int64)
-            for tensor, bits in zip(
-                weights[2 * index : 2 * index + 2], (precision.weight_bits, precision.bias_bits), strict=True
-            )
-        )
-        layer = Layer(spec, weight, bias, precision)
+        weight, bias = weights[2 * index : 2 * index + 2]
+        layer = Layer(spec, _rounded(weight, precision.weight_bits), _rounded(bias, precision.bias_bits), precision)
         layer.check_ranges()
         layers.append(layer)
     return tuple(layers)
+
+
+def _rounded(values: Tensor, bits: int) -> NDArray[np.int64]:
+    scaled = np.rint(values.detach().cpu().double().numpy() * 2.0**bits)
+    if not (np.abs(scaled) < 2.0**40).all():
+        raise CorruptSegmentError("weights that are not finite or far too large")
+    return scaled.astype(np.int64)
 
 
 def on_grid(specs: Sequence[LayerSpec], weights: Sequence[Tensor], precisions: dict[str, Precision]) -> list[Tensor]:

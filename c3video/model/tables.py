@@ -23,6 +23,8 @@ NUM_SCALES = 64
 NUM_FRACTIONS = 16
 """Locations are coded in sixteenths of a latent step; f runs from -8 to 7."""
 PRECISION_BITS = 24
+MIN_WIDTH = 1 << 8
+"""Every slot is at least this wide, so that none costs more than 16 bits: outliers of 24 bits each would tell."""
 _ONE = 1 << 62
 
 # fmt: off
@@ -49,13 +51,13 @@ DECAY: tuple[int, ...] = (
 
 # fmt: off
 RADIUS: tuple[int, ...] = (
-    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3,
-    3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 5, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16,
     18, 20, 22, 25, 29, 32, 37, 41, 47, 53, 60, 68, 77, 87, 99, 112,
     127, 143, 162, 184, 208, 236, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
 )
 # fmt: on
-"""Largest residual with a slot of its own: min(255, max(2, ceil(10 * scale))). Frozen in version 1."""
+"""Largest residual with a slot of its own: min(255, max(4, ceil(10 * scale))). Frozen in version 1."""
 
 RADII = np.array(RADIUS, dtype=np.int64)
 
@@ -78,16 +80,16 @@ def cumulative(scale: int, fraction: int) -> NDArray[np.int64]:
         fraction: location in sixteenths of a step, -8..7.
 
     Returns:
-        int64 (2R + 4,): from 0 to 2^24, each slot at least 1 wide.
+        int64 (2R + 4,): from 0 to 2^24, each slot at least MIN_WIDTH wide.
     """
     tails, radius = _tails(scale), RADIUS[scale]
     num_slots = 2 * radius + 3
-    spread = (1 << PRECISION_BITS) - num_slots
+    spread = (1 << PRECISION_BITS) - num_slots * MIN_WIDTH
     bounds = [0]
     for residual in range(-radius, radius + 2):  # the lower bound of each slot but the first
         sixteenths = 16 * residual - 8 - fraction
         below = tails[-sixteenths] >> 1 if sixteenths < 0 else _ONE - (tails[sixteenths] >> 1)
-        bounds.append(((below * spread) >> 62) + len(bounds))
+        bounds.append(((below * spread) >> 62) + len(bounds) * MIN_WIDTH)
     bounds.append(1 << PRECISION_BITS)
     return np.array(bounds, dtype=np.int64)
 

@@ -40,7 +40,9 @@ def make_run_folder(
         fits: segments and patches of each clip.
     """
     rng = np.random.default_rng(0)
-    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("points", "frames", "bits", "windows", "convergence")}
+    tables: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("points", "frames", "bits", "windows", "convergence")
+    }
     for number, (clip, (num_frames, height, width)) in enumerate(clips.items()):
         for codec, profile, preset, tune, factor in ENCODERS:
             ours = codec == "c3video"
@@ -63,17 +65,24 @@ def make_run_folder(
                 )  # fmt: skip
                 wobble = 0.5 * np.sin(np.arange(num_frames) / 3) + rng.normal(scale=0.15, size=num_frames)
                 tables["frames"] += [
-                    {"clip": clip, "codec": codec, "preset": preset, "quality": quality, "frame": frame}
+                    {
+                        "clip": clip,
+                        "codec": codec,
+                        "preset": preset,
+                        "quality": quality,
+                        "frame": frame,
+                        "profile": profile,
+                        "tune": tune,
+                    }
                     | {"psnr_y": psnr_y + wobble[frame], "psnr_u": "", "psnr_v": "", "psnr_rgb": ""}
                     for frame in range(num_frames)
                 ]
         for index, quality in enumerate(QUALITIES):
-            key = {"clip": clip, "quality": quality}
+            key = {"clip": clip, "profile": "default", "preset": "fast", "quality": quality}
             shares = {f"grid {k}": 60 * 0.6**k for k in range(10)}
             shares |= {"entropy weights": 9.0, "synthesis weights": 14.0, "patch overhead": 1.0, "frame table": 0.7}
             tables["bits"] += [
-                {**key, "profile": "default", "preset": "fast", "part": part, "bits": share * 2000 * 2.0**-index}
-                for part, share in shares.items()
+                {**key, "part": part, "bits": share * 2000 * 2.0**-index} for part, share in shares.items()
             ]
             for segment, patch in np.ndindex(fits):
                 fit = {**key, "segment": segment, "patch": patch}
@@ -85,7 +94,14 @@ def make_run_folder(
                     loss = float(quality) * (0.4 + 3 * math.exp(-step / 60) + 0.05 * patch) + 2e-4
                     stage = "noise" if step < 400 else "rounding" if step < 430 else "weights"
                     tables["convergence"].append(
-                        {**fit, "stage": stage, "step": step, "loss": loss, "psnr_db": -10 * math.log10(loss), "bpp": 0.3}
+                        {
+                            **fit,
+                            "stage": stage,
+                            "step": step,
+                            "loss": loss,
+                            "psnr_db": -10 * math.log10(loss),
+                            "bpp": 0.3,
+                        }
                     )
     path.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
@@ -107,7 +123,7 @@ def add_pictures(path: Path, clip: str, quality: str, height: int, width: int) -
     """Sample frames of one clip: a gradient, and noisier ones."""
     folder = path / "frames"
     folder.mkdir(exist_ok=True)
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(round(1e6 * float(quality)))
     y, x = np.mgrid[:height, :width]
     source = np.stack([255 * x / width, 255 * y / height, 128 + 60 * np.sin(x / 9) * np.cos(y / 7)], axis=-1)
     rows = []
@@ -118,8 +134,7 @@ def add_pictures(path: Path, clip: str, quality: str, height: int, width: int) -
             {
                 "clip": clip, "quality": quality, "codec": codec, "preset": ("", "fast", "medium", "medium")[index],
                 "codec_quality": ("", quality, "27.3", "26")[index], "frame": 8,
-                "bpp": "" if codec == "source" else 0.31, "psnr_yuv611": "" if codec == "source" else 38.0 - 0.1 * index,
-                "psnr_rgb": "",
+                "bpp": 0.31 if index else "", "psnr_yuv611": 38.0 - 0.1 * index if index else "", "psnr_rgb": "",
             }
         )  # fmt: skip
     index_file = folder / "index.csv"

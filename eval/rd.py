@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""Rate-distortion curves, BD-rate and BD-PSNR: how much less (or more) one codec needs than another.
+
+    OUT/points.csv -> curves by clip and codec -> BD figures, with the overlap they rest on
+
+BD figures are means over the range that both curves cover. Each therefore comes with that range and with the share it
+is of what the two cover together; where the curves do not overlap there is no figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from c3video.errors import C3VideoError, SourceError
+
+Point = tuple[float, float]
+"""(rate in bpp, quality in dB)."""
+
+METHOD = "akima"
+"""Interpolation between points of a curve, over the logarithm of the rate (`bjontegaard`'s name of it)."""
+
+QUALITIES = {
+    "psnr_yuv611": "our protocol: planes as coded, mean over frames of (6 Y + U + V) / 8",
+    "psnr_rgb": "the paper's protocol: RGB as ffmpeg converts by default, mean over frames",
+    "psnr_y": "luma alone, mean over frames",
+}
+"""Columns of points.csv that curves are drawn of."""
+
+
+@dataclass(frozen=True)
+class BD:
+    """The difference between two curves, `test` against `reference`.
+
+    Args:
+        rate_percent: BD-rate, difference in rate at equal quality; negative where `test` needs less.
+        psnr_db: BD-PSNR, difference in quality at equal rate; positive where `test` is better; None where the
+            curves share qualities but no rates.
+        low_db, high_db: range of quality that both curves cover, over which `rate_percent` is a mean.
+        overlap: that range as a share of what the two cover together, above 0 and up to 1.
+        num_points: of the reference's and of the test's curve that were used.
+    """
+
+    rate_percent: float
+    psnr_db: float | None
+    low_db: float
+    high_db: float
+    overlap: float
+    num_points: tuple[int, int]
+
+    def __str__(self) -> str:
+        psnr = "" if self.psnr_db is None else f", BD-PSNR {self.psnr_db:+.2f} dB"
+        return (
+            f"BD-rate {self.rate_percent:+.1f}%{psnr} over {self.low_db:.1f}..{self.high_db:.1f} dB "
+            f"({100 * self.overlap:.0f}% overlap, {self.num_points[0]} and {self.num_points[1]} points)"
+        )
+
+
+def clean_curve(points: Iterable[Point]) -> list[Point]:
+    """Points by rising rate, without those that a cheaper one equals or beats, and without infinite ones.
+
+    BD figures are of functions: quality must rise with rate. What is dropped shows in `BD.num_points`.
+    """
+    curve: list[Point] = []
+    for rate, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if math.isfinite(quality) and rate > 0 and (not curve or quality > curve[-1][1]):
+            curve.append((rate, quality))
+    return curve
+
+
+def bd_rate(reference: Sequence[Point], test: Sequence[Point]) -> BD | None:
+    """BD-rate and BD-PSNR of one curve against another, by the `bjontegaard` package.
+
+    Args:
+        reference, test: (bpp, dB) of each point, in any order.
+
+    Returns:
+        None where a curve has fewer than two points or the two share no range of quality.
+
+    Source:
+        Bjontegaard, Calculation of average PSNR differences between RD-curves, VCEG-M33, 2001; Akima interpolation as
+        in Herglotz et al., arXiv 2202.12565.
+    """
+    a, b = clean_curve(reference), clean_curve(test)
+    if len(a) < 2 or len(b) < 2:
+        return None
+    low, high = max(a[0][1], b[0][1]), min(a[-1][1], b[-1][1])
+    if not low < high:
+        return None
+    import bjontegaard  # imports a plotting library, which takes a second, and only this needs it
+
+    curves = ([p[0] for p in a], [p[1] for p in a], [p[0] for p in b], [p[1] for p in b])
+    options = {"method": METHOD, "require_matching_points": False, "min_overlap": 0}
+    share_rates = max(a[0][0], b[0][0]) < min(a[-1][0], b[-1][0])
+    return BD(
+        rate_percent=float(bjontegaard.bd_rate(*curves, **options)),
+        psnr_db=float(bjontegaard.bd_psnr(*curves, **options)) if share_rates else None,
+        low_db=low,
+        high_db=high,
+        overlap=(high - low) / (max(a[-1][1], b[-1][1]) - min(a[0][1], b[0][1])),
+        num_points=(len(a), len(b)),
+    )
+
+
+@dataclass(frozen=True, order=True)
+class Codec:
+    """What one curve is of: the columns of points.csv that do not change along it."""
+
+    codec: str
+    profile: str
+    preset: str
+    tune: str
+
+    def __str__(self) -> str:
+        return " ".join(
+            part for part in (self.codec, self.profile, self.preset, self.tune and f"tune {self.tune}") if part
+        )
+
+
+def read_points(path: Path) -> list[dict[str, str]]:
+    """Rows of a points.csv. Raises SourceError where it is missing or holds none."""
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}; make it first: python -m eval.measure") from error
+    if not rows:
+        raise SourceError(f"{path}: holds no points; nothing has been encoded yet")
+    return rows
+
+
+def codec_of(row: Mapping[str, str]) -> Codec:
+    """The curve that a row of points.csv is on."""
+    return Codec(row["codec"], row["profile"], row["preset"], row["tune"])
+
+
+def curves(rows: Iterable[Mapping[str, str]], quality: str) -> dict[str, dict[Codec, list[Point]]]:
+    """Points by clip and codec; rows without that quality (a plane that the clip lacks) are left out."""
+    found: dict[str, dict[Codec, list[Point]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row[quality]:
+            found[row["clip"]][codec_of(row)].append((float(row["bpp"]), float(row[quality])))
+    return {clip: dict(codecs) for clip, codecs in found.items()}
+
+
+def mean_figure(figures: Iterable[BD | None]) -> tuple[float, int] | None:
+    """(mean BD-rate in percent, number of clips that have one); None where none has."""
+    values = [figure.rate_percent for figure in figures if figure is not None]
+    return (sum(values) / len(values), len(values)) if values else None
+
+
+def table(rows: Sequence[Mapping[str, str]], quality: str) -> str:
+    """BD-rate of c3video's curves against all others, a line a pair and clip, and means over clips."""
+    lines = [f"{quality} ({QUALITIES.get(quality, 'dB')}); negative: c3video needs fewer bits"]
+    by_clip = curves(rows, quality)
+    ours = sorted({codec for codecs in by_clip.values() for codec in codecs if codec.codec == "c3video"})
+    others = sorted({codec for codecs in by_clip.values() for codec in codecs if codec.codec != "c3video"})
+    pairs = [(test, reference) for test in ours for reference in [*others, *(x for x in ours if x < test)]]
+    for test, reference in pairs:
+        figures = {}
+        for clip, codecs in sorted(by_clip.items()):
+            if test in codecs and reference in codecs:
+                figures[clip] = bd_rate(codecs[reference], codecs[test])
+        if not figures:
+            continue
+        lines.append(f"  {test} against {reference}")
+        lines += [
+            f"    {clip:24} {figure or 'no figure: the curves do not overlap'}" for clip, figure in figures.items()
+        ]
+        mean = mean_figure(figures.values())
+        if mean is not None and len(figures) > 1:
+            lines.append(f"    {'mean':24} BD-rate {mean[0]:+.1f}% over {mean[1]} of {len(figures)} clips")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print BD figures of a run folder."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.rd",
+        description="BD-rate and BD-PSNR of c3video against all other codecs in OUT/points.csv, clip by clip.",
+    )
+    parser.add_argument("out", type=Path, help="folder of a run, with points.csv")
+    parser.add_argument(
+        "--quality", choices=QUALITIES, action="append", help="default: psnr_yuv611 and psnr_rgb; may be repeated"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        rows = read_points(options.out / "points.csv")
+    except C3VideoError as error:
+        print(f"rd: {error}", file=sys.stderr)
+        return 1
+    print("\n\n".join(table(rows, quality) for quality in options.quality or ("psnr_yuv611", "psnr_rgb")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

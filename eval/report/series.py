@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""What the sections share: series and their looks, measures of quality, the choice of a clip."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from c3video.config import PROFILES, ModelConfig
+from eval.rd import BD, bd_rate
+from eval.report.chart import swatch
+from eval.run_folder import Point, RunFolder, Series, by_quality
+
+METRICS = {
+    "psnr_yuv611": "PSNR 6:1:1",
+    "psnr_y": "PSNR of luma",
+    "psnr_rgb": "PSNR of RGB",
+}
+"""In which curves and BD-rates are shown, in this order of preference; columns of points.csv."""
+
+
+METRIC_NOTES = {
+    "psnr_yuv611": "mean over frames of (6 Y + U + V) / 8 of the planes' PSNRs",
+    "psnr_y": "mean over frames of the luma plane's PSNR",
+    "psnr_rgb": "mean over frames of the PSNR of R, G and B together, converted from YUV",
+}
+
+
+class Palette:
+    """CSS classes of series: a colour a codec, a marker and a dash a series."""
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        codecs = list(dict.fromkeys(item.codec for item in series))
+        self._series = list(series)
+        self._color = {codec: index for index, codec in enumerate(codecs)}
+
+    def key(self, series: Series) -> str:
+        """Of this series alone, for the legend's buttons."""
+        return f"k{self._series.index(series)}"
+
+    def css_class(self, series: Series) -> str:
+        ours = "ours " if series.is_ours else ""
+        return f"{ours}s{min(7, self._color[series.codec])} {self.key(series)}"
+
+    def marker(self, series: Series) -> int:
+        return self._color[series.codec]
+
+    def dashed(self, series: Series) -> bool:
+        """Later series of a codec are dashed."""
+        return next(other for other in self._series if other.codec == series.codec) != series
+
+
+def legend(series: Sequence[Series], palette: Palette, *, markers: bool = True) -> str:
+    """Buttons that take lines out of the charts of their section."""
+    buttons = "".join(
+        f'<li><button type="button" aria-pressed="true" data-key="{palette.key(item)}">'
+        f"{swatch(palette.css_class(item), palette.marker(item) if markers else None, palette.dashed(item))}"
+        f"{escape(item.label)}"
+        "</button></li>"
+        for item in series
+    )
+    return f'<ul class="legend" aria-label="Lines shown">{buttons}</ul>'
+
+
+def ours_and_others(run: RunFolder) -> tuple[list[Series], list[Series]]:
+    """(ours, others)."""
+    return [item for item in run.series if item.is_ours], [item for item in run.series if not item.is_ours]
+
+
+def first_point(run: RunFolder, clip: str) -> Point:
+    return next(point for point in run.points if point.clip == clip)
+
+
+def quality_name(point: Point) -> str:
+    return f"{'rd_weight' if point.series.is_ours else 'crf'} {point.quality}"
+
+
+def bd_of(run: RunFolder, clip: str, metric: str, reference: Series, test: Series) -> BD | None:
+    curves = []
+    for series in (reference, test):
+        points = [(point.bpp, point.metric(metric)) for point in run.points_of(clip, series)]
+        curves.append([(bpp, value) for bpp, value in points if value is not None])
+    return bd_rate(*curves)
+
+
+def middle_first(groups: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(clip, quality) with each clip's middle quality first, then those further from it."""
+    qualities: dict[str, list[str]] = defaultdict(list)
+    for clip, quality in groups:
+        qualities[clip].append(quality)
+    ranked = []
+    for clip, values in qualities.items():
+        values.sort(key=by_quality)
+        middle = (len(values) - 1) / 2
+        ranked += [(abs(index - middle), clip, quality) for index, quality in enumerate(values)]
+    return [(clip, quality) for _, clip, quality in sorted(ranked, key=lambda item: item[0])]
+
+
+def select_box(label: str, name: str, values: Sequence[str], chosen: str) -> str:
+    options = "".join(f"<option{' selected' if value == chosen else ''}>{escape(value)}</option>" for value in values)
+    return f'<label>{label} <select name="{name}">{options}</select></label>'
+
+
+def model_of(profile: str) -> ModelConfig:
+    """The model of a profile, as this version knows it; the paper's for one it does not."""
+    return PROFILES.get(profile, PROFILES["paper"])
+
+
+def grid_name(config: ModelConfig, grid: int) -> str:
+    """Resolution in time and space of a latent grid, as in "1/2, 1/4"."""
+    if grid >= len(config.grids):
+        return "?"
+    exponents = config.grids[grid].time_exponent, config.grids[grid].space_exponent
+    return ", ".join(f"1/{1 << exponent}" if exponent else "1" for exponent in exponents)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Figures and lists as words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(items: Iterable[str]) -> str:
+    """a, b and c."""
+    words = list(items)
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def percent_text(value: float) -> str:
+    return f"{value:+.1f}%".replace("-", "−")
+
+
+def more_or_less(percent: float) -> str:
+    return f"{abs(percent):.1f}% {'fewer' if percent < 0 else 'more'} bits"
+
+
+def sign_class(value: float) -> str:
+    return "win" if value < 0 else "loss"
+
+
+def figure_text(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def size_text(number: float) -> str:
+    return f"{number:,.0f} B" if number < 10_000 else f"{number / 1000:,.1f} kB"
+
+
+def as_json(value: object) -> str:
+    return json.dumps(value).replace("</", "<\\/")
+
+
+def table_box(title: str, heads: Sequence[str], rows: Iterable[str], *, text_columns: int = 1) -> str:
+    """A table that scrolls sideways where it is wider than the page.
+
+    Args:
+        heads: of its columns, plain text.
+        rows: <tr> elements.
+        text_columns: so many of the first columns are set flush left.
+    """
+    head = "".join(
+        f'<th scope="col"{" class=text" if index < text_columns else ""}>{escape(name)}</th>'
+        for index, name in enumerate(heads)
+    )
+    return (
+        f'<p class="note">{escape(title)}</p>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )

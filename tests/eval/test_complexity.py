@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""eval/complexity.py against counts made by hand, and the reference's count of the paper's model."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from c3video.config import PROFILES, LatentGrid, ModelConfig
+from c3video.model.patch_model import layer_specs
+from eval.complexity import latents_per_cell, macs_per_pixel
+
+
+def test_one_full_grid_in_gray_by_hand() -> None:
+    model = ModelConfig(
+        grids=(LatentGrid(0, 0),),
+        context_size=3,
+        entropy_layers=(4,),
+        synthesis_layers=(8,),
+        residual_layers=1,
+        residual_time_size=1,
+    )
+    macs = macs_per_pixel(model, "gray")
+    assert macs.entropy == (4 * 4 + 4 * 2,)  # 4 taps -> 4 -> (loc, scale), once a pixel
+    assert macs.pointwise == 1 * 8 + 8 * 1
+    assert macs.residual == 9
+    assert macs.interpolation == 0  # nothing is coarser than the cells
+    assert macs.total == macs.without_interpolation == 24 + 16 + 9
+
+
+def test_chroma_of_420_costs_a_quarter_by_hand() -> None:
+    model = ModelConfig(
+        grids=(LatentGrid(0, 0), LatentGrid(1, 1, previous_window=True)),
+        context_size=3,
+        previous_size=2,
+        entropy_layers=(4,),
+        synthesis_layers=(),
+        residual_layers=1,
+        residual_time_size=3,
+    )
+    macs = macs_per_pixel(model, "yuv420p")
+    # A cell is 4 pixels; grid 1 has a latent for 8 cells, and 4 taps more.
+    assert macs.entropy == (24 / 4, (8 * 4 + 4 * 2) / 8 / 4)
+    assert macs.pointwise == 2 * 6 / 4
+    assert macs.residual == 6 * 6 * 27 / 4
+    # Grid 1, a cell: time makes (1/2)^2 values, height 1/2, width 1, of two products each.
+    assert macs.interpolation == (2 * 0.25 + 2 * 0.5 + 2) / 4
+
+
+def test_paper_configuration_has_the_published_count() -> None:
+    macs = macs_per_pixel(PROFILES["paper"], "gbrp")
+    # The reference rounds each grid's share down: 400 + 50 + 6 + 0 + 0 + 0, and 1,312 + 486.
+    assert sum(map(int, macs.entropy)) + macs.pointwise + macs.residual == 2254
+    assert int(macs.without_interpolation) == 2254
+    # It counts 16 for each upsampled grid, which makes the paper's 2.3 k.
+    assert round(macs.without_interpolation + 16 * 5, -2) == 2300
+    # Ours goes axis by axis.
+    assert macs.interpolation == pytest.approx(sum(2 + 2 / 2**k + 2 / 4**k for k in range(1, 6)))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(("pix_fmt", "channels", "pixels"), [("yuv420p", 6, 4), ("gbrp", 3, 1)])
+def test_parts_add_up_to_every_weight_times_its_uses(profile: str, pix_fmt: str, channels: int, pixels: int) -> None:
+    model = PROFILES[profile]
+    uses = {-1: 1.0} | {index: latents_per_cell(grid) for index, grid in enumerate(model.grids)}
+    expected = sum(math.prod(s.weight_shape) * uses[s.grid] for s in layer_specs(model, channels)) / pixels
+    macs = macs_per_pixel(model, pix_fmt)
+    assert macs.without_interpolation == pytest.approx(expected)
+    assert sum(macs.by_part().values()) == pytest.approx(macs.total)
