@@ -29,6 +29,11 @@ Floats transposed(const float* matrix, int rows, int columns) {
     return result;
 }
 
+// Asks for floats that the next tile will read.
+inline void prefetch(const float* from, int64_t count) {
+    for (int64_t n = 0; n < count; n += 16) __builtin_prefetch(from + n, 0, 2);
+}
+
 // Part `index` of `count` equal parts of 0 .. total - 1.
 struct Part {
     int64_t begin, end;
@@ -54,7 +59,7 @@ void on_threads(int num_threads, const Work& work) {
 // Vectors of sums, one set for each thread; `total` adds up threads and lanes.
 class Sums {
 public:
-    Sums(int num_threads, size_t size) : size_(size) {
+    Sums(int num_threads, size_t size) {
         for (int i = 0; i < num_threads; i++) sets_.emplace_back(size * kFloats);
     }
     VF* of(int thread) { return reinterpret_cast<VF*>(sets_[(size_t)thread].data()); }
@@ -65,7 +70,6 @@ public:
     }
 
 private:
-    size_t size_;
     std::vector<Floats> sets_;
 };
 
@@ -234,11 +238,8 @@ struct TileRows {
         for (int i = 0; i < count; i++) {
             std::memcpy(row(first + i), from + i * stride + column, sizeof(float) * (size_t)size);
             std::fill(row(first + i) + size, row(first + i) + kTile, 0.0f);
-            prefetch(from + i * stride, column + kTile, std::min(column + 2 * kTile, stride));  // the next tile
+            prefetch(from + i * stride + column + size, std::min<int64_t>(kTile, stride - column - size));
         }
-    }
-    static void prefetch(const float* row, int64_t begin, int64_t end) {
-        for (int64_t n = begin; n < end; n += 16) __builtin_prefetch(row + n, 0, 2);
     }
 };
 
@@ -417,6 +418,7 @@ void load_inputs(const ResidualJob& job, const float* inputs, int t, int y_begin
                 else std::memcpy(to + 1, from, sizeof(float) * (size_t)W);
                 to[0] = to[1];
                 to[W + 1] = to[W];
+                if (k == job.time_size - 1 && frame + 1 < job.num_frames) prefetch(from + (int64_t)job.height * W, W);
             }
         }
 }
@@ -482,7 +484,11 @@ void residual_backward(const ResidualJob& job, const float* inputs, const float*
                     for (int y = from - 1; y <= to; y++) {
                         float* row = grad.row(c * kt + frame - first_frame, y - (from - 1));
                         if (y < 0 || y >= H) std::fill(row, row + W, 0.0f);
-                        else std::memcpy(row, row_of(job, grad_outputs, c, frame, y), sizeof(float) * (size_t)W);
+                        else {
+                            const float* source = row_of(job, grad_outputs, c, frame, y);
+                            std::memcpy(row, source, sizeof(float) * (size_t)W);
+                            if (frame == end_frame - 1 && frame + 1 < T) prefetch(source + (int64_t)H * W, W);
+                        }
                         row[W] = row[W + 1] = 0.0f;
                     }
 

@@ -7,7 +7,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "block_pool.h"
@@ -15,14 +17,16 @@
 #include "fit_synthesis.h"
 
 namespace c3 {
-#define C3_DECLARE_FIT(isa) \
-    namespace isa {         \
-    FitSynthesis fit_synthesis_kernels(); \
-    }
-C3_DECLARE_FIT(plain)
+namespace plain {
+FitSynthesis fit_synthesis_kernels();
+}
 #ifdef C3_X86
-C3_DECLARE_FIT(avx2)
-C3_DECLARE_FIT(avx512)
+namespace avx2 {
+FitSynthesis fit_synthesis_kernels();
+}
+namespace avx512 {
+FitSynthesis fit_synthesis_kernels();
+}
 #endif
 
 const FitSynthesis* fit_synthesis(const char* isa) {
@@ -52,10 +56,11 @@ template <int dimensions>
 using In = nb::ndarray<const float, nb::ndim<dimensions>, nb::c_contig, nb::device::cpu>;
 template <int dimensions>
 using Out = nb::ndarray<float, nb::ndim<dimensions>, nb::c_contig, nb::device::cpu>;
-// All of them bound with noconvert(): a result written into a converted copy would be lost.
+// All of them are bound with noconvert(): a result written into a converted copy would be lost.
 using OutAny = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+using Weights = std::vector<nb::ndarray<const float, nb::c_contig, nb::device::cpu>>;
 
-constexpr int64_t kMaxSize = 1 << 15;     // of one axis
+constexpr int64_t kMaxSize = 1 << 15;  // of one axis
 constexpr int64_t kMaxCells = 1 << 28;
 constexpr int kMaxFitWidth = 64;
 
@@ -69,7 +74,11 @@ const c3::FitSynthesis& kernels(const std::string& isa) {
     return *found;
 }
 
-void require_threads(int num_threads) { require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024"); }
+// As many threads as there is work for: to start one takes as long as some thousand cells.
+int threads_for(int64_t num_cells, int num_threads) {
+    require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
+    return (int)std::min<int64_t>(num_threads, 1 + num_cells / 4096);
+}
 
 template <typename A, typename B>
 void require_same_shape(const A& a, const B& b) {
@@ -107,11 +116,11 @@ nb::object empty(const std::vector<size_t>& shape) {
 
 c3::UpsampleJob upsample_job(const std::vector<std::vector<int>>& exponents, float scale, size_t num_latents,
                              const size_t* shape, int num_threads) {
-    require_threads(num_threads);
     require(exponents.size() >= 1 && exponents.size() <= 64 && shape[0] == exponents.size(), "1..64 grids, a plane each");
     for (int axis = 1; axis < 4; axis++) require(shape[axis] >= 1 && (int64_t)shape[axis] <= kMaxSize, "an axis is too long");
     require((int64_t)(shape[1] * shape[2] * shape[3]) <= kMaxCells, "a patch of more than 2^28 cells");
-    c3::UpsampleJob job{(int)shape[1], (int)shape[2], (int)shape[3], scale, {}, num_threads};
+    c3::UpsampleJob job{(int)shape[1], (int)shape[2], (int)shape[3], scale, {}, 0};
+    job.num_threads = threads_for((int64_t)(shape[1] * shape[2] * shape[3]), num_threads);
     size_t count = 0;
     for (const auto& pair : exponents) {
         require(pair.size() == 2 && pair[0] >= 0 && pair[0] <= 7 && pair[1] >= 0 && pair[1] <= 7, "exponents must be 0..7");
@@ -145,14 +154,12 @@ void upsample_backward(In<4> grad_planes, Out<1> grad_latents, const std::vector
 }
 
 // `weights`: of each layer the weight (outputs, inputs), then the bias (outputs,).
-c3::PointwiseJob pointwise_job(size_t num_inputs, size_t num_columns, size_t num_outputs,
-                               const std::vector<nb::ndarray<const float, nb::c_contig, nb::device::cpu>>& weights,
+c3::PointwiseJob pointwise_job(size_t num_inputs, size_t num_columns, size_t num_outputs, const Weights& weights,
                                int num_threads) {
-    require_threads(num_threads);
     require(num_inputs >= 1 && num_inputs <= kMaxFitWidth, "1..64 inputs");
     require((int64_t)num_columns <= kMaxCells, "more than 2^28 columns");
     require(weights.size() >= 2 && weights.size() <= 32 && weights.size() % 2 == 0, "1..16 layers of weight and bias");
-    c3::PointwiseJob job{{(int)num_inputs}, {}, {}, (int64_t)num_columns, num_threads};
+    c3::PointwiseJob job{{(int)num_inputs}, {}, {}, (int64_t)num_columns, threads_for((int64_t)num_columns, num_threads)};
     for (size_t i = 0; i < weights.size(); i += 2) {
         const auto &weight = weights[i], &bias = weights[i + 1];
         require(weight.ndim() == 2 && bias.ndim() == 1 && weight.shape(0) == bias.shape(0), "a weight (o, i) and a bias (o,)");
@@ -165,8 +172,6 @@ c3::PointwiseJob pointwise_job(size_t num_inputs, size_t num_columns, size_t num
     require((size_t)job.widths.back() == num_outputs, "as many outputs as the last layer has");
     return job;
 }
-
-using Weights = std::vector<nb::ndarray<const float, nb::c_contig, nb::device::cpu>>;
 
 void pointwise(In<2> inputs, const Weights& weights, Out<2> outputs, int num_threads, const std::string& isa) {
     const auto job = pointwise_job(inputs.shape(0), inputs.shape(1), outputs.shape(0), weights, num_threads);
@@ -198,20 +203,21 @@ void pointwise_backward(In<2> inputs, const Weights& weights, In<2> grad_outputs
 }
 
 c3::ResidualJob residual_job(const In<4>& inputs, const In<5>& weight, const In<1>& bias, bool active_input, int num_threads) {
-    require_threads(num_threads);
     require(inputs.shape(0) >= 1 && inputs.shape(0) <= c3::kMaxResidualChannels, "1..6 channels");
     for (int axis = 1; axis < 4; axis++)
         require(inputs.shape(axis) >= 1 && (int64_t)inputs.shape(axis) <= kMaxSize, "an axis is empty or too long");
-    require((int64_t)(inputs.shape(1) * inputs.shape(2) * inputs.shape(3)) <= kMaxCells, "a patch of more than 2^28 cells");
+    const auto num_cells = (int64_t)(inputs.shape(1) * inputs.shape(2) * inputs.shape(3));
+    require(num_cells <= kMaxCells, "a patch of more than 2^28 cells");
     require(weight.shape(0) == inputs.shape(0) && weight.shape(1) == inputs.shape(0) && bias.shape(0) == inputs.shape(0),
             "a weight (C, C, kt, 3, 3) and a bias (C,)");
     require((weight.shape(2) == 1 || weight.shape(2) == 3) && weight.shape(3) == 3 && weight.shape(4) == 3,
             "a kernel of 1x3x3 or 3x3x3");
     return {(int)inputs.shape(0), (int)inputs.shape(1), (int)inputs.shape(2), (int)inputs.shape(3),
-            (int)weight.shape(2), active_input, weight.data(), bias.data(), num_threads};
+            (int)weight.shape(2), active_input, weight.data(), bias.data(), threads_for(num_cells, num_threads)};
 }
 
-void residual(In<4> inputs, In<5> weight, In<1> bias, bool active_input, Out<4> outputs, int num_threads, const std::string& isa) {
+void residual(In<4> inputs, In<5> weight, In<1> bias, bool active_input, Out<4> outputs, int num_threads,
+              const std::string& isa) {
     const auto job = residual_job(inputs, weight, bias, active_input, num_threads);
     require_same_shape(outputs, inputs);
     require_apart(outputs, inputs);
@@ -239,7 +245,8 @@ void residual_backward(In<4> inputs, In<5> weight, In<1> bias, bool active_input
 }
 
 double clipped_mse(In<1> samples, In<1> target, std::optional<Out<1>> grad, int num_threads, const std::string& isa) {
-    require_threads(num_threads);
+    const auto count = (int64_t)samples.shape(0);
+    const int threads = threads_for(count, num_threads);
     require_same_shape(samples, target);
     if (grad) {
         require_same_shape(*grad, samples);
@@ -248,23 +255,27 @@ double clipped_mse(In<1> samples, In<1> target, std::optional<Out<1>> grad, int 
     }
     const auto& use = kernels(isa);
     nb::gil_scoped_release release;
-    return use.clipped_mse(samples.data(), target.data(), (int64_t)samples.shape(0), grad ? grad->data() : nullptr, num_threads);
+    return use.clipped_mse(samples.data(), target.data(), count, grad ? grad->data() : nullptr, threads);
 }
 
 }  // namespace
 
 void bind_fit_synthesis(nb::module_& m) {
+    const auto array = [](const char* name) { return nb::arg(name).noconvert(); };
     m.def("fit_empty", &empty, "shape"_a);
-    m.def("fit_upsample", &upsample, "latents"_a.noconvert(), "planes"_a.noconvert(), "exponents"_a, "scale"_a, "num_threads"_a, "isa"_a = "");
-    m.def("fit_upsample_backward", &upsample_backward, "grad_planes"_a.noconvert(), "grad_latents"_a.noconvert(), "exponents"_a, "scale"_a,
-          "num_threads"_a, "isa"_a = "");
-    m.def("fit_pointwise", &pointwise, "inputs"_a.noconvert(), "weights"_a.noconvert(), "outputs"_a.noconvert(), "num_threads"_a, "isa"_a = "");
-    m.def("fit_pointwise_backward", &pointwise_backward, "inputs"_a.noconvert(), "weights"_a.noconvert(), "grad_outputs"_a.noconvert(),
-          "grad_inputs"_a.noconvert().none(), "grad_weights"_a.noconvert(), "num_threads"_a, "isa"_a = "");
-    m.def("fit_residual", &residual, "inputs"_a.noconvert(), "weight"_a.noconvert(), "bias"_a.noconvert(),
-          "active_input"_a, "outputs"_a.noconvert(), "num_threads"_a, "isa"_a = "");
-    m.def("fit_residual_backward", &residual_backward, "inputs"_a.noconvert(), "weight"_a.noconvert(),
-          "bias"_a.noconvert(), "active_input"_a, "grad_outputs"_a.noconvert(), "grad_inputs"_a.noconvert().none(),
-          "grad_weight"_a.noconvert(), "grad_bias"_a.noconvert(), "num_threads"_a, "isa"_a = "");
-    m.def("fit_clipped_mse", &clipped_mse, "samples"_a.noconvert(), "target"_a.noconvert(), "grad"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
+    m.def("fit_upsample", &upsample, array("latents"), array("planes"), "exponents"_a, "scale"_a, "num_threads"_a,
+          "isa"_a = "");
+    m.def("fit_upsample_backward", &upsample_backward, array("grad_planes"), array("grad_latents"), "exponents"_a,
+          "scale"_a, "num_threads"_a, "isa"_a = "");
+    m.def("fit_pointwise", &pointwise, array("inputs"), array("weights"), array("outputs"), "num_threads"_a,
+          "isa"_a = "");
+    m.def("fit_pointwise_backward", &pointwise_backward, array("inputs"), array("weights"), array("grad_outputs"),
+          array("grad_inputs").none(), array("grad_weights"), "num_threads"_a, "isa"_a = "");
+    m.def("fit_residual", &residual, array("inputs"), array("weight"), array("bias"), "active_input"_a,
+          array("outputs"), "num_threads"_a, "isa"_a = "");
+    m.def("fit_residual_backward", &residual_backward, array("inputs"), array("weight"), array("bias"),
+          "active_input"_a, array("grad_outputs"), array("grad_inputs").none(), array("grad_weight"),
+          array("grad_bias"), "num_threads"_a, "isa"_a = "");
+    m.def("fit_clipped_mse", &clipped_mse, array("samples"), array("target"), array("grad").none(), "num_threads"_a,
+          "isa"_a = "");
 }
