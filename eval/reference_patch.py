@@ -94,6 +94,8 @@ def main() -> int:
             f"this {name:6} loss {loss:.4e}  {-10 * np.log10(mse):.2f} dB  {bits / num_pixels:.4f} bpp"
             f"  ({100 * (loss / REFERENCE['loss'] - 1):+.1f}%)"
         )
+    for note in reports[0].notes:
+        print(f"note: {note}")
     estimated = reports[0].estimated_bits
     print(
         f"estimated {estimated / 8:.0f} bytes, patch {coded['patch'] / 8:.0f}, file {len(data)};"

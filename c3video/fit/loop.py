@@ -27,6 +27,9 @@ from c3video.fit.network import Output, PatchNetwork, Window, default_windows
 from c3video.fit.weights import PrecisionSearch, on_grid, search_precisions, to_layers, weight_bits
 from c3video.model.patch_model import PatchModel, Precision
 
+_MAX_RETURNS = 10
+"""So often a stage goes back to its best parameters before it gives up."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -179,7 +182,7 @@ class _Fit:
         """Stage 1 on the current network, `num_steps` of a schedule of `schedule_steps`; yields after each step."""
         config = self.config
         optimizer = self._adam(config.learning_rate)
-        best, average, slowdown = _Best(math.inf, {}), None, 1.0
+        best, average, slowdown, num_returns = _Best(math.inf, {}), None, 1.0, 0
         for step in range(num_steps):
             done = step / max(1, schedule_steps - 1)
             rate = config.learning_rate * slowdown * 0.5 * (1.0 + math.cos(math.pi * step / schedule_steps))
@@ -194,15 +197,17 @@ class _Fit:
                 if not best.state:
                     raise FitError(f"fit of seed {self.seed} does not stay finite (step {step}, loss {loss:.3g})")
                 self.network.load_state_dict(best.state)
-                if slowdown < 1e-3:
+                num_returns += 1
+                if num_returns > _MAX_RETURNS:
                     self.notes.append(f"step {step}: gave up stage 1 at loss {best.loss:.3g}")
                     self.done += num_steps - step - 1
                     return
                 optimizer = self._adam(rate)
-                slowdown, average = slowdown * 0.5, best.loss
+                slowdown, average = slowdown * 0.5, best.loss  # the step grows back over the next hundreds
                 self.notes.append(f"step {step}: loss {loss:.3g}, went back to {best.loss:.3g} with half the step")
             elif step % 20 == 0 and average < best.loss:
                 best = _Best(average, self._state())
+            slowdown = min(1.0, slowdown * 1.005)
             yield step
 
     def _state(self) -> dict[str, Tensor]:

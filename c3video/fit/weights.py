@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -63,10 +64,14 @@ def weight_bits(layers: Sequence[Layer], network: str) -> float:
     return best_scale(weights)[1] + best_scale(biases)[1]
 
 
+_MOVES = [(-1, -1), (-1, 0), (0, -1), (-2, 0), (0, -2), (-1, 1), (1, -1), (1, 0), (0, 1), (1, 1), (2, 0), (0, 2)]
+"""Changes of (weight_bits, bias_bits) that the search tries, the cheaper ones first."""
+
+
 def search_precisions(
     specs: Sequence[LayerSpec], weights: Sequence[Tensor], loss: Callable[[list[Tensor], float], float]
 ) -> dict[str, Precision]:
-    """Binary points of both networks that minimise the loss, by coordinate descent.
+    """Binary points of both networks that minimise the loss, by descent in small moves.
 
     Args:
         loss: of weights on their grid and the bits of those weights.
@@ -74,7 +79,8 @@ def search_precisions(
     Raises:
         FitError: no precision keeps the weights inside the decoder's ranges.
 
-    Source: C3 section 2 searches a product of steps; the loss is flat enough for one coordinate at a time.
+    Source: C3 section 2 searches the product of all steps. One coordinate at a time got stuck: weights and biases of a
+    layer give way together.
     """
     start = Precision(9, 9)
     best = {"entropy": start, "synthesis": start}
@@ -96,19 +102,15 @@ def search_precisions(
     improved = True
     while improved:
         improved = False
-        for network in best:
-            for kind in ("weight_bits", "bias_bits"):
-                for change in (-1, 1):
-                    while True:
-                        bits = getattr(best[network], kind) + change
-                        if not MIN_PRECISION_BITS <= bits <= MAX_PRECISION_BITS:
-                            break
-                        moved = Precision(**{**vars(best[network]), kind: bits})
-                        # From ranges that do not fit, fewer bits are the way out.
-                        stuck = cost(best) == float("inf") and change < 0
-                        if not (cost({**best, network: moved}) < cost(best) or stuck):
-                            break
-                        best[network], improved = moved, True
+        for network, (weight_change, bias_change) in product(best, _MOVES):
+            old = best[network]
+            moved = Precision(old.weight_bits + weight_change, old.bias_bits + bias_change)
+            if not all(MIN_PRECISION_BITS <= bits <= MAX_PRECISION_BITS for bits in vars(moved).values()):
+                continue
+            # From ranges that do not fit, fewer bits are the way out.
+            way_out = cost(best) == float("inf") and weight_change + bias_change < 0
+            if way_out or cost({**best, network: moved}) < cost(best):
+                best[network], improved = moved, True
     if cost(best) == float("inf"):
         raise FitError(
             "network weights have grown past what the decoder's integers hold; fit with another seed or preset"
