@@ -60,11 +60,19 @@ def _say(words: str) -> None:
     print(words, file=sys.stderr)
 
 
+def _say_if_slow() -> None:
+    from c3video import native
+
+    if not native.available():
+        _say("c3v: note: the C++ extension was not built; this works, but some ten times slower")
+
+
 def _encode(arguments: argparse.Namespace) -> None:
     import torch
 
     from c3video.api import encode
 
+    _say_if_slow()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     with _encode_bar() as report:
@@ -149,6 +157,7 @@ def _decode(arguments: argparse.Namespace) -> None:
 
     if not arguments.verify and arguments.output is None:
         raise ConfigError("decode needs -o OUT.y4m, -o OUT.yuv or -o - for a pipe (or --verify to write nothing)")
+    _say_if_slow()
     first, last = arguments.segments or (0, None)
     num_frames = 0
     with c3video.decoder.open(
