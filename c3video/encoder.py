@@ -138,7 +138,6 @@ def encode(
                 frame_crcs=tuple(_crc(decoded[:, index], video) for index in range(len(frames))),
                 patches=tuple(data for data, _ in coded),
             )
-            error = (decoded.astype(np.float64) - cells) / video.layout.max_value
             reports.append(
                 SegmentReport(
                     number=number,
@@ -146,7 +145,7 @@ def encode(
                     size_bytes=writer.write_segment(segment),
                     estimated_bits=sum(patch.estimated_bits for patch in fitted),
                     bits=tuple(bits for _, bits in coded),
-                    mse=float(np.mean(np.square(error))),
+                    mse=_mse(decoded, cells) / video.layout.max_value**2,
                     fit_seconds=time.perf_counter() - started,
                     notes=tuple(note for patch in fitted for note in patch.notes),
                 )
@@ -180,6 +179,14 @@ def fit_patches(
 def _codes(patch: FittedPatch) -> dict[str, WeightCode]:
     layers = patch.model.layers
     return {network: choose_code([x for x in layers if x.spec.network == network]) for network in NETWORKS}
+
+
+def _mse(decoded: NDArray[np.uint16], cells: NDArray[np.generic]) -> float:
+    """Over (C, T, Hc, Wc) samples, a frame at a time: whole segments in floats would take gigabytes."""
+    frames = range(decoded.shape[1])
+    return float(
+        np.mean([np.square(decoded[:, t].astype(np.float64) - cells[:, t].astype(np.float64)).mean() for t in frames])
+    )
 
 
 def _crc(cells: NDArray[np.uint16], video: VideoFormat) -> int:
