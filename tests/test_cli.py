@@ -245,6 +245,31 @@ def _restore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def test_interrupt_is_exit_code_130_and_one_line(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C after the first segment, as the fit sees it: what was finished decodes."""
+    import c3video.encoder
+    from c3video.cli import main
+
+    fit_patches, calls = c3video.encoder.fit_patches, []
+
+    def interrupted(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit_patches(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(c3video.encoder, "fit_patches", interrupted)
+    out = tmp_path / "out.c3v"
+    assert main(["encode", str(source), str(out), "--preset", "ultrafast", "--segment", "1"]) == 130
+    assert "valid stream" in capsys.readouterr().err
+    verify = c3v("decode", out, "--verify")
+    assert verify.returncode == 0
+    assert b"1 frames, every hash matches" in verify.stderr
+
+
+@pytest.mark.slow  # a real signal to a real process: what it hits is a matter of timing
 def test_interrupted_encode_leaves_a_valid_stream(tmp_path: Path) -> None:
     """Ctrl-C in the second segment: the first one decodes, and the exit code says so."""
     clip, path, out = moving_clip(8, 16, 16), tmp_path / "clip.y4m", tmp_path / "out.c3v"
