@@ -146,7 +146,7 @@ PROFILES: dict[str, ModelConfig] = {
     # C3 as published (UVG, learned-window setting): RGB, isotropic grids, 3-D residual convolutions.
     "paper": ModelConfig(),
     # Cells of the source's own planes. Before the isotropic grids come four of full spatial resolution that span
-    # 32, 16, 8 and 4 frames, for what stays still: they cut the loss of short fits by 18 to 50% (docs/method.md).
+    # 32, 16, 8 and 4 frames, for what stays still: they cut the loss of short fits by 17 to 54% (docs/method.md).
     "default": ModelConfig(
         grids=tuple(LatentGrid(k, 0) for k in (5, 4, 3, 2)) + isotropic_grids(6, 3),
         residual_time_size=1,
