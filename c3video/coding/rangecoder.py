@@ -8,6 +8,7 @@ first. docs/c3v.md, section 6, has the reader in ten lines.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Protocol
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.errors import CorruptSegmentError
+from c3video.model import sparse_tables
 from c3video.model.tables import RADII, cumulative, residual_bits
 
 MAX_EXCESS_BITS = 20
@@ -26,11 +28,19 @@ _CHUNK_BITS = 12
 IntArray = NDArray[np.int64]
 
 
+def _exact_model(bounds: IntArray) -> constriction.stream.model.Categorical:
+    # constriction gives each slot one count and spreads the rest in proportion to p: frequency - 1 comes out exact.
+    return constriction.stream.model.Categorical(np.diff(bounds).astype(np.float64) - 1.0, perfect=False)
+
+
 @cache
 def _table_model(scale: int, fraction: int) -> constriction.stream.model.Categorical:
-    # constriction gives each slot one count and spreads the rest in proportion to p: frequency - 1 comes out exact.
-    widths = np.diff(cumulative(scale, fraction)).astype(np.float64)
-    return constriction.stream.model.Categorical(widths - 1.0, perfect=False)
+    return _exact_model(cumulative(scale, fraction))
+
+
+@cache
+def _sparse_model(zero: int, tail: int) -> constriction.stream.model.Categorical:
+    return _exact_model(sparse_tables.cumulative(zero, tail))
 
 
 @cache
@@ -62,14 +72,26 @@ class SymbolWriter:
 
     def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None) -> IntArray:
         assert residuals is not None
-        radii = RADII[scales]
-        slots = np.clip(residuals + radii + 1, 0, 2 * radii + 2)
-        self._slots.extend(slots.tolist())
-        self._models.extend(map(_table_model, scales.tolist(), fractions.tolist()))
+        self._write(map(_table_model, scales.tolist(), fractions.tolist()), RADII[scales], residuals)
         self.estimated_bits += residual_bits(scales, fractions, residuals)
+        return residuals
+
+    def code_sparse(self, zeros: IntArray, tails: IntArray, symbols: IntArray) -> IntArray:
+        """Write symbols (N,) under the tables (zeros, tails) of model/sparse_tables.py; escapes follow each symbol."""
+        radius = sparse_tables.RADIUS
+        starts = np.concatenate([[0], np.flatnonzero(np.abs(symbols) > radius) + 1, [len(symbols)]])
+        for first, last in zip(starts, starts[1:], strict=False):
+            chosen = slice(first, last)
+            models = map(_sparse_model, zeros[chosen].tolist(), tails[chosen].tolist())
+            self._write(models, np.full(last - first, radius), symbols[chosen])
+        self.estimated_bits += float(sparse_tables.symbol_bits(zeros, tails, symbols).sum())
+        return symbols
+
+    def _write(self, models: Iterable[object], radii: IntArray, residuals: IntArray) -> None:
+        self._slots.extend(np.clip(residuals + radii + 1, 0, 2 * radii + 2).tolist())
+        self._models.extend(models)
         for index in np.flatnonzero(np.abs(residuals) > radii):
             self._escape(int(abs(residuals[index]) - radii[index]))
-        return residuals
 
     def _escape(self, excess: int) -> None:
         length = excess.bit_length()
@@ -117,6 +139,18 @@ class SymbolReader:
             decoded[index] = np.sign(decoded[index]) * (radii[index] + self._escape())
         self.estimated_bits += residual_bits(scales, fractions, decoded)
         return decoded
+
+    def code_sparse(self, zeros: IntArray, tails: IntArray) -> IntArray:
+        """Read symbols (N,) that lie under the tables (zeros, tails) of model/sparse_tables.py."""
+        radius = sparse_tables.RADIUS
+        symbols = np.empty(len(zeros), dtype=np.int64)
+        for index, table in enumerate(zip(zeros.tolist(), tails.tolist(), strict=True)):
+            symbol = int(self._coder.decode(_sparse_model(*table))) - radius - 1
+            if abs(symbol) > radius:
+                symbol = (1 if symbol > 0 else -1) * (radius + self._escape())
+            symbols[index] = symbol
+        self.estimated_bits += float(sparse_tables.symbol_bits(zeros, tails, symbols).sum())
+        return symbols
 
     def _escape(self) -> int:
         length = int(self._coder.decode(_raw_model(_LENGTH_BITS)))

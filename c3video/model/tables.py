@@ -104,14 +104,14 @@ def _costs() -> NDArray[np.float32]:
     residuals = np.arange(-_COST_RANGE, _COST_RANGE + 1)
     for scale, radius in enumerate(RADIUS):
         slots = np.clip(residuals, -radius - 1, radius + 1) + radius + 1
-        escape_bits = _escape_bits(np.abs(residuals) - radius)
+        beyond = escape_bits(np.abs(residuals) - radius)
         for fraction in range(-8, 8):
             widths = np.diff(cumulative(scale, fraction))
-            costs[scale, fraction + 8] = PRECISION_BITS - np.log2(widths[slots]) + escape_bits
+            costs[scale, fraction + 8] = PRECISION_BITS - np.log2(widths[slots]) + beyond
     return costs
 
 
-def _escape_bits(excess: NDArray[np.int64]) -> NDArray[np.float64]:
+def escape_bits(excess: NDArray[np.int64]) -> NDArray[np.float64]:
     """Bits behind an escape slot: a length field of 5 and the excess without its leading one; 0 where no escape."""
     return np.where(excess > 0, 5 + np.floor(np.log2(np.maximum(excess, 1))), 0.0)
 
@@ -122,7 +122,7 @@ def residual_bits(
     """Bits that the tables promise for residuals (N,) under tables (scales, fractions), broadcast: an estimate."""
     near = np.clip(residuals, -_COST_RANGE, _COST_RANGE)
     radii = RADII[scales]
-    beyond = _escape_bits(np.abs(residuals) - radii) - _escape_bits(np.abs(near) - radii)
+    beyond = escape_bits(np.abs(residuals) - radii) - escape_bits(np.abs(near) - radii)
     return float(_costs()[scales, np.asarray(fractions) + 8, near + _COST_RANGE].sum(dtype=np.float64) + beyond.sum())
 
 

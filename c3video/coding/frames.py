@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""Motion fields and subband symbols of frames <-> coder.
+
+Everything is known to a writer, which codes a subband or a field at once; a reader must go symbol by symbol, since each
+one's table hangs on those before. Tests hold the two together; `native/` has the reader in C++.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.coding.rangecoder import SymbolReader, SymbolWriter
+from c3video.model import motion_symbols
+from c3video.model.compensation import BOTH, MotionField
+from c3video.model.context_network import ContextNetwork, magnitude_feature
+from c3video.model.frame_order import CodedFrame
+from c3video.model.motion_symbols import MODE_CLASS, MODE_SIGNS, Neighbours, clip_component, to_symbols, uses
+from c3video.model.subbands import (
+    CAUSAL,
+    MAX_SYMBOL,
+    FrameSymbols,
+    SliceLayout,
+    causal_features,
+    known_features,
+    symbol_class,
+)
+
+IntArray = NDArray[np.int64]
+
+
+def write_subbands(
+    coder: SymbolWriter, network: ContextNetwork, symbols: FrameSymbols, reference: FrameSymbols, level: int
+) -> None:
+    """Write a slice of one frame.
+
+    Args:
+        symbols: by plane and subband (h, w).
+        reference: from `model.subbands.reference_magnitudes`.
+        level: of the frame in the coding order.
+    """
+    for plane, bands in enumerate(symbols):
+        for band, values in enumerate(bands):
+            if values.size == 0:
+                continue
+            features = np.concatenate([causal_features(values), known_features(symbols, reference, plane, band)])
+            zeros, tails = network.predict(features, symbol_class(plane, band, len(bands) // 3), level)
+            coder.code_sparse(zeros, tails, values.ravel())
+
+
+def read_subbands(
+    coder: SymbolReader, network: ContextNetwork, layout: SliceLayout, reference: FrameSymbols, level: int
+) -> FrameSymbols:
+    """Read a slice of one frame."""
+    symbols = layout.empty()
+    for plane, bands in enumerate(symbols):
+        for band, values in enumerate(bands):
+            if values.size == 0:
+                continue
+            known = known_features(symbols, reference, plane, band)
+            _read_subband(coder, network, values, known, symbol_class(plane, band, len(bands) // 3), level)
+    return symbols
+
+
+def _read_subband(
+    coder: SymbolReader, network: ContextNetwork, values: IntArray, known: IntArray, symbol_class: int, level: int
+) -> None:
+    """Read one subband in raster order into `values` (h, w)."""
+    height, width = values.shape
+    magnitudes = np.zeros((height + 2, width + 4), dtype=np.int64)
+    flat = magnitudes.ravel()
+    offsets = np.array([dy * (width + 4) + dx for dy, dx in CAUSAL])
+    blank = ~known.any(axis=0)
+    at_zero = network.predict(np.zeros((len(CAUSAL) + len(known), 1)), symbol_class, level)
+    for y in range(height):
+        for x in range(width):
+            place = (y + 2) * (width + 4) + x + 2
+            taps = flat[offsets + place]
+            if blank[y * width + x] and not taps.any():
+                tables = at_zero
+            else:
+                features = np.concatenate([magnitude_feature(taps), known[:, y * width + x]])
+                tables = network.predict(features[:, None], symbol_class, level)
+            symbol = int(np.clip(coder.code_sparse(*tables)[0], -MAX_SYMBOL, MAX_SYMBOL))
+            values[y, x] = symbol
+            flat[place] = abs(symbol)
+
+
+def write_motion(coder: SymbolWriter, network: ContextNetwork, field: MotionField, frame: CodedFrame) -> None:
+    """Write the motion field of one frame."""
+    coded = to_symbols(field, frame)
+    zeros, tails = np.empty_like(coded.symbols), np.empty_like(coded.symbols)
+    for symbol_class in np.unique(coded.classes):
+        chosen = coded.classes == symbol_class
+        zeros[chosen], tails[chosen] = network.predict(coded.features[:, chosen], int(symbol_class), frame.level)
+    coder.code_sparse(zeros, tails, coded.symbols)
+
+
+def read_motion(
+    coder: SymbolReader, network: ContextNetwork, shape: tuple[int, int], frame: CodedFrame
+) -> MotionField:
+    """Read the motion field of one frame of `shape` (bh, bw) blocks."""
+    num_references = len(frame.references)
+    # A margin of one block on all sides that uses no reference.
+    modes = np.full((shape[0] + 2, shape[1] + 2), -1, dtype=np.int64)
+    vectors = np.zeros((num_references, 2, *modes.shape), dtype=np.int64)
+    differences = np.zeros_like(vectors)
+
+    def read(symbol_class: int, features: IntArray) -> int:
+        tables = network.predict(features.reshape(-1, 1), symbol_class, frame.level)
+        return int(coder.code_sparse(*tables)[0])
+
+    signs = np.zeros_like(modes)
+    for y in range(1, shape[0] + 1):
+        for x in range(1, shape[1] + 1):
+            around = ((y, x - 1), (y - 1, x), (y - 1, x + 1), (y - 1, x - 1))
+            if num_references == 2:
+                near = np.array([signs[place] for place in around])[:, None]
+                sign = read(MODE_CLASS, motion_symbols.mode_features(near)) * int(motion_symbols.expected_sign(near)[0])
+                signs[y, x] = sign = max(-1, min(1, sign))
+                modes[y, x] = MODE_SIGNS.index(sign)
+            else:
+                modes[y, x] = 0
+            is_both = np.array([modes[y, x] == BOTH])
+            for reference in range(num_references):
+                if not uses(modes[y, x], reference):
+                    continue
+                for component in range(2):
+                    neighbours = Neighbours(
+                        np.array([vectors[reference, component][place] for place in around[:3]])[:, None],
+                        np.array([uses(modes[place], reference) for place in around[:3]])[:, None],
+                    )
+                    first = differences[0, component, y, x : x + 1] * (reference and is_both)
+                    features = motion_symbols.component_features(
+                        neighbours.spreads(),
+                        differences[reference, component, y, x - 1 : x],
+                        differences[reference, component, y - 1, x : x + 1],
+                        differences[reference, 0, y, x : x + 1] * component,
+                        first,
+                        is_both,
+                    )
+                    difference = read(1 + 2 * reference + component, features)
+                    prediction = neighbours.prediction() + (motion_symbols.mirrored(first, frame) if reference else 0)
+                    differences[reference, component, y, x] = difference
+                    vectors[reference, component, y, x] = clip_component(int(prediction[0]) + difference)
+    return MotionField(vectors[:, :, 1:-1, 1:-1].copy(), modes[1:-1, 1:-1].copy())
+
+
+def write_frames_motion(
+    coder: SymbolWriter, network: ContextNetwork, fields: Sequence[MotionField | None], frames: Sequence[CodedFrame]
+) -> None:
+    """Write the fields of all frames, in coding order; None for a frame without references."""
+    for field, frame in zip(fields, frames, strict=True):
+        if field is not None:
+            write_motion(coder, network, field, frame)
+
+
+def read_frames_motion(
+    coder: SymbolReader, network: ContextNetwork, shape: tuple[int, int], frames: Sequence[CodedFrame]
+) -> list[MotionField | None]:
+    """Read them."""
+    return [read_motion(coder, network, shape, frame) if frame.references else None for frame in frames]

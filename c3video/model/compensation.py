@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Motion compensation: the prediction of a plane from decoded frames, in exact integers (docs/c3v.md, section 12).
+
+    vectors, one a block --> eight-tap interpolation of the references --> overlapped blocks blended --> prediction
+
+Each block predicts a window of twice its side around it; neighbouring windows overlap and are blended with weights
+that sum to one, so that no edge of a block shows and the wavelet of the residual finds none.
+
+Predictions and residuals are centred on middle gray and have 14 bits: 2^14 is the full range of a sample at any depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+SAMPLE_BITS = 14
+"""Of predictions and residuals: a sample of b bits stands for (sample - 2^(b-1)) * 2^(14-b)."""
+
+FORWARD, BACKWARD, BOTH = 0, 1, 2
+"""Modes of a block: from the first reference, from the second, from the mean of both."""
+
+MAX_VECTOR = 1 << 12
+"""Largest component of a vector, in quarters of a luma sample."""
+
+# fmt: off
+TAPS = np.array([
+    [0, 0, 0, 64, 0, 0, 0, 0],
+    [-1, 3, -6, 61, 9, -3, 1, 0],
+    [-2, 5, -11, 58, 19, -7, 3, -1],
+    [-2, 5, -12, 51, 30, -10, 4, -2],
+    [-2, 5, -12, 41, 41, -12, 5, -2],
+    [-2, 4, -10, 30, 51, -12, 5, -2],
+    [-1, 3, -7, 19, 58, -11, 5, -2],
+    [0, 1, -3, 9, 61, -6, 3, -1],
+], dtype=np.int64)
+"""Interpolation at each eighth of a sample, in units of 1/64: sinc under a cosine window. Frozen in version 2."""
+
+RISES = {
+    4: (2, 20, 44, 62),
+    8: (1, 5, 14, 26, 38, 50, 59, 63),
+    16: (0, 1, 4, 7, 12, 17, 23, 29, 35, 41, 47, 52, 57, 60, 63, 64),
+    32: (0, 0, 1, 2, 3, 5, 6, 8, 11, 13, 16, 18, 21, 24, 27, 30,
+         34, 37, 40, 43, 46, 48, 51, 53, 56, 58, 59, 61, 62, 63, 64, 64),
+}
+# fmt: on
+"""Rising half of a block's window by side of the block, in units of 1/64; the falling half is 64 minus it."""
+
+
+@dataclass(frozen=True)
+class MotionField:
+    """Where the blocks of a frame are predicted from.
+
+    Args:
+        vectors: (references, 2, bh, bw) displacement (y, x) into each reference, in quarters of a luma sample.
+        modes: (bh, bw) FORWARD, BACKWARD or BOTH; all FORWARD where there is one reference.
+    """
+
+    vectors: IntArray
+    modes: IntArray
+
+
+def block_shape(shape: tuple[int, int], block_size: int) -> tuple[int, int]:
+    """(bh, bw): blocks that cover a luma plane."""
+    return -(-shape[0] // block_size), -(-shape[1] // block_size)
+
+
+def compensate(
+    references: Sequence[NDArray[np.generic]],
+    field: MotionField,
+    block_size: int,
+    shifts: tuple[int, int],
+    bit_depth: int,
+) -> IntArray:
+    """Prediction of one plane.
+
+    Args:
+        references: one or two decoded planes (h, w), samples of `bit_depth` bits.
+        block_size: of luma, 8, 16 or 32.
+        shifts: (vertical, horizontal) of the plane against luma.
+
+    Returns:
+        (h, w), centred, of SAMPLE_BITS bits.
+    """
+    height, width = references[0].shape
+    sides = tuple(block_size >> shift for shift in shifts)
+    centred = [plane.astype(np.int64) - (1 << (bit_depth - 1)) for plane in references]
+    rows, columns = (_overlaps(length, side) for length, side in zip((height, width), sides, strict=True))
+    result = np.zeros((height, width), dtype=np.int64)
+    block_rows, block_columns = field.modes.shape
+    for block_y, row_weights in rows:
+        for block_x, column_weights in columns:
+            y, x = np.clip(block_y, 0, block_rows - 1)[:, None], np.clip(block_x, 0, block_columns - 1)[None, :]
+            found = [
+                _interpolate(plane, field.vectors[index][:, y, x], shifts, bit_depth)
+                for index, plane in enumerate(centred)
+            ]
+            sample = found[0]
+            if len(found) == 2:
+                modes = field.modes[y, x]
+                sample = np.choose(modes, [found[0], found[1], (found[0] + found[1] + 1) >> 1])
+            result += row_weights[:, None] * column_weights[None, :] * sample
+    return (result + 2048) >> 12
+
+
+def _overlaps(length: int, side: int) -> list[tuple[IntArray, IntArray]]:
+    """For the two blocks whose windows cover each sample along an axis: the block's index and its weight, (length,)."""
+    place = np.arange(length) + side // 2
+    before, rise = place // side - 1, np.array(RISES[side])[place % side]
+    return [(before, 64 - rise), (before + 1, rise)]
+
+
+def _interpolate(plane: IntArray, vectors: IntArray, shifts: tuple[int, int], bit_depth: int) -> IntArray:
+    """Each sample (h, w) of a centred plane moved by its own vector (2, h, w); edges are repeated without end."""
+    height, width = plane.shape
+    eighths_y, eighths_x = (axis * (2 >> shift) for axis, shift in zip(vectors, shifts, strict=True))
+    top = np.arange(height)[:, None] + (eighths_y >> 3) - 3
+    left = np.arange(width)[None, :] + (eighths_x >> 3) - 3
+    taps_y, taps_x = TAPS[eighths_y & 7], TAPS[eighths_x & 7]
+    result = np.zeros((height, width), dtype=np.int64)
+    for i in range(8):
+        row = np.clip(top + i, 0, height - 1)
+        across = np.zeros((height, width), dtype=np.int64)
+        for j in range(8):
+            across += taps_x[..., j] * plane[row, np.clip(left + j, 0, width - 1)]
+        result += taps_y[..., i] * (across >> (bit_depth - 8))
+    return (result + 32) >> 6
+
+
+def finish(prediction: IntArray, residual: IntArray, bit_depth: int) -> IntArray:
+    """Samples of a plane from its prediction and the wavelet's residual: uint16 in range."""
+    shift = SAMPLE_BITS - bit_depth
+    samples = ((prediction + residual + (1 << (shift - 1))) >> shift) + (1 << (bit_depth - 1))
+    return np.clip(samples, 0, (1 << bit_depth) - 1).astype(np.uint16)
