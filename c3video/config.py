@@ -88,6 +88,25 @@ class ModelConfig:
             raise ConfigError(f"residual_time_size = {self.residual_time_size}: must be 1 or 3")
 
 
+@dataclass(frozen=True)
+class FrameModelConfig:
+    """Everything a decoder must know of the shape of the frame model: wavelet subbands, motion, context networks.
+
+    Args:
+        block_size: side of a motion block in luma samples: 8, 16 or 32.
+        num_slices: runs of rows whose subbands are coded apart, 1..64, so that as many threads may read them.
+    """
+
+    block_size: int = 16
+    num_slices: int = 1
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is out of the range that a stream may carry."""
+        if self.block_size not in (8, 16, 32):
+            raise ConfigError(f"block_size = {self.block_size}: must be 8, 16 or 32")
+        _check_range("num_slices", self.num_slices, 1, 64)
+
+
 def _check_range(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise ConfigError(f"{name} = {value}: must be in {low}..{high}")

@@ -98,9 +98,7 @@ def write_motion(coder: SymbolWriter, network: ContextNetwork, field: MotionFiel
     coder.code_sparse(zeros, tails, coded.symbols)
 
 
-def read_motion(
-    coder: SymbolReader, network: ContextNetwork, shape: tuple[int, int], frame: CodedFrame
-) -> MotionField:
+def read_motion(coder: SymbolReader, network: ContextNetwork, shape: tuple[int, int], frame: CodedFrame) -> MotionField:
     """Read the motion field of one frame of `shape` (bh, bw) blocks."""
     num_references = len(frame.references)
     # A margin of one block on all sides that uses no reference.

@@ -45,7 +45,9 @@ class Neighbours:
         """Median of three, mean of two (rounded down), one, or zero."""
         count = self.known.sum(axis=0)
         total = np.where(self.known, self.values, 0).sum(axis=0)
-        return np.where(count == 3, np.median(self.values, axis=0).astype(np.int64), np.where(count == 2, total >> 1, total))
+        return np.where(
+            count == 3, np.median(self.values, axis=0).astype(np.int64), np.where(count == 2, total >> 1, total)
+        )
 
     def spreads(self) -> IntArray:
         """(3, ...) |W - N|, |N - NE|, |W - NE|, 0 where one is missing."""
@@ -122,7 +124,9 @@ def to_symbols(field: MotionField, frame: CodedFrame) -> MotionSymbols:
     if num_references == 2:
         signs = np.array(MODE_SIGNS)[modes]
         around = np.stack([_shifted(signs, dy, dx) for dy, dx in _AROUND])
-        slots.append((MODE_CLASS, mode_features(around), signs * expected_sign(around), np.ones(modes.shape, dtype=bool)))
+        slots.append(
+            (MODE_CLASS, mode_features(around), signs * expected_sign(around), np.ones(modes.shape, dtype=bool))
+        )
     first_differences = np.zeros((2, *modes.shape), dtype=np.int64)
     for reference in range(num_references):
         used = uses(modes, reference)
