@@ -7,12 +7,12 @@ one's table hangs on those before. Tests hold the two together; `native/` has th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.rangecoder import SymbolReader, SymbolWriter
+from c3video.coding.rangecoder import SparseWriter, SymbolReader, SymbolWriter
 from c3video.model import motion_symbols
 from c3video.model.compensation import BOTH, MotionField
 from c3video.model.context_network import ContextNetwork, magnitude_feature
@@ -32,7 +32,7 @@ IntArray = NDArray[np.int64]
 
 
 def write_subbands(
-    coder: SymbolWriter, network: ContextNetwork, symbols: FrameSymbols, reference: FrameSymbols, level: int
+    coder: SparseWriter, network: ContextNetwork, symbols: FrameSymbols, reference: FrameSymbols, level: int
 ) -> None:
     """Write a slice of one frame.
 
@@ -46,8 +46,13 @@ def write_subbands(
             if values.size == 0:
                 continue
             features = np.concatenate([causal_features(values), known_features(symbols, reference, plane, band)])
-            zeros, tails = network.predict(features, symbol_class(plane, band, len(bands) // 3), level)
-            coder.code_sparse(zeros, tails, values.ravel())
+            classes = symbol_class(plane, band, len(bands) // 3)
+            # Most contexts are all zero, and those share a table.
+            seen = features.any(axis=0)
+            at_zero = network.predict(np.zeros((len(features), 1)), classes, level)
+            tables = [np.full(values.size, int(index[0])) for index in at_zero]
+            tables[0][seen], tables[1][seen] = network.predict(features[:, seen], classes, level)
+            coder.code_sparse(tables[0], tables[1], values.ravel())
 
 
 def read_subbands(
@@ -72,7 +77,7 @@ def _read_subband(
     magnitudes = np.zeros((height + 2, width + 4), dtype=np.int64)
     flat = magnitudes.ravel()
     offsets = np.array([dy * (width + 4) + dx for dy, dx in CAUSAL])
-    blank = ~known.any(axis=0)
+    blank: NDArray[np.bool_] = ~np.any(known, axis=0)
     at_zero = network.predict(np.zeros((len(CAUSAL) + len(known), 1)), symbol_class, level)
     for y in range(height):
         for x in range(width):
@@ -88,13 +93,13 @@ def _read_subband(
             flat[place] = abs(symbol)
 
 
-def write_motion(coder: SymbolWriter, network: ContextNetwork, field: MotionField, frame: CodedFrame) -> None:
+def write_motion(coder: SparseWriter, network: ContextNetwork, field: MotionField, frame: CodedFrame) -> None:
     """Write the motion field of one frame."""
     coded = to_symbols(field, frame)
     zeros, tails = np.empty_like(coded.symbols), np.empty_like(coded.symbols)
-    for symbol_class in np.unique(coded.classes):
-        chosen = coded.classes == symbol_class
-        zeros[chosen], tails[chosen] = network.predict(coded.features[:, chosen], int(symbol_class), frame.level)
+    for kind in np.unique(coded.classes):
+        chosen = coded.classes == kind
+        zeros[chosen], tails[chosen] = network.predict(coded.features[:, chosen], int(kind), frame.level)
     coder.code_sparse(zeros, tails, coded.symbols)
 
 
@@ -157,6 +162,10 @@ def write_frames_motion(
 
 def read_frames_motion(
     coder: SymbolReader, network: ContextNetwork, shape: tuple[int, int], frames: Sequence[CodedFrame]
-) -> list[MotionField | None]:
-    """Read them."""
-    return [read_motion(coder, network, shape, frame) if frame.references else None for frame in frames]
+) -> Iterator[MotionField | None]:
+    """Read them, each when it is asked for; with the last one the payload must be at its end."""
+    for frame in frames:
+        field = read_motion(coder, network, shape, frame) if frame.references else None
+        if frame is frames[-1]:
+            coder.finish()
+        yield field

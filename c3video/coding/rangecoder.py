@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from itertools import pairwise
 from typing import Protocol
 
 import constriction
@@ -62,6 +63,13 @@ class Coder(Protocol):
         """
 
 
+class SparseWriter(Protocol):
+    """What a walk over subbands or motion asks of what it writes to: a SymbolWriter or a SymbolCounter."""
+
+    def code_sparse(self, zeros: IntArray, tails: IntArray, symbols: IntArray) -> IntArray:
+        """Take symbols (N,) under tables (zeros, tails)."""
+
+
 class SymbolWriter:
     """Collects residuals; `finish` codes them (ANS runs backwards, so nothing can be written before the end)."""
 
@@ -80,7 +88,7 @@ class SymbolWriter:
         """Write symbols (N,) under the tables (zeros, tails) of model/sparse_tables.py; escapes follow each symbol."""
         radius = sparse_tables.RADIUS
         starts = np.concatenate([[0], np.flatnonzero(np.abs(symbols) > radius) + 1, [len(symbols)]])
-        for first, last in zip(starts, starts[1:], strict=False):
+        for first, last in pairwise(starts):
             chosen = slice(first, last)
             models = map(_sparse_model, zeros[chosen].tolist(), tails[chosen].tolist())
             self._write(models, np.full(last - first, radius), symbols[chosen])
@@ -112,6 +120,17 @@ class SymbolWriter:
         for slot, model in zip(reversed(self._slots), reversed(self._models), strict=True):
             coder.encode_reverse(slot, model)
         return np.asarray(coder.get_compressed(), dtype="<u4").tobytes()
+
+
+class SymbolCounter:
+    """Takes what a SymbolWriter takes and only counts: what a choice would cost."""
+
+    def __init__(self) -> None:
+        self.estimated_bits = 0.0
+
+    def code_sparse(self, zeros: IntArray, tails: IntArray, symbols: IntArray) -> IntArray:
+        self.estimated_bits += float(sparse_tables.symbol_bits(zeros, tails, symbols).sum())
+        return symbols
 
 
 class SymbolReader:

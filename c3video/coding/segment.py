@@ -11,7 +11,7 @@ varint, payload   for each slice the subbands of all frames
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.frames import read_subbands, write_motion, write_subbands
-from c3video.coding.rangecoder import Coder, SymbolWriter
+from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
+from c3video.coding.varint import read_varint, write_varint
 from c3video.config import FrameModelConfig
 from c3video.errors import CorruptSegmentError
 from c3video.model import motion_symbols, subbands
@@ -147,18 +148,18 @@ def encode_segment(
 ) -> tuple[bytes, SegmentBits]:
     """Bytes of a segment and their accounting."""
     frames = coding_order(num_frames, model.gop)
-    codes = {
-        name: None if shift is None else network_code(name, model.networks[name], shift)
-        for name, shift in model.shifts.items()
-    }
+    codes: dict[str, NetworkCode | None] = {}
+    for name in NETWORKS:
+        shift = model.shifts[name]
+        codes[name] = None if shift is None else network_code(name, model.networks[name], shift)
     head = bytes([model.gop, *model.step_indexes])
-    head += b"".join(b"\0" if codes[name] is None else codes[name].to_bytes() for name in NETWORKS)
+    head += b"".join(b"\0" if code is None else code.to_bytes() for code in codes.values())
     coder = SymbolWriter()
     weight_bits = {}
-    for name in NETWORKS:
+    for name, code in codes.items():
         before = coder.estimated_bits
-        if codes[name] is not None:
-            code_network(coder, name, codes[name], model.networks[name])
+        if code is not None:
+            code_network(coder, name, code, model.networks[name])
         weight_bits[name] = coder.estimated_bits - before
     before = coder.estimated_bits
     for field, frame in zip(symbols.fields, frames, strict=True):
@@ -176,7 +177,7 @@ def encode_segment(
             write_subbands(coder, model.networks["subbands"], cut[place], known, frames[place].level)
             frame_bits[place] += coder.estimated_bits - before
         payloads.append(coder.finish())
-    data = head + b"".join(_varint(len(payload)) + payload for payload in payloads)
+    data = head + b"".join(write_varint(len(payload)) + payload for payload in payloads)
     counted = sum(weight_bits.values()) + motion_bits + float(frame_bits.sum())
     return data, SegmentBits(weight_bits, motion_bits, tuple(frame_bits.tolist()), 8 * len(data) - counted)
 
@@ -226,14 +227,10 @@ def parse_segment(data: bytes, num_frames: int, config: FrameModelConfig) -> Par
             codes[name] = NetworkCode(shift, tuple(in_range(x, 0, NUM_SCALES - 1, "scale index") for x in scales))
     payloads = []
     for _ in range(1 + config.num_slices):
-        size = 0
-        for shift in range(0, 35, 7):
-            byte = take(1, "payload size")[0]
-            size |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-        else:
-            raise CorruptSegmentError("payload size of more than 5 bytes")
+        try:
+            size, at = read_varint(data, at)
+        except ValueError as error:
+            raise CorruptSegmentError(f"payload size at byte {at} of {len(data)}: {error}") from None
         payloads.append(take(size, "payload"))
     if at != len(data):
         raise CorruptSegmentError(f"{len(data) - at} bytes are left over after the last payload")
@@ -248,21 +245,18 @@ def read_networks(coder: Coder, codes: dict[str, NetworkCode | None]) -> dict[st
 
 
 def read_slice(
-    coder: object, network: ContextNetwork, layout: SliceLayout, frames: Sequence[CodedFrame]
-) -> list[FrameSymbols]:
-    """All frames of one slice, in coding order, from a SymbolReader."""
+    payload: bytes, network: ContextNetwork, layout: SliceLayout, frames: Sequence[CodedFrame]
+) -> Iterator[FrameSymbols]:
+    """One slice of all frames, in coding order: each is read when it is asked for.
+
+    Raises:
+        CorruptSegmentError: the payload does not decode, or has something left after the last frame.
+    """
+    coder = SymbolReader(payload)
     found: list[FrameSymbols] = []
     for frame, references in zip(frames, reference_frames(frames), strict=True):
         known = subbands.reference_magnitudes([found[place] for place in references], layout)
         found.append(read_subbands(coder, network, layout, known, frame.level))
-    coder.finish()
-    return found
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+        if len(found) == len(frames):
+            coder.finish()
+        yield found[-1]

@@ -132,7 +132,7 @@ def _interpolate(plane: IntArray, vectors: IntArray, shifts: tuple[int, int], bi
     return (result + 32) >> 6
 
 
-def finish(prediction: IntArray, residual: IntArray, bit_depth: int) -> IntArray:
+def finish(prediction: IntArray, residual: IntArray, bit_depth: int) -> NDArray[np.uint16]:
     """Samples of a plane from its prediction and the wavelet's residual: uint16 in range."""
     shift = SAMPLE_BITS - bit_depth
     samples = ((prediction + residual + (1 << (shift - 1))) >> shift) + (1 << (bit_depth - 1))

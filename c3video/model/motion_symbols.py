@@ -9,6 +9,7 @@ above to the right (NE), as far as they use that reference: the median of three,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ def expected_sign(signs: IntArray) -> IntArray:
     return np.where(signs[:3].sum(axis=0) < 0, -1, 1)
 
 
-def _shifted(values: IntArray, dy: int, dx: int) -> IntArray:
+def _shifted(values: NDArray[Any], dy: int, dx: int) -> NDArray[Any]:
     """Value of the block at (dy, dx) from each block, 0 outside the field; (bh, bw)."""
     height, width = values.shape
     padded = np.pad(values, ((1, 1), (1, 1)))

@@ -75,7 +75,7 @@ def costs() -> NDArray[np.float32]:
     for zero in range(NUM_ZEROS):
         for tail in range(NUM_TAILS):
             result[zero, tail] = PRECISION_BITS - np.log2(np.diff(cumulative(zero, tail))[slots])
-    return result + escape_bits(magnitudes - RADIUS)
+    return result + escape_bits(magnitudes - RADIUS).astype(np.float32)
 
 
 def symbol_bits(zeros: NDArray[np.int64], tails: NDArray[np.int64], symbols: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -5,13 +5,15 @@
 
 A step along an axis splits n samples into ceil(n / 2) low ones and floor(n / 2) high ones, so that any size works. The
 lifting is not normalised: low samples keep the range of what went in, and the quantisation steps of subbands make up
-for it (`model/subbands.py`). Values are int32 and are clipped to +-2^16 after each pass, so that no stream can overflow.
+for it (`model/subbands.py`). Values are int32 and are clipped to +-2^16 after each pass, so no stream can overflow.
 
 Source of the filter: Cohen, Daubechies and Feauveau 1992, lifted as in Daubechies and Sweldens 1998; the multipliers
 are those numbers in units of 2^-12.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +99,7 @@ def _scaled(multiplier: int, values: IntArray) -> IntArray:
     return (multiplier * values + 2048) >> 12
 
 
-def _beside_high(low: NDArray[np.generic], count: int) -> NDArray[np.generic]:
+def _beside_high(low: NDArray[Any], count: int) -> NDArray[Any]:
     """Sum of the two low neighbours of each high sample; beyond the end the last one stands twice."""
     right = low[:, 1:]
     if right.shape[1] < count:
@@ -105,7 +107,7 @@ def _beside_high(low: NDArray[np.generic], count: int) -> NDArray[np.generic]:
     return low[:, :count] + right
 
 
-def _beside_low(high: NDArray[np.generic], count: int) -> NDArray[np.generic]:
+def _beside_low(high: NDArray[Any], count: int) -> NDArray[Any]:
     """Sum of the two high neighbours of each low sample; beyond the ends the nearest one stands twice."""
     left = np.concatenate([high[:, :1], high], axis=1)[:, :count]
     right = high if high.shape[1] == count else np.concatenate([high, high[:, -1:]], axis=1)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The layout of a .c3v stream, version 1: each structure is declared once, as a table of fields.
+"""The layout of a .c3v stream, version 2: each structure is declared once, as a table of fields.
 
-    stream = START, HEADER, crc32, record of segment 0, record of segment 1, ..., record of the index, TRAILER
+    stream = START, HEADER, model, crc32, record of segment 0, record of segment 1, ..., record of the index, TRAILER
+    model  = PATCH_MODEL or FRAME_MODEL
     record = RECORD, payload (SEGMENT or INDEX), crc32
 
 Writing, reading, sizes, the header listing of `c3v info` and the tables in docs/c3v.md all come from the
@@ -18,17 +19,22 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Any, Protocol
 
-from c3video.config import LatentGrid, ModelConfig
+from c3video.coding.varint import read_varint, write_varint
+from c3video.config import FrameModelConfig, LatentGrid, ModelConfig
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
+from c3video.model.subbands import MAX_LEVELS
 from c3video.video import LAYOUTS, VideoFormat
 
 MAGIC = b"\x89C3V\r\n\x1a\n"
 """As in PNG: not text, and damaged by whatever changes line ends or strips the eighth bit."""
-VERSION = 1
+VERSION = 2
+"""No file of version 1 was ever released; nothing reads them."""
 TAIL_MAGIC = b"\x89C3Vend\n"
 SYNC = b"C3R"
 """Starts a record; what a reader looks for after damage."""
 SEGMENT_KIND, INDEX_KIND = 1, 2
+PATCH_MODEL_KIND, FRAME_MODEL_KIND = 1, 2
+"""Numbers of the models in a header; never reused."""
 
 MAX_PAYLOAD_BYTES = 1 << 30
 MAX_INDEX_BYTES = 1 << 25
@@ -36,6 +42,8 @@ MAX_SEGMENTS = 1 << 20
 MAX_TIME = (1 << 62) - 1
 MAX_PATCH_CELLS = 1 << 26
 """Cells of a patch x segment_frames; leaves room for 32 whole frames of 1920 x 1080 in 4:4:4."""
+MAX_FRAME_SAMPLES = 1 << 27
+"""Samples of a frame of the frame model, which has no patches; leaves room for 7680 x 4320 in 4:4:4."""
 MAX_SEGMENT_SAMPLES = 1 << 31
 """Samples of a segment's frames; leaves room for 64 frames of 3840 x 2160 in 4:4:4."""
 
@@ -90,24 +98,11 @@ class Varint:
         return "svarint" if self.signed else "varint"
 
     def write(self, value: int) -> bytes:
-        rest = 2 * abs(value) - (value < 0) if self.signed else value
-        out = bytearray()
-        while rest > 0x7F:
-            out.append(rest & 0x7F | 0x80)
-            rest >>= 7
-        out.append(rest)
-        return bytes(out)
+        return write_varint(2 * abs(value) - (value < 0) if self.signed else value)
 
     def read(self, data: bytes, at: int) -> tuple[int, int]:
-        value = 0
-        for count in range(9):
-            byte, at = _take(data, at, 1)
-            value |= (byte[0] & 0x7F) << (7 * count)
-            if byte[0] < 0x80:
-                if byte[0] == 0 and count > 0:
-                    raise ValueError("a varint with a needless last byte")
-                return ((value >> 1) ^ -(value & 1) if self.signed else value), at
-        raise ValueError("a varint of more than 9 bytes")
+        value, end = read_varint(data, at)
+        return ((value >> 1) ^ -(value & 1) if self.signed else value), end
 
 
 @dataclass(frozen=True)
@@ -231,8 +226,13 @@ class Structure:
         Raises:
             StreamError: bytes are missing or left over, or a value is out of its range.
         """
+        values, at = self.read_start(data, offset_bytes, 0, **counts)
+        self.check_end(data, offset_bytes, at)
+        return values
+
+    def read_start(self, data: bytes, offset_bytes: int, at: int, **counts: int) -> tuple[dict[str, Any], int]:
+        """Values of a structure that starts at `data[at:]`, and where it ends. Otherwise as `read`."""
         values: dict[str, Any] = dict(counts)
-        at = 0
         for field in self.fields:
             items = []
             for _ in range(1 if field.count is None else values[field.count]):
@@ -247,12 +247,15 @@ class Structure:
                 items.append(item)
                 at = end
             values[field.name] = items[0] if field.count is None else tuple(items)
+        return values, at
+
+    def check_end(self, data: bytes, offset_bytes: int, at: int) -> None:
+        """Raise StreamError where `data` goes on after `at`."""
         if at != len(data):
             raise StreamError(
                 f"{self.name}: {len(data) - at} bytes are left over at byte {offset_bytes + at}",
                 offset_bytes=offset_bytes + at,
             )
-        return values
 
 
 START = Structure(
@@ -281,6 +284,16 @@ HEADER = Structure(
         Field("color_space", U8, 0, 255, "matrix coefficients, likewise"),
         Field("color_range", U8, 0, 2, "0: unspecified, 1: limited (tv), 2: full (pc)"),
         Field("chroma_location", U8, 0, 6, "0: unspecified, else as AVChromaLocation of FFmpeg: 1 left ..."),
+        Field("segment_frames", U16, 1, 1024, "most frames a segment"),
+        Field("patch_rows", U16, 1, 256, "rows of patches; edge i lies at cell row i * Hc // patch_rows"),
+        Field("patch_columns", U16, 1, 256, "columns; edge i lies at cell column i * Wc // patch_columns"),
+        Field("model_kind", U8, PATCH_MODEL_KIND, FRAME_MODEL_KIND, "1: patch model, 2: frame model", since=2),
+    ),
+)
+
+PATCH_MODEL = Structure(
+    "patch model",
+    (
         Field("num_grids", U8, 1, 16, "latent grids"),
         Field("grid_time_exponents", U8, 0, 7, "a grid has ceil(T / 2^this) frames", "num_grids"),
         Field("grid_space_exponents", U8, 0, 7, "of ceil(H / 2^this) x ceil(W / 2^this)", "num_grids"),
@@ -295,11 +308,19 @@ HEADER = Structure(
         Field("synthesis_layers", U8, 4, 64, "their widths", "num_synthesis_layers"),
         Field("residual_layers", U8, 0, 4, "residual convolutions at the end of the synthesis"),
         Field("residual_time_size", U8, 1, 3, "3: they are 3x3x3, 1: 3x3"),
-        Field("segment_frames", U16, 1, 1024, "most frames a segment"),
-        Field("patch_rows", U16, 1, 256, "rows of patches; edge i lies at cell row i * Hc // patch_rows"),
-        Field("patch_columns", U16, 1, 256, "columns; edge i lies at cell column i * Wc // patch_columns"),
     ),
 )
+
+FRAME_MODEL = Structure(
+    "frame model",
+    (
+        Field("block_size", U8, 8, 32, "side of a motion block in luma samples: 8, 16 or 32", since=2),
+        Field("num_slices", U8, 1, 64, "runs of rows whose subbands are coded apart", since=2),
+    ),
+)
+
+MODELS = {PATCH_MODEL_KIND: PATCH_MODEL, FRAME_MODEL_KIND: FRAME_MODEL}
+"""The structure behind HEADER by model_kind."""
 
 CHECK = Structure("check", (Field("crc32", U32, 0, (1 << 32) - 1, "of the bytes named beside it"),))
 
@@ -323,7 +344,7 @@ SEGMENT = Structure(
         Field("pts_steps", VARINT, 1, MAX_TIME, "from each time stamp to the next", "num_pts_steps"),
         Field("last_duration", VARINT, 0, MAX_TIME, "of the last frame; 0: not known"),
         Field("frame_crcs", U32, 0, (1 << 32) - 1, "crc32 of each decoded frame (section 10)", "num_frames"),
-        Field("patches", BLOB, 0, MAX_PAYLOAD_BYTES, "patches row by row (sections 6 to 8)", "num_patches"),
+        Field("patches", BLOB, 0, MAX_PAYLOAD_BYTES, "row by row (sections 6 to 8, or 17)", "num_patches"),
     ),
 )
 
@@ -345,7 +366,7 @@ TRAILER = Structure(
     ),
 )
 
-STRUCTURES = (START, HEADER, RECORD, SEGMENT, INDEX, TRAILER)
+STRUCTURES = (START, HEADER, PATCH_MODEL, FRAME_MODEL, RECORD, SEGMENT, INDEX, TRAILER)
 
 RECORD_OVERHEAD_BYTES = RECORD.size_bytes + CHECK.size_bytes
 
@@ -356,11 +377,12 @@ class Header:
 
     Args:
         segment_frames: most frames a segment.
-        patch_rows, patch_columns: the patch grid of every segment.
+        patch_rows, patch_columns: the patch grid of every segment; 1 and 1 with the frame model, which codes whole
+            frames.
     """
 
     video: VideoFormat
-    model: ModelConfig
+    model: ModelConfig | FrameModelConfig
     segment_frames: int
     patch_rows: int
     patch_columns: int
@@ -374,25 +396,51 @@ class Header:
         self.video.check()
         self.model.check()
         HEADER.write(_header_values(self))
+        if isinstance(self.model, FrameModelConfig):
+            self._check_frame_model(self.model)
+        else:
+            self._check_patches()
+        height, width = self.video.cell_shape
+        samples = height * width * self.video.layout.num_cell_channels
+        self._check_size(
+            "samples of a segment", samples * self.segment_frames, MAX_SEGMENT_SAMPLES, "fewer frames a segment"
+        )
+
+    def _check_patches(self) -> None:
         height, width = self.video.cell_shape
         if self.patch_rows > height or self.patch_columns > width:
             raise ConfigError(
                 f"{self.patch_rows} x {self.patch_columns} patches: at most {height} x {width}, one a cell"
             )
         cells = -(-height // self.patch_rows) * -(-width // self.patch_columns) * self.segment_frames
-        samples = height * width * self.video.layout.num_cell_channels * self.segment_frames
-        for name, value, limit, remedy in (
-            ("cells of a patch", cells, MAX_PATCH_CELLS, "smaller patches or fewer frames a segment"),
-            ("samples of a segment", samples, MAX_SEGMENT_SAMPLES, "fewer frames a segment"),
-        ):
-            if value > limit:
-                raise ConfigError(
-                    f"{name} = {value} with {self.segment_frames} frames: must be in 1..{limit}; {remedy}"
-                )
+        self._check_size("cells of a patch", cells, MAX_PATCH_CELLS, "smaller patches or fewer frames a segment")
+
+    def _check_frame_model(self, model: FrameModelConfig) -> None:
+        if self.num_patches != 1:
+            raise ConfigError(
+                f"{self.patch_rows} x {self.patch_columns} patches: must be 1 x 1, the frame model codes whole frames"
+            )
+        height, width = self.video.cell_shape
+        samples = height * width * self.video.layout.num_cell_channels
+        self._check_size("samples of a frame", samples, MAX_FRAME_SAMPLES, "a smaller picture")
+        most = max_slices(self.video.height)
+        if model.num_slices > most:
+            raise ConfigError(
+                f"num_slices = {model.num_slices}: must be in 1..{most} with {self.video.height} rows of luma"
+            )
+
+    def _check_size(self, name: str, value: int, limit: int, remedy: str) -> None:
+        if value > limit:
+            raise ConfigError(f"{name} = {value} with {self.segment_frames} frames: must be in 1..{limit}; {remedy}")
+
+
+def max_slices(height: int) -> int:
+    """Most slices of a frame with `height` rows of luma: each has a row of luma's coarsest subband."""
+    return -(-height >> MAX_LEVELS)
 
 
 def _header_values(header: Header) -> dict[str, Any]:
-    video, model = header.video, header.model
+    video = header.video
     return {
         "width": video.width,
         "height": video.height,
@@ -408,6 +456,17 @@ def _header_values(header: Header) -> dict[str, Any]:
         "color_space": video.color_space,
         "color_range": video.color_range,
         "chroma_location": video.chroma_location,
+        "segment_frames": header.segment_frames,
+        "patch_rows": header.patch_rows,
+        "patch_columns": header.patch_columns,
+        "model_kind": FRAME_MODEL_KIND if isinstance(header.model, FrameModelConfig) else PATCH_MODEL_KIND,
+    }
+
+
+def _model_values(model: ModelConfig | FrameModelConfig) -> dict[str, Any]:
+    if isinstance(model, FrameModelConfig):
+        return {"block_size": model.block_size, "num_slices": model.num_slices}
+    return {
         "num_grids": len(model.grids),
         "grid_time_exponents": tuple(grid.time_exponent for grid in model.grids),
         "grid_space_exponents": tuple(grid.space_exponent for grid in model.grids),
@@ -422,23 +481,14 @@ def _header_values(header: Header) -> dict[str, Any]:
         "synthesis_layers": model.synthesis_layers,
         "residual_layers": model.residual_layers,
         "residual_time_size": model.residual_time_size,
-        "segment_frames": header.segment_frames,
-        "patch_rows": header.patch_rows,
-        "patch_columns": header.patch_columns,
     }
 
 
-def _header_of(values: Mapping[str, Any]) -> Header:
+def _header_of(values: Mapping[str, Any], model: ModelConfig | FrameModelConfig) -> Header:
     """Raises ConfigError, from checks that span fields."""
     names = {layout.number: name for name, layout in LAYOUTS.items()}
     if values["pix_fmt"] not in names:
         raise ConfigError(f"pix_fmt = {values['pix_fmt']}: must be one of {sorted(names)}")
-    grids = zip(
-        values["grid_time_exponents"],
-        values["grid_space_exponents"],
-        values["grid_previous_windows"],
-        strict=True,
-    )
     video = VideoFormat(
         width=values["width"],
         height=values["height"],
@@ -452,7 +502,21 @@ def _header_of(values: Mapping[str, Any]) -> Header:
         color_range=values["color_range"],
         chroma_location=values["chroma_location"],
     )
-    model = ModelConfig(
+    header = Header(video, model, values["segment_frames"], values["patch_rows"], values["patch_columns"])
+    header.check()
+    return header
+
+
+def _model_of(kind: int, values: Mapping[str, Any]) -> ModelConfig | FrameModelConfig:
+    if kind == FRAME_MODEL_KIND:
+        return FrameModelConfig(block_size=values["block_size"], num_slices=values["num_slices"])
+    grids = zip(
+        values["grid_time_exponents"],
+        values["grid_space_exponents"],
+        values["grid_previous_windows"],
+        strict=True,
+    )
+    return ModelConfig(
         grids=tuple(LatentGrid(time, space, bool(previous)) for time, space, previous in grids),
         q_step_256=values["q_step_256"],
         context_size=values["context_size"],
@@ -463,9 +527,6 @@ def _header_of(values: Mapping[str, Any]) -> Header:
         residual_layers=values["residual_layers"],
         residual_time_size=values["residual_time_size"],
     )
-    header = Header(video, model, values["segment_frames"], values["patch_rows"], values["patch_columns"])
-    header.check()
-    return header
 
 
 def _fraction(values: Mapping[str, Any], name: str) -> Fraction:
@@ -477,26 +538,33 @@ def _fraction(values: Mapping[str, Any], name: str) -> Fraction:
 
 
 def write_header(header: Header) -> bytes:
-    """START, HEADER and their crc32. Raises ConfigError."""
+    """START, HEADER, the fields of its model and their crc32. Raises ConfigError."""
     header.check()
-    payload = HEADER.write(_header_values(header))
+    values = _header_values(header)
+    payload = HEADER.write(values) + MODELS[values["model_kind"]].write(_model_values(header.model))
     data = START.write({"version": VERSION, "header_size": len(payload)}) + payload
     return data + write_check(data)
 
 
 def read_header(payload: bytes) -> Header:
-    """The header of a stream, from the bytes of HEADER. Raises StreamError."""
-    values = HEADER.read(payload, START.size_bytes)
+    """The header of a stream, from the bytes of HEADER and its model. Raises StreamError."""
+    values, at = HEADER.read_start(payload, START.size_bytes, 0)
+    kind = values["model_kind"]
+    model_values, at = MODELS[kind].read_start(payload, START.size_bytes, at)
+    MODELS[kind].check_end(payload, START.size_bytes, at)
     try:
-        return _header_of(values)
+        return _header_of(values, _model_of(kind, model_values))
     except ConfigError as error:
         raise StreamError(f"header: {error}", offset_bytes=START.size_bytes) from error
 
 
 def describe(header: Header) -> dict[str, Any]:
-    """The fields of a header by name, in their order; the pixel format by name."""
+    """The fields of a header and of its model by name, in their order; the pixel format by name."""
     values = _header_values(header) | {"pix_fmt": header.video.pix_fmt}
-    return {field.name: values[field.name] for field in HEADER.fields}
+    model = _model_values(header.model)
+    return {field.name: values[field.name] for field in HEADER.fields} | {
+        field.name: model[field.name] for field in MODELS[values["model_kind"]].fields
+    }
 
 
 def write_check(data: bytes) -> bytes:
@@ -545,7 +613,8 @@ class Segment:
         pts: time stamp of each frame in units of the time base, increasing.
         durations: of each frame, likewise. Only the last is written; others reach to the next frame's pts.
         frame_crcs: crc32 of each decoded frame, see `c3video.video.frame_crc32`.
-        patches: bytes of each patch, row by row, see `c3video.coding.patch`.
+        patches: bytes of each patch, row by row, see `c3video.coding.patch`; the frame model has one, see
+            `c3video.coding.segment`.
     """
 
     number: int
@@ -553,6 +622,15 @@ class Segment:
     durations: tuple[int, ...]
     frame_crcs: tuple[int, ...]
     patches: tuple[bytes, ...]
+
+    def check_frame(self, index: int, crc: int) -> None:
+        """Raise CorruptSegmentError unless a decoded frame's crc32 is the one that the encoder saw."""
+        if crc != self.frame_crcs[index]:
+            raise CorruptSegmentError(
+                f"segment {self.number}, frame {index}: decoded to CRC {crc:08x}, the encoder saw "
+                f"{self.frame_crcs[index]:08x}; the stream is damaged or this decoder is faulty",
+                segment=self.number,
+            )
 
     @property
     def size_bytes(self) -> int:

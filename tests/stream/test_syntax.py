@@ -6,13 +6,29 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from c3video.config import LatentGrid, ModelConfig
+from c3video.config import FrameModelConfig, LatentGrid, ModelConfig
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
 from c3video.stream import syntax
-from c3video.stream.syntax import BLOB, HEADER, SVARINT, U8, U16, U32, U64, VARINT, Constant, Header, Segment
+from c3video.stream.syntax import (
+    BLOB,
+    FRAME_MODEL,
+    HEADER,
+    PATCH_MODEL,
+    SVARINT,
+    U8,
+    U16,
+    U32,
+    U64,
+    VARINT,
+    Constant,
+    Header,
+    Segment,
+    Structure,
+)
 from c3video.video import LAYOUTS, VideoFormat
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "c3v.md"
@@ -48,9 +64,11 @@ HEADER_A = Header(
     patch_columns=11,
 )
 HEADER_A_HEX = (
-    "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 03 000507 010602 010001 2c01 05 03 21"
-    "02 080c 03 181410 02 03 3000 0400 0b00"
+    "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 3000 0400 0b00 01"
+    "03 000507 010602 010001 2c01 05 03 21 02 080c 03 181410 02 03"
 )
+HEADER_B = replace(HEADER_A, model=FrameModelConfig(block_size=8, num_slices=6), patch_rows=1, patch_columns=1)
+HEADER_B_HEX = "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 3000 0100 0100 02 08 06"
 
 
 @pytest.mark.parametrize(
@@ -97,58 +115,76 @@ def test_a_varint_has_one_form_only(data: str) -> None:
         VARINT.read(bytes.fromhex(data), 0)
 
 
-def test_header_bytes_of_version_1_are_these() -> None:
+@pytest.mark.parametrize(("header", "expected"), [(HEADER_A, HEADER_A_HEX), (HEADER_B, HEADER_B_HEX)])
+def test_header_bytes_of_version_2_are_these(header: Header, expected: str) -> None:
     """Change them only with the format version."""
-    data = syntax.write_header(HEADER_A)
-    payload = bytes.fromhex(HEADER_A_HEX)
-    assert data[:11] == b"\x89C3V\r\n\x1a\n\x01" + len(payload).to_bytes(2, "little")
+    data = syntax.write_header(header)
+    payload = bytes.fromhex(expected)
+    assert data[:11] == b"\x89C3V\r\n\x1a\n\x02" + len(payload).to_bytes(2, "little")
     assert data[11:-4] == payload
-    assert syntax.read_header(payload) == HEADER_A
+    assert syntax.read_header(payload) == header
 
 
+@pytest.mark.parametrize("model", [HEADER_A, replace(HEADER_B, model=FrameModelConfig(32, 2))])
 @pytest.mark.parametrize("pix_fmt", LAYOUTS)
-def test_header_round_trip_of_every_pixel_format(pix_fmt: str) -> None:
-    header = replace(HEADER_A, video=VideoFormat(64, 48, pix_fmt))
+def test_header_round_trip_of_every_pixel_format(pix_fmt: str, model: Header) -> None:
+    header = replace(model, video=VideoFormat(64, 48, pix_fmt))
     payload = syntax.write_header(header)[syntax.START.size_bytes : -4]
     assert syntax.read_header(payload) == header
 
 
 def test_describe_lists_every_field_with_its_value() -> None:
     listing = syntax.describe(HEADER_A)
-    assert list(listing) == [field.name for field in HEADER.fields]
+    assert list(listing) == [field.name for field in (*HEADER.fields, *PATCH_MODEL.fields)]
     assert listing["pix_fmt"] == "yuv420p10le"
     assert listing["grid_space_exponents"] == (1, 6, 2)
+    listing = syntax.describe(HEADER_B)
+    assert list(listing) == [field.name for field in (*HEADER.fields, *FRAME_MODEL.fields)]
+    assert (listing["model_kind"], listing["num_slices"]) == (2, 6)
 
 
-def test_every_header_value_out_of_range_is_refused_by_name_and_offset() -> None:
-    values = syntax._header_values(HEADER_A)
+@pytest.mark.parametrize(
+    ("structure", "values", "num_checked"),
+    [
+        (HEADER, syntax._header_values(HEADER_A), 22),
+        (PATCH_MODEL, syntax._model_values(HEADER_A.model), 18),
+        (FRAME_MODEL, syntax._model_values(HEADER_B.model), 4),
+    ],
+)
+def test_every_header_value_out_of_range_is_refused_by_name_and_offset(
+    structure: Structure, values: dict[str, Any], num_checked: int
+) -> None:
     checked = 0
-    for field in HEADER.fields:
+    for field in structure.fields:
         for value in (field.low - 1, field.high + 1):
             bad = values | {field.name: value if field.count is None else (value, *values[field.name][1:])}
-            if any(other.count == field.name for other in HEADER.fields):
+            if any(other.count == field.name for other in structure.fields):
                 continue  # a wrong count is refused as such, see below
-            with pytest.raises(ConfigError, match=rf"header: {field.name} = {value}: must be in {field.low}"):
-                HEADER.write(bad)
+            with pytest.raises(ConfigError, match=rf"{structure.name}: {field.name} = {value}: must be in {field.low}"):
+                structure.write(bad)
             largest = (1 << 8 * field.type.size_bytes) - 1 if field.type.size_bytes else (1 << 63) - 1
             if not 0 <= value <= largest:
                 continue
             data, offset = b"", -1
-            for other in HEADER.fields:
+            for other in structure.fields:
                 offset = len(data) if other is field else offset
                 item = bad[other.name]
                 data += b"".join(map(other.type.write, item if other.count else (item,)))
-            with pytest.raises(StreamError, match=f"header: {field.name} at byte {100 + offset}") as caught:
-                HEADER.read(data, 100)
+            with pytest.raises(StreamError, match=f"{structure.name}: {field.name} at byte {100 + offset}") as caught:
+                structure.read(data, 100)
             assert caught.value.offset_bytes == 100 + offset
             checked += 1
-    assert checked > 30
+    assert checked >= num_checked
+
+
+def test_wrong_count_is_refused() -> None:
     with pytest.raises(ConfigError, match="2 entropy_layers: must be 3"):
-        HEADER.write(values | {"num_entropy_layers": 3})
+        PATCH_MODEL.write(syntax._model_values(HEADER_A.model) | {"num_entropy_layers": 3})
 
 
-def test_header_that_is_cut_or_has_more_behind_it_is_refused() -> None:
-    payload = bytes.fromhex(HEADER_A_HEX)
+@pytest.mark.parametrize("header", [HEADER_A_HEX, HEADER_B_HEX])
+def test_header_that_is_cut_or_has_more_behind_it_is_refused(header: str) -> None:
+    payload = bytes.fromhex(header)
     for size in range(len(payload)):
         with pytest.raises(StreamError, match="are needed"):
             syntax.read_header(payload[:size])
@@ -174,10 +210,35 @@ def test_header_that_is_cut_or_has_more_behind_it_is_refused() -> None:
     ],
 )
 def test_header_that_makes_no_sense_as_a_whole_is_refused(change: dict[str, int], words: str) -> None:
-    payload = HEADER.write(syntax._header_values(HEADER_A) | change)
+    check_refused(HEADER_A, change, words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"block_size": 24}, "block_size = 24: must be 8, 16 or 32"),
+        ({"patch_rows": 2}, "2 x 1 patches: must be 1 x 1"),
+        ({"patch_columns": 2}, "1 x 2 patches: must be 1 x 1"),
+        ({"num_slices": 7}, r"num_slices = 7: must be in 1\.\.6 with 179 rows"),
+        ({"width": 16384, "height": 8192}, "samples of a frame = 201326592"),
+        ({"width": 8192, "height": 8192}, "samples of a segment"),
+    ],
+)
+def test_frame_model_header_that_makes_no_sense_as_a_whole_is_refused(change: dict[str, int], words: str) -> None:
+    check_refused(HEADER_B, change, words)
+
+
+def check_refused(header: Header, change: dict[str, int], words: str) -> None:
+    values = syntax._header_values(header) | syntax._model_values(header.model) | change
+    payload = HEADER.write(values) + syntax.MODELS[values["model_kind"]].write(values)
     with pytest.raises(StreamError, match=words) as caught:
         syntax.read_header(payload)
     assert caught.value.offset_bytes == syntax.START.size_bytes
+
+
+@pytest.mark.parametrize(("height", "most"), [(1, 1), (32, 1), (33, 2), (1080, 34), (16384, 512)])
+def test_each_slice_has_a_row_of_the_coarsest_subband(height: int, most: int) -> None:
+    assert syntax.max_slices(height) == most
 
 
 def test_what_a_reader_would_refuse_is_not_written() -> None:
