@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The decoding story: stream -> segments -> patches -> frames.
+"""The decoding story: stream -> segments -> patches -> frames. For the frame model the middle is frame_decoder.py.
 
     with c3video.open("clip.c3v") as clip:
         for frame in clip:
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.patch import CodedPatch, decode_patch
+from c3video.config import FrameModelConfig, ModelConfig
 from c3video.engine import NUMPY, Engine, choose_engine
 from c3video.errors import CorruptSegmentError, StreamError
+from c3video.frame_decoder import decode_frames
 from c3video.patches import PatchGrid
 from c3video.stream.reader import LostSegment, Reader
 from c3video.stream.syntax import Header, Segment
-from c3video.video import Frame, VideoFormat, cells_to_planes, frame_crc32
+from c3video.video import Frame, Planes, VideoFormat, cells_to_planes, frame_crc32
 
 
 def open(
@@ -47,7 +49,7 @@ class Decoder:
 
     Args:
         file: binary file or pipe at the start of a stream.
-        threads: patches decoded at the same time; the pixels do not depend on it.
+        threads: patches decoded at the same time, or slices and frames; the pixels do not depend on it.
         conceal: go on after damage: a lost segment's frames are missing, and `lost` tells why.
         engine: "native" or "numpy" (engine.py); None for the fastest there is. The pixels do not depend on it.
     """
@@ -89,16 +91,15 @@ class Decoder:
 
     def segments(self, first: int = 0, last: int | None = None) -> Iterator[list[Frame]]:
         """The same, the frames of a segment at once."""
-        with ThreadPoolExecutor(self._threads) as executor:
-            for segment in self.coded_segments(first, last):
-                try:
-                    frames = decode_segment(self.header, segment, self._engine, executor)
-                except StreamError as error:
-                    if not self._conceal:
-                        raise
-                    self.lost.append(error)
-                else:
-                    yield frames
+        for segment in self.coded_segments(first, last):
+            try:
+                frames = decode_segment(self.header, segment, self._engine, self._threads)
+            except StreamError as error:
+                if not self._conceal:
+                    raise
+                self.lost.append(error)
+            else:
+                yield frames
 
     def coded_segments(self, first: int = 0, last: int | None = None) -> Iterator[Segment]:
         """The same segments as they are in the stream, not decoded."""
@@ -122,7 +123,11 @@ def patch_grid(header: Header) -> PatchGrid:
 
 
 def decode_symbols(header: Header, segment: Segment) -> Iterator[tuple[CodedPatch, tuple[int, int, int]]]:
-    """Models, symbols and accounting of a segment's patches with their (T, H, W) in cells; no samples."""
+    """Models, symbols and accounting of a segment's patches with their (T, H, W) in cells; no samples.
+
+    Of the patch model only.
+    """
+    assert isinstance(header.model, ModelConfig)
     num_channels = header.video.layout.num_cell_channels
     shapes = patch_grid(header).shapes(len(segment.pts))
     for number, (data, shape) in enumerate(zip(segment.patches, shapes, strict=True)):
@@ -134,40 +139,39 @@ def decode_symbols(header: Header, segment: Segment) -> Iterator[tuple[CodedPatc
             ) from error
 
 
-def decode_segment(
-    header: Header, segment: Segment, engine: Engine = NUMPY, executor: Executor | None = None
-) -> list[Frame]:
+def decode_segment(header: Header, segment: Segment, engine: Engine = NUMPY, threads: int = 1) -> list[Frame]:
     """Frames of one segment; needs nothing but the header and the segment.
 
     Raises:
-        CorruptSegmentError: a patch does not decode, or a frame differs from its hash.
+        CorruptSegmentError: its bytes do not decode, or a frame differs from its hash.
     """
-    num_frames, grid = len(segment.pts), patch_grid(header)
-    layout = header.video.layout
+    if isinstance(header.model, FrameModelConfig):
+        decoded = decode_frames(header, segment, engine, threads)
+    else:
+        decoded = _decode_patches(header, header.model, segment, engine, threads)
+    return [Frame(*shown) for shown in zip(decoded, segment.pts, segment.durations, strict=True)]
+
+
+def _decode_patches(header: Header, model: ModelConfig, segment: Segment, engine: Engine, threads: int) -> list[Planes]:
+    """Planes of a segment of the patch model."""
+    grid, layout = patch_grid(header), header.video.layout
 
     def decode(job: tuple[int, bytes, tuple[int, int, int]]) -> NDArray[np.uint16]:
         number, data, shape = job
         try:
-            patch = decode_patch(
-                data, header.model, layout.num_cell_channels, shape, engine.open_reader, engine.decode_grid
-            )
+            patch = decode_patch(data, model, layout.num_cell_channels, shape, engine.open_reader, engine.decode_grid)
         except CorruptSegmentError as error:
             message = f"segment {segment.number}, patch {number}: {error}"
             raise CorruptSegmentError(message, segment=segment.number) from error
         return engine.synthesise(patch.model, patch.symbols, shape, layout.max_value)
 
+    num_frames = len(segment.pts)
     jobs = zip(range(len(grid)), segment.patches, grid.shapes(num_frames), strict=True)
-    cells = grid.assemble(list((executor.map if executor else map)(decode, jobs)))
+    with ThreadPoolExecutor(threads) as executor:
+        cells = grid.assemble(list(executor.map(decode, jobs)))
     cells = cells.astype(layout.dtype)
     frames = []
     for index in range(num_frames):
-        planes = cells_to_planes(cells[:, index], header.video)
-        found, promised = frame_crc32(planes), segment.frame_crcs[index]
-        if found != promised:
-            raise CorruptSegmentError(
-                f"segment {segment.number}, frame {index}: decoded to CRC {found:08x}, the encoder saw {promised:08x}; "
-                "the stream is damaged or this decoder is faulty",
-                segment=segment.number,
-            )
-        frames.append(Frame(planes, segment.pts[index], segment.durations[index]))
+        frames.append(cells_to_planes(cells[:, index], header.video))
+        segment.check_frame(index, frame_crc32(frames[-1]))
     return frames

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video import native
+from c3video.coding.frames import read_frames_motion
 from c3video.coding.latents import code_grid
 from c3video.coding.rangecoder import Coder, SymbolReader
+from c3video.coding.segment import read_slice
 from c3video.config import ModelConfig
 from c3video.errors import ConfigError
+from c3video.model.compensation import MotionField, compensate
+from c3video.model.context_network import ContextNetwork
+from c3video.model.frame_order import CodedFrame
 from c3video.model.patch_model import Layer, PatchModel
+from c3video.model.reconstruction import reconstruct_plane
+from c3video.model.subbands import FrameSymbols, SliceLayout
 from c3video.model.synthesis import synthesise
 
 Shape = tuple[int, int, int]
@@ -24,22 +31,53 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Engine:
-    """The three things that decoding a patch asks for.
+    """What decoding asks for.
 
     Args:
         open_reader: payload -> coder.
-        decode_grid: one latent grid from that coder: (coder, config, layers, shape, window) -> (t, h, w) symbols.
-        synthesise: (model, symbols, shape, max_value) -> uint16 (C, T, H, W).
+        decode_grid: patch model: a latent grid from that coder: (coder, config, layers, shape, window) -> (t, h, w).
+        synthesise: patch model: (model, symbols, shape, max_value) -> uint16 (C, T, H, W).
+        open_symbols: frame model: payload -> coder of networks and motion.
+        read_motion: frame model: (coder, network, block shape, frames) -> the motion of each frame, as it is asked for.
+        read_slice: frame model: (payload, network, layout, frames) -> the subbands of each frame likewise.
+        compensate: frame model: see model/compensation.py.
+        reconstruct_plane: frame model: see model/reconstruction.py.
     """
 
     name: str
     open_reader: Callable[[bytes], Any]
     decode_grid: Callable[[Coder, ModelConfig, Sequence[Layer], Shape, tuple[int, int] | None], IntArray]
     synthesise: Callable[[PatchModel, Sequence[IntArray], Shape, int], NDArray[np.uint16]]
+    open_symbols: Callable[[bytes], Any]
+    read_motion: Callable[[Any, ContextNetwork, tuple[int, int], Sequence[CodedFrame]], Iterator[MotionField | None]]
+    read_slice: Callable[[bytes, ContextNetwork, SliceLayout, Sequence[CodedFrame]], Iterator[FrameSymbols]]
+    compensate: Callable[..., IntArray]
+    reconstruct_plane: Callable[..., NDArray[np.uint16]]
 
 
-NUMPY = Engine("numpy", SymbolReader, code_grid, synthesise)
-NATIVE = Engine("native", native.NativeReader, native.decode_grid, native.synthesise)
+NUMPY = Engine(
+    "numpy",
+    SymbolReader,
+    code_grid,
+    synthesise,
+    SymbolReader,
+    read_frames_motion,
+    read_slice,
+    compensate,
+    reconstruct_plane,
+)
+# The readers of the frame model are the oracle's until native/context.py is there.
+NATIVE = Engine(
+    "native",
+    native.NativeReader,
+    native.decode_grid,
+    native.synthesise,
+    SymbolReader,
+    read_frames_motion,
+    read_slice,
+    compensate,
+    reconstruct_plane,
+)
 
 ENGINES = {engine.name: engine for engine in (NATIVE, NUMPY)}
 

@@ -20,7 +20,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +30,7 @@ import torch
 
 from c3video import native
 from c3video.coding.patch import decode_patch
-from c3video.config import FitConfig, model_config
+from c3video.config import FitConfig, ModelConfig, model_config
 from c3video.decoder import Decoder, decode_segment, patch_grid
 from c3video.encoder import encode
 from c3video.engine import NATIVE
@@ -121,6 +120,8 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
     """Mpixel/s of the parts and of the whole."""
     with Decoder(io.BytesIO(data)) as clip:
         header, segment = clip.header, next(clip.coded_segments())
+    model = header.model
+    assert isinstance(model, ModelConfig)
     video, num_frames = header.video, len(segment.pts)
     num_pixels = video.width * video.height * num_frames
     channels, max_value = video.layout.num_cell_channels, video.layout.max_value
@@ -129,7 +130,7 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
 
     def entropy() -> list[Any]:
         return [
-            decode_patch(data, header.model, channels, shape, NATIVE.open_reader, NATIVE.decode_grid)
+            decode_patch(data, model, channels, shape, NATIVE.open_reader, NATIVE.decode_grid)
             for data, shape in jobs
         ]
 
@@ -144,16 +145,15 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
         for index in range(num_frames):
             frame_crc32(cells_to_planes(cells[:, index], video))
 
-    def whole(executor: ThreadPoolExecutor | None = None) -> None:
-        decode_segment(header, segment, NATIVE, executor)
+    def whole(threads: int = 1) -> None:
+        decode_segment(header, segment, NATIVE, threads)
 
     seconds = {
         part: median_seconds(run, time.process_time, repeats)
         for part, run in {"entropy": entropy, "synthesis": synthesis, "frames": frames, "whole": whole}.items()
     }
-    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(2) as two:
-        wall_one = median_seconds(lambda: whole(one), time.perf_counter, repeats)
-        wall_two = median_seconds(lambda: whole(two), time.perf_counter, repeats)
+    wall_one = median_seconds(whole, time.perf_counter, repeats)
+    wall_two = median_seconds(lambda: whole(2), time.perf_counter, repeats)
     num_symbols = sum(grid.size for patch in patches for grid in patch.symbols)
     return {
         "size": name,

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""A segment of the frame model: bytes -> networks, motion and subbands -> frames in coding order -> display order.
+
+    payload 0      networks, then the motion field of each frame --+
+    payload 1..n   the subbands of each frame, a slice each -------+--> frames 0, 8, 4, 2 ... --> 0, 1, 2, 3 ...
+
+Each payload is read frame by frame, and a frame is reconstructed when its part of all of them and its references are
+there. With several threads slices are read side by side, while the frames before are reconstructed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+from c3video.coding.segment import ParsedSegment, parse_segment, read_networks
+from c3video.config import FrameModelConfig
+from c3video.engine import Engine
+from c3video.errors import CorruptSegmentError
+from c3video.model.compensation import MotionField, block_shape
+from c3video.model.frame_order import CodedFrame
+from c3video.model.subbands import FrameSymbols, join_slices, plane_levels, slice_layouts, subband_steps
+from c3video.stream.syntax import Header, Segment
+from c3video.video import Planes, frame_crc32
+
+FRAMES_AHEAD = 4
+"""Frames read before their turn: enough that no thread waits for a slow frame, few enough for the memory."""
+
+
+@dataclass(frozen=True)
+class OpenSegment:
+    """A segment whose networks have been read and all else not yet.
+
+    Args:
+        motion: gives the field of each frame, in coding order, when it is asked for.
+        slices: each gives its part of each frame's subbands likewise.
+    """
+
+    parsed: ParsedSegment
+    motion: Iterator[MotionField | None]
+    slices: tuple[Iterator[FrameSymbols], ...]
+
+
+def open_segment(header: Header, segment: Segment, engine: Engine) -> OpenSegment:
+    """Take a segment apart as far as its networks. Raises CorruptSegmentError."""
+    model, video = header.model, header.video
+    assert isinstance(model, FrameModelConfig)
+    with _naming(f"segment {segment.number}", segment):
+        parsed = parse_segment(segment.patches[0], len(segment.pts), model)
+        coder = engine.open_symbols(parsed.payloads[0])
+        networks = read_networks(coder, parsed.codes)
+        blocks = block_shape(video.plane_shapes[0], model.block_size)
+        layouts = slice_layouts(video.plane_shapes, video.layout.planes, model.num_slices)
+        return OpenSegment(
+            parsed,
+            engine.read_motion(coder, networks["motion"], blocks, parsed.frames),
+            tuple(
+                engine.read_slice(payload, networks["subbands"], layout, parsed.frames)
+                for payload, layout in zip(parsed.payloads[1:], layouts, strict=True)
+            ),
+        )
+
+
+@contextlib.contextmanager
+def _naming(place: str, segment: Segment) -> Iterator[None]:
+    """Damage that is found inside says where."""
+    try:
+        yield
+    except CorruptSegmentError as error:
+        raise CorruptSegmentError(f"{place}: {error}", segment=segment.number) from error
+
+
+def decode_frames(header: Header, segment: Segment, engine: Engine, threads: int = 1) -> list[Planes]:
+    """Planes of a segment's frames in display order, each of them checked against its hash.
+
+    Raises:
+        CorruptSegmentError: a payload does not decode, or a frame differs from its hash.
+    """
+    return _FrameDecoder(header, segment, engine).run(threads)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Something that threads do, and what to note when it is done."""
+
+    work: Callable[[], Any]
+    note: Callable[[Any], None]
+    num_threads: int = 1
+
+
+class _FrameDecoder:
+    """What has been read and decoded of one segment, and so what may be done next.
+
+    All notes are made by the one thread that waits for the steps, so that nothing needs a lock.
+    """
+
+    def __init__(self, header: Header, segment: Segment, engine: Engine) -> None:
+        self._header, self._segment, self._engine = header, segment, engine
+        opened = open_segment(header, segment, engine)
+        self._step_indexes, self._frames = opened.parsed.step_indexes, opened.parsed.frames
+        self._readers: tuple[Iterator[Any], ...] = (opened.motion, *opened.slices)
+        self._num_read = [0] * len(self._readers)
+        self._busy: set[int] = set()  # readers at work
+        self._waiting: dict[
+            int, dict[int, Any]
+        ] = {}  # frames to decode: by place in coding order what each reader gave
+        self._uses = Counter(index for frame in self._frames for index in frame.references)
+        self._references: dict[int, Planes] = {}  # by display index samples of 16 bits, while a frame needs them
+        self._decoded: dict[int, Planes] = {}  # by display index
+
+    def run(self, threads: int) -> list[Planes]:
+        """All frames, by so many threads."""
+        running: dict[Future[Any], _Step] = {}
+        with ThreadPoolExecutor(threads) as pool:
+            while len(self._decoded) < len(self._frames):
+                for step in self._startable(threads - sum(step.num_threads for step in running.values())):
+                    running[pool.submit(step.work)] = step
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    running.pop(future).note(future.result())
+        return [self._decoded[index] for index in range(len(self._frames))]
+
+    def _startable(self, free: int) -> list[_Step]:
+        """Steps for so many free threads: frames first, and those get what the readers have no use for."""
+        places = [place for place in self._waiting if self._is_complete(place)]
+        readers = [index for index in range(len(self._readers)) if self._may_read(index)]
+        share = max(1, free // max(1, len(places) + len(readers)))
+        steps = [self._decoding(place, share) for place in places[: free // share]]
+        free -= share * len(steps)
+        return steps + [self._reading(index) for index in sorted(readers, key=self._num_read.__getitem__)[:free]]
+
+    def _is_complete(self, place: int) -> bool:
+        has_references = all(index in self._references for index in self._frames[place].references)
+        return has_references and len(self._waiting[place]) == len(self._readers)
+
+    def _may_read(self, index: int) -> bool:
+        end = min(len(self._frames), len(self._decoded) + FRAMES_AHEAD)
+        return index not in self._busy and self._num_read[index] < end
+
+    def _reading(self, index: int) -> _Step:
+        """The next frame of a reader."""
+        place = self._num_read[index]
+        self._num_read[index] += 1
+        self._busy.add(index)
+
+        def work() -> Any:
+            with self._naming(self._frames[place]):
+                return next(self._readers[index])
+
+        def note(part: Any) -> None:
+            self._busy.remove(index)
+            self._waiting.setdefault(place, {})[index] = part
+
+        return _Step(work, note)
+
+    def _decoding(self, place: int, num_threads: int) -> _Step:
+        """The samples of a frame that is complete."""
+        frame, parts = self._frames[place], self._waiting.pop(place)
+        references = [self._references[index] for index in frame.references]
+        layout = self._header.video.layout
+
+        def work() -> tuple[Planes, Planes]:
+            symbols = join_slices([parts[index] for index in range(1, len(self._readers))])
+            samples = self._reconstruct(frame, references, parts[0], symbols, num_threads)
+            planes = tuple(plane.astype(layout.dtype, copy=False) for plane in samples)
+            self._segment.check_frame(frame.index, frame_crc32(planes))
+            return samples, planes
+
+        def note(result: tuple[Planes, Planes]) -> None:
+            samples, self._decoded[frame.index] = result
+            if self._uses[frame.index]:
+                self._references[frame.index] = samples
+            for index in frame.references:
+                self._uses[index] -= 1
+                if not self._uses[index]:
+                    del self._references[index]
+
+        return _Step(work, note, num_threads)
+
+    def _reconstruct(
+        self,
+        frame: CodedFrame,
+        references: Sequence[Planes],
+        motion: MotionField | None,
+        symbols: FrameSymbols,
+        num_threads: int,
+    ) -> Planes:
+        layout, model = self._header.video.layout, self._header.model
+        assert isinstance(model, FrameModelConfig)
+        return tuple(
+            self._engine.reconstruct_plane(
+                [reference[plane] for reference in references],
+                motion,
+                model.block_size,
+                shifts,
+                layout.bit_depth,
+                symbols[plane],
+                subband_steps(self._step_indexes[frame.level], plane_levels(shifts)),
+                num_threads,
+            )
+            for plane, shifts in enumerate(layout.planes)
+        )
+
+    def _naming(self, frame: CodedFrame) -> contextlib.AbstractContextManager[None]:
+        return _naming(f"segment {self._segment.number}, frame {frame.index}", self._segment)
