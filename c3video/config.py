@@ -161,6 +161,35 @@ class FitConfig:
             _check_range(name, getattr(self, name), 0, 10_000_000)
 
 
+@dataclass(frozen=True)
+class FrameFitConfig:
+    """How much is tried to fit a segment of the frame model. Nothing of it travels in the stream.
+
+    Args:
+        rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
+        rounding_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
+        rounding_slope: worth of a bit when symbols are chosen, in units of what the step says.
+        plans: most ways of ordering and quantising the frames that are tried.
+        passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
+        tuning_steps, tuning_rate: of Adam on the context networks before each pass.
+    """
+
+    rd_weight: float = 1e-3
+    rounding_passes: int = 3
+    rounding_slope: float = 1.0
+    plans: int = 8
+    passes: int = 1
+    tuning_steps: int = 300
+    tuning_rate: float = 3e-3
+
+    def check(self) -> None:
+        """Raise ConfigError where a value makes no sense."""
+        if not 0.0 < self.rd_weight < 1.0:
+            raise ConfigError(f"rd_weight = {self.rd_weight}: must be above 0 and below 1 (typical: 1e-4 to 1e-2)")
+        for name in ("rounding_passes", "plans", "passes", "tuning_steps"):
+            _check_range(name, getattr(self, name), 0, 10_000_000)
+
+
 PROFILES: dict[str, ModelConfig] = {
     # C3 as published (UVG, learned-window setting): RGB, isotropic grids, 3-D residual convolutions.
     "paper": ModelConfig(),

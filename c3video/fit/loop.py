@@ -24,28 +24,12 @@ from c3video.config import FitConfig, ModelConfig
 from c3video.errors import FitError
 from c3video.fit.mask import correlated_window, heaviest_window
 from c3video.fit.network import Output, PatchNetwork, Window, default_windows
+from c3video.fit.progress import Progress
 from c3video.fit.weights import PrecisionSearch, on_grid, search_precisions, to_layers, weight_bits
 from c3video.model.patch_model import PatchModel, Precision
 
 _MAX_RETURNS = 10
 """So often a stage goes back to its best parameters before it gives up."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a fit says of itself after each step. `num_steps` is the most that may come."""
-
-    stage: str
-    step: int
-    num_steps: int
-    loss: float
-    mse: float
-    bpp: float
-
-    @property
-    def psnr_db(self) -> float:
-        """PSNR over all samples of the patch, of all-frame MSE."""
-        return -10.0 * math.log10(max(self.mse, 1e-12))
 
 
 @dataclass(frozen=True)

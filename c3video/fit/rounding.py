@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Choosing the symbols of a frame's wavelet coefficients by rate and distortion.
+
+A coefficient may become the nearest multiple of its step, the next one towards zero, or zero: whichever costs least in
+squared error plus slope times bits. Bits come from the context network, whose contexts hold the choices themselves; a
+subband is gone through a few times until they settle. What a choice does to the contexts of later symbols is left out,
+so a bit is taken to be worth a little more than its own cost.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.model.context_network import ContextNetwork, magnitude_feature
+from c3video.model.sparse_tables import costs
+from c3video.model.subbands import (
+    CAUSAL,
+    MAX_SYMBOL,
+    FrameSymbols,
+    known_features,
+    symbol_class,
+)
+
+IntArray = NDArray[np.int64]
+
+_SHRINK = 1.0 / 16.0
+"""How far below its multiple a symbol is reconstructed, in steps (model/subbands.py)."""
+
+
+def choose_symbols(
+    coefficients: list[NDArray[np.float64]],
+    steps: tuple[int, ...],
+    network: ContextNetwork,
+    symbols: FrameSymbols,
+    reference: FrameSymbols,
+    plane: int,
+    level: int,
+    slope: float,
+    passes: int,
+) -> None:
+    """Fill in the symbols of one plane, subband by subband.
+
+    Args:
+        coefficients: by subband (h, w).
+        steps: quantisation step of each subband.
+        symbols: of the frame, those of earlier planes chosen; this plane's are written here.
+        reference: magnitudes of the reference frames (`model.subbands.reference_magnitudes`).
+        slope: squared steps that a bit is worth.
+        passes: over each subband; 0 leaves the network out and widens the zone of zero a little.
+    """
+    for band, values in enumerate(coefficients):
+        if values.size == 0:
+            continue
+        scaled = np.abs(values) / steps[band]
+        nearest = np.minimum(np.floor(scaled + 0.5), MAX_SYMBOL).astype(np.int64)
+        magnitudes = _clearly_worth(scaled)
+        if passes > 0 and nearest.any():
+            known = known_features(symbols, reference, plane, band)
+            classes = symbol_class(plane, band, len(coefficients) // 3)
+            magnitudes = _choose(scaled, nearest, known, network, classes, level, slope, passes)
+        symbols[plane][band][...] = np.where(values < 0, -magnitudes, magnitudes)
+
+
+def _choose(
+    scaled: NDArray[np.float64],
+    nearest: IntArray,
+    known: IntArray,
+    network: ContextNetwork,
+    classes: int,
+    level: int,
+    slope: float,
+    passes: int,
+) -> IntArray:
+    """Magnitudes (h, w) of one subband. Only what does not round to zero has a choice."""
+    height, width = nearest.shape
+    rows, columns = np.nonzero(nearest)
+    wanted, start = scaled[rows, columns], nearest[rows, columns]
+    options = np.stack([start, start - 1, np.zeros_like(start)])
+    distances = np.square(wanted - np.where(options > 0, options - _SHRINK, 0.0))
+    known = known[:, rows * width + columns]
+    padded = np.zeros((height + 2, width + 4), dtype=np.int64)
+    inside = padded[2:, 2:-2]
+    inside[rows, columns] = _clearly_worth(wanted)
+    for _ in range(passes):
+        taps = np.stack([padded[rows + 2 + dy, columns + 2 + dx] for dy, dx in CAUSAL])
+        zeros, tails = network.predict(np.concatenate([magnitude_feature(taps), known]), classes, level)
+        bits = costs()[zeros, tails, np.minimum(options, 64)]
+        chosen = np.argmin(distances + slope * bits, axis=0)
+        inside[rows, columns] = np.take_along_axis(options, chosen[None], axis=0)[0]
+    return inside.copy()
+
+
+def _clearly_worth(scaled: NDArray[np.float64]) -> IntArray:
+    """Magnitudes that hold on to less than rounding: a guess without a network, and its first contexts."""
+    return np.minimum(np.floor(scaled + 0.4), MAX_SYMBOL).astype(np.int64)

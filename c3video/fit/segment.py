@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: MIT
+"""Fitting a segment of the frame model: frames one after the other, each against decoded references.
+
+    motion search --> prediction --> wavelet of what is left --> symbols by rate and distortion --> decoded frame
+                                                                       ^
+    context networks, tuned on the symbols of the pass before ---------+
+
+The loop is closed: every frame is predicted from what a decoder will have, made by the decoder's own integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.coding.frames import write_motion, write_subbands
+from c3video.coding.rangecoder import SymbolCounter
+from c3video.coding.segment import (
+    MAX_GOP,
+    MAX_SHIFT,
+    NETWORKS,
+    SegmentModel,
+    SegmentSymbols,
+    network_bits,
+    prior,
+    reference_frames,
+)
+from c3video.config import FrameFitConfig, FrameModelConfig
+from c3video.engine import Engine
+from c3video.errors import CorruptSegmentError
+from c3video.fit.block_errors import BlockErrors
+from c3video.fit.context_tuning import (
+    FloatNetwork,
+    Samples,
+    joined,
+    motion_samples,
+    subband_samples,
+    to_integers,
+    total_bits,
+    tune,
+)
+from c3video.fit.motion_search import MotionSearch, start_vectors
+from c3video.fit.progress import Progress
+from c3video.fit.rounding import choose_symbols
+from c3video.model.compensation import SAMPLE_BITS, MotionField
+from c3video.model.context_network import ContextNetwork
+from c3video.model.frame_order import CodedFrame, coding_order, num_levels
+from c3video.model.subbands import (
+    MAX_STEP_INDEX,
+    STEP_STEPS,
+    FrameSymbols,
+    plane_levels,
+    quantisation_step,
+    reference_magnitudes,
+    slice_layouts,
+    subband_steps,
+)
+from c3video.model.wavelet import analyse
+from c3video.video import Planes, VideoFormat
+
+IntArray = NDArray[np.int64]
+
+_SLOPE_OF_STEP = 0.1625
+"""Squared steps that a bit is worth at the best step; found by trial (docs/method.md)."""
+
+
+_DEEPEST_RATIO = 1.5
+_GROWTH = 1.6
+_FIRST_RATIO = 0.88
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the frames of a segment lean on each other.
+
+    Args:
+        gop: frames from anchor to anchor.
+        anchor_ratio: the anchors' quantisation step, in units of the one that is best for a frame that nothing is
+            predicted from. Finer anchors pay where what they show stays in sight.
+    """
+
+    gop: int
+    anchor_ratio: float
+
+    def step_indexes(self, rd_weight: float, samples_a_pixel: float, num_frames: int) -> tuple[int, ...]:
+        """Index of the quantisation step of each level: steps grow from level to level, the first frame's is finest."""
+        step = np.sqrt(rd_weight * samples_a_pixel / _SLOPE_OF_STEP) * 2.0**SAMPLE_BITS / quantisation_step(0)
+        ratios = [
+            min(self.anchor_ratio * (_GROWTH ** (level - 1) if level else _FIRST_RATIO), _DEEPEST_RATIO)
+            for level in range(num_levels(num_frames, self.gop))
+        ]
+        if num_frames == 1:
+            ratios = [1.0]
+        return tuple(int(np.clip(np.rint(STEP_STEPS * np.log2(step * x)), 0, MAX_STEP_INDEX)) for x in ratios)
+
+
+@dataclass
+class CodedFrames:
+    """All frames of a segment coded once.
+
+    Args:
+        frames: in coding order.
+        decoded: by display index, planes as a decoder will have them.
+        fields, symbols: by place in the coding order.
+        squared_error: over all samples, full range 1.
+    """
+
+    gop: int
+    step_indexes: tuple[int, ...]
+    frames: tuple[CodedFrame, ...]
+    decoded: list[Planes]
+    fields: list[MotionField | None]
+    symbols: list[FrameSymbols]
+    squared_error: float
+
+
+MotionCache = dict[tuple[int, tuple[int, ...]], MotionField]
+"""Fields by display index of a frame and its references."""
+
+
+def code_frames(
+    planes: Sequence[Planes],
+    video: VideoFormat,
+    config: FrameModelConfig,
+    networks: dict[str, ContextNetwork],
+    gop: int,
+    indexes: tuple[int, ...],
+    fit_config: FrameFitConfig,
+    engine: Engine,
+    *,
+    motion: MotionCache | None = None,
+    report: Callable[[int], None] = lambda place: None,
+    num_threads: int = 1,
+) -> CodedFrames:
+    """Code all frames of a segment once.
+
+    Args:
+        planes: of each frame in display order.
+        indexes: step index of each level.
+        motion: fields known from an earlier pass; those found here are added.
+        report: called after each frame with its place in the coding order.
+    """
+    layout = video.layout
+    frames = coding_order(len(planes), gop)
+    places = {frame.index: place for place, frame in enumerate(frames)}
+    whole = slice_layouts(video.plane_shapes, layout.planes, 1)[0]
+    decoded: list[Planes] = [()] * len(planes)
+    fields: list[MotionField | None] = []
+    symbols: list[FrameSymbols] = []
+    squared_error = 0.0
+    for place, frame in enumerate(frames):
+        step = quantisation_step(indexes[frame.level]) * 2.0**-SAMPLE_BITS
+        references = [decoded[index] for index in frame.references]
+        field = None
+        if frame.references:
+            field = motion.get((frame.index, frame.references)) if motion is not None else None
+            if field is None:
+                field = _search(planes[frame.index], references, frame, video, config, _SLOPE_OF_STEP * step * step)
+                if motion is not None:
+                    motion[frame.index, frame.references] = field
+        known = reference_magnitudes([symbols[places[index]] for index in frame.references], whole)
+        chosen = whole.empty()
+        samples = []
+        for plane, shifts in enumerate(layout.planes):
+            steps = subband_steps(indexes[frame.level], plane_levels(shifts))
+            target = planes[frame.index][plane]
+            sources = [reference[plane] for reference in references]
+            prediction = engine.compensate(sources, field, config.block_size, shifts, layout.bit_depth, target.shape)
+            centred = (target.astype(np.float64) - (1 << (layout.bit_depth - 1))) * 2.0 ** (
+                SAMPLE_BITS - layout.bit_depth
+            )
+            choose_symbols(
+                analyse(centred - prediction, plane_levels(shifts)),
+                steps,
+                networks["subbands"],
+                chosen,
+                known,
+                plane,
+                frame.level,
+                fit_config.rounding_slope * _SLOPE_OF_STEP,
+                fit_config.rounding_passes,
+            )
+            found = engine.reconstruct_plane(
+                sources, field, config.block_size, shifts, layout.bit_depth, chosen[plane], steps, num_threads
+            )
+            samples.append(found.astype(layout.dtype))
+            squared_error += float(np.square(found.astype(np.float64) - target).sum()) / layout.max_value**2
+        decoded[frame.index] = tuple(samples)
+        fields.append(field)
+        symbols.append(chosen)
+        report(place)
+    return CodedFrames(gop, indexes, frames, decoded, fields, symbols, squared_error)
+
+
+def _search(
+    planes: Planes,
+    references: Sequence[Planes],
+    frame: CodedFrame,
+    video: VideoFormat,
+    config: FrameModelConfig,
+    slope: float,
+) -> MotionField:
+    luma = [reference[0] for reference in references]
+    errors = BlockErrors(planes[0], luma, config.block_size, video.layout.bit_depth)
+    starts = start_vectors(planes[0], luma, frame, config.block_size)
+    return MotionSearch(errors, config.block_size, slope).field(starts)
+
+
+@dataclass(frozen=True)
+class FittedSegment:
+    """A segment ready to be coded.
+
+    Args:
+        model, symbols: for `coding.segment.encode_segment`.
+        decoded: planes of each frame in display order, as a decoder will have them.
+        estimated_bits: what the tables promise.
+        squared_error: over all samples, full range 1.
+    """
+
+    model: SegmentModel
+    symbols: SegmentSymbols
+    decoded: tuple[Planes, ...]
+    estimated_bits: float
+    squared_error: float
+
+
+def fit_segment(
+    planes: Sequence[Planes],
+    video: VideoFormat,
+    config: FrameModelConfig,
+    fit_config: FrameFitConfig,
+    engine: Engine,
+    *,
+    seed: int = 0,
+    report: Callable[[Progress], None] = lambda progress: None,
+    num_threads: int = 1,
+) -> FittedSegment:
+    """Fit a segment: choose its plan by trial, then code it with networks tuned on its own symbols.
+
+    Args:
+        planes: of each frame in display order.
+        seed: of the batches that the networks are tuned on.
+        report: called after each coded frame.
+    """
+    fit = _Fit(planes, video, config, fit_config, engine, seed, report, num_threads)
+    best = fit.best_plan()
+    for _ in range(fit_config.passes):
+        fit.tune(best)
+        again = fit.attempt(best.plan)
+        if again.loss < best.loss:
+            best = again
+    return fit.finish(best)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A plan and what came of it."""
+
+    plan: Plan
+    coded: CodedFrames
+    networks: dict[str, ContextNetwork]
+    shifts: dict[str, int | None]
+    bits: float
+    loss: float
+
+
+@dataclass
+class _Fit:
+    planes: Sequence[Planes]
+    video: VideoFormat
+    config: FrameModelConfig
+    fit_config: FrameFitConfig
+    engine: Engine
+    seed: int
+    report: Callable[[Progress], None]
+    num_threads: int
+
+    def __post_init__(self) -> None:
+        self.networks = {name: prior(name) for name in NETWORKS}
+        self.shifts: dict[str, int | None] = dict.fromkeys(NETWORKS)
+        self.motion: MotionCache = {}
+        self.layout = slice_layouts(self.video.plane_shapes, self.video.layout.planes, 1)[0]
+        self.num_pixels = len(self.planes) * self.video.width * self.video.height
+        self.num_samples = len(self.planes) * sum(height * width for height, width in self.video.plane_shapes)
+        self.done = 0
+        self.last = Progress("plan", 0, self.total_frames, 0.0, 0.0, 0.0)
+
+    @property
+    def total_frames(self) -> int:
+        """Most frames that may be coded on the way."""
+        return len(self.planes) * (self.fit_config.plans + self.fit_config.passes)
+
+    def attempt(self, plan: Plan) -> _Attempt:
+        """Code the segment by a plan with the networks of now."""
+
+        def advance(place: int) -> None:
+            self.done += 1
+            self.last = replace(self.last, step=self.done)
+            self.report(self.last)
+
+        indexes = plan.step_indexes(
+            self.fit_config.rd_weight, self.num_samples / self.num_pixels, len(self.planes)
+        )
+        coded = code_frames(
+            self.planes,
+            self.video,
+            self.config,
+            self.networks,
+            plan.gop,
+            indexes,
+            self.fit_config,
+            self.engine,
+            motion=self.motion,
+            report=advance,
+            num_threads=self.num_threads,
+        )
+        bits = self.network_bits() + self.symbol_bits(coded)
+        mse, bpp = coded.squared_error / self.num_samples, bits / self.num_pixels
+        loss = mse + self.fit_config.rd_weight * bpp
+        self.last = Progress("plan", self.done, self.total_frames, loss, mse, bpp)
+        return _Attempt(plan, coded, dict(self.networks), dict(self.shifts), bits, loss)
+
+    def network_bits(self) -> float:
+        return sum(
+            network_bits(name, self.networks[name], shift) for name, shift in self.shifts.items() if shift is not None
+        )
+
+    def symbol_bits(self, coded: CodedFrames) -> float:
+        counter = SymbolCounter()
+        for place, references in enumerate(reference_frames(coded.frames)):
+            known = reference_magnitudes([coded.symbols[reference] for reference in references], self.layout)
+            level = coded.frames[place].level
+            write_subbands(counter, self.networks["subbands"], coded.symbols[place], known, level)
+            field = coded.fields[place]
+            if field is not None:
+                write_motion(counter, self.networks["motion"], field, coded.frames[place])
+        return counter.estimated_bits
+
+    def best_plan(self) -> _Attempt:
+        """Go from plan to plan while it helps: distances of anchors first, then how fine they are."""
+        longest = max(1, min(MAX_GOP, len(self.planes) - 1))
+        tried: dict[Plan, _Attempt] = {}
+
+        def attempt(gop: int, ratio: float) -> _Attempt:
+            plan = Plan(max(1, min(gop, longest)), ratio)
+            if plan not in tried:
+                tried[plan] = self.attempt(plan)
+            return tried[plan]
+
+        best = attempt(8, 0.55)
+        moves: list[tuple[float, float]] = [(2.0, 1.0), (0.5, 1.0), (1.0, 0.75), (1.0, 1.3)]
+        improved = True
+        while improved:
+            improved = False
+            for gop_factor, ratio_factor in moves:
+                # Longer anchor distances go with finer anchors.
+                for _ in range(4):
+                    if len(tried) >= self.fit_config.plans:
+                        return best
+                    ratio = best.plan.anchor_ratio * ratio_factor
+                    if not 0.1 <= ratio <= 1.2:
+                        break
+                    found = attempt(round(best.plan.gop * gop_factor), ratio)
+                    if not found.loss < best.loss:
+                        break
+                    best, improved = found, True
+        return best
+
+    def tune(self, attempt: _Attempt) -> None:
+        """Tune the networks on the symbols of an attempt; keep what saves more bits than it costs."""
+        coded = attempt.coded
+        places = reference_frames(coded.frames)
+        samples = {
+            "subbands": joined(
+                [
+                    subband_samples(
+                        coded.symbols[place],
+                        reference_magnitudes([coded.symbols[x] for x in places[place]], self.layout),
+                        frame.level,
+                    )
+                    for place, frame in enumerate(coded.frames)
+                ]
+            )
+        }
+        fields = [
+            (field, frame) for field, frame in zip(coded.fields, coded.frames, strict=True) if field is not None
+        ]
+        if fields:
+            samples["motion"] = joined([motion_samples(field, frame) for field, frame in fields])
+        for name, found in samples.items():
+            self._tune(name, found)
+
+    def _tune(self, name: str, samples: Samples) -> None:
+        start = prior(name)
+        network = tune(
+            samples, start, self.fit_config.tuning_steps, self.fit_config.tuning_rate, self.seed
+        )
+        best = total_bits(FloatNetwork(start), samples)
+        self.networks[name], self.shifts[name] = start, None
+        for shift in range(3, MAX_SHIFT):
+            rounded = to_integers(network, start, shift)
+            try:
+                rounded.check()
+            except CorruptSegmentError:
+                continue
+            bits = total_bits(FloatNetwork(rounded), samples) + network_bits(name, rounded, shift)
+            if bits < best:
+                best, self.networks[name], self.shifts[name] = bits, rounded, shift
+
+    def finish(self, best: _Attempt) -> FittedSegment:
+        coded = best.coded
+        return FittedSegment(
+            SegmentModel(best.plan.gop, coded.step_indexes, best.networks, best.shifts),
+            SegmentSymbols(tuple(coded.fields), tuple(coded.symbols)),
+            tuple(coded.decoded),
+            best.bits,
+            coded.squared_error,
+        )
