@@ -17,11 +17,11 @@ from c3video.coding.rangecoder import Coder, SymbolReader
 from c3video.coding.segment import read_slice
 from c3video.config import ModelConfig
 from c3video.errors import ConfigError
-from c3video.model.compensation import MotionField, compensate
+from c3video.model.compensation import MotionField
 from c3video.model.context_network import ContextNetwork
 from c3video.model.frame_order import CodedFrame
 from c3video.model.patch_model import Layer, PatchModel
-from c3video.model.reconstruction import reconstruct_plane
+from c3video.model.reconstruction import predict_plane, reconstruct_plane
 from c3video.model.subbands import FrameSymbols, SliceLayout
 from c3video.model.synthesis import synthesise
 
@@ -40,8 +40,8 @@ class Engine:
         open_symbols: frame model: payload -> coder of networks and motion.
         read_motion: frame model: (coder, network, block shape, frames) -> the motion of each frame, as it is asked for.
         read_slice: frame model: (payload, network, layout, frames) -> the subbands of each frame likewise.
-        compensate: frame model: see model/compensation.py.
-        reconstruct_plane: frame model: see model/reconstruction.py.
+        compensate: frame model: model.reconstruction.predict_plane.
+        reconstruct_plane: frame model: that of model/reconstruction.py.
     """
 
     name: str
@@ -63,7 +63,7 @@ NUMPY = Engine(
     SymbolReader,
     read_frames_motion,
     read_slice,
-    compensate,
+    predict_plane,
     reconstruct_plane,
 )
 # The readers of the frame model are the oracle's until native/context.py is there.
@@ -75,7 +75,7 @@ NATIVE = Engine(
     SymbolReader,
     read_frames_motion,
     read_slice,
-    compensate,
+    predict_plane,
     reconstruct_plane,
 )
 

@@ -43,7 +43,19 @@ def reconstruct_plane(
         uint16 (h, w).
     """
     residual = synthesise([dequantise(band, step) for band, step in zip(symbols, steps, strict=True)])
-    prediction = np.zeros_like(residual)
-    if field is not None:
-        prediction = compensate(references, field, block_size, shifts, bit_depth)
+    prediction = predict_plane(references, field, block_size, shifts, bit_depth, residual.shape)
     return finish(prediction, residual, bit_depth)
+
+
+def predict_plane(
+    references: Sequence[NDArray[np.generic]],
+    field: MotionField | None,
+    block_size: int,
+    shifts: tuple[int, int],
+    bit_depth: int,
+    shape: tuple[int, ...],
+) -> IntArray:
+    """Prediction of one plane of `shape` (h, w), as `reconstruct_plane` makes it: middle gray without references."""
+    if field is None:
+        return np.zeros(shape, dtype=np.int64)
+    return compensate(references, field, block_size, shifts, bit_depth)
