@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "block_errors.h"
+#include "frame.h"
 #include "latents.h"
 #include "peak.h"
 #include "synthesis.h"
@@ -15,6 +17,9 @@ struct Kernels {
     DecodeGrid decode_grid;
     Synthesise synthesise;
     Peak integer_peak;
+    ReconstructPlane reconstruct_plane;
+    MakePhases make_phases;
+    BlockErrors block_errors;
 };
 
 // Usable here, best first; the last one is "plain" and always there.
