@@ -44,10 +44,11 @@ def encode(
         source: what FFmpeg can open, "-" for standard input, or an iterable of frames with `format` and `num_frames`
             (`c3video.video.ArraySource` makes one of arrays).
         out: path, "-" for standard output, or a binary file object.
-        profile: what the model is: "default", or "paper" (RGB, as published).
+        profile: what the model is: "default", "cells" (C3 on the source's planes) or "paper" (C3 as published, on RGB).
         preset: how long to fit: "ultrafast", "fast", "medium", "slow" or "paper".
         rd_weight: weight of bits per pixel against MSE on [0, 1]; larger means smaller files.
-        patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352.
+        patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352. The profile
+            default codes whole frames and has none.
         segment_frames: frames a segment; segments decode alone.
         frames: (first, one past the last or None), counted from 0.
         size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second.
@@ -60,7 +61,7 @@ def encode(
         C3VideoError: see errors.py. What was finished before it is a valid stream in `out`.
     """
     model = config.model_config(profile)
-    fit = config.fit_config(preset, rd_weight)
+    fit = config.fit_config(preset, rd_weight, model)
     opened: AbstractContextManager[FrameSource]
     if isinstance(source, (str, os.PathLike)):
         if isinstance(out, (str, os.PathLike)) and str(out) != "-" and _same_file(source, out):

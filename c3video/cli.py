@@ -99,7 +99,7 @@ def _encode(arguments: argparse.Namespace) -> None:
     estimated_bytes = sum(segment.estimated_bits for segment in reports) / 8
     parts: dict[str, float] = {}
     for segment in reports:
-        for bits in segment.bits:
+        for bits in segment.bits if isinstance(segment.bits, tuple) else (segment.bits,):
             for name, value in _bits_by_part(bits).items():
                 parts[name] = parts.get(name, 0.0) + value / 8
     _say(
@@ -126,7 +126,8 @@ def _encode_bar() -> Iterator[Callable[[EncodeProgress], None]]:
                 bar.total = progress.num_segments * of * fit.num_steps
             bar.n = (progress.segment * of + progress.patch) * fit.num_steps + fit.step
             segment = f"{progress.segment + 1}/{progress.num_segments or '?'}"
-            bar.set_description(f"segment {segment} patch {progress.patch + 1}/{of} {fit.stage}", refresh=False)
+            patch = f" patch {progress.patch + 1}/{of}" if of > 1 else ""
+            bar.set_description(f"segment {segment}{patch} {fit.stage}", refresh=False)
             bar.set_postfix_str(f"{fit.psnr_db:.2f} dB {fit.bpp:.4f} bpp", refresh=False)
             bar.update(0)
 

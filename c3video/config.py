@@ -190,12 +190,14 @@ class FrameFitConfig:
             _check_range(name, getattr(self, name), 0, 10_000_000)
 
 
-PROFILES: dict[str, ModelConfig] = {
+PROFILES: dict[str, ModelConfig | FrameModelConfig] = {
     # C3 as published (UVG, learned-window setting): RGB, isotropic grids, 3-D residual convolutions.
     "paper": ModelConfig(),
-    # Cells of the source's own planes. Before the isotropic grids come four of full spatial resolution that span
+    # Frames predicted from frames: motion, wavelets and context networks. What the measurements favour.
+    "default": FrameModelConfig(),
+    # C3 on cells of the source's own planes, patch by patch, without motion. Before the isotropic grids come four of full spatial resolution that span
     # 32, 16, 8 and 4 frames, for what stays still: they cut the loss of short fits by 17 to 54% (docs/method.md).
-    "default": ModelConfig(
+    "cells": ModelConfig(
         grids=tuple(LatentGrid(k, 0) for k in (5, 4, 3, 2)) + isotropic_grids(6, 3),
         residual_time_size=1,
     ),
@@ -220,17 +222,43 @@ PRESETS: dict[str, FitConfig] = {
 """Fitting efforts by name, in steps: about 1 : 3 : 15 : 75 : 800 in time."""
 
 
-def fit_config(preset: str, rd_weight: float) -> FitConfig:
-    """The fitting effort of a preset at a rate. Raises ConfigError for an unknown preset or a bad rd_weight."""
+FRAME_PRESETS: dict[str, FrameFitConfig] = {
+    "ultrafast": FrameFitConfig(plans=1, passes=0),
+    "fast": FrameFitConfig(plans=6, passes=1, tuning_steps=300),
+    "medium": FrameFitConfig(plans=12, passes=3, tuning_steps=600),
+    "slow": FrameFitConfig(plans=16, passes=6, tuning_steps=1_500),
+    "paper": FrameFitConfig(plans=24, passes=12, tuning_steps=4_000),
+}
+"""The same efforts for the frame model: plans tried, passes after tuning."""
+
+
+def fit_config(
+    preset: str, rd_weight: float, model: ModelConfig | FrameModelConfig
+) -> FitConfig | FrameFitConfig:
+    """The fitting effort of a preset at a rate, for a kind of model.
+
+    Raises:
+        ConfigError: an unknown preset or a bad rd_weight.
+    """
     if preset not in PRESETS:
         raise ConfigError(f"preset {preset!r}: must be one of {', '.join(PRESETS)}")
-    config = replace(PRESETS[preset], rd_weight=rd_weight)
+    presets: dict[str, FitConfig] | dict[str, FrameFitConfig]
+    presets = FRAME_PRESETS if isinstance(model, FrameModelConfig) else PRESETS
+    config = replace(presets[preset], rd_weight=rd_weight)
     config.check()
     return config
 
 
-def model_config(profile: str) -> ModelConfig:
+def model_config(profile: str) -> ModelConfig | FrameModelConfig:
     """The model of a profile. Raises ConfigError for an unknown one."""
     if profile not in PROFILES:
         raise ConfigError(f"profile {profile!r}: must be one of {', '.join(PROFILES)}")
     return PROFILES[profile]
+
+
+def patch_model_config(profile: str) -> ModelConfig:
+    """The same where only a patch model will do."""
+    model = model_config(profile)
+    if not isinstance(model, ModelConfig):
+        raise ConfigError(f"profile {profile!r}: needs one of the patch model: paper or cells")
+    return model

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import BinaryIO, Protocol
@@ -14,15 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from c3video.coding.patch import PatchBits, encode_patch
+from c3video.coding.segment import SegmentBits, encode_segment
 from c3video.coding.weights import NETWORKS, WeightCode, choose_code
-from c3video.config import FitConfig, ModelConfig
+from c3video.config import FitConfig, FrameFitConfig, FrameModelConfig, ModelConfig
+from c3video.engine import choose_engine
 from c3video.errors import ConfigError, SourceError
-from c3video.fit.loop import FittedPatch, Progress, fit_patch
+from c3video.fit.loop import FittedPatch, fit_patch
+from c3video.fit.progress import Progress
+from c3video.fit.segment import fit_segment
+from c3video.model.subbands import slice_layouts
 from c3video.model.synthesis import synthesise
 from c3video.patches import PatchGrid
 from c3video.stream.syntax import Header, Segment
 from c3video.stream.writer import Writer
-from c3video.video import Frame, VideoFormat, cells_to_planes, frame_crc32, planes_to_cells
+from c3video.video import Frame, Planes, VideoFormat, cells_to_planes, frame_crc32, planes_to_cells
 
 
 class FrameSource(Protocol):
@@ -61,7 +66,7 @@ class SegmentReport:
     Args:
         size_bytes: all of its bytes in the file.
         estimated_bits: what the fits promised for its patches.
-        bits: accounting of each patch.
+        bits: accounting of each patch, or of the frame model.
         mse: over all coded samples on [0, 1], exact reconstruction.
         notes: what the fits had to mend.
     """
@@ -70,7 +75,7 @@ class SegmentReport:
     num_frames: int
     size_bytes: int
     estimated_bits: float
-    bits: tuple[PatchBits, ...]
+    bits: tuple[PatchBits, ...] | SegmentBits
     mse: float
     fit_seconds: float
     notes: tuple[str, ...]
@@ -79,8 +84,8 @@ class SegmentReport:
 def encode(
     source: FrameSource,
     out: BinaryIO,
-    model_config: ModelConfig,
-    fit_config: FitConfig,
+    model_config: ModelConfig | FrameModelConfig,
+    fit_config: FitConfig | FrameFitConfig,
     *,
     patch_size: tuple[int, int] | None = None,
     segment_frames: int = 32,
@@ -94,10 +99,11 @@ def encode(
     a valid stream.
 
     Args:
-        patch_size: largest (height, width) of a patch in luma samples; None for the default.
+        fit_config: a FitConfig for a ModelConfig, a FrameFitConfig for a FrameModelConfig.
+        patch_size: largest (height, width) of a patch in luma samples; None for the default. The frame model has none.
         segment_frames: frames a segment, 1..1024.
         seed: same seed, machine and thread count, same file.
-        device: of the fit, as torch names it. Bits and pixels are integers made on the CPU.
+        device: of a patch model's fit, as torch names it. Bits and pixels are integers made on the CPU.
 
     Raises:
         ConfigError, SourceError, FitError: see errors.py.
@@ -110,10 +116,9 @@ def encode(
     if first is None:
         raise SourceError("the source has no frames in the range asked for")
     segment_frames = min(segment_frames, len(first))  # a still image may then be as large as a segment of many frames
-    grid = PatchGrid.for_patch_size(patch_size, (video.height, video.width), video.cell_shape)
+    grid, encode_one = _segment_encoder(video, model_config, fit_config, patch_size, seed, _device(device))
     header = Header(video, model_config, segment_frames, grid.rows, grid.columns)
     num_segments = -(-source.num_frames // segment_frames) if source.num_frames else None
-    torch_device = _device(device)
     reports = []
     with Writer(out, header) as writer:
         for number, frames in enumerate(chain([first], batches)):
@@ -122,35 +127,125 @@ def encode(
             def fit_report(patch: int, progress: Progress, number: int = number) -> None:
                 report(EncodeProgress(number, num_segments, patch, len(grid), progress))
 
-            cells = np.stack([planes_to_cells(frame.planes, video) for frame in frames], axis=1)  # (C, T, Hc, Wc)
-            fitted = fit_patches(grid.cut(cells), video, model_config, fit_config, seed, torch_device, fit_report)
-            coded = [encode_patch(patch.model, _codes(patch), patch.symbols) for patch in fitted]
-            decoded = grid.assemble(
-                [
-                    synthesise(patch.model, patch.symbols, shape, video.layout.max_value)
-                    for patch, shape in zip(fitted, grid.shapes(len(frames)), strict=True)
-                ]
-            )
+            encoded = encode_one(frames, fit_report)
             segment = Segment(
                 number=number,
                 pts=tuple(frame.pts for frame in frames),
                 durations=tuple(frame.duration for frame in frames),
-                frame_crcs=tuple(_crc(decoded[:, index], video) for index in range(len(frames))),
-                patches=tuple(data for data, _ in coded),
+                frame_crcs=tuple(frame_crc32(planes) for planes in encoded.decoded),
+                patches=encoded.patches,
             )
             reports.append(
                 SegmentReport(
                     number=number,
                     num_frames=len(frames),
                     size_bytes=writer.write_segment(segment),
-                    estimated_bits=sum(patch.estimated_bits for patch in fitted),
-                    bits=tuple(bits for _, bits in coded),
-                    mse=_mse(decoded, cells) / video.layout.max_value**2,
+                    estimated_bits=encoded.estimated_bits,
+                    bits=encoded.bits,
+                    mse=_mse(encoded.decoded, [frame.planes for frame in frames]) / video.layout.max_value**2,
                     fit_seconds=time.perf_counter() - started,
-                    notes=tuple(note for patch in fitted for note in patch.notes),
+                    notes=encoded.notes,
                 )
             )
     return reports
+
+
+@dataclass(frozen=True)
+class _EncodedSegment:
+    """A segment's bytes and what a decoder will make of them: planes of each frame in display order."""
+
+    patches: tuple[bytes, ...]
+    decoded: list[Planes]
+    estimated_bits: float
+    bits: tuple[PatchBits, ...] | SegmentBits
+    notes: tuple[str, ...] = ()
+
+
+_SegmentEncoder = Callable[[list[Frame], Callable[[int, Progress], None]], _EncodedSegment]
+
+
+def _segment_encoder(
+    video: VideoFormat,
+    model_config: ModelConfig | FrameModelConfig,
+    fit_config: FitConfig | FrameFitConfig,
+    patch_size: tuple[int, int] | None,
+    seed: int,
+    device: torch.device,
+) -> tuple[PatchGrid, _SegmentEncoder]:
+    """The patches of a frame, and what makes segments of frames."""
+    if isinstance(model_config, FrameModelConfig):
+        if not isinstance(fit_config, FrameFitConfig):
+            raise ConfigError("a FrameModelConfig is fitted with a FrameFitConfig")
+        if patch_size is not None:
+            raise ConfigError(f"patch size {patch_size}: this profile codes whole frames, leave it out")
+        frame_model, frame_fit = model_config, fit_config
+
+        def encode_frames(frames: list[Frame], report: Callable[[int, Progress], None]) -> _EncodedSegment:
+            return _encode_frames(frames, video, frame_model, frame_fit, seed, lambda progress: report(0, progress))
+
+        return PatchGrid(1, 1, video.cell_shape), encode_frames
+    if not isinstance(fit_config, FitConfig):
+        raise ConfigError("a ModelConfig is fitted with a FitConfig")
+    patch_model, patch_fit = model_config, fit_config
+    grid = PatchGrid.for_patch_size(patch_size, (video.height, video.width), video.cell_shape)
+
+    def encode_patches(frames: list[Frame], report: Callable[[int, Progress], None]) -> _EncodedSegment:
+        return _encode_patches(frames, video, grid, patch_model, patch_fit, seed, device, report)
+
+    return grid, encode_patches
+
+
+def _encode_frames(
+    frames: list[Frame],
+    video: VideoFormat,
+    model_config: FrameModelConfig,
+    fit_config: FrameFitConfig,
+    seed: int,
+    report: Callable[[Progress], None],
+) -> _EncodedSegment:
+    """Frames predicted from frames."""
+    fitted = fit_segment(
+        [frame.planes for frame in frames],
+        video,
+        model_config,
+        fit_config,
+        choose_engine(),
+        seed=seed,
+        report=report,
+        num_threads=torch.get_num_threads(),
+    )
+    layouts = slice_layouts(video.plane_shapes, video.layout.planes, model_config.num_slices)
+    data, bits = encode_segment(fitted.model, fitted.symbols, len(frames), model_config, layouts)
+    return _EncodedSegment((data,), list(fitted.decoded), fitted.estimated_bits, bits)
+
+
+def _encode_patches(
+    frames: list[Frame],
+    video: VideoFormat,
+    grid: PatchGrid,
+    model_config: ModelConfig,
+    fit_config: FitConfig,
+    seed: int,
+    device: torch.device,
+    report: Callable[[int, Progress], None],
+) -> _EncodedSegment:
+    """Patches that are each overfit alone."""
+    cells = np.stack([planes_to_cells(frame.planes, video) for frame in frames], axis=1)  # (C, T, Hc, Wc)
+    fitted = fit_patches(grid.cut(cells), video, model_config, fit_config, seed, device, report)
+    coded = [encode_patch(patch.model, _codes(patch), patch.symbols) for patch in fitted]
+    decoded = grid.assemble(
+        [
+            synthesise(patch.model, patch.symbols, shape, video.layout.max_value)
+            for patch, shape in zip(fitted, grid.shapes(len(frames)), strict=True)
+        ]
+    ).astype(video.layout.dtype)
+    return _EncodedSegment(
+        patches=tuple(data for data, _ in coded),
+        decoded=[cells_to_planes(decoded[:, index], video) for index in range(len(frames))],
+        estimated_bits=sum(patch.estimated_bits for patch in fitted),
+        bits=tuple(bits for _, bits in coded),
+        notes=tuple(note for patch in fitted for note in patch.notes),
+    )
 
 
 def fit_patches(
@@ -181,16 +276,14 @@ def _codes(patch: FittedPatch) -> dict[str, WeightCode]:
     return {network: choose_code([x for x in layers if x.spec.network == network]) for network in NETWORKS}
 
 
-def _mse(decoded: NDArray[np.uint16], cells: NDArray[np.generic]) -> float:
-    """Over (C, T, Hc, Wc) samples, a frame at a time: whole segments in floats would take gigabytes."""
-    frames = range(decoded.shape[1])
-    return float(
-        np.mean([np.square(decoded[:, t].astype(np.float64) - cells[:, t].astype(np.float64)).mean() for t in frames])
-    )
-
-
-def _crc(cells: NDArray[np.uint16], video: VideoFormat) -> int:
-    return frame_crc32(cells_to_planes(cells.astype(video.layout.dtype), video))
+def _mse(decoded: Sequence[Planes], planes: Sequence[Planes]) -> float:
+    """Over all samples of all frames, a plane at a time: whole segments in floats would take gigabytes."""
+    errors, count = 0.0, 0
+    for ours, theirs in zip(decoded, planes, strict=True):
+        for found, wanted in zip(ours, theirs, strict=True):
+            errors += float(np.square(found.astype(np.float64) - wanted).sum())
+            count += wanted.size
+    return errors / count
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

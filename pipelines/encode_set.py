@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from c3video.api import RGB_PROFILES
-from c3video.config import fit_config, model_config
+from c3video.config import FitConfig, FrameModelConfig, fit_config, model_config
 from c3video.encoder import EncodeProgress, SegmentReport, encode
 from c3video.errors import C3VideoError, ConfigError, SourceError
 from c3video.stream.reader import Reader
@@ -122,10 +122,12 @@ def plan(
     units = []
     for clip in clips:
         for profile in profiles:
-            model_config(profile)
+            model = model_config(profile)
             for rd_weight in rd_weights:
-                fit_config(preset, rd_weight)
+                fit_config(preset, rd_weight, model)
                 cut = patches or paper_patches(rd_weight)
+                if isinstance(model, FrameModelConfig):  # it codes whole frames
+                    cut = replace(cut, size=None)
                 starts = range(0, clip.num_frames, cut.frames)
                 stream = stream_name(clip.name, profile, preset, rd_weight)
                 units += [
@@ -245,8 +247,8 @@ def _work(unit: Unit, out: Path, threads: int, deadline: float | None) -> tuple[
 
 def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[str, Any]:
     """Encode one segment and write its files; returns its record."""
-    fit = fit_config(unit.preset, unit.rd_weight)
-    if unit.profile == "paper" and unit.clip.max_gradient_norm is not None:
+    fit = fit_config(unit.preset, unit.rd_weight, model_config(unit.profile))
+    if isinstance(fit, FitConfig) and unit.profile == "paper" and unit.clip.max_gradient_norm is not None:
         fit = replace(fit, max_gradient_norm=unit.clip.max_gradient_norm)
     steps: list[tuple[str, int, float, float, float, int]] = []
     started, cpu_started = time.time(), time.process_time()

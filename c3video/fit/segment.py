@@ -31,7 +31,7 @@ from c3video.coding.segment import (
 from c3video.config import FrameFitConfig, FrameModelConfig
 from c3video.engine import Engine
 from c3video.errors import CorruptSegmentError
-from c3video.fit.block_errors import BlockErrors
+from c3video.fit.block_errors import block_errors
 from c3video.fit.context_tuning import (
     FloatNetwork,
     Samples,
@@ -204,7 +204,7 @@ def _search(
     slope: float,
 ) -> MotionField:
     luma = [reference[0] for reference in references]
-    errors = BlockErrors(planes[0], luma, config.block_size, video.layout.bit_depth)
+    errors = block_errors(planes[0], luma, config.block_size, video.layout.bit_depth)
     starts = start_vectors(planes[0], luma, frame, config.block_size)
     return MotionSearch(errors, config.block_size, slope).field(starts)
 
