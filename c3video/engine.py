@@ -24,6 +24,7 @@ from c3video.model.patch_model import Layer, PatchModel
 from c3video.model.reconstruction import predict_plane, reconstruct_plane
 from c3video.model.subbands import FrameSymbols, SliceLayout
 from c3video.model.synthesis import synthesise
+from c3video.native import frame
 
 Shape = tuple[int, int, int]
 IntArray = NDArray[np.int64]
@@ -55,6 +56,21 @@ class Engine:
     reconstruct_plane: Callable[..., NDArray[np.uint16]]
 
 
+def _reconstruct_natively(
+    references: Sequence[NDArray[np.generic]],
+    field: MotionField | None,
+    block_size: int,
+    shifts: tuple[int, int],
+    bit_depth: int,
+    symbols: Sequence[NDArray[np.integer[Any]]],
+    steps: Sequence[int],
+    num_threads: int = 1,
+) -> NDArray[np.uint16]:
+    """The oracle's symbols are of 64 bits, the extension's of 32."""
+    narrow = [np.ascontiguousarray(band, dtype=np.int32) for band in symbols]
+    return frame.reconstruct_plane(references, field, block_size, shifts, bit_depth, narrow, steps, num_threads)
+
+
 NUMPY = Engine(
     "numpy",
     SymbolReader,
@@ -76,7 +92,7 @@ NATIVE = Engine(
     read_frames_motion,
     read_slice,
     predict_plane,
-    reconstruct_plane,
+    _reconstruct_natively,
 )
 
 ENGINES = {engine.name: engine for engine in (NATIVE, NUMPY)}

@@ -50,7 +50,8 @@ NORMS = (
 
 STEP_STEPS = 8
 """Steps of the quantisation step's index an octave."""
-MAX_STEP_INDEX = 111
+MAX_STEP_INDEX = 85
+"""Of half as much again as the full range; all steps of subbands stay below 2^15."""
 
 # fmt: off
 STEP_OCTAVE = (16, 17, 19, 21, 23, 25, 27, 29)
