@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from c3video.api import RGB_PROFILES
-from c3video.config import PRESETS, PROFILES, FitConfig, ModelConfig, fit_config, model_config
+from c3video.config import PRESETS, PROFILES, FitConfig, ModelConfig, fit_config, patch_model_config
 from c3video.errors import C3VideoError, ConfigError, FitError, SourceError
 from c3video.fit.loop import fit_patch
 from c3video.source import open_source
@@ -80,6 +80,14 @@ class Result:
     commit: str
 
 
+def _configs(profile: str, preset: str, rd_weight: float) -> tuple[ModelConfig, FitConfig]:
+    """What the base of a table fits; its ingredients are those of the patch model."""
+    model = patch_model_config(profile)
+    fit = fit_config(preset, rd_weight, model)
+    assert isinstance(fit, FitConfig)
+    return model, fit
+
+
 def run(task: Task, variant: Variant, samples: Tensor, num_pixels: int, commit: str) -> Result:
     """Fit once.
 
@@ -90,7 +98,7 @@ def run(task: Task, variant: Variant, samples: Tensor, num_pixels: int, commit: 
     Raises:
         FitError: the fit came to nothing.
     """
-    model, fit = model_config(task.profile), fit_config(task.preset, task.rd_weight)
+    model, fit = _configs(task.profile, task.preset, task.rd_weight)
     num_steps = 0
 
     def count(progress: object) -> None:
@@ -243,7 +251,7 @@ def ablate(options: argparse.Namespace) -> int:
     """
     clips = _clips(options.clips)
     variants = [variant for variant in VARIANTS if not options.variants or variant.name in (BASE, *options.variants)]
-    model, fit = model_config(options.profile), fit_config(options.preset, options.rd_weights[0])
+    model, fit = _configs(options.profile, options.preset, options.rd_weights[0])
     variants = [variant for variant in variants if variant.changes(model, fit)]
     commit = _commit()
     table = options.out / f"ablation-{options.name}.csv"
@@ -391,7 +399,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clips", type=Path, nargs="+", default=[], metavar="CLIP", help="default: pipelines/clips")
     names = [variant.name for variant in VARIANTS]
     parser.add_argument("--variants", nargs="+", choices=names, metavar="V", help="only these (default: all)")
-    parser.add_argument("--profile", choices=PROFILES, default="default", help="the base's model (default: default)")
+    patch_profiles = [name for name, model in PROFILES.items() if isinstance(model, ModelConfig)]
+    parser.add_argument("--profile", choices=patch_profiles, default="cells", help="the base's model (default: cells)")
     parser.add_argument("--preset", choices=PRESETS, default="fast", help="the base's effort (default: fast)")
     parser.add_argument("--rd-weights", type=float, nargs="+", default=[1e-3], metavar="W", help="default: 1e-3")
     parser.add_argument("--frames", type=int, default=16, metavar="N", help="of each clip, the first (default: 16)")

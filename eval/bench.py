@@ -30,7 +30,7 @@ import torch
 
 from c3video import native
 from c3video.coding.patch import decode_patch
-from c3video.config import FitConfig, ModelConfig, model_config
+from c3video.config import FitConfig, ModelConfig, patch_model_config
 from c3video.decoder import Decoder, decode_segment, patch_grid
 from c3video.encoder import encode
 from c3video.engine import NATIVE
@@ -78,7 +78,7 @@ def make_stream(width: int, height: int, rd_weight: float, steps: int, work: Pat
         if sys.stderr.isatty():
             print(f"\rfitting {path.name}: step {progress.fit.step}/{progress.fit.num_steps}", end="", file=sys.stderr)
 
-    encode(patch, file, model_config("default"), fit, report=report)
+    encode(patch, file, patch_model_config("cells"), fit, report=report)
     data = repeat_patch(file.getvalue(), width, height) if large else file.getvalue()
     path.write_bytes(data)
     return data
@@ -130,8 +130,7 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
 
     def entropy() -> list[Any]:
         return [
-            decode_patch(data, model, channels, shape, NATIVE.open_reader, NATIVE.decode_grid)
-            for data, shape in jobs
+            decode_patch(data, model, channels, shape, NATIVE.open_reader, NATIVE.decode_grid) for data, shape in jobs
         ]
 
     patches = entropy()
@@ -170,10 +169,10 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
 def bench_fit(profile: str, repeats: int) -> dict[str, Any]:
     """CPU microseconds a pixel of one step of stage 1, native and torch, on 16 frames of the clip.
 
-    `default` takes the 4:2:0 planes at 320x180, `paper` the cells of 176x144 as RGB would have them.
+    `cells` takes the 4:2:0 planes at 320x180, `paper` the cells of 176x144 as RGB would have them.
     """
-    size, channels, area = ((16, 90, 160), 6, 4) if profile == "default" else ((16, 144, 176), 3, 1)
-    config, generator = model_config(profile), torch.Generator().manual_seed(0)
+    size, channels, area = ((16, 90, 160), 6, 4) if profile == "cells" else ((16, 144, 176), 3, 1)
+    config, generator = patch_model_config(profile), torch.Generator().manual_seed(0)
     target = torch.rand(channels, *size, generator=generator)
     num_pixels = area * size[0] * size[1] * size[2]
     seconds = {}
@@ -203,7 +202,7 @@ def synthesis_macs_per_pixel(profile: str) -> float:
     """Multiply-adds a luma sample of the synthesis networks, 4:2:0 cells, without interpolation."""
     from c3video.model.patch_model import layer_specs
 
-    specs = layer_specs(model_config(profile), 6)
+    specs = layer_specs(patch_model_config(profile), 6)
     return sum(float(np.prod(s.weight_shape)) for s in specs if s.network == "synthesis") / 4
 
 
@@ -230,7 +229,7 @@ def main() -> int:
         f"\n{'decode':10} {'rate':5} {'bpp':>6} {'ns/symbol':>9} | Mpixel/s of one core: "
         f"{'entropy':>8} {'synthesis':>9} {'frames':>7} {'whole':>7} | 2 threads  MiB"
     )
-    macs = synthesis_macs_per_pixel("default")
+    macs = synthesis_macs_per_pixel("cells")
     for name in arguments.sizes.split(","):
         for rate, rd_weight in RATES.items():
             row = bench_decode(
@@ -248,7 +247,7 @@ def main() -> int:
         " of the machine's peak at best"
     )
     torch.set_num_threads(1)
-    fits = [bench_fit(profile, arguments.repeats) for profile in ("default", "paper")]
+    fits = [bench_fit(profile, arguments.repeats) for profile in ("cells", "paper")]
     print("\nfit step, one thread, CPU microseconds a pixel (one luma sample of one frame)")
     for fit in fits:
         print(

@@ -29,6 +29,7 @@ from typing import Any
 
 import c3video.decoder
 from c3video import metrics
+from c3video.config import FrameModelConfig
 from c3video.errors import C3VideoError, SourceError, StreamError
 from c3video.rgb import FfmpegRgb
 from c3video.stream.syntax import Header
@@ -227,6 +228,8 @@ class _Timer:
 def bits_and_windows(path: Path, header: Header) -> tuple[dict[str, float], list[list[int]]]:
     """Bits by part of a stream, and [segment, patch, grid, y, x] of each learned window, as `c3v info --json` says.
 
+    The frame model has no windows: its motion is in the bits by part.
+
     Raises:
         StreamError: it says that the stream is damaged.
     """
@@ -238,13 +241,16 @@ def bits_and_windows(path: Path, header: Header) -> tuple[dict[str, float], list
     facts = json.loads(run.stdout)
     in_segments = sum(segment["size_bytes"] for segment in facts["segments"])
     bits = dict(facts["bits"]) | {"header and index": 8.0 * (facts["size_bytes"] - in_segments)}
+    model = header.model
+    if isinstance(model, FrameModelConfig):
+        return bits, []
     windows = [
         [segment["number"], patch, grid, *corner]
         for segment in facts["segments"]
         for patch, corners in enumerate(segment["previous_windows"])
         for grid, corner in enumerate(corners)
         # A window looks at the previous frame: a segment of one has none.
-        if corner is not None and segment["num_frames"] > 1 and header.model.grids[grid].previous_window
+        if corner is not None and segment["num_frames"] > 1 and model.grids[grid].previous_window
     ]
     return bits, windows
 

@@ -77,12 +77,14 @@ def main() -> int:
         arguments.out.write_bytes(data)
     with c3video.decoder.Decoder(io.BytesIO(data)) as clip:
         decoded = np.stack([np.stack(frame.planes, axis=-1) for frame in clip])
+    with c3video.decoder.Decoder(io.BytesIO(data)) as clip:
+        segments = list(clip.coded_segments())
     mse = float(np.mean((decoded.astype(np.float64) - gbr) ** 2)) / 255**2
     num_pixels = rgb.shape[0] * height * width
     # Patch bytes beside whole-file bytes: the reference counts no container.
     coded = {
         "file": 8 * len(data),
-        "patch": sum(sum(b.grids) + sum(b.weights.values()) + b.overhead for b in reports[0].bits),
+        "patch": 8 * sum(len(patch) for segment in segments for patch in segment.patches),
     }
     print(
         f"reference   loss {REFERENCE['loss']:.4e}  {REFERENCE['psnr_rgb_seq']:.2f} dB"

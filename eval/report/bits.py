@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from html import escape
 
-from c3video.config import ModelConfig
-from eval.report.series import grid_name, model_of
+from eval.report.series import grid_name, patch_model_of
 from eval.report.words import size_text
 from eval.run_folder import RunFolder, by_quality
 
@@ -18,7 +17,7 @@ def bits_section(run: RunFolder) -> str:
     parts = list(dict.fromkeys(row.part for row in run.bits))
     if not parts:
         return ""
-    colors, config = _part_colors(parts), model_of(next(row.profile for row in run.bits))
+    colors, profiles = _part_colors(parts), {row.part: row.profile for row in run.bits}
     files: dict[tuple[str, str, str, str], dict[str, float]] = defaultdict(dict)
     for row in run.bits:
         files[row.clip, row.profile, row.preset, row.quality][row.part] = row.bits
@@ -33,7 +32,7 @@ def bits_section(run: RunFolder) -> str:
         bars.append(f"<div>{escape(f'{quality} ({profile}, {preset})' if several else quality)}</div>")
         bars.append(_bar({part: files[key][part] for part in parts if files[key].get(part)}, colors))
     keys = "".join(
-        f'<li class="key"><i style="background:{colors[part]}"></i>{escape(_part_name(part, config))}</li>'
+        f'<li class="key"><i style="background:{colors[part]}"></i>{escape(_part_name(part, profiles[part]))}</li>'
         for part in parts
     )
     weights = [
@@ -41,8 +40,8 @@ def bits_section(run: RunFolder) -> str:
         for file in files.values()
     ]
     return (
-        "<p>Each bar is one file, by rd_weight. Latent grids are numbered as in the stream, their resolution in time "
-        f"and space in brackets. The weights of the networks take {_range_text(weights)} of a file.</p>"
+        f"<p>Each bar is one file, by rd_weight. {_explanation(parts)}The weights of the networks take "
+        f"{_range_text(weights)} of a file.</p>"
         f'<ul class="legend">{keys}</ul><div class="bars">{"".join(bars)}</div>'
     )
 
@@ -67,14 +66,26 @@ def _range_text(shares: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _part_name(part: str, config: ModelConfig) -> str:
+def _explanation(parts: Sequence[str]) -> str:
+    words = ""
+    if any(part.startswith("grid") for part in parts):
+        words += "Latent grids are numbered as in the stream, their resolution in time and space in brackets. "
+    if any(part.startswith("level") for part in parts):
+        words += (
+            "The frames of a level lie between those of the levels before, which they are predicted from; level 0 is "
+            "the first of a segment. "
+        )
+    return words
+
+
+def _part_name(part: str, profile: str) -> str:
     number = part.removeprefix("grid ")
-    return f"{part} ({grid_name(config, int(number))})" if number.isdigit() else part
+    return f"{part} ({grid_name(patch_model_of(profile), int(number))})" if number.isdigit() else part
 
 
 def _part_colors(parts: Sequence[str]) -> dict[str, str]:
-    """Latent grids from blue to green, weights in oranges, the rest in greys."""
-    grids = [part for part in parts if part.startswith("grid")]
+    """Latent grids, or levels of frames, from blue to green, weights in oranges, the rest in greys."""
+    grids = [part for part in parts if part.startswith(("grid", "level"))]
     weights = [part for part in parts if "weights" in part]
     rest = [part for part in parts if part not in grids and part not in weights]
     colors = {}

@@ -12,6 +12,8 @@ from eval.rd import BD, bd_rate
 from eval.report.chart import swatch
 from eval.run_folder import Point, RunFolder, Series, by_quality
 
+PAPER = ModelConfig()
+
 METRICS = {
     "psnr_yuv611": "PSNR 6:1:1",
     "psnr_y": "PSNR of luma",
@@ -102,9 +104,10 @@ def select_box(label: str, name: str, values: Sequence[str], chosen: str) -> str
     return f'<label>{label} <select name="{name}">{options}</select></label>'
 
 
-def model_of(profile: str) -> ModelConfig:
-    """The model of a profile, as this version knows it; the paper's for one it does not."""
-    return PROFILES.get(profile, PROFILES["paper"])
+def patch_model_of(profile: str) -> ModelConfig:
+    """The model of a profile of the patch model, as this version knows it; the paper's for any other."""
+    model = PROFILES.get(profile)
+    return model if isinstance(model, ModelConfig) else PAPER
 
 
 def grid_name(config: ModelConfig, grid: int) -> str:

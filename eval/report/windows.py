@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
-from eval.report.series import grid_name, model_of
+from eval.report.series import grid_name, patch_model_of
 from eval.report.words import counted
 from eval.run_folder import RunFolder
 
 
 def windows_section(run: RunFolder) -> str:
-    """A panel a clip and profile, with the window of every patch and grid."""
+    """A panel a clip and profile, with the window of every patch and grid; the frame model has none."""
     if not run.windows:
         return ""
-    config = model_of(run.windows[0].profile)
+    config = patch_model_of(run.windows[0].profile)
     half, size = config.previous_range // 2, config.previous_size
     offsets = [at - half for window in run.windows for at in (window.y, window.x)]
     reach = min(half + 1, max(7, 1 - min(offsets), 1 + max(offsets) + size))

@@ -19,11 +19,12 @@ from eval.ablation_networks import GeluNetwork, SharedEntropyNetwork
 from eval.ablation_variants import BASE, VARIANTS, Variant
 from tests.conftest import QUICK_FIT, TINY_MODEL
 
+PATCH_PROFILES = {name: model for name, model in PROFILES.items() if isinstance(model, ModelConfig)}
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 
 
 def result(variant: str, clip: str = "sea", rd_weight: float = 1e-3, **values: Any) -> Result:
-    task = Task(variant, clip, rd_weight, "default", "fast", 8, 32, 48, 0)
+    task = Task(variant, clip, rd_weight, "cells", "fast", 8, 32, 48, 0)
     known = {"loss": 2e-3, "mse": 1e-3, "psnr_db": 30.0, "bpp": 1.0, "steps": 10, "seconds": 2.0, "cpu_seconds": 2.0}
     return Result(**{"task": task, "notes": "", "commit": "abc", **known, **values})
 
@@ -31,21 +32,21 @@ def result(variant: str, clip: str = "sea", rd_weight: float = 1e-3, **values: A
 def test_variants_have_names_of_their_own_and_possible_configurations() -> None:
     assert len(BY_NAME) == len(VARIANTS)
     for variant in VARIANTS:
-        for profile in PROFILES.values():
-            variant.model(profile).check()
+        for model in PATCH_PROFILES.values():
+            variant.model(model).check()
         variant.fit(FitConfig()).check()
 
 
 def test_what_a_profile_has_already_is_no_variant_of_it() -> None:
     left = {
         name: {variant.name for variant in VARIANTS if variant.changes(model, PRESETS["fast"])}
-        for name, model in PROFILES.items()
+        for name, model in PATCH_PROFILES.items()
     }
-    assert BASE in left["default"] & left["paper"]
-    assert "residual-3d" in left["default"] - left["paper"]
-    assert "residual-2d" in left["paper"] - left["default"]
+    assert BASE in left["cells"] & left["paper"]
+    assert "residual-3d" in left["cells"] - left["paper"]
+    assert "residual-2d" in left["paper"] - left["cells"]
     assert "isotropic-grids" not in left["paper"]
-    assert "correlation-window" not in left["default"]
+    assert "correlation-window" not in left["cells"]
 
 
 def test_variants_without_a_stage_keep_the_number_of_steps() -> None:
@@ -59,7 +60,7 @@ def test_variants_without_a_stage_keep_the_number_of_steps() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "ultrafast", QUICK_FIT)
-    monkeypatch.setitem(PROFILES, "default", TINY_MODEL)
+    monkeypatch.setitem(PROFILES, "cells", TINY_MODEL)
     monkeypatch.setattr(ablate, "_commit", lambda: "abc")
 
 

@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from c3video.config import PROFILES, LatentGrid, ModelConfig
+from c3video.config import PROFILES, FrameModelConfig, LatentGrid, ModelConfig
 from c3video.model.patch_model import layer_specs
-from eval.complexity import latents_per_cell, macs_per_pixel
+from eval.complexity import frame_macs, latents_per_cell, macs_per_pixel, patch_macs
 
 
 def test_one_full_grid_in_gray_by_hand() -> None:
@@ -21,7 +21,7 @@ def test_one_full_grid_in_gray_by_hand() -> None:
         residual_layers=1,
         residual_time_size=1,
     )
-    macs = macs_per_pixel(model, "gray")
+    macs = patch_macs(model, "gray")
     assert macs.entropy == (4 * 4 + 4 * 2,)  # 4 taps -> 4 -> (loc, scale), once a pixel
     assert macs.pointwise == 1 * 8 + 8 * 1
     assert macs.residual == 9
@@ -39,7 +39,7 @@ def test_chroma_of_420_costs_a_quarter_by_hand() -> None:
         residual_layers=1,
         residual_time_size=3,
     )
-    macs = macs_per_pixel(model, "yuv420p")
+    macs = patch_macs(model, "yuv420p")
     # A cell is 4 pixels; grid 1 has a latent for 8 cells, and 4 taps more.
     assert macs.entropy == (24 / 4, (8 * 4 + 4 * 2) / 8 / 4)
     assert macs.pointwise == 2 * 6 / 4
@@ -49,7 +49,7 @@ def test_chroma_of_420_costs_a_quarter_by_hand() -> None:
 
 
 def test_paper_configuration_has_the_published_count() -> None:
-    macs = macs_per_pixel(PROFILES["paper"], "gbrp")
+    macs = patch_macs(PROFILES["paper"], "gbrp")
     # The reference rounds each grid's share down: 400 + 50 + 6 + 0 + 0 + 0, and 1,312 + 486.
     assert sum(map(int, macs.entropy)) + macs.pointwise + macs.residual == 2254
     assert int(macs.without_interpolation) == 2254
@@ -59,12 +59,34 @@ def test_paper_configuration_has_the_published_count() -> None:
     assert macs.interpolation == pytest.approx(sum(2 + 2 / 2**k + 2 / 4**k for k in range(1, 6)))
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", ["paper", "cells"])
 @pytest.mark.parametrize(("pix_fmt", "channels", "pixels"), [("yuv420p", 6, 4), ("gbrp", 3, 1)])
 def test_parts_add_up_to_every_weight_times_its_uses(profile: str, pix_fmt: str, channels: int, pixels: int) -> None:
     model = PROFILES[profile]
     uses = {-1: 1.0} | {index: latents_per_cell(grid) for index, grid in enumerate(model.grids)}
     expected = sum(math.prod(s.weight_shape) * uses[s.grid] for s in layer_specs(model, channels)) / pixels
     macs = macs_per_pixel(model, pix_fmt)
+    assert macs == patch_macs(model, pix_fmt)
     assert macs.without_interpolation == pytest.approx(expected)
+    assert sum(macs.by_part().values()) == pytest.approx(macs.total)
+
+
+def test_frame_model_in_gray_by_hand() -> None:
+    macs = frame_macs(FrameModelConfig(block_size=16), "gray")
+    assert macs.subbands == 33 * 16 + 16 * 8 + 8 * 2 == 672  # as many symbols as samples
+    assert macs.motion == 5 * (8 * 16 + 16 * 8 + 8 * 2) / 256  # mode and two vectors, a block
+    # Four windows of 32 x 32; 39 x 32 sums of 8 taps, then 32 x 32, from each of two references; one weight.
+    assert macs.compensation == 4 * (2 * (8 * 39 / 32 + 8) + 1)
+    # One to dequantise, then a quarter less each level: two a sample, along rows and along columns.
+    assert macs.wavelet == 1 + 4 * (1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 256)
+    assert macs.total == pytest.approx(672 + 5.3125 + 146 + 6.328125)
+
+
+def test_frame_model_in_420_by_hand() -> None:
+    macs = frame_macs(FrameModelConfig(block_size=8), "yuv420p")
+    assert macs.subbands == 1.5 * 672
+    assert macs.motion == 5 * 272 / 64
+    luma, chroma = 4 * (2 * (8 * 23 / 16 + 8) + 1), 4 * (2 * (8 * 15 / 8 + 8) + 1)
+    assert macs.compensation == luma + chroma / 2
+    assert macs.wavelet == 1 + 4 * (1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 256) + (1 + 4 * (1 + 1 / 4 + 1 / 16 + 1 / 64)) / 2
     assert sum(macs.by_part().values()) == pytest.approx(macs.total)
