@@ -21,6 +21,7 @@ from c3video.config import ModelConfig
 from c3video.errors import ConfigError, CorruptSegmentError
 from c3video.model.context import causal_offsets, previous_offsets, wave_slopes
 from c3video.model.patch_model import Layer, PatchModel
+from c3video.model.sparse_tables import TAIL, ZERO
 from c3video.model.tables import NUM_SCALES, RADIUS, cumulative
 
 _native: Any
@@ -64,6 +65,12 @@ def _tables() -> Any:
     )
 
 
+@cache
+def _sparse_tables() -> Any:
+    """The tables of model/sparse_tables.py."""
+    return _native.SparseTables(np.array(ZERO, dtype=np.int32), np.array(TAIL, dtype=np.int32))
+
+
 def _layer(layer: Layer) -> Any:
     weight = layer.weight.reshape(len(layer.bias), -1).astype(np.int32)
     return _native.Layer(weight, (layer.bias << layer.bias_shift).astype(np.int32), layer.accumulator_bits)
@@ -82,6 +89,13 @@ class NativeReader:
     def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None = None) -> IntArray:
         try:
             return self._reader.residuals(_tables(), scales.astype(np.int32), fractions.astype(np.int32))
+        except _native.Corrupt as error:
+            raise CorruptSegmentError(str(error)) from None
+
+    def code_sparse(self, zeros: IntArray, tails: IntArray) -> IntArray:
+        """Symbols (N,) under the tables (zeros, tails) of model/sparse_tables.py."""
+        try:
+            return _native.read_symbols(self._reader, _sparse_tables(), zeros.astype(np.int32), tails.astype(np.int32))
         except _native.Corrupt as error:
             raise CorruptSegmentError(str(error)) from None
 

@@ -22,26 +22,33 @@ struct Tables {
     std::vector<uint32_t> bounds;   // 2R + 4 a table
 };
 
-class Reader {
+// Where a reader stands. A value, so that a long loop may take a copy, keep it in registers and put it back.
+class Cursor {
 public:
-    Reader(const uint8_t* bytes, size_t size) : words_(size / 4) {
-        for (size_t i = 0; i < words_.size(); i++)
-            words_[i] = bytes[4 * i] | bytes[4 * i + 1] << 8 | bytes[4 * i + 2] << 16 | (uint32_t)bytes[4 * i + 3] << 24;
-        left_ = words_.size();
+    Cursor(const uint32_t* words, size_t count) : first_(words), next_(words + count) {
         refill();
         refill();
     }
 
-    bool empty() const { return state_ == 0 && left_ == 0; }
+    bool empty() const { return state_ == 0 && next_ == first_; }
+
+    // The next symbol is the one whose slot [from, to) of its table holds this number.
+    uint32_t low() const { return (uint32_t)state_ & ((1u << kPrecisionBits) - 1); }
+
+    // Steps over the symbol of slot [from, from + width).
+    void advance(uint32_t from, uint32_t width, uint32_t low) {
+        state_ = (state_ >> kPrecisionBits) * width + (low - from);
+        refill();
+    }
 
     // Residual of a table; an escape comes back as -(R + 1) or R + 1.
     int residual(const Tables& tables, int scale, int fraction) {
         const uint32_t* bounds = tables.bounds.data() + tables.start[scale * kNumFractions + fraction + 8];
         const int radius = tables.radius[scale];
-        const uint32_t low = state_ & ((1u << kPrecisionBits) - 1);
+        const uint32_t value = low();
         int slot = radius + 1;
-        if (low < bounds[slot] || low >= bounds[slot + 1]) slot = search(bounds, radius, low);
-        advance(bounds[slot], bounds[slot + 1], low);
+        if (value < bounds[slot] || value >= bounds[slot + 1]) slot = search(bounds, radius, value);
+        advance(bounds[slot], bounds[slot + 1] - bounds[slot], value);
         return slot - radius - 1;
     }
 
@@ -76,24 +83,40 @@ private:
     }
 
     int raw(int bits) {
-        const uint32_t low = state_ & ((1u << kPrecisionBits) - 1), width = 1u << (kPrecisionBits - bits);
-        const uint32_t value = low / width;
-        advance(value * width, (value + 1) * width, low);
-        return (int)value;
-    }
-
-    void advance(uint32_t from, uint32_t to, uint32_t low) {
-        state_ = (state_ >> kPrecisionBits) * (to - from) + low - from;
-        refill();
+        const uint32_t value = low(), width = 1u << (kPrecisionBits - bits);
+        advance(value / width * width, width, value);
+        return (int)(value / width);
     }
 
     void refill() {
-        if (state_ < (1ull << 32) && left_ > 0) state_ = state_ << 32 | words_[--left_];
+        if (state_ < (1ull << 32) && next_ != first_) state_ = state_ << 32 | *--next_;
+    }
+
+    const uint32_t *first_, *next_;
+    uint64_t state_ = 0;
+};
+
+class Reader {
+public:
+    Reader(const uint8_t* bytes, size_t size) : words_(decoded(bytes, size)), cursor_(words_.data(), words_.size()) {}
+    Reader(Reader&&) = default;  // the words stay where they are
+    Reader(const Reader&) = delete;
+
+    bool empty() const { return cursor_.empty(); }
+    int residual(const Tables& tables, int scale, int fraction) { return cursor_.residual(tables, scale, fraction); }
+    int excess() { return cursor_.excess(); }
+    Cursor& cursor() { return cursor_; }
+
+private:
+    static std::vector<uint32_t> decoded(const uint8_t* bytes, size_t size) {
+        std::vector<uint32_t> words(size / 4);
+        for (size_t i = 0; i < words.size(); i++)
+            words[i] = bytes[4 * i] | bytes[4 * i + 1] << 8 | bytes[4 * i + 2] << 16 | (uint32_t)bytes[4 * i + 3] << 24;
+        return words;
     }
 
     std::vector<uint32_t> words_;
-    size_t left_ = 0;
-    uint64_t state_ = 0;
+    Cursor cursor_;
 };
 
 }  // namespace c3

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// Reading the motion field of one frame: docs/c3v.md, section 16.
+#pragma once
+#include <cstdint>
+
+#include "ans.h"
+#include "context_network.h"
+#include "sparse_tables.h"
+
+namespace c3 {
+
+constexpr int kMaxMotionVector = 4096;  // model/compensation.py
+
+// Ranges are checked where a job is made (context_bindings.cpp).
+struct MotionJob {
+    int height, width;      // in blocks
+    int level;
+    int num_references;     // 1 or 2
+    int before, after;      // frames to the first reference and to the second one, both at least 1
+    int32_t* vectors;       // (references, 2, height, width), to be filled
+    int32_t* modes;         // (height, width), to be filled
+};
+
+// Throws Corrupt.
+using ReadMotion = void (*)(Reader& reader, const SparseTables& tables, const ContextNetwork& network, const MotionJob& job);
+
+}  // namespace c3
