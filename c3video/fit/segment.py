@@ -63,7 +63,7 @@ from c3video.video import Planes, VideoFormat
 
 IntArray = NDArray[np.int64]
 
-_SLOPE_OF_STEP = 0.1625
+_SLOPE_OF_STEP = 0.105
 """Squared steps that a bit is worth at the best step; found by trial (docs/method.md)."""
 
 
