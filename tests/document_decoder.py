@@ -1,0 +1,555 @@
+# SPDX-License-Identifier: MIT
+"""A decoder of the frame model written from docs/c3v.md alone, in plain Python without arrays: slow, and no relation.
+
+Sections are named where they are followed. It takes the blob of a segment and knows nothing of what c3video does with
+it; a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "docs" / "c3v.md").read_text()
+Plane = list[list[int]]
+
+
+def section(number: int) -> str:
+    start = DOCUMENT.index(f"\n## {number}. ")
+    end = DOCUMENT.find(f"\n## {number + 1}. ")
+    return DOCUMENT[start : end if end >= 0 else None]
+
+
+def integer_rows(text: str) -> list[list[int]]:
+    """Indented lines of plain integers."""
+    return [[int(x) for x in row.split()] for row in re.findall(r"^    (-?\d+(?: -?\d+)*)$", text, flags=re.M)]
+
+
+def table_rows(text: str) -> list[list[int]]:
+    """Rows of integers of a Markdown table."""
+    rows = re.findall(r"^\| (-?\d+(?: \| -?\d+)*) \|$", text, flags=re.M)
+    return [[int(x) for x in row.split(" | ")] for row in rows]
+
+
+(STEPS,) = integer_rows(section(11))
+NORMS = {row[0]: row[1:] for row in table_rows(section(11))}
+TAPS = [row[1:] for row in table_rows(section(12))]
+WINDOWS = {len(row): row for row in integer_rows(section(12))}
+_HEXES = [int(x, 16) for x in re.findall(r"\b[0-9A-F]{8}\b", section(13))]
+P, Q = _HEXES[:64], _HEXES[64:]
+DECAYS = [int(x, 16) for x in re.findall(r"\b[0-9A-F]{16}\b", section(5))]
+RADII = [x for row in integer_rows(section(5)) for x in row]
+
+
+def clip(value: int, low: int, high: int) -> int:
+    return max(low, min(high, value))
+
+
+def rs(value: int, shift: int) -> int:
+    return (value + (1 << (shift - 1))) >> shift if shift else value
+
+
+def sat(value: int) -> int:
+    return clip(value, -32768, 32767)
+
+
+def act(x: int) -> int:
+    """Section 4.2, q = 10."""
+    return rs(x * clip(x * 8 + (1 << 14), 0, 1 << 15), 15)
+
+
+def sign(x: int) -> int:
+    return (x > 0) - (x < 0)
+
+
+def weight_bounds(j: int) -> list[int]:
+    """Section 5, f = 0."""
+    radius, decays = RADII[j], [1 << 62]
+    for _ in range(16 * RADII[j] + 16):
+        decays.append((decays[-1] * DECAYS[j]) >> 62)
+
+    def below(k: int) -> int:
+        return decays[-k] >> 1 if k < 0 else (1 << 62) - (decays[k] >> 1)
+
+    spread = (1 << 24) - 256 * (2 * radius + 3)
+    inner = [256 * i + ((below(16 * (i - 1 - radius) - 8) * spread) >> 62) for i in range(1, 2 * radius + 3)]
+    return [0, *inner, 1 << 24]
+
+
+def sparse_bounds(i: int, k: int) -> list[int]:
+    """Section 13."""
+    rest, spread, widths = (1 << 30) - P[i], (1 << 24) - 33 * 16, []
+    for _ in range(15):
+        fade = (rest * Q[k]) >> 30
+        widths.append(16 + (((rest - fade) * spread) >> 31))
+        rest = fade
+    widths.append(16 + ((rest * spread) >> 31))
+    middle = (1 << 24) - 2 * sum(widths)
+    bounds = [0]
+    for width in [*reversed(widths), middle, *widths]:
+        bounds.append(bounds[-1] + width)
+    return bounds
+
+
+class Coder:
+    """Section 6."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.words = [int.from_bytes(payload[i : i + 4], "little") for i in range(0, len(payload), 4)]
+        self.state = 0
+        self.refill()
+        self.refill()
+
+    def refill(self) -> None:
+        if self.state < 1 << 32 and self.words:
+            self.state = (self.state << 32) + self.words.pop()
+
+    def slot(self, bounds: Sequence[int]) -> int:
+        q = self.state % (1 << 24)
+        slot = next(i for i in range(len(bounds) - 1) if bounds[i] <= q < bounds[i + 1])
+        self.state = (self.state >> 24) * (bounds[slot + 1] - bounds[slot]) + q - bounds[slot]
+        self.refill()
+        return slot
+
+    def raw(self, bits: int) -> int:
+        return self.slot([i << (24 - bits) for i in range((1 << bits) + 1)])
+
+    def escaped(self, residual: int, radius: int) -> int:
+        if abs(residual) <= radius:
+            return residual
+        length = self.raw(5)
+        assert 1 <= length <= 20
+        excess = 1 << (length - 1)
+        for shift in range(0, length - 1, 12):
+            excess += self.raw(min(12, length - 1 - shift)) << shift
+        return sign(residual) * (radius + excess)
+
+    def batch(self, j: int, count: int) -> list[int]:
+        radius, bounds = RADII[j], weight_bounds(j)
+        residuals = [self.slot(bounds) - radius - 1 for _ in range(count)]
+        return [self.escaped(residual, radius) for residual in residuals]
+
+    def symbol(self, tables: tuple[int, int]) -> int:
+        return self.escaped(self.slot(sparse_bounds(*tables)) - 16, 15)
+
+    def is_done(self) -> bool:
+        return self.state == 0 and not self.words
+
+
+SHAPES = {"subbands": (33, 32), "motion": (8, 5)}
+
+
+def network_sizes(inputs: int, classes: int) -> list[int]:
+    return [16 * inputs, classes * 16, 7 * 16, 8 * 16, 8, 2 * 8, classes * 2]
+
+
+@dataclass
+class Network:
+    """Section 14."""
+
+    inputs: int
+    arrays: list[list[int]]
+
+    def tables(self, x: Sequence[int], symbol_class: int, level: int) -> tuple[int, int]:
+        first, class_bias, level_bias, second, second_bias, last, last_bias = self.arrays
+        c, e, n = symbol_class, min(level, 6), self.inputs
+        h = [
+            act(
+                sat(
+                    rs(
+                        sum(first[o * n + i] * x[i] for i in range(n))
+                        + ((class_bias[c * 16 + o] + level_bias[e * 16 + o]) << 8),
+                        8,
+                    )
+                )
+            )
+            for o in range(16)
+        ]
+        g = [
+            act(sat(rs(sum(second[o * 16 + i] * h[i] for i in range(16)) + (second_bias[o] << 10), 10)))
+            for o in range(8)
+        ]
+        u = [sum(last[o * 8 + i] * g[i] for i in range(8)) + (last_bias[c * 2 + o] << 10) for o in range(2)]
+        return clip(rs(u[0], 18) + 16, 0, 63), clip(rs(u[1], 19) + 8, 0, 15)
+
+
+def prior(name: str) -> Network:
+    inputs, classes = SHAPES[name]
+    data = (ROOT / "c3video" / "model" / "priors" / f"{name}.i16").read_bytes()
+    numbers = [int.from_bytes(data[i : i + 2], "little", signed=True) for i in range(0, len(data), 2)]
+    arrays = []
+    for size in network_sizes(inputs, classes):
+        arrays.append(numbers[:size])
+        numbers = numbers[size:]
+    assert not numbers
+    return Network(inputs, arrays)
+
+
+def feature(magnitude: int) -> int:
+    m = min(magnitude, 255) + 1
+    e = m.bit_length() - 1
+    return 256 * e + ((m * 256) >> e) - 256
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A frame in the order of section 17."""
+
+    index: int
+    references: tuple[int, ...]
+    level: int
+
+
+def order(num_frames: int, gop: int) -> list[Coded]:
+    """Section 17."""
+    found = [Coded(0, (), 0)]
+
+    def between(a: int, b: int, e: int) -> None:
+        if b - a < 2:
+            return
+        m = (a + b) // 2
+        found.append(Coded(m, (a, b), e))
+        between(a, m, e + 1)
+        between(m, b, e + 1)
+
+    a = 0
+    while a < num_frames - 1:
+        b = min(a + gop, num_frames - 1)
+        found.append(Coded(b, (a,), 1))
+        between(a, b, 2)
+        a += gop
+    return found
+
+
+@dataclass
+class Field:
+    """Section 16: of each block (y, x) its mode, and by reference and block its vector and its differences."""
+
+    modes: dict[tuple[int, int], int] = field(default_factory=dict)
+    vectors: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
+    differences: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
+
+
+def read_field(coder: Coder, network: Network, rows: int, columns: int, frame: Coded) -> Field:
+    """Section 16."""
+    found = Field()
+    num_references = len(frame.references)
+    for y in range(rows):
+        for x in range(columns):
+            west, north, north_east, north_west = (y, x - 1), (y - 1, x), (y - 1, x + 1), (y - 1, x - 1)
+            mode = 0
+            if num_references == 2:
+                signs = [(1, -1, 0)[found.modes.get(place, 2)] for place in (west, north, north_east, north_west)]
+                inputs = [256 * abs(s) for s in signs] + [0] * 4
+                f = -1 if sum(signs[:3]) < 0 else 1
+                s = clip(f * coder.symbol(network.tables(inputs, 0, frame.level)), -1, 1)
+                mode = {1: 0, -1: 1, 0: 2}[s]
+            found.modes[y, x] = mode
+            for r in range(num_references):
+                if mode not in (r, 2):
+                    continue
+                found.vectors[r, y, x], found.differences[r, y, x] = [], []
+                for c in (0, 1):
+                    near = [found.vectors.get((r, *place)) for place in (west, north, north_east)]
+                    values = [None if vector is None else vector[c] for vector in near]
+                    known = [value for value in values if value is not None]
+                    prediction = [0, sum(known), sum(known) >> 1, sorted(known)[len(known) // 2] if known else 0][
+                        len(known)
+                    ]
+                    d0 = found.differences[0, y, x][c] if r == 1 and mode == 2 else 0
+                    if r == 1 and mode == 2:
+                        before, after = frame.index - frame.references[0], frame.references[1] - frame.index
+                        prediction += -sign(d0) * (abs(d0) * after // before)
+
+                    def gap(a: int, b: int, values: Sequence[int | None] = tuple(values)) -> int:
+                        u, v = values[a], values[b]
+                        return 0 if u is None or v is None else abs(u - v)
+
+                    def before_here(place: tuple[int, int], r: int = r, c: int = c) -> int:
+                        differences = found.differences.get((r, *place))
+                        return 0 if differences is None else abs(differences[c])
+
+                    inputs = [
+                        feature(gap(0, 1)),
+                        feature(gap(1, 2)),
+                        feature(gap(0, 2)),
+                        feature(before_here(west)),
+                        feature(before_here(north)),
+                        feature(abs(found.differences[r, y, x][0]) if c == 1 else 0),
+                        feature(abs(d0)),
+                        256 if mode == 2 else 0,
+                    ]
+                    d = coder.symbol(network.tables(inputs, 1 + 2 * r + c, frame.level))
+                    found.differences[r, y, x].append(d)
+                    found.vectors[r, y, x].append(clip(prediction + d, -4096, 4096))
+    return found
+
+
+def levels_of(shifts: tuple[int, int]) -> int:
+    return 5 - max(shifts)
+
+
+def subband_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
+    """Section 11: rows and columns by number."""
+    details: list[tuple[int, int]] = []
+    for _ in range(levels):
+        low_h, high_h, low_w, high_w = -(-height // 2), height // 2, -(-width // 2), width // 2
+        details = [(low_h, high_w), (high_h, low_w), (high_h, high_w), *details]
+        height, width = low_h, low_w
+    return [(height, width), *details]
+
+
+Symbols = dict[tuple[int, int, int, int], int]
+"""By plane, subband, y, x; zeros are left out."""
+Sizes = list[list[tuple[int, int]]]
+
+
+def magnitudes(
+    symbols: Symbols, plane: int, band: int, y: int, x: int, size: tuple[int, int] | None = None
+) -> list[int]:
+    """The cross around a place; with a size nothing outside of it counts."""
+    found = []
+    for v, u in ((y - 1, x), (y, x - 1), (y, x), (y, x + 1), (y + 1, x)):
+        inside = size is None or (0 <= v < size[0] and 0 <= u < size[1])
+        found.append(abs(symbols.get((plane, band, v, u), 0)) if inside else 0)
+    return found
+
+
+def subband_inputs(
+    symbols: Symbols, references: Sequence[Symbols], sizes: Sizes, plane: int, b: int, y: int, x: int
+) -> list[int]:
+    """Section 15."""
+    size, orientation, nothing = sizes[plane][b], (b - 1) % 3, [0] * 5
+    around = [(dy, dx) for dy in (-2, -1) for dx in range(-2, 3)] + [(0, -2), (0, -1)]
+    taps = [abs(symbols.get((plane, b, y + dy, x + dx), 0)) for dy, dx in around]
+    rows, columns = sizes[plane][b - 3] if b > 3 else (0, 0)
+    if rows * columns:
+        taps += magnitudes(symbols, plane, b - 3, min(y // 2, rows - 1), min(x // 2, columns - 1))
+    else:
+        taps += nothing
+    taps += magnitudes(symbols, plane, b - orientation, y, x, size) if b and orientation > 0 else nothing
+    taps += magnitudes(symbols, plane, b - orientation + 1, y, x, size) if b and orientation > 1 else nothing
+    crosses = [magnitudes(reference, plane, b, y, x, size) for reference in references]
+    taps += [sum(cross[i] for cross in crosses) for i in range(5)]
+    taps.append(abs(symbols.get((plane - 1, b, y, x), 0)))
+    return [feature(tap) for tap in taps]
+
+
+def read_slice(coder: Coder, network: Network, sizes: Sizes, frames: list[Coded]) -> dict[int, Symbols]:
+    """Section 15: the symbols of a slice, by display index of the frame."""
+    found: dict[int, Symbols] = {}
+    for frame in frames:
+        symbols = found[frame.index] = {}
+        references = [found[index] for index in frame.references]
+        for plane, bands in enumerate(sizes):
+            for b, (rows, columns) in enumerate(bands):
+                level = len(bands) // 3 - (b - 1) // 3
+                symbol_class = (1 + 3 * (level - 1) + (b - 1) % 3 if b else 0) + (16 if plane else 0)
+                for y in range(rows):
+                    for x in range(columns):
+                        inputs = subband_inputs(symbols, references, sizes, plane, b, y, x)
+                        symbol = coder.symbol(network.tables(inputs, symbol_class, frame.level))
+                        if symbol:
+                            symbols[plane, b, y, x] = clip(symbol, -(1 << 15), 1 << 15)
+    return found
+
+
+def lift(m: int, x: int) -> int:
+    return (m * x + 2048) >> 12
+
+
+def joined(low: list[int], high: list[int]) -> list[int]:
+    """Section 11."""
+    if not high:
+        return low
+    a, d = list(low), list(high)
+
+    def a_at(i: int) -> int:
+        return a[clip(i, 0, len(a) - 1)]
+
+    def d_at(i: int) -> int:
+        return d[clip(i, 0, len(d) - 1)]
+
+    a = [a[i] - lift(1817, d_at(i - 1) + d_at(i)) for i in range(len(a))]
+    d = [d[i] - lift(3616, a_at(i) + a_at(i + 1)) for i in range(len(d))]
+    a = [a[i] - lift(-217, d_at(i - 1) + d_at(i)) for i in range(len(a))]
+    d = [d[i] - lift(-6497, a_at(i) + a_at(i + 1)) for i in range(len(d))]
+    out = [0] * (len(a) + len(d))
+    out[0::2], out[1::2] = a, d
+    return [clip(value, -(1 << 16), 1 << 16) for value in out]
+
+
+def transposed(plane: Plane, columns: int) -> Plane:
+    return [[row[x] for row in plane] for x in range(columns)]
+
+
+def along_columns(low: Plane, high: Plane, columns: int) -> Plane:
+    pairs = zip(transposed(low, columns), transposed(high, columns), strict=True)
+    rows = len(low) + len(high)
+    return transposed([joined(a, d) for a, d in pairs], rows)
+
+
+def residual_of(symbols: Symbols, plane: int, sizes: list[tuple[int, int]], step_index: int) -> Plane:
+    """Section 11."""
+    levels, step_of_index = len(sizes) // 3, STEPS[step_index % 8] * 2 ** (step_index // 8)
+    bands = []
+    for b, (rows, columns) in enumerate(sizes):
+        level, name = (levels - (b - 1) // 3, 1 + (b - 1) % 3) if b else (levels, 0)
+        step = max(1, step_of_index * 256 // NORMS[level][name])
+
+        def coefficient(s: int, step: int = step) -> int:
+            return sign(s) * clip(((16 * abs(s) - 1) * step) >> 4, 0, 1 << 16) if s else 0
+
+        bands.append([[coefficient(symbols.get((plane, b, y, x), 0)) for x in range(columns)] for y in range(rows)])
+    result = bands[0]
+    for level in range(levels):
+        hl, lh, hh = bands[1 + 3 * level : 4 + 3 * level]
+        (_, low_columns), (_, high_columns) = sizes[2 + 3 * level], sizes[1 + 3 * level]
+        left, right = along_columns(result, lh, low_columns), along_columns(hl, hh, high_columns)
+        result = [joined(a, d) for a, d in zip(left, right, strict=True)] if high_columns else left
+    return result
+
+
+def moved(reference: Plane, y: int, x: int, vector: Sequence[int], shifts: tuple[int, int], bits: int) -> int:
+    """Section 12, interpolation."""
+    height, width = len(reference), len(reference[0])
+    ey, ex = vector[0] * (2 >> shifts[0]), vector[1] * (2 >> shifts[1])
+
+    def c(v: int, u: int) -> int:
+        return reference[clip(v, 0, height - 1)][clip(u, 0, width - 1)] - (1 << (bits - 1))
+
+    t = [
+        sum(TAPS[ex & 7][j] * c(y + (ey >> 3) - 3 + i, x + (ex >> 3) - 3 + j) for j in range(8)) >> (bits - 8)
+        for i in range(8)
+    ]
+    return (sum(TAPS[ey & 7][i] * t[i] for i in range(8)) + 32) >> 6
+
+
+def predicted(
+    references: list[Plane],
+    found: Field,
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    block: int,
+    v: int,
+    h: int,
+    b: int,
+) -> Plane:
+    """Section 12, overlap."""
+
+    def overlap(at: int, side: int, count: int) -> list[tuple[int, int]]:
+        place = at + side // 2
+        before, rise = place // side - 1, WINDOWS[side][place % side]
+        return [(clip(before, 0, count - 1), 64 - rise), (clip(before + 1, 0, count - 1), rise)]
+
+    plane = []
+    for y in range(size[0]):
+        row = []
+        for x in range(size[1]):
+            total = 0
+            for block_y, row_weight in overlap(y, block >> v, grid[0]):
+                for block_x, column_weight in overlap(x, block >> h, grid[1]):
+                    mode = found.modes[block_y, block_x]
+                    m = [
+                        moved(references[r], y, x, found.vectors[r, block_y, block_x], (v, h), b)
+                        for r in range(len(references))
+                        if mode in (r, 2)
+                    ]
+                    total += row_weight * column_weight * (m[0] if len(m) == 1 else (m[0] + m[1] + 1) >> 1)
+            row.append((total + 2048) >> 12)
+        plane.append(row)
+    return plane
+
+
+def decode(
+    blob: bytes,
+    num_frames: int,
+    planes: list[tuple[tuple[int, int], tuple[int, int]]],
+    bit_depth: int,
+    block_size: int,
+    num_slices: int,
+) -> list[list[Plane]]:
+    """Section 17: planes of each frame in display order.
+
+    Args:
+        planes: rows and columns of each plane, and its (v, h) of section 11.
+    """
+    at = 0
+
+    def byte() -> int:
+        nonlocal at
+        at += 1
+        return blob[at - 1]
+
+    def varint() -> int:
+        value = shift = 0
+        while True:
+            part = byte()
+            value |= (part & 127) << shift
+            shift += 7
+            if part < 128:
+                return value
+
+    gop = byte()
+    frames = order(num_frames, gop)
+    steps = [byte() for _ in range(1 + max(frame.level for frame in frames))]
+    codes: dict[str, tuple[int, list[int]] | None] = {}
+    for name in SHAPES:
+        codes[name] = (byte(), [byte() for _ in range(7)]) if byte() == 1 else None
+    payloads = []
+    for _ in range(1 + num_slices):
+        size = varint()
+        payloads.append(blob[at : at + size])
+        at += size
+    assert at == len(blob)
+
+    coder = Coder(payloads[0])
+    networks = {}
+    for name, code in codes.items():
+        networks[name] = prior(name)
+        for index, array in enumerate(networks[name].arrays if code else ()):
+            shift, scales = code  # type: ignore[misc]
+            residuals = coder.batch(scales[index], len(array))
+            networks[name].arrays[index] = [old + (r << shift) for old, r in zip(array, residuals, strict=True)]
+    (height, width), _ = planes[0]
+    grid = -(-height // block_size), -(-width // block_size)
+    fields = {frame.index: read_field(coder, networks["motion"], *grid, frame) for frame in frames if frame.references}
+    assert coder.is_done()
+
+    sizes = [subband_sizes(*size, levels_of(shifts)) for size, shifts in planes]
+    symbols: dict[int, Symbols] = {frame.index: {} for frame in frames}
+    for s, payload in enumerate(payloads[1:]):
+        coder = Coder(payload)
+        edges = [[(s * rows // num_slices, (s + 1) * rows // num_slices) for rows, _ in bands] for bands in sizes]
+        cut = [
+            [(last - first, columns) for (first, last), (_, columns) in zip(*pair, strict=True)]
+            for pair in zip(edges, sizes, strict=True)
+        ]
+        for index, found in read_slice(coder, networks["subbands"], cut, frames).items():
+            symbols[index] |= {(p, b, y + edges[p][b][0], x): value for (p, b, y, x), value in found.items()}
+        assert coder.is_done()
+
+    decoded: dict[int, list[Plane]] = {}
+    for frame in frames:
+        decoded[frame.index] = []
+        for p, (size, (v, h)) in enumerate(planes):
+            residual: Any = residual_of(symbols[frame.index], p, sizes[p], steps[frame.level])
+            prediction = [[0] * size[1] for _ in range(size[0])]
+            if frame.references:
+                references = [decoded[index][p] for index in frame.references]
+                prediction = predicted(references, fields[frame.index], grid, size, block_size, v, h, bit_depth)
+            half = 1 << (bit_depth - 1)
+            decoded[frame.index].append(
+                [
+                    [
+                        clip(((a + r + (1 << (13 - bit_depth))) >> (14 - bit_depth)) + half, 0, (1 << bit_depth) - 1)
+                        for a, r in zip(*rows, strict=True)
+                    ]
+                    for rows in zip(prediction, residual, strict=True)
+                ]
+            )
+    return [decoded[index] for index in range(num_frames)]

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""docs/c3v.md is enough to write a decoder from: one that was (tests/document_decoder.py) finds the same samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from c3video.config import FrameModelConfig
+from tests.document_decoder import decode
+from tests.frame_streams import frame_header, synthetic_segment
+
+
+@pytest.mark.parametrize(
+    ("size", "pix_fmt", "config", "num_frames", "gop"),
+    [
+        ((22, 19), "yuv420p", FrameModelConfig(8, 1), 5, 4),
+        ((33, 10), "yuv422p10le", FrameModelConfig(16, 2), 3, 1),
+        ((9, 12), "yuv444p", FrameModelConfig(32, 1), 3, 2),
+        ((1, 1), "gray10le", FrameModelConfig(8, 1), 2, 3),
+    ],
+)
+def test_segment_decodes_as_the_document_says(
+    size: tuple[int, int], pix_fmt: str, config: FrameModelConfig, num_frames: int, gop: int
+) -> None:
+    header = frame_header(*size, pix_fmt, config)
+    video = header.video
+    made = synthetic_segment(header, num_frames, gop=gop, density=0.2, shifts=(4, 2), seed=7)
+    decoded = decode(
+        made.segment.patches[0],
+        num_frames,
+        list(zip(video.plane_shapes, video.layout.planes, strict=True)),
+        video.layout.bit_depth,
+        config.block_size,
+        config.num_slices,
+    )
+    for planes, expected in zip(decoded, made.planes, strict=True):
+        for plane, samples in zip(planes, expected, strict=True):
+            np.testing.assert_array_equal(plane, samples)
