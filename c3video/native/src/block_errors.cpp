@@ -6,10 +6,14 @@
 //     d = prediction - current, saturated to 16 bits;  e = d * weight / 4, rounded;  d * e, summed over 2 x 4 samples,
 //     rounded to 1/16 and then summed in 32 bits
 //
-// which is exact to some units of d^2 where the window weighs something, and takes two multiplications a sample pair.
+// so that two multiplications a vector do, and nothing runs over: a group's sum is below 2^31, as the weights of four rows
+// are never all 4096. Rounding e moves a window's sum by less than a percent where differences exceed some units; one
+// level of 8 bits is 64 of them.
 #include "block_errors.h"
 
 #include <algorithm>
+#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "interpolation.h"
@@ -27,7 +31,8 @@ using Window = int16_t[kMaxWindow * kMaxWindow];
 
 // What all candidates of a block share.
 struct Room {
-    alignas(64) Window weights, current, other;
+    alignas(64) Window current, other, edge_weights;
+    const int16_t* weights;  // those of all blocks, or at the edge of the frame edge_weights
 };
 
 // Where a window of `size` that starts at `start` is read: further outside it reads the same.
@@ -88,41 +93,60 @@ void make_phases(const PhaseJob& job, Phases& phases) {
     });
 }
 
+namespace {
+
+// Fetches what the candidates of a block share. Positions outside the frame weigh nothing.
+void prepare(const ErrorsJob& job, int row, int column, const Window& weights, Room& room) {
+    const int side = job.block_size, size = 2 * side, top = row * side - side / 2, left = column * side - side / 2;
+    const int16_t* source = job.current + (ptrdiff_t)top * job.width + left;
+    room.weights = weights;
+    if (top >= 0 && left >= 0 && top + size <= job.height && left + size <= job.width) {
+        for (int i = 0; i < size; i++, source += job.width) std::memcpy(room.current + i * size, source, sizeof(int16_t) * size);
+    } else {
+        room.weights = room.edge_weights;
+        std::fill(room.edge_weights, room.edge_weights + size * size, (int16_t)0);
+        std::fill(room.current, room.current + size * size, (int16_t)0);
+        const int first = std::max(-left, 0), last = std::min(size, job.width - left);
+        for (int i = std::max(-top, 0); i < std::min(size, job.height - top); i++) {
+            const int16_t* samples = job.current + (size_t)(top + i) * job.width + left + first;
+            std::copy(samples, samples + (last - first), room.current + i * size + first);
+            std::copy(weights + i * size + first, weights + i * size + last, room.edge_weights + i * size + first);
+        }
+    }
+    if (!job.other) return;
+    const size_t block = (size_t)row * job.block_columns() + column, count = (size_t)job.block_rows() * job.block_columns();
+    source = window_of(*job.other, top, left, size, job.other_vectors[block], job.other_vectors[count + block]);
+    for (int i = 0; i < size; i++, source += job.other->stride)
+        std::memcpy(room.other + i * size, source, sizeof(int16_t) * size);
+}
+
+}  // namespace
+
 void block_errors(const ErrorsJob& job, float* errors) {
     const int side = job.block_size, size = 2 * side, rows = job.block_rows(), columns = job.block_columns();
     const size_t count = (size_t)rows * columns;
     const uint8_t* rising = rise(side);
-    int window[kMaxWindow];
-    for (int i = 0; i < side; i++) window[i] = rising[i], window[side + i] = 64 - rising[i];
+    alignas(64) Window weights;
+    for (int i = 0; i < size * size; i++) {
+        const int y = i / size, x = i % size;
+        weights[i] = (int16_t)(2 * (y < side ? rising[y] : 64 - rising[y - side]) * (x < side ? rising[x] : 64 - rising[x - side]));
+    }
     const int num_parts = std::min(job.num_threads, rows);
-    std::vector<Room> rooms(num_parts);
+    const std::unique_ptr<Room[]> rooms(new Room[num_parts]);
     in_parallel(num_parts, [&](int part) {
         Room& room = rooms[part];
         const int last_row = (int)((int64_t)rows * (part + 1) / num_parts);
         for (int row = (int)((int64_t)rows * part / num_parts); row < last_row; row++)
             for (int column = 0; column < columns; column++) {
+                prepare(job, row, column, weights, room);
                 const int top = row * side - side / 2, left = column * side - side / 2;
-                // Positions outside the frame weigh nothing.
-                for (int i = 0; i < size; i++) {
-                    int16_t *weights = room.weights + i * size, *current = room.current + i * size;
-                    const int y = top + i, first = std::max(-left, 0), last = std::min(size, job.width - left);
-                    std::fill(weights, weights + size, (int16_t)0);
-                    std::fill(current, current + size, (int16_t)0);
-                    if (y < 0 || y >= job.height) continue;
-                    for (int j = first; j < last; j++) weights[j] = (int16_t)(2 * window[i] * window[j]);
-                    std::copy(job.current + (size_t)y * job.width + left + first, job.current + (size_t)y * job.width + left + last,
-                              current + first);
-                }
                 const size_t block = (size_t)row * columns + column;
-                if (job.other) {
-                    const int16_t* source = window_of(*job.other, top, left, size, job.other_vectors[block], job.other_vectors[count + block]);
-                    for (int i = 0; i < size; i++) std::copy(source + i * job.other->stride, source + i * job.other->stride + size, room.other + i * size);
-                }
                 for (int k = 0; k < job.num_candidates; k++) {
                     const int32_t* vectors = job.vectors + 2 * k * count + block;
                     const int16_t* source = window_of(*job.phases, top, left, size, vectors[0], vectors[count]);
-                    errors[k * count + block] = job.other ? window_error<true>(source, job.phases->stride, room, size)
-                                                          : window_error<false>(source, job.phases->stride, room, size);
+                    const ptrdiff_t stride = job.phases->stride;
+                    errors[k * count + block] =
+                        job.other ? window_error<true>(source, stride, room, size) : window_error<false>(source, stride, room, size);
                 }
             }
     });

@@ -3,7 +3,12 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <new>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "frame.h"
 
@@ -13,12 +18,28 @@ namespace c3 {
 // window stands at the margin instead.
 constexpr int kPhaseMargin = 80;
 
+struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+};
+
+// Memory for many megabytes at once. Taking it page by page would cost more than what is written into it.
+inline std::unique_ptr<int16_t[], Free> large_array(size_t count) {
+    constexpr size_t kHugePage = 1 << 21;
+    const size_t bytes = (count * sizeof(int16_t) / kHugePage + 1) * kHugePage;
+    std::unique_ptr<int16_t[], Free> memory(static_cast<int16_t*>(std::aligned_alloc(kHugePage, bytes)));
+    if (!memory) throw std::bad_alloc();
+#if defined(__linux__)
+    madvise(memory.get(), bytes, MADV_HUGEPAGE);  // a wish: that it fails does no harm
+#endif
+    return memory;
+}
+
 // A luma reference at all 16 quarter-sample phases, centred, 14 bits, with its edges repeated.
 struct Phases {
     int height, width;
     ptrdiff_t stride;
     size_t plane;  // samples of one phase
-    std::unique_ptr<int16_t[]> data;
+    std::unique_ptr<int16_t[], Free> data;
 
     // Sample (0, 0) moved by (quarters_y, quarters_x).
     const int16_t* phase(int quarters_y, int quarters_x) const {

@@ -18,7 +18,7 @@ namespace C3_ISA {
 
 namespace {
 
-constexpr int kFewRows = 64;  // a level with no more rows a thread is not worth a thread
+constexpr int kFewRows = 128;  // a level with no more rows a thread is not worth a thread
 constexpr int kMaxLead = 16;  // columns before the plane that a cell may cover
 
 // What a block is predicted from, with unused vectors left out: equal keys, equal samples.
@@ -72,9 +72,9 @@ public:
             while (end < num_cells && end - cell < most && kind_of(cell_row, end) == kind &&
                    (kind != kUniform || at(cell_row, end) == at(cell_row, cell)))
                 end++;
-            int16_t* place = out + column_of(cell);
-            if (kind == kUniform) interpolate_block(at(cell_row, cell), first, last - first, column_of(cell), (end - cell) * job_.side_x, place, stride, room);
-            else blend(cell_row, first, last, cell, end, kind == kSameRows, place, stride, room);
+            const int x = column_of(cell), columns = (end - cell) * job_.side_x;
+            if (kind == kUniform) interpolate_block(at(cell_row, cell), first, last - first, x, columns, out + x, stride, room);
+            else blend(cell_row, first, last, cell, end, kind == kSameRows, out + x, stride, room);
             cell = end;
         }
     }

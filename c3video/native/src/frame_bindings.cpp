@@ -77,7 +77,8 @@ std::vector<c3::Subband> checked_subbands(int height, int width, const std::vect
     for (size_t level = symbols.size() / 3; level > 0; level--) {
         const c3::Subband* details = &bands[3 * level - 2];
         const int low_height = (height + 1) / 2, low_width = (width + 1) / 2;
-        good = good && is(details[0], low_height, width / 2) && is(details[1], height / 2, low_width) && is(details[2], height / 2, width / 2);
+        good = good && is(details[0], low_height, width / 2) && is(details[1], height / 2, low_width) &&
+               is(details[2], height / 2, width / 2);
         height = low_height, width = low_width;
     }
     require(good && is(bands[0], height, width), "a subband's shape does not follow from the plane's");
@@ -98,7 +99,8 @@ auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& refe
     job.shift_y = shifts.first, job.shift_x = shifts.second;
     job.num_references = (int)references.size();
     for (size_t i = 0; i < references.size(); i++) {
-        require((int64_t)references[i].shape(0) == height && (int64_t)references[i].shape(1) == width, "a reference must have the plane's shape");
+        require((int64_t)references[i].shape(0) == height && (int64_t)references[i].shape(1) == width,
+                "a reference must have the plane's shape");
         job.references[i] = references[i].data();
     }
     if (job.num_references) {
@@ -138,7 +140,7 @@ c3::Phases make_phases(Plane samples, int bit_depth, int num_threads, const std:
     phases.stride = round_up(job.width + 2 * c3::kPhaseMargin, 32);
     phases.plane = (size_t)phases.stride * round_up(job.height + 2 * c3::kPhaseMargin, 2);
     nb::gil_scoped_release release;
-    phases.data.reset(new int16_t[16 * phases.plane]);
+    phases.data = c3::large_array(16 * phases.plane);
     chosen.make_phases(job, phases);
     return phases;
 }

@@ -171,7 +171,7 @@ C3_INLINE void interpolate_column(const int16_t* source, ptrdiff_t source_stride
     else along_y(Across<S, 2>{source, source_stride, taps_x, start});
 }
 
-// Rows first_row .. of a plane with edges repeated without end, from column `left`.
+// Samples (top + i, left + j) of a plane whose edges are repeated without end.
 inline void copy_clamped(const Reference& plane, int top, int left, int rows, int columns, int16_t* out, int stride) {
     const int before = std::clamp(-left, 0, columns), inside = std::clamp(plane.width - left, before, columns);
     for (int i = 0; i < rows; i++, out += stride) {
