@@ -52,7 +52,7 @@ class Engine:
     open_symbols: Callable[[bytes], Any]
     read_motion: Callable[[Any, ContextNetwork, tuple[int, int], Sequence[CodedFrame]], Iterator[MotionField | None]]
     read_slice: Callable[[bytes, ContextNetwork, SliceLayout, Sequence[CodedFrame]], Iterator[FrameSymbols]]
-    compensate: Callable[..., IntArray]
+    compensate: Callable[..., NDArray[np.signedinteger[Any]]]
     reconstruct_plane: Callable[..., NDArray[np.uint16]]
 
 
@@ -91,7 +91,7 @@ NATIVE = Engine(
     SymbolReader,
     read_frames_motion,
     read_slice,
-    predict_plane,
+    frame.predict_plane,
     _reconstruct_natively,
 )
 

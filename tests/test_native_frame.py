@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from c3video import native
+from c3video.model import reconstruction
 from c3video.model.compensation import (
     MAX_VECTOR,
     RISES,
@@ -22,7 +23,7 @@ from c3video.model.compensation import (
     finish,
 )
 from c3video.model.wavelet import LIMIT, subband_shapes, synthesise
-from c3video.native.frame import PhasePlanes, block_errors, reconstruct_plane
+from c3video.native.frame import PhasePlanes, block_errors, predict_plane, reconstruct_plane
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 
@@ -113,6 +114,18 @@ def test_planes_equal_the_oracle_s(isa: str, trial: int) -> None:
         plane = reconstruct_plane(**case, num_threads=num_threads)
         assert plane.dtype == np.uint16
         assert np.array_equal(plane, want), num_threads
+
+
+@pytest.mark.parametrize("trial", range(24))
+def test_predictions_equal_the_oracle_s(isa: str, trial: int) -> None:
+    case = random_case(trial)
+    arguments = {key: case[key] for key in ("references", "field", "block_size", "shifts", "bit_depth")}
+    arguments["shape"] = SHAPES[trial % 8]
+    want = reconstruction.predict_plane(**arguments)
+    for num_threads in (1, 2, 3):
+        found = predict_plane(**arguments, num_threads=num_threads)
+        assert found.dtype == np.int16
+        assert np.array_equal(found, want), num_threads
 
 
 @pytest.mark.parametrize("eighths_of_luma", [(0, 0), (4, 0), (0, 6), (2, 2), (1, 3)])
@@ -309,6 +322,27 @@ class TestSeam:
         assert native._native.reconstruct_plane(**arguments).shape == (40, 24)
         with pytest.raises((TypeError, ValueError)):
             native._native.reconstruct_plane(**{**arguments, **change})
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"shape": (40, 25)},
+            {"shape": (0, 0), "references": []},
+            {"references": [np.zeros((40, 24), np.uint16)]},
+            {"vectors": np.full((2, 2, 3, 2), 4097, np.int32)},
+            {"modes": np.full((3, 2), 3, np.int32)},
+            {"block_size": 4},
+            {"shifts": (2, 0)},
+            {"bit_depth": 9},
+            {"num_threads": 0},
+            {"isa": "mmx"},
+        ],
+    )
+    def test_predictions(self, change: dict[str, Any]) -> None:
+        arguments = {key: value for key, value in self.arguments().items() if key not in ("symbols", "steps")}
+        assert native._native.predict_plane(**arguments).shape == (40, 24)
+        with pytest.raises((TypeError, ValueError)):
+            native._native.predict_plane(**{**arguments, **change})
 
     def test_one_reference_has_one_mode(self) -> None:
         arguments = {**self.arguments(), "references": [np.zeros((40, 24), np.uint16)]}

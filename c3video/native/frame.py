@@ -46,17 +46,10 @@ def reconstruct_plane(
     Raises:
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
-    if (field is None) != (len(references) == 0):
-        raise ValueError(
-            f"{len(references)} references and {'no' if field is None else 'a'} motion field: must go together"
-        )
-    if field is None:
-        vectors, modes = np.empty((0, 2, 0, 0), dtype=np.int32), np.empty((0, 0), dtype=np.int32)
-    else:
-        vectors, modes = _int32(field.vectors, "vectors"), _int32(field.modes, "modes")
+    planes, vectors, modes = _sources(references, field)
     return native._native.reconstruct_plane(
         _plane_shape(symbols),
-        [_uint16(plane) for plane in references],
+        planes,
         vectors,
         modes,
         block_size,
@@ -66,6 +59,29 @@ def reconstruct_plane(
         steps,
         num_threads,
         native._isa(),
+    )
+
+
+def predict_plane(
+    references: Sequence[NDArray[np.generic]],
+    field: MotionField | None,
+    block_size: int,
+    shifts: tuple[int, int],
+    bit_depth: int,
+    shape: tuple[int, int],
+    num_threads: int = 1,
+) -> NDArray[np.int16]:
+    """Prediction of one plane of `shape` (h, w), as `reconstruct_plane` makes it from the same arguments.
+
+    Returns:
+        (h, w), centred, of `compensation.SAMPLE_BITS` bits.
+
+    Raises:
+        ValueError, TypeError: an argument has the wrong type, shape or range.
+    """
+    planes, vectors, modes = _sources(references, field)
+    return native._native.predict_plane(
+        shape, planes, vectors, modes, block_size, shifts, bit_depth, num_threads, native._isa()
     )
 
 
@@ -121,6 +137,19 @@ def block_errors(
         num_threads,
         native._isa(),
     )
+
+
+def _sources(
+    references: Sequence[NDArray[np.generic]], field: MotionField | None
+) -> tuple[list[NDArray[np.uint16]], NDArray[np.int32], NDArray[np.int32]]:
+    """References, vectors and modes as the engine takes them."""
+    if (field is None) != (len(references) == 0):
+        raise ValueError(
+            f"{len(references)} references and {'no' if field is None else 'a'} motion field: must go together"
+        )
+    if field is None:
+        return [], np.empty((0, 2, 0, 0), dtype=np.int32), np.empty((0, 0), dtype=np.int32)
+    return [_uint16(plane) for plane in references], _int32(field.vectors, "vectors"), _int32(field.modes, "modes")
 
 
 def _plane_shape(symbols: Sequence[NDArray[np.int32]]) -> tuple[int, int]:

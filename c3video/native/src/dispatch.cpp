@@ -8,12 +8,14 @@
     void synthesise(const SynthesisJob& job, uint16_t* samples);                                 \
     double integer_peak();                                                                       \
     void reconstruct_plane(const FrameJob& job, uint16_t* samples);                              \
+    void predict_plane(const FrameJob& job, int16_t* prediction);                                \
     void make_phases(const PhaseJob& job, Phases& phases);                                       \
     void block_errors(const ErrorsJob& job, float* errors);                                      \
     }                                                                                            \
     }
 #define C3_KERNELS(isa)                                                                                           \
-    {#isa, isa::decode_grid, isa::synthesise, isa::integer_peak, isa::reconstruct_plane, isa::make_phases, isa::block_errors}
+    {#isa, isa::decode_grid, isa::synthesise, isa::integer_peak, isa::reconstruct_plane, isa::predict_plane, \
+     isa::make_phases, isa::block_errors}
 
 C3_DECLARE(plain)
 #ifdef C3_X86

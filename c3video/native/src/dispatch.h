@@ -18,6 +18,7 @@ struct Kernels {
     Synthesise synthesise;
     Peak integer_peak;
     ReconstructPlane reconstruct_plane;
+    PredictPlane predict_plane;
     MakePhases make_phases;
     BlockErrors block_errors;
 };

@@ -255,5 +255,33 @@ void reconstruct_plane(const FrameJob& job, uint16_t* samples) {
     });
 }
 
+void predict_plane(const FrameJob& job, int16_t* prediction) {
+    if (job.num_references == 0) {
+        std::fill(prediction, prediction + (size_t)job.height * job.width, (int16_t)0);
+        return;
+    }
+    const Compensation compensation(job);
+    const int side = job.side_y, num_cells = (job.height - 1 + side / 2) / side + 1;
+    const int num_parts = std::min(job.num_threads, num_cells);
+    // Cells write beside the plane as well, so that each row of them goes by way of a band.
+    const ptrdiff_t before = kMaxLead, stride = before + job.width + kStripRows + Wide::lanes;
+    std::vector<std::unique_ptr<Room>> rooms;
+    std::vector<std::unique_ptr<int16_t[]>> bands;
+    for (int part = 0; part < num_parts; part++) {
+        rooms.emplace_back(new Room);
+        bands.emplace_back(new int16_t[side * stride]);
+    }
+    in_parallel(num_parts, [&](int part) {
+        int16_t* band = bands[part].get() + before;
+        const int last_cell = (int)((int64_t)num_cells * (part + 1) / num_parts);
+        for (int cell = (int)((int64_t)num_cells * part / num_parts); cell < last_cell; cell++) {
+            const int top = cell * side - side / 2, first = std::max(top, 0), last = std::min(top + side, job.height);
+            compensation.predict(cell, first, last, band, stride, *rooms[part]);
+            for (int y = first; y < last; y++)
+                std::copy(band + (y - first) * stride, band + (y - first) * stride + job.width, prediction + (size_t)y * job.width);
+        }
+    });
+}
+
 }  // namespace C3_ISA
 }  // namespace c3

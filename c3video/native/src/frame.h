@@ -33,6 +33,8 @@ struct FrameJob {
 };
 
 using ReconstructPlane = void (*)(const FrameJob& job, uint16_t* samples);
+// The prediction alone, centred, 14 bits; the job's subbands are not looked at.
+using PredictPlane = void (*)(const FrameJob& job, int16_t* prediction);
 
 // These two tables are compensation.TAPS and compensation.RISES; tests/test_native_frame.py holds them equal.
 constexpr int kNumTaps = 8;

@@ -85,9 +85,9 @@ std::vector<c3::Subband> checked_subbands(int height, int width, const std::vect
     return bands;
 }
 
-auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, int block_size,
-                       std::pair<int, int> shifts, int bit_depth, const std::vector<Ints2>& symbols, const std::vector<int>& steps,
-                       int num_threads, const std::string& isa) {
+// A plane without its subbands. The arrays that it points to must outlive it.
+c3::FrameJob checked_job(std::pair<int, int> shape, const std::vector<Plane>& references, const Ints4& vectors, const Ints2& modes,
+                         int block_size, std::pair<int, int> shifts, int bit_depth, int num_threads) {
     const auto [height, width] = shape;
     require_size(height, width);
     require_settings(block_size, bit_depth, num_threads);
@@ -98,6 +98,7 @@ auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& refe
     job.side_y = block_size >> shifts.first, job.side_x = block_size >> shifts.second;
     job.shift_y = shifts.first, job.shift_x = shifts.second;
     job.num_references = (int)references.size();
+    job.num_threads = num_threads;
     for (size_t i = 0; i < references.size(); i++) {
         require((int64_t)references[i].shape(0) == height && (int64_t)references[i].shape(1) == width,
                 "a reference must have the plane's shape");
@@ -117,13 +118,31 @@ auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& refe
         job.vectors = vectors.data();
         job.modes = modes.data();
     }
-    job.subbands = checked_subbands(height, width, symbols, steps);
-    job.num_threads = num_threads;
+    return job;
+}
+
+auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, int block_size,
+                       std::pair<int, int> shifts, int bit_depth, const std::vector<Ints2>& symbols, const std::vector<int>& steps,
+                       int num_threads, const std::string& isa) {
+    c3::FrameJob job = checked_job(shape, references, vectors, modes, block_size, shifts, bit_depth, num_threads);
+    job.subbands = checked_subbands(job.height, job.width, symbols, steps);
     const c3::Kernels& chosen = kernels(isa);
-    auto result = new_array<uint16_t>(height, width);
+    auto result = new_array<uint16_t>(job.height, job.width);
     {
         nb::gil_scoped_release release;
         chosen.reconstruct_plane(job, static_cast<uint16_t*>(result.data()));
+    }
+    return result;
+}
+
+auto predict_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, int block_size,
+                   std::pair<int, int> shifts, int bit_depth, int num_threads, const std::string& isa) {
+    const c3::FrameJob job = checked_job(shape, references, vectors, modes, block_size, shifts, bit_depth, num_threads);
+    const c3::Kernels& chosen = kernels(isa);
+    auto result = new_array<int16_t>(job.height, job.width);
+    {
+        nb::gil_scoped_release release;
+        chosen.predict_plane(job, static_cast<int16_t*>(result.data()));
     }
     return result;
 }
@@ -200,6 +219,8 @@ void bind_frame(nb::module_& m) {
     m.def("reconstruct_plane", &reconstruct_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
           nb::arg("modes").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, nb::arg("symbols").noconvert(), "steps"_a,
           "num_threads"_a, "isa"_a = "");
+    m.def("predict_plane", &predict_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
+          nb::arg("modes").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, "num_threads"_a, "isa"_a = "");
     nb::class_<c3::Phases>(m, "Phases")
         .def("__init__",
              [](c3::Phases* self, Plane samples, int bit_depth, int num_threads, const std::string& isa) {
