@@ -24,7 +24,7 @@ from c3video.model.patch_model import Layer, PatchModel
 from c3video.model.reconstruction import predict_plane, reconstruct_plane
 from c3video.model.subbands import FrameSymbols, SliceLayout
 from c3video.model.synthesis import synthesise
-from c3video.native import frame
+from c3video.native import context, frame
 
 Shape = tuple[int, int, int]
 IntArray = NDArray[np.int64]
@@ -35,12 +35,11 @@ class Engine:
     """What decoding asks for.
 
     Args:
-        open_reader: payload -> coder.
+        open_reader: payload -> coder, of both models.
         decode_grid: patch model: a latent grid from that coder: (coder, config, layers, shape, window) -> (t, h, w).
         synthesise: patch model: (model, symbols, shape, max_value) -> uint16 (C, T, H, W).
-        open_symbols: frame model: payload -> coder of networks and motion.
         read_motion: frame model: (coder, network, block shape, frames) -> the motion of each frame, as it is asked for.
-        read_slice: frame model: (payload, network, layout, frames) -> the subbands of each frame likewise.
+        read_slice: frame model: (coder, network, layout, frames) -> the subbands of each frame likewise.
         compensate: frame model: model.reconstruction.predict_plane.
         reconstruct_plane: frame model: that of model/reconstruction.py.
     """
@@ -49,9 +48,8 @@ class Engine:
     open_reader: Callable[[bytes], Any]
     decode_grid: Callable[[Coder, ModelConfig, Sequence[Layer], Shape, tuple[int, int] | None], IntArray]
     synthesise: Callable[[PatchModel, Sequence[IntArray], Shape, int], NDArray[np.uint16]]
-    open_symbols: Callable[[bytes], Any]
     read_motion: Callable[[Any, ContextNetwork, tuple[int, int], Sequence[CodedFrame]], Iterator[MotionField | None]]
-    read_slice: Callable[[bytes, ContextNetwork, SliceLayout, Sequence[CodedFrame]], Iterator[FrameSymbols]]
+    read_slice: Callable[[Any, ContextNetwork, SliceLayout, Sequence[CodedFrame]], Iterator[FrameSymbols]]
     compensate: Callable[..., NDArray[np.signedinteger[Any]]]
     reconstruct_plane: Callable[..., NDArray[np.uint16]]
 
@@ -76,21 +74,18 @@ NUMPY = Engine(
     SymbolReader,
     code_grid,
     synthesise,
-    SymbolReader,
     read_frames_motion,
     read_slice,
     predict_plane,
     reconstruct_plane,
 )
-# The readers of the frame model are the oracle's until native/context.py is there.
 NATIVE = Engine(
     "native",
     native.NativeReader,
     native.decode_grid,
     native.synthesise,
-    SymbolReader,
-    read_frames_motion,
-    read_slice,
+    context.read_motion,
+    context.read_slice,
     frame.predict_plane,
     _reconstruct_natively,
 )

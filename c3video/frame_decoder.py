@@ -36,11 +36,13 @@ class OpenSegment:
     """A segment whose networks have been read and all else not yet.
 
     Args:
+        coders: of each payload, as far as it has been read.
         motion: gives the field of each frame, in coding order, when it is asked for.
         slices: each gives its part of each frame's subbands likewise.
     """
 
     parsed: ParsedSegment
+    coders: tuple[Any, ...]
     motion: Iterator[MotionField | None]
     slices: tuple[Iterator[FrameSymbols], ...]
 
@@ -51,16 +53,17 @@ def open_segment(header: Header, segment: Segment, engine: Engine) -> OpenSegmen
     assert isinstance(model, FrameModelConfig)
     with _naming(f"segment {segment.number}", segment):
         parsed = parse_segment(segment.patches[0], len(segment.pts), model)
-        coder = engine.open_symbols(parsed.payloads[0])
-        networks = read_networks(coder, parsed.codes)
+        coders = tuple(map(engine.open_reader, parsed.payloads))
+        networks = read_networks(coders[0], parsed.codes)
         blocks = block_shape(video.plane_shapes[0], model.block_size)
         layouts = slice_layouts(video.plane_shapes, video.layout.planes, model.num_slices)
         return OpenSegment(
             parsed,
-            engine.read_motion(coder, networks["motion"], blocks, parsed.frames),
+            coders,
+            engine.read_motion(coders[0], networks["motion"], blocks, parsed.frames),
             tuple(
-                engine.read_slice(payload, networks["subbands"], layout, parsed.frames)
-                for payload, layout in zip(parsed.payloads[1:], layouts, strict=True)
+                engine.read_slice(coder, networks["subbands"], layout, parsed.frames)
+                for coder, layout in zip(coders[1:], layouts, strict=True)
             ),
         )
 

@@ -149,6 +149,11 @@ class SymbolReader:
         self._coder = constriction.stream.stack.AnsCoder(words)
         self.estimated_bits = 0.0
 
+    @property
+    def bits_left(self) -> float:
+        """Of the payload, not read yet."""
+        return float(self._coder.num_valid_bits())
+
     def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None = None) -> IntArray:
         decode = self._coder.decode
         models = map(_table_model, scales.tolist(), fractions.tolist())

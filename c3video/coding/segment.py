@@ -245,14 +245,13 @@ def read_networks(coder: Coder, codes: dict[str, NetworkCode | None]) -> dict[st
 
 
 def read_slice(
-    payload: bytes, network: ContextNetwork, layout: SliceLayout, frames: Sequence[CodedFrame]
+    coder: SymbolReader, network: ContextNetwork, layout: SliceLayout, frames: Sequence[CodedFrame]
 ) -> Iterator[FrameSymbols]:
     """One slice of all frames, in coding order: each is read when it is asked for.
 
     Raises:
         CorruptSegmentError: the payload does not decode, or has something left after the last frame.
     """
-    coder = SymbolReader(payload)
     found: list[FrameSymbols] = []
     for frame, references in zip(frames, reference_frames(frames), strict=True):
         known = subbands.reference_magnitudes([found[place] for place in references], layout)

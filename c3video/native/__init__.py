@@ -77,7 +77,7 @@ def _layer(layer: Layer) -> Any:
 
 
 class NativeReader:
-    """`coding.rangecoder.SymbolReader` in C++; it keeps no account of bits."""
+    """`coding.rangecoder.SymbolReader` in C++; what it has read it does not look up in tables again."""
 
     estimated_bits = math.nan
 
@@ -85,6 +85,11 @@ class NativeReader:
         if len(payload) % 4 or payload[-4:] == bytes(4):
             raise CorruptSegmentError(f"patch payload of {len(payload)} bytes: must be whole words, the last not zero")
         self._reader = _native.Reader(payload)
+
+    @property
+    def bits_left(self) -> float:
+        """Of the payload, not read yet."""
+        return self._reader.bits_left()
 
     def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None = None) -> IntArray:
         try:

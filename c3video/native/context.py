@@ -11,6 +11,7 @@ frame is read, so slices may be read by several threads, each of them by one at 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,36 +29,46 @@ SliceSymbols = list[list[NDArray[np.int32]]]
 
 
 class SliceReader:
-    """Reads one slice of a segment's frames, in coding order.
+    """Reads one slice of a segment's frames.
 
     Args:
-        payload: holds the slice's subbands of all frames and nothing else.
+        payload: holds the slice's subbands of all frames and nothing else; or a reader of one.
         network: of subbands.
         layout: the slice's shapes.
+        frames: in coding order.
 
     Raises:
         CorruptSegmentError: the payload is not whole words or the network's sums may overflow.
-        ValueError: the network or the layout is not one of subbands.
+        ValueError: the layout is not one of subbands.
     """
 
-    def __init__(self, payload: bytes, network: ContextNetwork, layout: SliceLayout) -> None:
-        self._coder = native.NativeReader(payload)
+    def __init__(
+        self,
+        payload: bytes | native.NativeReader,
+        network: ContextNetwork,
+        layout: SliceLayout,
+        frames: Sequence[CodedFrame],
+    ) -> None:
+        self._coder = native.NativeReader(payload) if isinstance(payload, bytes) else payload
         self._network = _network(network)
         self._slice = native._native.Slice([list(plane) for plane in layout.shapes])
-        self._num_bands = [len(plane) for plane in layout.shapes]
+        self._starts = np.cumsum([0, *(len(plane) for plane in layout.shapes)]).tolist()
+        self._frames = frames
+        self._num_read = 0
+        self._last_use = {index: place for place, frame in enumerate(frames) for index in frame.references}
+        self._features: dict[int, Any] = {}  # of frames that later ones need, by display index
+        self._unused: list[Any] = []
 
-    def read(self, frame: CodedFrame, references: Sequence[Sequence[Sequence[NDArray[Any]]]] = ()) -> SliceSymbols:
+    def read(self) -> SliceSymbols:
         """The next frame.
-
-        Args:
-            references: this slice of each of the frame's references, as it was read.
 
         Raises:
             CorruptSegmentError: the payload is damaged.
-            ValueError: a reference is missing, or has another shape than the slice.
+            ValueError: the network is not one of subbands.
+            IndexError: there are no more frames.
         """
-        if len(references) != len(frame.references):
-            raise ValueError(f"{len(references)} slices of references for a frame that has {len(frame.references)}")
+        place, frame = self._num_read, self._frames[self._num_read]
+        own = self._unused.pop() if self._unused else self._slice.new_features()
         try:
             bands = native._native.read_slice(
                 self._coder._reader,
@@ -65,16 +76,18 @@ class SliceReader:
                 self._network,
                 self._slice,
                 frame.level,
-                [
-                    [np.ascontiguousarray(band, dtype=np.int32) for plane in reference for band in plane]
-                    for reference in references
-                ],
+                [self._features[index] for index in frame.references],
+                own,
                 native._isa(),
             )
         except native._native.Corrupt as error:
             raise CorruptSegmentError(str(error)) from None
-        starts = np.cumsum([0, *self._num_bands]).tolist()
-        return [bands[start : start + count] for start, count in zip(starts, self._num_bands, strict=False)]
+        self._num_read += 1
+        self._features[frame.index] = own
+        for index in {frame.index, *frame.references}:
+            if self._last_use.get(index, -1) <= place:
+                self._unused.append(self._features.pop(index))
+        return [bands[start:end] for start, end in pairwise(self._starts)]
 
     def finish(self) -> None:
         """Raise CorruptSegmentError unless everything has been read."""
@@ -130,24 +143,18 @@ class MotionReader:
 
 
 def read_slice(
-    payload: bytes, network: ContextNetwork, layout: SliceLayout, frames: Sequence[CodedFrame]
+    coder: bytes | native.NativeReader, network: ContextNetwork, layout: SliceLayout, frames: Sequence[CodedFrame]
 ) -> Iterator[SliceSymbols]:
     """`coding.segment.read_slice`: one slice of all frames, each read when it is asked for.
 
     Raises:
         CorruptSegmentError: the payload does not decode, or has something left after the last frame.
     """
-    reader = SliceReader(payload, network, layout)
-    last_use = {index: place for place, frame in enumerate(frames) for index in frame.references}
-    kept: dict[int, SliceSymbols] = {}
-    for place, frame in enumerate(frames):
-        symbols = reader.read(frame, [kept[index] for index in frame.references])
+    reader = SliceReader(coder, network, layout, frames)
+    for place in range(len(frames)):
+        symbols = reader.read()
         if place == len(frames) - 1:
             reader.finish()
-        kept[frame.index] = symbols
-        for index in (frame.index, *frame.references):
-            if last_use.get(index, -1) <= place:
-                kept.pop(index, None)
         yield symbols
 
 

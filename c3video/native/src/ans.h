@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The coder of docs/c3v.md, section 6, on bytes that constriction wrote, and the tables of section 5.
 #pragma once
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
@@ -31,6 +32,9 @@ public:
     }
 
     bool empty() const { return state_ == 0 && next_ == first_; }
+
+    // What has not been read, in bits.
+    double bits_left() const { return 32.0 * (double)(next_ - first_) + (state_ ? std::log2((double)state_) : 0.0); }
 
     // The next symbol is the one whose slot [from, to) of its table holds this number.
     uint32_t low() const { return (uint32_t)state_ & ((1u << kPrecisionBits) - 1); }
@@ -103,6 +107,7 @@ public:
     Reader(const Reader&) = delete;
 
     bool empty() const { return cursor_.empty(); }
+    double bits_left() const { return cursor_.bits_left(); }
     int residual(const Tables& tables, int scale, int fraction) { return cursor_.residual(tables, scale, fraction); }
     int excess() { return cursor_.excess(); }
     Cursor& cursor() { return cursor_; }

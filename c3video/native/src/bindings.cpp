@@ -206,6 +206,7 @@ NB_MODULE(_native, m) {
         new (self) c3::Reader(make_reader(payload));
     }, "payload"_a)
         .def("empty", &c3::Reader::empty)
+        .def("bits_left", &c3::Reader::bits_left)
         .def("residuals", &read_residuals, "tables"_a, nb::arg("scales").noconvert(), nb::arg("fractions").noconvert())
         .def("decode_grid", &decode_grid, "tables"_a, "shape"_a, "slopes"_a, "q_step_256"_a, nb::arg("taps").noconvert(), "layers"_a, "isa"_a = "");
     m.def("synthesise", &synthesise, "shape"_a, "q_step_256"_a, "max_value"_a, "residual_time_size"_a, nb::arg("symbols").noconvert(), nb::arg("exponents").noconvert(),
