@@ -169,6 +169,7 @@ class FrameFitConfig:
         rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
         rounding_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
         rounding_slope: worth of a bit when symbols are chosen, in units of what the step says.
+        importance: power of a block's weight in later frames (fit/importance.py) that its bits are worth; 0: all alike.
         plans: most ways of ordering and quantising the frames that are tried.
         passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
         tuning_steps, tuning_rate: of Adam on the context networks before each pass.
@@ -177,6 +178,7 @@ class FrameFitConfig:
     rd_weight: float = 1e-3
     rounding_passes: int = 3
     rounding_slope: float = 1.0
+    importance: float = 0.5
     plans: int = 8
     passes: int = 1
     tuning_steps: int = 300

@@ -23,16 +23,26 @@ from c3video.model.compensation import MotionField
 from c3video.model.context_network import (
     FEATURE_BITS,
     NUM_LEVELS,
+    TAIL_ORIGIN,
     WEIGHT_BITS,
+    ZERO_ORIGIN,
     ContextNetwork,
     network_shapes,
 )
 from c3video.model.frame_order import CodedFrame
+from c3video.model.sparse_tables import MIN_WIDTH, NUM_TAILS, NUM_ZEROS
 from c3video.model.subbands import FrameSymbols, causal_features, known_features, symbol_class
+from c3video.model.tables import PRECISION_BITS
 
 IntArray = NDArray[np.int64]
 
 _LN2 = math.log(2.0)
+
+_LEAST_LOG_WIDTH = math.log(MIN_WIDTH) - PRECISION_BITS * _LN2
+
+_LEAST = torch.tensor([-ZERO_ORIGIN / 4, -TAIL_ORIGIN / 2])
+_MOST = torch.tensor([(NUM_ZEROS - 1 - ZERO_ORIGIN) / 4, (NUM_TAILS - 1 - TAIL_ORIGIN) / 2])
+"""Outputs of the first and the last table."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,8 @@ class FloatNetwork(nn.Module):
         hidden = F.linear(samples.features, self.first)
         hidden = activate(hidden + self.class_bias[samples.classes] + self.level_bias[samples.levels])
         hidden = activate(F.linear(hidden, self.second, self.second_bias))
-        return F.linear(hidden, self.last) + self.last_bias[samples.classes]
+        outputs = F.linear(hidden, self.last) + self.last_bias[samples.classes]
+        return torch.minimum(torch.maximum(outputs, _LEAST), _MOST)
 
     def arrays(self) -> list[NDArray[np.float32]]:
         """All parameters in stream order."""
@@ -124,8 +135,10 @@ class FloatNetwork(nn.Module):
 def symbol_bits(outputs: Tensor, magnitudes: Tensor) -> Tensor:
     """(N,) bits of symbols: model/sparse_tables.py without its rounding of indexes."""
     zero, stop = outputs.unbind(1)
-    bits = F.softplus(zero) + F.softplus(-stop) + (magnitudes - 1.0) * F.softplus(stop) + _LN2
-    return torch.where(magnitudes > 0.5, bits, F.softplus(-zero)) / _LN2
+    nats = F.softplus(zero) + F.softplus(-stop) + (magnitudes - 1.0) * F.softplus(stop) + _LN2
+    nats = torch.where(magnitudes > 0.5, nats, F.softplus(-zero))
+    # No slot is narrower than sparse_tables.MIN_WIDTH.
+    return -torch.logaddexp(-nats, torch.full_like(nats, _LEAST_LOG_WIDTH)) / _LN2
 
 
 def tune(

@@ -9,6 +9,8 @@ so a bit is taken to be worth a little more than its own cost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,7 +38,7 @@ def choose_symbols(
     reference: FrameSymbols,
     plane: int,
     level: int,
-    slope: float,
+    slopes: Callable[[tuple[int, int]], NDArray[np.float64]],
     passes: int,
 ) -> None:
     """Fill in the symbols of one plane, subband by subband.
@@ -46,7 +48,7 @@ def choose_symbols(
         steps: quantisation step of each subband.
         symbols: of the frame, those of earlier planes chosen; this plane's are written here.
         reference: magnitudes of the reference frames (`model.subbands.reference_magnitudes`).
-        slope: squared steps that a bit is worth.
+        slopes: squared steps that a bit is worth, at each place of a subband of a shape.
         passes: over each subband; 0 leaves the network out and widens the zone of zero a little.
     """
     for band, values in enumerate(coefficients):
@@ -58,7 +60,7 @@ def choose_symbols(
         if passes > 0 and nearest.any():
             known = known_features(symbols, reference, plane, band)
             classes = symbol_class(plane, band, len(coefficients) // 3)
-            magnitudes = _choose(scaled, nearest, known, network, classes, level, slope, passes)
+            magnitudes = _choose(scaled, nearest, known, network, classes, level, slopes(values.shape), passes)
         symbols[plane][band][...] = np.where(values < 0, -magnitudes, magnitudes)
 
 
@@ -69,12 +71,13 @@ def _choose(
     network: ContextNetwork,
     classes: int,
     level: int,
-    slope: float,
+    slopes: NDArray[np.float64],
     passes: int,
 ) -> IntArray:
     """Magnitudes (h, w) of one subband. Only what does not round to zero has a choice."""
     height, width = nearest.shape
     rows, columns = np.nonzero(nearest)
+    slope = slopes[rows, columns]
     wanted, start = scaled[rows, columns], nearest[rows, columns]
     options = np.stack([start, start - 1, np.zeros_like(start)])
     distances = np.square(wanted - np.where(options > 0, options - _SHRINK, 0.0))

@@ -42,6 +42,7 @@ from c3video.fit.context_tuning import (
     total_bits,
     tune,
 )
+from c3video.fit.importance import Weights, block_means, importance, spread
 from c3video.fit.motion_search import MotionSearch, start_vectors
 from c3video.fit.progress import Progress
 from c3video.fit.rounding import choose_symbols
@@ -105,6 +106,7 @@ class CodedFrames:
         frames: in coding order.
         decoded: by display index, planes as a decoder will have them.
         fields, symbols: by place in the coding order.
+        prediction_errors: by place (bh, bw), mean square over each block of luma, full range 1.
         squared_error: over all samples, full range 1.
     """
 
@@ -114,6 +116,7 @@ class CodedFrames:
     decoded: list[Planes]
     fields: list[MotionField | None]
     symbols: list[FrameSymbols]
+    prediction_errors: list[Weights]
     squared_error: float
 
 
@@ -132,6 +135,7 @@ def code_frames(
     engine: Engine,
     *,
     motion: MotionCache | None = None,
+    weights: dict[int, Weights] | None = None,
     report: Callable[[int], None] = lambda place: None,
     num_threads: int = 1,
 ) -> CodedFrames:
@@ -141,15 +145,17 @@ def code_frames(
         planes: of each frame in display order.
         indexes: step index of each level.
         motion: fields known from an earlier pass; those found here are added.
+        weights: by display index (bh, bw), how much the error of each block counts against its frame's mean.
         report: called after each frame with its place in the coding order.
     """
     layout = video.layout
     frames = coding_order(len(planes), gop)
     places = {frame.index: place for place, frame in enumerate(frames)}
     whole = slice_layouts(video.plane_shapes, layout.planes, 1)[0]
-    decoded: list[Planes] = [()] * len(planes)
+    decoded: list[Planes] = [() for _ in planes]
     fields: list[MotionField | None] = []
     symbols: list[FrameSymbols] = []
+    prediction_errors: list[Weights] = []
     squared_error = 0.0
     for place, frame in enumerate(frames):
         step = quantisation_step(indexes[frame.level]) * 2.0**-SAMPLE_BITS
@@ -164,6 +170,12 @@ def code_frames(
         known = reference_magnitudes([symbols[places[index]] for index in frame.references], whole)
         chosen = whole.empty()
         samples = []
+        weight = None if weights is None else weights[frame.index]
+
+        def slopes(shape: tuple[int, int], weight: Weights | None = weight) -> NDArray[np.float64]:
+            slope = fit_config.rounding_slope * _SLOPE_OF_STEP
+            return np.full(shape, slope) if weight is None else slope / spread(weight, shape)
+
         for plane, shifts in enumerate(layout.planes):
             steps = subband_steps(indexes[frame.level], plane_levels(shifts))
             target = planes[frame.index][plane]
@@ -172,15 +184,20 @@ def code_frames(
             centred = (target.astype(np.float64) - (1 << (layout.bit_depth - 1))) * 2.0 ** (
                 SAMPLE_BITS - layout.bit_depth
             )
+            residual = centred - prediction
+            if plane == 0:
+                prediction_errors.append(
+                    block_means(np.square(residual * 2.0**-SAMPLE_BITS), config.block_size)
+                )
             choose_symbols(
-                analyse(centred - prediction, plane_levels(shifts)),
+                analyse(residual, plane_levels(shifts)),
                 steps,
                 networks["subbands"],
                 chosen,
                 known,
                 plane,
                 frame.level,
-                fit_config.rounding_slope * _SLOPE_OF_STEP,
+                slopes,
                 fit_config.rounding_passes,
             )
             found = engine.reconstruct_plane(
@@ -192,7 +209,7 @@ def code_frames(
         fields.append(field)
         symbols.append(chosen)
         report(place)
-    return CodedFrames(gop, indexes, frames, decoded, fields, symbols, squared_error)
+    return CodedFrames(gop, indexes, frames, decoded, fields, symbols, prediction_errors, squared_error)
 
 
 def _search(
@@ -285,13 +302,20 @@ class _Fit:
         self.layout = slice_layouts(self.video.plane_shapes, self.video.layout.planes, 1)[0]
         self.num_pixels = len(self.planes) * self.video.width * self.video.height
         self.num_samples = len(self.planes) * sum(height * width for height, width in self.video.plane_shapes)
+        self.weights: dict[int, Weights] | None = None
+        self.activities = [_activity(frame[0], self.config.block_size, self.video) for frame in self.planes]
         self.done = 0
         self.last = Progress("plan", 0, self.total_frames, 0.0, 0.0, 0.0)
 
     @property
     def total_frames(self) -> int:
         """Most frames that may be coded on the way."""
-        return len(self.planes) * (self.fit_config.plans + self.fit_config.passes)
+        return len(self.planes) * (self.fit_config.plans + self.weighs + self.fit_config.passes)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether blocks count by their importance, for which a first attempt is needed."""
+        return self.fit_config.importance > 0.0 and self.fit_config.plans > 1 and len(self.planes) > 1
 
     def attempt(self, plan: Plan) -> _Attempt:
         """Code the segment by a plan with the networks of now."""
@@ -314,6 +338,7 @@ class _Fit:
             self.fit_config,
             self.engine,
             motion=self.motion,
+            weights=self.weights,
             report=advance,
             num_threads=self.num_threads,
         )
@@ -322,6 +347,24 @@ class _Fit:
         loss = mse + self.fit_config.rd_weight * bpp
         self.last = Progress("plan", self.done, self.total_frames, loss, mse, bpp)
         return _Attempt(plan, coded, dict(self.networks), dict(self.shifts), bits, loss)
+
+    def weigh(self, attempt: _Attempt) -> None:
+        """Let blocks count by what hangs on them, as far as an attempt shows."""
+        coded = attempt.coded
+        indexes = [frame.index for frame in coded.frames]
+        step = quantisation_step(max(coded.step_indexes)) * 2.0**-SAMPLE_BITS
+        found = importance(
+            coded.frames,
+            coded.fields,
+            [self.activities[index] for index in indexes],
+            coded.prediction_errors,
+            0.72 * _SLOPE_OF_STEP * step * step,
+            self.config.block_size,
+        )
+        self.weights = {}
+        for index, weights in zip(indexes, found, strict=True):
+            dampened = weights**self.fit_config.importance
+            self.weights[index] = dampened / np.exp(np.log(dampened).mean())
 
     def network_bits(self) -> float:
         return sum(
@@ -351,6 +394,10 @@ class _Fit:
             return tried[plan]
 
         best = attempt(8, 0.55)
+        if self.weighs:
+            self.weigh(best)
+            tried.clear()
+            best = attempt(8, 0.55)
         moves: list[tuple[float, float]] = [(2.0, 1.0), (0.5, 1.0), (1.0, 0.75), (1.0, 1.3)]
         improved = True
         while improved:
@@ -419,3 +466,9 @@ class _Fit:
             best.bits,
             coded.squared_error,
         )
+
+
+def _activity(luma: NDArray[np.generic], block_size: int, video: VideoFormat) -> Weights:
+    """(bh, bw) mean square of each block about its own mean, full range 1."""
+    scaled = luma.astype(np.float64) * 2.0**-video.layout.bit_depth
+    return np.maximum(block_means(np.square(scaled), block_size) - np.square(block_means(scaled, block_size)), 0.0)
