@@ -222,7 +222,7 @@ def test_symbols_of_damaged_slices_are_the_oracle_s_before_the_end_tells(isa: st
                 [oracle.read_subbands(SymbolReader(broken), network, layout, layout.empty(), frame.level)]
             )
         )
-        found = outcome(lambda broken=broken: listed([context.SliceReader(broken, network, layout).read(frame)]))
+        found = outcome(lambda broken=broken: listed([context.SliceReader(broken, network, layout, [frame]).read()]))
         assert found == expected
 
 
@@ -293,7 +293,7 @@ class TestSeam:
             native._native.ContextNetwork(*good[:index], np.full_like(good[index], 32767), *good[index + 1 :])
         network = ContextNetwork(*good[:index], np.full_like(good[index], 32767), *good[index + 1 :])
         with pytest.raises(CorruptSegmentError):
-            context.SliceReader(bytes([1, 0, 0, 0]), network, layouts_of((8, 8), GRAY, 1)[0])
+            context.SliceReader(bytes([1, 0, 0, 0]), network, layouts_of((8, 8), GRAY, 1)[0], coding_order(1, 1))
 
     def test_tables(self) -> None:
         zero, tail = np.full(64, 5, np.int32), np.full(16, 5, np.int32)
@@ -339,32 +339,46 @@ class TestSeam:
             {"network": None},
             {"network": "network"},
             {"slice": None},
+            {"slice": "another"},
             {"level": -1},
             {"level": 1 << 40},
-            {"references": [[np.zeros((4, 4), np.int32)] * 3]},
-            {"references": [[np.zeros((4, 4), np.int32)] * 5]},
-            {"references": [[np.zeros((4, 4), np.int32)] * 4] * 3},
-            {"references": [[np.zeros((4, 5), np.int32)] * 4]},
-            {"references": [[np.zeros((4, 4), np.int64)] * 4]},
-            {"references": [[np.zeros((4, 8), np.int32)[:, ::2]] * 4]},
-            {"references": [[np.zeros(16, np.int32)] * 4]},
-            {"references": [[None] * 4]},
+            {"own": None},
+            {"own": "another"},
+            {"references": ["own"]},
+            {"references": ["first", "another"]},
+            {"references": ["first", None]},
+            {"references": ["first", "second", "first"]},
+            {"references": None},
             {"isa": "mmx"},
         ],
     )
     def test_slices(self, change: dict[str, Any]) -> None:
-        arguments = {
-            "reader": native._native.Reader(np.random.default_rng(0).bytes(400)),
-            "tables": native._sparse_tables(),
-            "network": native._native.ContextNetwork(*self.arrays()),
-            "slice": native._native.Slice([[(4, 4)] * 4]),
-            "level": 0,
-            "references": [[np.full((4, 4), -(2**31), np.int32)] * 4] * 2,
-            "isa": "",
-        }
-        assert len(native._native.read_slice(**arguments)) == 4
+        ours, another = native._native.Slice([[(4, 4)] * 4]), native._native.Slice([[(4, 4)] * 3 + [(4, 5)]])
+        features = {name: ours.new_features() for name in ("own", "first", "second")}
+        features["another"] = another.new_features()
+
+        def read(**changed: Any) -> list[np.ndarray]:
+            arguments = {
+                "reader": native._native.Reader(np.random.default_rng(0).bytes(400)),
+                "tables": native._sparse_tables(),
+                "network": native._native.ContextNetwork(*self.arrays()),
+                "slice": "ours",
+                "level": 0,
+                "references": ["first", "second"],
+                "own": "own",
+                "isa": "",
+                **changed,
+            }
+            arguments["own"] = features.get(arguments["own"])
+            arguments["slice"] = {"ours": ours, "another": another}.get(arguments["slice"])
+            if arguments["references"] is not None:
+                arguments["references"] = [features.get(name) for name in arguments["references"]]
+            return native._native.read_slice(**arguments)
+
+        assert [band.shape for band in read()] == [(4, 4)] * 4
+        assert len(read(references=["first", "first"])) == 4
         with pytest.raises((TypeError, ValueError)) as error:
-            native._native.read_slice(**{**arguments, **change})
+            read(**change)
         assert not isinstance(error.value, native._native.Corrupt)
 
     @pytest.mark.parametrize(
@@ -397,12 +411,27 @@ class TestSeam:
             read(**{**arguments, **change})
         assert not isinstance(error.value, CorruptSegmentError)
 
-    def test_networks_and_references_that_do_not_fit_a_slice(self) -> None:
+    def test_networks_and_frames_that_do_not_fit_a_slice(self) -> None:
         (layout,) = layouts_of((8, 8), GRAY, 1)
-        payload = np.random.default_rng(0).bytes(4000)
+        frames, payload = coding_order(1, 1), np.random.default_rng(0).bytes(4000)
         with pytest.raises(ValueError, match="subbands"):
-            context.SliceReader(payload, motion_network(0), layout).read(CodedFrame(0, (), 0))
-        with pytest.raises(ValueError, match="references"):
-            context.SliceReader(payload, subband_network(0), layout).read(CodedFrame(1, (0,), 1))
-        with pytest.raises(ValueError, match="too few"):
-            context.SliceReader(payload, subband_network(0), layout).read(CodedFrame(1, (0,), 1), [[]])
+            context.SliceReader(payload, motion_network(0), layout, frames).read()
+        reader = context.SliceReader(payload, subband_network(0), layout, frames)
+        reader.read()
+        with pytest.raises(IndexError):
+            reader.read()
+
+    def test_symbols_outlive_their_reader(self) -> None:
+        """Blocks of symbols are used again, but not while an array shows one."""
+        frames = coding_order(9, 4)
+        (layout,) = layouts_of((40, 61), YUV420, 1)
+        payload, symbols = write_slice(subband_network(0), layout, frames, 0)
+        reader = context.SliceReader(payload, subband_network(0), layout, frames)
+        kept = []
+        for place in range(len(frames)):
+            found = reader.read()
+            if place % 2:
+                kept.append(found)
+        reader.finish()
+        del reader, found
+        assert listed(kept) == listed(symbols[1::2])

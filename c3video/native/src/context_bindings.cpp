@@ -9,8 +9,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <utility>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "dispatch.h"
 #include "motion.h"
@@ -19,7 +23,7 @@
 #define C3_DECLARE_CONTEXT(isa)                                                                                         \
     namespace c3 {                                                                                                      \
     namespace isa {                                                                                                     \
-    void read_slice(Reader&, const SparseTables&, const ContextNetwork&, Slice&, const SliceJob&);                      \
+    void read_slice(Reader&, const SparseTables&, const ContextNetwork&, SliceScratch&, const SliceJob&);               \
     void read_motion(Reader&, const SparseTables&, const ContextNetwork&, const MotionJob&);                            \
     }                                                                                                                   \
     }
@@ -39,7 +43,7 @@ namespace {
 using Ints1 = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Ints2 = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-constexpr int64_t kMaxSymbols = 1 << 28;
+constexpr size_t kMaxSymbols = 1 << 28;
 constexpr int kMaxSide = 1 << 15, kMaxDistance = 1 << 15;
 
 void require(bool good, const char* what) {
@@ -128,48 +132,131 @@ c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias,
     return network;
 }
 
-c3::Slice make_slice(const std::vector<std::vector<std::pair<int, int>>>& shapes) {
-    c3::Slice slice;
-    require(shapes.size() >= 1 && shapes.size() <= c3::kMaxSubbandPlanes, "1..4 planes");
-    int64_t count = 0;
-    for (const auto& plane : shapes) {
-        require(plane.size() % 3 == 1 && plane.size() <= 3 * c3::kMaxSubbandLevels + 1, "one subband and three a level, of at most 5");
-        for (const auto& [height, width] : plane) {
-            require(height >= 0 && width >= 0 && height <= kMaxSide && width <= kMaxSide, "a side must be 0..2^15");
-            count += (int64_t)height * width;
+// Blocks of one size. Fresh memory costs a page fault for each 4 KiB, which is longer than filling it takes, so blocks
+// that were given back are handed out again, and large ones ask for large pages. Used with the GIL held.
+class SymbolBlocks {
+public:
+    explicit SymbolBlocks(size_t num_symbols) : bytes_(num_symbols * sizeof(int32_t)) {}
+    SymbolBlocks(const SymbolBlocks&) = delete;
+    ~SymbolBlocks() {
+        for (int32_t* block : kept_) std::free(block);
+    }
+
+    int32_t* take() {
+        if (!kept_.empty()) {
+            int32_t* block = kept_.back();
+            kept_.pop_back();
+            return block;
+        }
+        constexpr size_t large_page = 1 << 21;
+        const size_t unit = bytes_ >= large_page ? large_page : 64;
+        void* block = std::aligned_alloc(unit, (bytes_ / unit + 1) * unit);
+        if (block == nullptr) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+        if (unit == large_page) madvise(block, (bytes_ / unit + 1) * unit, MADV_HUGEPAGE);
+#endif
+        return static_cast<int32_t*>(block);
+    }
+
+    void give_back(int32_t* block) noexcept {
+        try {
+            kept_.push_back(block);
+        } catch (const std::bad_alloc&) {
+            std::free(block);
         }
     }
-    require(count <= kMaxSymbols, "a slice of more than 2^28 symbols");
-    for (const auto& plane : shapes) {
-        slice.planes.emplace_back(plane.size());
-        for (size_t band = 0; band < plane.size(); band++) slice.planes.back()[band].resize(plane[band].first, plane[band].second);
-    }
-    return slice;
-}
 
-auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network, c3::Slice& slice, int level,
-                std::vector<std::vector<Ints2>> references, std::string isa) {
+private:
+    const size_t bytes_;
+    std::vector<int32_t*> kept_;
+};
+
+// One slice of the frames of a segment: its shapes and what is used again and again.
+class Slice {
+public:
+    explicit Slice(std::vector<std::vector<std::pair<int, int>>> shapes) : shapes_(std::move(shapes)) {
+        require(shapes_.size() >= 1 && shapes_.size() <= c3::kMaxSubbandPlanes, "1..4 planes");
+        for (const auto& plane : shapes_) {
+            require(plane.size() % 3 == 1 && plane.size() <= 3 * c3::kMaxSubbandLevels + 1,
+                    "one subband and three a level, of at most 5");
+            for (const auto& [height, width] : plane) {
+                require(height >= 0 && width >= 0 && height <= kMaxSide && width <= kMaxSide, "a side must be 0..2^15");
+                num_symbols_ += (size_t)height * width;
+            }
+        }
+        require(num_symbols_ <= kMaxSymbols, "a slice of more than 2^28 symbols");
+        blocks_ = std::make_shared<SymbolBlocks>(num_symbols_);
+    }
+
+    c3::SliceFeatures new_features() const {
+        c3::SliceFeatures features;
+        for (const auto& plane : shapes_) {
+            features.planes.emplace_back(plane.size());
+            for (size_t band = 0; band < plane.size(); band++)
+                features.planes.back()[band].resize(plane[band].first, plane[band].second);
+        }
+        return features;
+    }
+
+    bool has_shapes_of(const c3::SliceFeatures& features) const {
+        const auto same_shape = [](const auto& shape, const auto& band) {
+            return shape.first == band.height && shape.second == band.width;
+        };
+        const auto same_shapes = [&](const auto& ours, const auto& theirs) {
+            return std::equal(ours.begin(), ours.end(), theirs.begin(), theirs.end(), same_shape);
+        };
+        return std::equal(shapes_.begin(), shapes_.end(), features.planes.begin(), features.planes.end(), same_shapes);
+    }
+
+    // An array for each subband, of any value, all in one block that comes back to us when the last of them goes.
+    std::vector<nb::ndarray<nb::numpy, int32_t>> new_symbols() const {
+        struct Block {
+            std::shared_ptr<SymbolBlocks> from;
+            int32_t* symbols;
+
+            explicit Block(std::shared_ptr<SymbolBlocks> blocks) : from(std::move(blocks)), symbols(from->take()) {}
+            Block(const Block&) = delete;
+            ~Block() { from->give_back(symbols); }
+        };
+        auto block = std::make_unique<Block>(blocks_);
+        int32_t* next = block->symbols;
+        nb::capsule owner(block.get(), [](void* p) noexcept { delete static_cast<Block*>(p); });
+        block.release();
+        std::vector<nb::ndarray<nb::numpy, int32_t>> arrays;
+        for (const auto& plane : shapes_)
+            for (const auto& [height, width] : plane) {
+                const size_t shape[] = {(size_t)height, (size_t)width};
+                arrays.emplace_back(next, 2, shape, owner);
+                next += shape[0] * shape[1];
+            }
+        return arrays;
+    }
+
+    c3::SliceScratch scratch;
+
+private:
+    std::vector<std::vector<std::pair<int, int>>> shapes_;
+    size_t num_symbols_ = 0;
+    std::shared_ptr<SymbolBlocks> blocks_;
+};
+
+auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network, Slice& slice, int level,
+                std::vector<c3::SliceFeatures*> references, c3::SliceFeatures& own, std::string isa) {
     require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses, "not a network of subbands");
     require(level >= 0 && references.size() <= 2, "a level is not negative, and there are at most two references");
+    require(slice.has_shapes_of(own), "features of another slice");
     const c3::ReadSlice read = kernels(isa).slice;
-    c3::SliceJob job{level, {}, {}};
-    std::vector<nb::ndarray<nb::numpy, int32_t>> symbols;
-    for (auto& plane : slice.planes)
-        for (auto& band : plane) {
-            for (size_t i = 0; i < references.size(); i++) {
-                require(symbols.size() < references[i].size(), "a reference has too few subbands");
-                const Ints2& reference = references[i][symbols.size()];
-                require((int)reference.shape(0) == band.height && (int)reference.shape(1) == band.width,
-                        "a subband of a reference has another shape");
-                job.references[i].push_back(reference.data());
-            }
-            symbols.push_back(new_zeros<int32_t>(band.height, band.width));
-            job.symbols.push_back(static_cast<int32_t*>(symbols.back().data()));
-        }
-    for (const auto& reference : references) require(reference.size() == symbols.size(), "a reference has too many subbands");
+    c3::SliceJob job{level, (int)references.size(), {}, &own, {}};
+    for (size_t i = 0; i < references.size(); i++) {
+        require(references[i] != nullptr && references[i] != &own && slice.has_shapes_of(*references[i]),
+                "a reference is missing, of another slice, or what is to be read");
+        job.references[i] = references[i];
+    }
+    auto symbols = slice.new_symbols();
+    for (auto& band : symbols) job.symbols.push_back(static_cast<int32_t*>(band.data()));
     {
         nb::gil_scoped_release release;
-        read(reader, tables, network, slice, job);
+        read(reader, tables, network, slice.scratch, job);
     }
     return symbols;
 }
@@ -178,7 +265,7 @@ auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::C
                  int level, std::vector<int> distances, std::string isa) {
     require(network.num_inputs == c3::kMotionInputs && network.num_classes == c3::kMotionClasses, "not a network of motion");
     require(shape.first >= 1 && shape.second >= 1 && shape.first <= kMaxSide && shape.second <= kMaxSide &&
-                (int64_t)shape.first * shape.second <= kMaxSymbols / 16, "a field of 1..2^24 blocks");
+                (size_t)shape.first * shape.second <= kMaxSymbols / 16, "a field of 1..2^24 blocks");
     require(level >= 0 && (distances.size() == 1 || distances.size() == 2), "a level is not negative; one or two references");
     for (int distance : distances) require(distance >= 1 && distance <= kMaxDistance, "a reference must be 1..2^15 frames away");
     const c3::ReadMotion read = kernels(isa).motion;
@@ -226,10 +313,11 @@ void bind_context(nb::module_& m) {
     }, nb::arg("first").noconvert(), nb::arg("class_bias").noconvert(), nb::arg("level_bias").noconvert(),
        nb::arg("second").noconvert(), nb::arg("second_bias").noconvert(), nb::arg("last").noconvert(),
        nb::arg("last_bias").noconvert());
-    nb::class_<c3::Slice>(m, "Slice").def("__init__", [](c3::Slice* self, std::vector<std::vector<std::pair<int, int>>> shapes) {
-        new (self) c3::Slice(make_slice(shapes));
-    }, "shapes"_a);
-    m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "slice"_a, "level"_a, nb::arg("references").noconvert(),
+    nb::class_<c3::SliceFeatures>(m, "SliceFeatures");
+    nb::class_<Slice>(m, "Slice")
+        .def(nb::init<std::vector<std::vector<std::pair<int, int>>>>(), "shapes"_a)
+        .def("new_features", &Slice::new_features);
+    m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "slice"_a, "level"_a, "references"_a, "own"_a,
           "isa"_a = "");
     m.def("read_motion", &read_motion, "reader"_a, "tables"_a, "network"_a, "shape"_a, "level"_a, "distances"_a, "isa"_a = "");
     m.def("read_symbols", &read_symbols, "reader"_a, "tables"_a, nb::arg("zeros").noconvert(), nb::arg("tails").noconvert());

@@ -39,4 +39,14 @@ constexpr std::array<int16_t, kMaxMagnitude + 1> make_magnitude_features() {
 // log2(1 + magnitude) in units of 1/256, linear between powers of two.
 constexpr std::array<int16_t, kMaxMagnitude + 1> kMagnitudeFeatures = make_magnitude_features();
 
+constexpr std::array<uint8_t, kMaxFeature + 1> make_feature_magnitudes() {
+    std::array<uint8_t, kMaxFeature + 1> magnitudes{};
+    for (int magnitude = 0; magnitude <= kMaxMagnitude; magnitude++)
+        magnitudes[kMagnitudeFeatures[magnitude]] = (uint8_t)magnitude;
+    return magnitudes;
+}
+
+// The magnitude, or kMaxMagnitude, of a feature: no two have the same one.
+constexpr std::array<uint8_t, kMaxFeature + 1> kFeatureMagnitudes = make_feature_magnitudes();
+
 }  // namespace c3

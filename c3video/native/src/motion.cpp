@@ -56,7 +56,7 @@ public:
         for (int pair = 0; pair < kPairs; pair++)
             for (int o = 0; o < kFirstWidth; o++)
                 for (int i = 0; i < 2; i++)
-                    weights_[pair][2 * o + i] = (int16_t)network.first[o * kMotionInputs + 2 * pair + i];
+                    weights_[pair][Sums::weight_place(o, i)] = (int16_t)network.first[o * kMotionInputs + 2 * pair + i];
     }
 
     int read(int symbol_class, const int16_t (&features)[kMotionInputs]) {

@@ -17,13 +17,9 @@
 namespace c3 {
 namespace C3_ISA {
 
-constexpr int kParts = 2 * kFirstWidth / kLanes;  // vectors of the first layer's sums
-
 #if defined(C3_AVX512) || defined(C3_AVX2)
-inline V32 load32(const int32_t* p) { return load((const int16_t*)p); }
-#else
-inline V32 load32(const int32_t* p) { V32 r; std::memcpy(r.v, p, 16); return r; }
-#endif
+
+constexpr int kParts = 2 * kFirstWidth / kLanes;
 
 // Sums of the first layer, one for each of its outputs.
 struct Sums {
@@ -31,18 +27,39 @@ struct Sums {
 
     static Sums from(const int32_t* p) {
         Sums sums;
-        for (int i = 0; i < kParts; i++) sums.part[i] = load32(p + i * kLanes / 2);
+        for (int i = 0; i < kParts; i++) sums.part[i] = load(reinterpret_cast<const int16_t*>(p) + i * kLanes);
         return sums;
     }
     void to(int32_t* p) const {
         for (int i = 0; i < kParts; i++) store32(p + i * kLanes / 2, part[i]);
     }
-    // Two features, the second in the upper half, times the weights (16, 2) of both.
+    // Two features, the second in the upper half, times the weights of both.
     void add(const int16_t* weights, int32_t features) {
-        for (int i = 0; i < kParts; i++)
-            part[i] = multiply_add(part[i], load(weights + i * kLanes), splat_pair(features));
+        for (int i = 0; i < kParts; i++) part[i] = multiply_add(part[i], load(weights + i * kLanes), splat_pair(features));
     }
+    static int weight_place(int output, int feature) { return 2 * output + feature; }
 };
+
+#else
+
+// In loops that compilers make vectors of.
+struct Sums {
+    int32_t sum[kFirstWidth];
+
+    static Sums from(const int32_t* p) {
+        Sums sums;
+        std::copy(p, p + kFirstWidth, sums.sum);
+        return sums;
+    }
+    void to(int32_t* p) const { std::copy(sum, sum + kFirstWidth, p); }
+    void add(const int16_t* weights, int32_t features) {
+        const int16_t first = (int16_t)(features & 0xFFFF), second = (int16_t)(features >> 16);
+        for (int o = 0; o < kFirstWidth; o++) sum[o] += weights[o] * first + weights[kFirstWidth + o] * second;
+    }
+    static int weight_place(int output, int feature) { return kFirstWidth * feature + output; }
+};
+
+#endif
 
 inline int32_t load_pair(const int16_t* p) {
     int32_t pair;
@@ -94,7 +111,7 @@ private:
     }
     static int last_place(int output, int input) { return input / 2 * 4 + output * 2 + input % 2; }
 #else
-    static int second_place(int output, int input) { return output * kFirstWidth + input; }
+    static int second_place(int output, int input) { return input * kSecondWidth + output; }
     static int last_place(int output, int input) { return output * kSecondWidth + input; }
 #endif
 
@@ -170,15 +187,14 @@ inline int16_t activated(int32_t sum, int shift) {
 
 inline unsigned Layers::table(const int32_t* sums, const int16_t* weights, int32_t features) const {
     int16_t hidden[kFirstWidth], deep[kSecondWidth];
-    int16_t two[2];
-    std::memcpy(two, &features, 4);
-    for (int o = 0; o < kFirstWidth; o++)
-        hidden[o] = activated(sums[o] + weights[2 * o] * two[0] + weights[2 * o + 1] * two[1], kFeatureBits);
-    for (int o = 0; o < kSecondWidth; o++) {
-        int32_t sum = second_bias_[o];
-        for (int i = 0; i < kFirstWidth; i++) sum += second_[o * kFirstWidth + i] * hidden[i];
-        deep[o] = activated(sum, kContextWeightBits);
-    }
+    Sums all = Sums::from(sums);
+    all.add(weights, features);
+    for (int o = 0; o < kFirstWidth; o++) hidden[o] = activated(all.sum[o], kFeatureBits);
+    int32_t second[kSecondWidth];
+    std::copy(second_bias_, second_bias_ + kSecondWidth, second);
+    for (int i = 0; i < kFirstWidth; i++)
+        for (int o = 0; o < kSecondWidth; o++) second[o] += (int32_t)second_[i * kSecondWidth + o] * hidden[i];
+    for (int o = 0; o < kSecondWidth; o++) deep[o] = activated(second[o], kContextWeightBits);
     int result[2];
     for (int o = 0; o < 2; o++) {
         int32_t sum = last_bias_[o];

@@ -18,6 +18,7 @@ namespace {
 constexpr int kChunk = 64;
 constexpr int kGroupTaps = 4;                // pairs of features of a cross
 constexpr int kCausalTaps = 6, kMaxGroups = 3;
+constexpr int kReferenceRows = 4;
 constexpr int kMaxTaps = kCausalTaps + kMaxGroups * kGroupTaps + 1;
 
 struct Row {
@@ -50,12 +51,12 @@ inline uint64_t doubled(uint64_t x) {
     return x | x << 1;
 }
 
-// Weights (16, 2) of two inputs; -1: none.
+// Weights of two inputs; -1: none.
 void set_pair(const ContextNetwork& network, int first, int second, int16_t* weights) {
     for (int o = 0; o < kFirstWidth; o++) {
         const int32_t* row = network.first.data() + o * network.num_inputs;
-        weights[2 * o] = first < 0 ? 0 : (int16_t)row[first];
-        weights[2 * o + 1] = second < 0 ? 0 : (int16_t)row[second];
+        weights[Sums::weight_place(o, 0)] = first < 0 ? 0 : (int16_t)row[first];
+        weights[Sums::weight_place(o, 1)] = second < 0 ? 0 : (int16_t)row[second];
     }
 }
 
@@ -71,12 +72,13 @@ FeaturePlane* fitted(FeaturePlane* plane, int height, int width, FeaturePlane& c
 
 class SubbandWalk {
 public:
-    SubbandWalk(const SparseTables& tables, const ContextNetwork& network, Slice& slice, const SliceJob& job, int plane, int band)
-        : tables_(tables), slice_(slice), own_(slice.planes[plane][band]), height_(own_.height), width_(own_.width),
-          layers_(network, symbol_class(slice, plane, band)) {
-        auto& bands = slice.planes[plane];
+    SubbandWalk(const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch, const SliceJob& job, int plane,
+                int band)
+        : tables_(tables), scratch_(scratch), own_(job.own->planes[plane][band]), height_(own_.height), width_(own_.width),
+          layers_(network, symbol_class(job.own->planes, plane, band)) {
+        std::vector<FeaturePlane>& bands = job.own->planes[plane];
         const int orientation = (band + 2) % 3;
-        Layers::first_bias(network, symbol_class(slice, plane, band), job.level, bias_);
+        Layers::first_bias(network, symbol_class(job.own->planes, plane, band), job.level, bias_);
         set_pair(network, 10, 11, left_);
         for (int r = 0; r < 2; r++) {
             set_pair(network, 5 * r, 5 * r + 1, add_tap());
@@ -87,30 +89,28 @@ public:
             parent_ = &bands[band - 3];
             set_cross(network, 12, parent_weights_);
         }
-        for (int i = 0; band > 0 && i < orientation; i++) {
-            group_[num_groups_] = fitted(&bands[band - orientation + i], height_, width_, slice.siblings[i]);
-            add_group(network, 17 + 5 * i);
+        for (int i = 0; band > 0 && i < orientation; i++)
+            add_group(network, 17 + 5 * i, fitted(&bands[band - orientation + i], height_, width_, scratch.siblings[i]));
+        for (int i = 0; i < job.num_references; i++) references_[i] = &job.references[i]->planes[plane][band];
+        if (job.num_references == 1) add_group(network, 27, references_[0]);
+        if (job.num_references == 2) {
+            scratch.references.resize(kReferenceRows, width_);
+            add_group(network, 27, &scratch.references);
+            sums_references_ = true;
         }
-        if (!job.references[0].empty()) {
-            size_t index = band;
-            for (int p = 0; p < plane; p++) index += slice.planes[p].size();
-            for (const auto& references : job.references)
-                if (!references.empty()) references_[num_references_++] = references[index];
-            slice.reference.resize(4, width_);
-            add_group(network, 27);
-        }
-        if (plane > 0 && band < (int)slice.planes[plane - 1].size())
-            before_ = fitted(&slice.planes[plane - 1][band], height_, width_, slice.before);
+        if (plane > 0 && band < (int)job.own->planes[plane - 1].size())
+            before_ = fitted(&job.own->planes[plane - 1][band], height_, width_, scratch.before);
         set_pair(network, 32, -1, add_tap());
         blank_table_ = layers_.table(bias_, left_, 0);
     }
 
     void read(Cursor& shared, int32_t* symbols) {
         Cursor cursor = shared;
-        if (num_references_ > 0) read_reference(0);
+        if (sums_references_) sum_references(0);
         for (int y = 0; y < height_; y++) {
-            if (num_references_ > 0) read_reference(y + 1);
+            if (sums_references_ && y + 1 < height_) sum_references(y + 1);
             begin_row(y);
+            std::fill_n(symbols + (size_t)y * width_, width_, 0);
             uint32_t left = 0;  // features of the places two and one to the left, the nearer one above
             for (int x = 0; x < width_; x += kChunk) {
                 const uint64_t busy = busy_places(x / kChunk) & (~0ull >> (kChunk - std::min(kChunk, width_ - x)));
@@ -122,8 +122,8 @@ public:
     }
 
 private:
-    static int symbol_class(const Slice& slice, int plane, int band) {
-        const int levels = (int)slice.planes[plane].size() / 3;
+    static int symbol_class(const std::vector<std::vector<FeaturePlane>>& planes, int plane, int band) {
+        const int levels = (int)planes[plane].size() / 3;
         const int place = band == 0 ? 0 : 1 + 3 * (levels - 1 - (band - 1) / 3) + (band - 1) % 3;
         return place + (plane ? kSubbandClasses / 2 : 0);
     }
@@ -137,46 +137,32 @@ private:
         set_pair(network, first + 4, -1, weights[3]);
     }
 
-    void add_group(const ContextNetwork& network, int first) {
+    void add_group(const ContextNetwork& network, int first, FeaturePlane* features) {
         set_cross(network, first, weights_ + num_taps_);
         num_taps_ += kGroupTaps;
-        num_groups_++;
+        group_[num_groups_++] = features;
     }
 
-    Row group_row(int group, int y) {
+    Row group_row(FeaturePlane& plane, int y) {
         if (y < 0 || y >= height_) return row_of(own_, -1);
-        if (group == num_groups_ - 1 && num_references_ > 0) return row_of(slice_.reference, y & 3);
-        FeaturePlane& plane = *group_[group];
+        if (&plane == &scratch_.references) return row_of(plane, y % kReferenceRows);
         return row_of(plane, y < plane.height ? y : -1);
     }
 
-    // Features of a row of the references.
-    void read_reference(int y) {
-        if (y >= height_) return;
-        int16_t* values = slice_.reference.values(y & 3);
-        uint64_t* bits = slice_.reference.bits(y & 3);
-        std::fill_n(values, width_, (int16_t)0);
-        std::fill_n(bits, (width_ + 63) / 64, 0);
-        const int32_t* first = references_[0] + (size_t)y * width_;
-        const int32_t* second = num_references_ == 2 ? references_[1] + (size_t)y * width_ : first;
-        constexpr int step = 16;
-        int x = 0;
-        for (; x + step <= width_; x += step) {
-            int32_t any = 0;
-            for (int i = 0; i < step; i++) any |= first[x + i] | second[x + i];
-            if (any)
-                for (int i = x; i < x + step; i++) add_reference(first, second, i, values, bits);
+    // Features of a row of both references' magnitudes together.
+    void sum_references(int y) {
+        int16_t* sums = scratch_.references.values(y % kReferenceRows);
+        uint64_t* bits = scratch_.references.bits(y % kReferenceRows);
+        std::fill_n(sums, width_, (int16_t)0);
+        const Row first = row_of(*references_[0], y), second = row_of(*references_[1], y);
+        for (int word = 0; word < (width_ + 63) / 64; word++) {
+            bits[word] = first.bits[word] | second.bits[word];
+            for (uint64_t rest = bits[word]; rest; rest &= rest - 1) {
+                const int x = 64 * word + __builtin_ctzll(rest);
+                const int sum = kFeatureMagnitudes[first.values[x]] + kFeatureMagnitudes[second.values[x]];
+                sums[x] = kMagnitudeFeatures[std::min(sum, kMaxMagnitude)];
+            }
         }
-        for (; x < width_; x++) add_reference(first, second, x, values, bits);
-    }
-
-    void add_reference(const int32_t* first, const int32_t* second, int x, int16_t* values, uint64_t* bits) const {
-        const auto magnitude = [](int32_t symbol) {
-            return std::min<uint32_t>(symbol < 0 ? 0u - (uint32_t)symbol : (uint32_t)symbol, kMaxMagnitude);
-        };
-        const uint32_t sum = magnitude(first[x]) + (num_references_ == 2 ? magnitude(second[x]) : 0);
-        values[x] = kMagnitudeFeatures[std::min<uint32_t>(sum, kMaxMagnitude)];
-        bits[x / 64] |= (uint64_t)(sum > 0) << x % 64;
     }
 
     void begin_row(int y) {
@@ -190,7 +176,8 @@ private:
             near_[num_near_++] = row.bits;
         }
         for (int group = 0; group < num_groups_; group++) {
-            const Row above = group_row(group, y - 1), here = group_row(group, y), below = group_row(group, y + 1);
+            FeaturePlane& plane = *group_[group];
+            const Row above = group_row(plane, y - 1), here = group_row(plane, y), below = group_row(plane, y + 1);
             for (const int16_t* at : {here.values - 1, here.values + 1, above.values, below.values}) taps_[tap++] = at;
             middle_[num_middle_++] = here.bits;
             for (const uint64_t* bits : {above.bits, below.bits}) same_[num_same_++] = bits;
@@ -308,15 +295,15 @@ private:
     }
 
     const SparseTables& tables_;
-    Slice& slice_;
+    SliceScratch& scratch_;
     FeaturePlane& own_;
     const int height_, width_;
     const Layers layers_;
     unsigned blank_table_;
 
-    FeaturePlane *parent_ = nullptr, *before_ = nullptr, *group_[kMaxGroups] = {};
-    int num_taps_ = 0, num_groups_ = 0, num_references_ = 0;
-    const int32_t* references_[2] = {};
+    FeaturePlane *parent_ = nullptr, *before_ = nullptr, *group_[kMaxGroups] = {}, *references_[2] = {};
+    int num_taps_ = 0, num_groups_ = 0;
+    bool sums_references_ = false;
 
     alignas(64) int32_t sums_[kChunk][kFirstWidth];
     alignas(64) int32_t bias_[kFirstWidth];
@@ -334,13 +321,14 @@ private:
 
 }  // namespace
 
-void read_slice(Reader& reader, const SparseTables& tables, const ContextNetwork& network, Slice& slice, const SliceJob& job) {
+void read_slice(Reader& reader, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch,
+                const SliceJob& job) {
     size_t index = 0;
-    for (size_t plane = 0; plane < slice.planes.size(); plane++)
-        for (size_t band = 0; band < slice.planes[plane].size(); band++, index++) {
-            const FeaturePlane& own = slice.planes[plane][band];
+    for (size_t plane = 0; plane < job.own->planes.size(); plane++)
+        for (size_t band = 0; band < job.own->planes[plane].size(); band++, index++) {
+            const FeaturePlane& own = job.own->planes[plane][band];
             if (own.height == 0 || own.width == 0) continue;
-            SubbandWalk(tables, network, slice, job, (int)plane, (int)band).read(reader.cursor(), job.symbols[index]);
+            SubbandWalk(tables, network, scratch, job, (int)plane, (int)band).read(reader.cursor(), job.symbols[index]);
         }
 }
 

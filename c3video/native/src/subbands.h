@@ -36,22 +36,29 @@ private:
     std::vector<uint64_t> bits_;
 };
 
-// Shapes of a slice and the features of its frame in hand; the next frame reuses them.
-struct Slice {
+// Features of one frame's slice.
+struct SliceFeatures {
     std::vector<std::vector<FeaturePlane>> planes;  // by plane and subband
-    FeaturePlane siblings[2], before;               // cut to a subband's shape, where it is not theirs
-    FeaturePlane reference;                         // four rows, used in turn
 };
 
-// Sizes are checked where a job is made (context_bindings.cpp).
+// What a walk needs beside them; of no meaning between two subbands.
+struct SliceScratch {
+    FeaturePlane siblings[2], before;  // cut to a subband's shape, where it is not theirs
+    FeaturePlane references;           // four rows, used in turn, of the sum of two references
+};
+
+// All features have the same shapes, and `own` is none of the references: checked where a job is made
+// (context_bindings.cpp).
 struct SliceJob {
     int level;
-    std::vector<const int32_t*> references[2];  // by subband of all planes, as many of the two as there are
-    std::vector<int32_t*> symbols;              // to be filled, all zero before
+    int num_references;  // 0, 1 or 2
+    SliceFeatures* references[2];
+    SliceFeatures* own;             // to be filled
+    std::vector<int32_t*> symbols;  // to be filled, by subband of all planes
 };
 
 // Throws Corrupt.
 using ReadSlice = void (*)(
-    Reader& reader, const SparseTables& tables, const ContextNetwork& network, Slice& slice, const SliceJob& job);
+    Reader& reader, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch, const SliceJob& job);
 
 }  // namespace c3
