@@ -24,6 +24,9 @@ from c3video.errors import C3VideoError, ConfigError
 if TYPE_CHECKING:
     from c3video.encoder import EncodeProgress
 
+_STEPS_OF_8_BITS = 64
+"""Steps of the frame model are in units of 2^-14 of the full range; what is shown is in units of 2^-8."""
+
 _EXAMPLES = """examples:
   c3v encode in.mp4 out.c3v --preset fast --rd-weight 1e-3
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | c3v encode - out.c3v
@@ -100,7 +103,7 @@ def _encode(arguments: argparse.Namespace) -> None:
     parts: dict[str, float] = {}
     for segment in reports:
         for bits in segment.bits if isinstance(segment.bits, tuple) else (segment.bits,):
-            for name, value in _bits_by_part(bits).items():
+            for name, value in bits.by_part().items():
                 parts[name] = parts.get(name, 0.0) + value / 8
     _say(
         f"{sum(s.num_frames for s in reports)} frames, {len(reports)} segments, {num_bytes} bytes in segments "
@@ -190,18 +193,14 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
     """Header, segments and bits by part of a stream, as plain values."""
-    from c3video.decoder import decode_symbols
+    from c3video.config import FrameModelConfig
     from c3video.stream.syntax import describe
 
+    describe_segment = _describe_frames if isinstance(clip.header.model, FrameModelConfig) else _describe_patches
     segments: list[dict[str, Any]] = []
     total: dict[str, float] = {}
     for segment in clip.coded_segments():
-        parts: dict[str, float] = {}
-        windows = []
-        for patch, _ in decode_symbols(clip.header, segment):
-            windows.append(patch.model.windows)
-            for name, bits in _bits_by_part(patch.bits).items():
-                parts[name] = parts.get(name, 0.0) + bits
+        parts, facts = describe_segment(clip.header, segment)
         parts["frame table"] = 8.0 * (segment.size_bytes - sum(map(len, segment.patches)))
         for name, bits in parts.items():
             total[name] = total.get(name, 0.0) + bits
@@ -212,7 +211,7 @@ def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
                 "first_pts": segment.pts[0],
                 "size_bytes": segment.size_bytes,
                 "bits": {name: round(bits, 1) for name, bits in parts.items()},
-                "previous_windows": windows,
+                **facts,
             }
         )
     num_frames = sum(segment["num_frames"] for segment in segments)
@@ -229,10 +228,29 @@ def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
     return facts
 
 
-def _bits_by_part(bits: Any) -> dict[str, float]:
-    parts = {f"grid {index}": value for index, value in enumerate(bits.grids)}
-    parts |= {f"{network} weights": value for network, value in bits.weights.items()}
-    return parts | {"patch overhead": bits.overhead}
+def _describe_patches(header: Any, segment: Any) -> tuple[dict[str, float], dict[str, Any]]:
+    """Bits by part of a segment of the patch model, and the windows of its patches."""
+    from c3video.decoder import decode_symbols
+
+    parts: dict[str, float] = {}
+    windows = []
+    for patch, _ in decode_symbols(header, segment):
+        windows.append(patch.model.windows)
+        assert patch.bits is not None
+        for name, bits in patch.bits.by_part().items():
+            parts[name] = parts.get(name, 0.0) + bits
+    return parts, {"previous_windows": windows}
+
+
+def _describe_frames(header: Any, segment: Any) -> tuple[dict[str, float], dict[str, Any]]:
+    """Bits by part of a segment of the frame model, and what it says before its symbols."""
+    from c3video.engine import choose_engine
+    from c3video.frame_decoder import account
+    from c3video.model.subbands import quantisation_step
+
+    parsed, bits = account(header, segment, choose_engine())
+    levels = {"step_indexes": parsed.step_indexes, "steps": tuple(map(quantisation_step, parsed.step_indexes))}
+    return bits.by_part(), {"gop": parsed.gop, **levels}
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
@@ -248,11 +266,15 @@ def _print_facts(facts: dict[str, Any]) -> None:
         print(f"  {name:24} {bits:12.0f} {100 * bits / whole:6.1f}%")
     print("segments")
     for segment in facts["segments"]:
-        windows = segment["previous_windows"][0]
+        if "gop" in segment:
+            steps = " ".join(f"{step / _STEPS_OF_8_BITS:.4g}" for step in segment["steps"])
+            particulars = f"gop {segment['gop']}, steps by level in 1/256 of the full range: {steps}"
+        else:
+            windows = segment["previous_windows"][0]
+            particulars = "windows of patch 0: " + " ".join("-" if w is None else f"{w[0]},{w[1]}" for w in windows)
         print(
             f"  {segment['number']:4}  {segment['num_frames']:4} frames  first pts {segment['first_pts']:8}"
-            f"  {segment['size_bytes']:8} bytes  windows of patch 0: "
-            + " ".join("-" if w is None else f"{w[0]},{w[1]}" for w in windows)
+            f"  {segment['size_bytes']:8} bytes  {particulars}"
         )
 
 
@@ -318,7 +340,7 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--segments", type=_range, metavar="A:B", help="only segments A to B-1")
     decode.add_argument("--verify", action="store_true", help="check every frame against its hash and say so")
     decode.add_argument("--conceal", action="store_true", help="go on after damage; lost frames are left out")
-    decode.add_argument("--threads", type=_positive, default=os.cpu_count() or 1, metavar="N", help="patches at a time")
+    decode.add_argument("--threads", type=_positive, default=os.cpu_count() or 1, metavar="N", help="to decode with")
 
     decode.add_argument("--engine", choices=["native", "numpy"], help="default: native where it was built; same pixels")
 

@@ -22,7 +22,7 @@ from c3video.model.context_network import ContextNetwork
 from c3video.model.frame_order import CodedFrame
 from c3video.model.patch_model import Layer, PatchModel
 from c3video.model.reconstruction import predict_plane, reconstruct_plane
-from c3video.model.subbands import FrameSymbols, SliceLayout
+from c3video.model.subbands import SliceLayout
 from c3video.model.synthesis import synthesise
 from c3video.native import context, frame
 
@@ -39,7 +39,7 @@ class Engine:
         decode_grid: patch model: a latent grid from that coder: (coder, config, layers, shape, window) -> (t, h, w).
         synthesise: patch model: (model, symbols, shape, max_value) -> uint16 (C, T, H, W).
         read_motion: frame model: (coder, network, block shape, frames) -> the motion of each frame, as it is asked for.
-        read_slice: frame model: (coder, network, layout, frames) -> the subbands of each frame likewise.
+        read_slice: frame model: (coder, network, layout, frames) -> FrameSymbols of each frame likewise.
         compensate: frame model: model.reconstruction.predict_plane.
         reconstruct_plane: frame model: that of model/reconstruction.py.
     """
@@ -49,7 +49,7 @@ class Engine:
     decode_grid: Callable[[Coder, ModelConfig, Sequence[Layer], Shape, tuple[int, int] | None], IntArray]
     synthesise: Callable[[PatchModel, Sequence[IntArray], Shape, int], NDArray[np.uint16]]
     read_motion: Callable[[Any, ContextNetwork, tuple[int, int], Sequence[CodedFrame]], Iterator[MotionField | None]]
-    read_slice: Callable[[Any, ContextNetwork, SliceLayout, Sequence[CodedFrame]], Iterator[FrameSymbols]]
+    read_slice: Callable[[Any, ContextNetwork, SliceLayout, Sequence[CodedFrame]], Iterator[Any]]
     compensate: Callable[..., NDArray[np.signedinteger[Any]]]
     reconstruct_plane: Callable[..., NDArray[np.uint16]]
 

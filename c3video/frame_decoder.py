@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from c3video.coding.segment import ParsedSegment, parse_segment, read_networks
+from c3video.coding.segment import ParsedSegment, SegmentBits, parse_segment, read_network
 from c3video.config import FrameModelConfig
 from c3video.engine import Engine
 from c3video.errors import CorruptSegmentError
@@ -37,12 +37,14 @@ class OpenSegment:
 
     Args:
         coders: of each payload, as far as it has been read.
+        weight_bits: that each network took.
         motion: gives the field of each frame, in coding order, when it is asked for.
         slices: each gives its part of each frame's subbands likewise.
     """
 
     parsed: ParsedSegment
     coders: tuple[Any, ...]
+    weight_bits: dict[str, float]
     motion: Iterator[MotionField | None]
     slices: tuple[Iterator[FrameSymbols], ...]
 
@@ -54,12 +56,17 @@ def open_segment(header: Header, segment: Segment, engine: Engine) -> OpenSegmen
     with _naming(f"segment {segment.number}", segment):
         parsed = parse_segment(segment.patches[0], len(segment.pts), model)
         coders = tuple(map(engine.open_reader, parsed.payloads))
-        networks = read_networks(coders[0], parsed.codes)
+        networks, weight_bits = {}, {}
+        for name, code in parsed.codes.items():
+            before = coders[0].bits_left
+            networks[name] = read_network(coders[0], name, code)
+            weight_bits[name] = before - coders[0].bits_left
         blocks = block_shape(video.plane_shapes[0], model.block_size)
         layouts = slice_layouts(video.plane_shapes, video.layout.planes, model.num_slices)
         return OpenSegment(
             parsed,
             coders,
+            weight_bits,
             engine.read_motion(coders[0], networks["motion"], blocks, parsed.frames),
             tuple(
                 engine.read_slice(coder, networks["subbands"], layout, parsed.frames)
@@ -75,6 +82,25 @@ def _naming(place: str, segment: Segment) -> Iterator[None]:
         yield
     except CorruptSegmentError as error:
         raise CorruptSegmentError(f"{place}: {error}", segment=segment.number) from error
+
+
+def account(header: Header, segment: Segment, engine: Engine) -> tuple[ParsedSegment, SegmentBits]:
+    """Where the bits of a segment went; reads all symbols and makes no samples. Raises CorruptSegmentError."""
+    opened = open_segment(header, segment, engine)
+    motion, frames = 0.0, []
+    for frame in opened.parsed.frames:
+        with _naming(f"segment {segment.number}, frame {frame.index}", segment):
+            before = opened.coders[0].bits_left
+            next(opened.motion)
+            motion += before - opened.coders[0].bits_left
+            before = sum(coder.bits_left for coder in opened.coders[1:])
+            for reader in opened.slices:
+                next(reader)
+            frames.append(before - sum(coder.bits_left for coder in opened.coders[1:]))
+    counted = sum(opened.weight_bits.values()) + motion + sum(frames)
+    levels = tuple(frame.level for frame in opened.parsed.frames)
+    overhead = 8.0 * len(segment.patches[0]) - counted
+    return opened.parsed, SegmentBits(opened.weight_bits, motion, tuple(frames), levels, overhead)
 
 
 def decode_frames(header: Header, segment: Segment, engine: Engine, threads: int = 1) -> list[Planes]:

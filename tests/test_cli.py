@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,8 +40,17 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def coded(source: Path) -> Path:
     """`source` as .c3v, two segments, made by the command."""
-    path = source.with_suffix(".c3v")
-    run = c3v("encode", source, path, "--preset", "ultrafast", "--segment", 2, "--threads", 1)
+    return encoded(source, source.with_suffix(".c3v"))
+
+
+@pytest.fixture(scope="module")
+def coded_in_patches(source: Path) -> Path:
+    """The same by the patch model."""
+    return encoded(source, source.with_name("patches.c3v"), "--profile", "cells")
+
+
+def encoded(source: Path, path: Path, *options: str) -> Path:
+    run = c3v("encode", source, path, "--preset", "ultrafast", "--segment", 2, "--threads", 1, *options)
     assert run.returncode == 0, run.stderr
     assert run.stdout == b""
     assert b"4 frames, 2 segments" in run.stderr
@@ -82,17 +92,32 @@ def test_verify_says_so(coded: Path) -> None:
     assert b"4 frames, every hash matches" in run.stderr
 
 
-def test_info_for_people_and_programs(coded: Path) -> None:
-    text = c3v("info", coded)
+def check_info(path: Path, part: str, particulars: str) -> list[dict[str, Any]]:
+    """What `c3v info` says to people and to programs; returns what it says of the segments."""
+    text = c3v("info", path)
     assert text.returncode == 0
-    assert b"synthesis weights" in text.stdout
-    facts = json.loads(c3v("info", coded, "--json").stdout)
+    assert part in text.stdout.decode()
+    assert particulars in text.stdout.decode()
+    facts = json.loads(c3v("info", path, "--json").stdout)
     assert facts["num_frames"] == 4
-    assert facts["size_bytes"] == coded.stat().st_size
+    assert facts["size_bytes"] == path.stat().st_size
     assert facts["header"]["width"] == 20
     in_segments = sum(segment["size_bytes"] for segment in facts["segments"])
     assert sum(facts["bits"].values()) == pytest.approx(8 * in_segments, abs=8)
-    assert facts["bpp"] == pytest.approx(8 * coded.stat().st_size / (4 * 20 * 14))
+    assert part in facts["bits"]
+    assert facts["bpp"] == pytest.approx(8 * path.stat().st_size / (4 * 20 * 14))
+    return facts["segments"]
+
+
+def test_info_of_the_frame_model(coded: Path) -> None:
+    for segment in check_info(coded, "level 0", "steps by level"):
+        assert segment["gop"] >= 1
+        assert len(segment["steps"]) == len(segment["step_indexes"]) == 2
+
+
+def test_info_of_the_patch_model(coded_in_patches: Path) -> None:
+    for segment in check_info(coded_in_patches, "synthesis weights", "windows of patch 0"):
+        assert len(segment["previous_windows"]) == 1
 
 
 def test_compare_for_people_and_programs(source: Path, coded: Path) -> None:
@@ -262,7 +287,8 @@ def test_interrupt_is_exit_code_130_and_one_line(
 
     monkeypatch.setattr(c3video.encoder, "fit_patches", interrupted)
     out = tmp_path / "out.c3v"
-    assert main(["encode", str(source), str(out), "--preset", "ultrafast", "--segment", "1"]) == 130
+    options = ["--profile", "cells", "--preset", "ultrafast", "--segment", "1"]
+    assert main(["encode", str(source), str(out), *options]) == 130
     assert "valid stream" in capsys.readouterr().err
     verify = c3v("decode", out, "--verify")
     assert verify.returncode == 0

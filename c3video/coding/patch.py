@@ -36,6 +36,12 @@ class PatchBits:
     grids: tuple[float, ...]
     overhead: float
 
+    def by_part(self) -> dict[str, float]:
+        """The figures by name."""
+        parts = {f"grid {index}": bits for index, bits in enumerate(self.grids)}
+        parts |= {f"{network} weights": bits for network, bits in self.weights.items()}
+        return parts | {"patch overhead": self.overhead}
+
 
 @dataclass(frozen=True)
 class CodedPatch:

@@ -96,12 +96,28 @@ class SegmentSymbols:
 
 @dataclass(frozen=True)
 class SegmentBits:
-    """Where a segment's bits went, by the tables; `overhead` is what the bytes hold beyond that."""
+    """Where a segment's bits went; `overhead` is what the bytes hold beyond its symbols.
+
+    Args:
+        weights: of the differences of each network.
+        frames: of the subbands of each frame, in coding order.
+        levels: of each frame, in coding order.
+    """
 
     weights: dict[str, float]
     motion: float
     frames: tuple[float, ...]
+    levels: tuple[int, ...]
     overhead: float
+
+    def by_part(self) -> dict[str, float]:
+        """The figures by name, those of frames by level."""
+        parts = {f"level {level}": 0.0 for level in sorted(set(self.levels))}
+        for level, bits in zip(self.levels, self.frames, strict=True):
+            parts[f"level {level}"] += bits
+        parts["motion"] = self.motion
+        parts |= {f"{network} weights": bits for network, bits in self.weights.items()}
+        return parts | {"segment overhead": self.overhead}
 
 
 def reference_frames(frames: Sequence[CodedFrame]) -> list[tuple[int, ...]]:
@@ -179,7 +195,8 @@ def encode_segment(
         payloads.append(coder.finish())
     data = head + b"".join(write_varint(len(payload)) + payload for payload in payloads)
     counted = sum(weight_bits.values()) + motion_bits + float(frame_bits.sum())
-    return data, SegmentBits(weight_bits, motion_bits, tuple(frame_bits.tolist()), 8 * len(data) - counted)
+    levels = tuple(frame.level for frame in frames)
+    return data, SegmentBits(weight_bits, motion_bits, tuple(frame_bits.tolist()), levels, 8 * len(data) - counted)
 
 
 @dataclass(frozen=True)
@@ -237,11 +254,9 @@ def parse_segment(data: bytes, num_frames: int, config: FrameModelConfig) -> Par
     return ParsedSegment(gop, step_indexes, codes, tuple(payloads), coding_order(num_frames, gop))
 
 
-def read_networks(coder: Coder, codes: dict[str, NetworkCode | None]) -> dict[str, ContextNetwork]:
-    """The segment's networks, from the start of its first payload."""
-    return {
-        name: prior(name) if code is None else code_network(coder, name, code, None) for name, code in codes.items()
-    }
+def read_network(coder: Coder, name: str, code: NetworkCode | None) -> ContextNetwork:
+    """A network of the segment, from its first payload. Raises CorruptSegmentError."""
+    return prior(name) if code is None else code_network(coder, name, code, None)
 
 
 def read_slice(
