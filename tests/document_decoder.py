@@ -219,7 +219,7 @@ def order(num_frames: int, gop: int) -> list[Coded]:
     a = 0
     while a < num_frames - 1:
         b = min(a + gop, num_frames - 1)
-        found.append(Coded(b, (a,), 1))
+        found.append(Coded(b, (a, a - gop) if a else (a,), 1))
         between(a, b, 2)
         a += gop
     return found
@@ -262,8 +262,8 @@ def read_field(coder: Coder, network: Network, rows: int, columns: int, frame: C
                     ]
                     d0 = found.differences[0, y, x][c] if r == 1 and mode == 2 else 0
                     if r == 1 and mode == 2:
-                        before, after = frame.index - frame.references[0], frame.references[1] - frame.index
-                        prediction += -sign(d0) * (abs(d0) * after // before)
+                        t0, t1 = (frame.index - reference for reference in frame.references)
+                        prediction += sign(d0) * sign(t1) * (abs(d0) * abs(t1) // t0)
 
                     def gap(a: int, b: int, values: Sequence[int | None] = tuple(values)) -> int:
                         u, v = values[a], values[b]

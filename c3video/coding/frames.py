@@ -145,7 +145,7 @@ def read_motion(coder: SymbolReader, network: ContextNetwork, shape: tuple[int, 
                         is_both,
                     )
                     difference = read(1 + 2 * reference + component, features)
-                    prediction = neighbours.prediction() + (motion_symbols.mirrored(first, frame) if reference else 0)
+                    prediction = neighbours.prediction() + (motion_symbols.carried_on(first, frame) if reference else 0)
                     differences[reference, component, y, x] = difference
                     vectors[reference, component, y, x] = clip_component(int(prediction[0]) + difference)
     return MotionField(vectors[:, :, 1:-1, 1:-1].copy(), modes[1:-1, 1:-1].copy())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """In which order the frames of a segment are coded, and which decoded frames each is predicted from.
 
-Anchors stand `gop` frames apart and are predicted from the anchor before; the frames between two anchors are halved
-again and again, each predicted from the nearest decoded frames on both sides:
+Anchors stand `gop` frames apart and are predicted from the two anchors before; the frames between two anchors are
+halved again and again, each predicted from the nearest decoded frames on both sides:
 
     display   0  1  2  3  4  5  6  7  8        gop = 8
     level     0  4  3  4  2  4  3  4  1
@@ -20,7 +20,8 @@ class CodedFrame:
 
     Args:
         index: display index within the segment.
-        references: display indexes of the frames it is predicted from: none, one earlier, or one earlier and one later.
+        references: display indexes of the frames it is predicted from: none, one earlier, or one earlier and another one,
+            later for the frames between anchors.
         level: 0 for the first frame, 1 for later anchors, then one more a halving.
     """
 
@@ -34,7 +35,7 @@ def coding_order(num_frames: int, gop: int) -> tuple[CodedFrame, ...]:
     frames = [CodedFrame(0, (), 0)]
     for first in range(0, num_frames - 1, gop):
         last = min(first + gop, num_frames - 1)
-        frames.append(CodedFrame(last, (first,), 1))
+        frames.append(CodedFrame(last, (first, first - gop) if first else (first,), 1))
         frames.extend(_between(first, last, 2))
     return tuple(frames)
 

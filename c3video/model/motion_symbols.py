@@ -58,11 +58,14 @@ class Neighbours:
         )
 
 
-def mirrored(difference: IntArray, frame: CodedFrame) -> IntArray:
-    """What a difference in the first vector of a block in mode BOTH lets expect of that in the second."""
-    before = frame.index - frame.references[0]
-    after = frame.references[1] - frame.index
-    return -np.sign(difference) * (np.abs(difference) * after // before)
+def carried_on(difference: IntArray, frame: CodedFrame) -> IntArray:
+    """What a difference in the first vector of a block in mode BOTH lets expect of that in the second.
+
+    What moves evenly is as many times further away in the second reference as that is in time, and on the other side
+    where that is later.
+    """
+    first, second = (frame.index - reference for reference in frame.references)
+    return np.sign(difference) * np.sign(second) * (np.abs(difference) * abs(second) // first)
 
 
 def component_features(
@@ -139,7 +142,7 @@ def to_symbols(field: MotionField, frame: CodedFrame) -> MotionSymbols:
                 np.stack([_shifted(used, dy, dx) for dy, dx in _AROUND[:3]]),
             )
             first = np.where(is_both, first_differences[component], 0) if reference else np.zeros_like(values)
-            prediction = neighbours.prediction() + (mirrored(first, frame) if reference else 0)
+            prediction = neighbours.prediction() + (carried_on(first, frame) if reference else 0)
             differences[component] = np.where(used, values - prediction, 0)
             features = component_features(
                 neighbours.spreads(),

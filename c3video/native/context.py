@@ -117,12 +117,11 @@ class MotionReader:
 
         Raises:
             CorruptSegmentError: the payload is damaged.
-            ValueError: the network is not one of motion, or the frame does not lie between its references.
+            ValueError: the network is not one of motion, or the first reference is not an earlier one.
         """
         if not frame.references:
             return None
-        signs = (1, -1)[: len(frame.references)]
-        distances = [sign * (frame.index - index) for sign, index in zip(signs, frame.references, strict=True)]
+        distances = [frame.index - index for index in frame.references]
         try:
             vectors, modes = native._native.read_motion(
                 self._coder._reader,

@@ -9,7 +9,10 @@ import pytest
 from c3video import native
 from c3video.fit.block_errors import NativeBlockErrors, NumpyBlockErrors
 
-KINDS = [NumpyBlockErrors, pytest.param(NativeBlockErrors, marks=pytest.mark.skipif(not native.available(), reason="not built"))]
+KINDS = [
+    NumpyBlockErrors,
+    pytest.param(NativeBlockErrors, marks=pytest.mark.skipif(not native.available(), reason="not built")),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -43,7 +43,9 @@ def test_weight_goes_where_the_vector_points() -> None:
     vectors = np.zeros((1, 2, 3, 4), dtype=np.int64)
     vectors[0, 1] = 64 + 32  # a block and a half to the right, in quarter samples
     frames = coding_order(2, 1)
-    first, _ = importance(frames, [None, MotionField(vectors, np.zeros((3, 4), dtype=np.int64))], [BUSY] * 2, [FLAT] * 2, 1e-3, 16)
+    first, _ = importance(
+        frames, [None, MotionField(vectors, np.zeros((3, 4), dtype=np.int64))], [BUSY] * 2, [FLAT] * 2, 1e-3, 16
+    )
     np.testing.assert_allclose(first[1], [1.0, 1.5, 2.0, 3.5])
     assert first.sum() == pytest.approx(24.0)
 

@@ -25,9 +25,7 @@ QUICK = FrameFitConfig(plans=2, passes=1, tuning_steps=5)
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "gray", "gbrp"])
 def test_what_the_fit_saw_is_what_a_decoder_makes(pix_fmt: str) -> None:
     clip = moving_clip(5, 38, 52, pix_fmt)
-    fitted = fit_segment(
-        [frame.planes for frame in clip], clip.format, FrameModelConfig(), QUICK, choose_engine()
-    )
+    fitted = fit_segment([frame.planes for frame in clip], clip.format, FrameModelConfig(), QUICK, choose_engine())
     file = io.BytesIO()
     encode(clip, file, FrameModelConfig(), QUICK)
     with Decoder(io.BytesIO(file.getvalue())) as decoder:

@@ -113,9 +113,9 @@ void read_motion(Reader& reader, const SparseTables& tables, const ContextNetwor
                     features[6] = feature(first);
                     features[7] = is_both ? kFlag : 0;
                     const int difference = walk.read(1 + 2 * reference + component, features);
-                    // What moved one way since the first reference goes on that way to the second.
-                    const int64_t further = (int64_t)std::abs(first) * job.after / job.before;
-                    prediction += first > 0 ? -further : further;
+                    // What moves evenly is as many times further away in the second reference as that is in time.
+                    const int64_t further = (int64_t)std::abs(first) * std::abs(job.second) / job.first;
+                    prediction += (first > 0) == (job.second > 0) ? further : -further;
                     block.difference[reference][component] = difference;
                     block.vector[reference][component] =
                         (int32_t)std::clamp<int64_t>(prediction + difference, -kMaxMotionVector, kMaxMotionVector);

@@ -16,7 +16,7 @@ struct MotionJob {
     int height, width;      // in blocks
     int level;
     int num_references;     // 1 or 2
-    int before, after;      // frames to the first reference and to the second one, both at least 1
+    int first, second;      // frames since each reference: at least 1; not 0, and negative for a later one
     int32_t* vectors;       // (references, 2, height, width), to be filled
     int32_t* modes;         // (height, width), to be filled
 };
