@@ -380,7 +380,7 @@ def joined(low: list[int], high: list[int]) -> list[int]:
     d = [d[i] - lift(-6497, a_at(i) + a_at(i + 1)) for i in range(len(d))]
     out = [0] * (len(a) + len(d))
     out[0::2], out[1::2] = a, d
-    return [clip(value, -(1 << 16), 1 << 16) for value in out]
+    return [clip(value, -(1 << 17), 1 << 17) for value in out]
 
 
 def transposed(plane: Plane, columns: int) -> Plane:
@@ -402,7 +402,7 @@ def residual_of(symbols: Symbols, plane: int, sizes: list[tuple[int, int]], step
         step = max(1, step_of_index * 256 // NORMS[level][name])
 
         def coefficient(s: int, step: int = step) -> int:
-            return sign(s) * clip(((16 * abs(s) - 1) * step) >> 4, 0, 1 << 16) if s else 0
+            return sign(s) * clip(((16 * abs(s) - 1) * step) >> 4, 0, 1 << 17) if s else 0
 
         bands.append([[coefficient(symbols.get((plane, b, y, x), 0)) for x in range(columns)] for y in range(rows)])
     result = bands[0]

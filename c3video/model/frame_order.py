@@ -20,8 +20,8 @@ class CodedFrame:
 
     Args:
         index: display index within the segment.
-        references: display indexes of the frames it is predicted from: none, one earlier, or one earlier and another one,
-            later for the frames between anchors.
+        references: display indexes of the frames it is predicted from: none, one earlier, or one earlier and another
+            one, later for the frames between anchors.
         level: 0 for the first frame, 1 for later anchors, then one more a halving.
     """
 

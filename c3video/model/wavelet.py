@@ -4,8 +4,10 @@
     plane (h, w) <--> LL of the coarsest level, then (HL, LH, HH) of each level, coarse to fine
 
 A step along an axis splits n samples into ceil(n / 2) low ones and floor(n / 2) high ones, so that any size works. The
-lifting is not normalised: low samples keep the range of what went in, and the quantisation steps of subbands make up
-for it (`model/subbands.py`). Values are int32 and are clipped to +-2^16 after each pass, so no stream can overflow.
+lifting is not normalised: low samples grow by a quarter along each axis, to eight times what went in after five
+levels, and the quantisation steps of subbands make up for it (`model/subbands.py`). Values are clipped to +-2^17 after
+each pass. That is room for a step from black to white, and where -6497 v is computed as -4096 v - 2401 v no stream can
+leave 32 bits.
 
 Source of the filter: Cohen, Daubechies and Feauveau 1992, lifted as in Daubechies and Sweldens 1998; the multipliers
 are those numbers in units of 2^-12.
@@ -22,8 +24,8 @@ IntArray = NDArray[np.int64]
 
 LIFTING = (-6497, -217, 3616, 1817)
 """Multipliers of the four lifting steps in units of 2^-12: high, low, high, low."""
-LIMIT = 1 << 16
-"""Values are clipped to +-2^16 after each pass."""
+LIMIT = 1 << 17
+"""Values are clipped to +-2^17 after each pass."""
 
 
 def num_subbands(levels: int) -> int:

@@ -3,7 +3,8 @@
 //
 //     symbols --> coefficients --> four lifting steps along y, on rows --> the same along x --> row of the plane
 //
-// int32 is enough: what enters is at most 2^16 in size, and the largest product of a lifting step is then 0.94 * 2^31.
+// int32 is enough: what enters is at most 2^17 in size, and the largest product of a lifting step is then 0.84 * 2^31
+// once a multiplier's whole part is taken out of it.
 // Rows that are all zeros are null pointers: lifting them gives zeros, so no work is done on them.
 #pragma once
 #include <algorithm>
@@ -15,7 +16,7 @@
 namespace c3 {
 namespace C3_ISA {
 
-constexpr int32_t kLimit = 1 << 16;
+constexpr int32_t kLimit = 1 << 17;
 
 // Rows of coefficients, from symbols or as another level left them.
 struct Rows {
@@ -42,10 +43,17 @@ struct Rows {
     }
 };
 
-// out = x - (kMultiplier * (a + b) + 2048 >> 12)
+// kMultiplier * v + 2048 >> 12
+template <int kMultiplier>
+inline int32_t scaled(int32_t v) {
+    constexpr int32_t kWhole = kMultiplier / 4096, kRest = kMultiplier % 4096;
+    return kWhole * v + ((kRest * v + 2048) >> 12);
+}
+
+// out = x - scaled(a + b)
 template <int kMultiplier>
 inline void lift(const int32_t* a, const int32_t* b, const int32_t* x, int32_t* __restrict out, int count) {
-    for (int i = 0; i < count; i++) out[i] = x[i] - ((kMultiplier * (a[i] + b[i]) + 2048) >> 12);
+    for (int i = 0; i < count; i++) out[i] = x[i] - scaled<kMultiplier>(a[i] + b[i]);
 }
 
 inline void clip(const int32_t* source, int32_t* __restrict out, int count) {
@@ -178,7 +186,7 @@ public:
         lift<-217>(first_high - 1, first_high, first_low, second_low, num_low_);
         repeat_edges(second_low, num_low_);
         for (int i = 0; i < num_high_; i++) {
-            const int32_t odd = first_high[i] - ((-6497 * (second_low[i] + second_low[i + 1]) + 2048) >> 12);
+            const int32_t odd = first_high[i] - scaled<-6497>(second_low[i] + second_low[i + 1]);
             out[2 * i] = std::min(std::max(second_low[i], -kLimit), kLimit);
             out[2 * i + 1] = std::min(std::max(odd, -kLimit), kLimit);
         }
