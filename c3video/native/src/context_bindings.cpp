@@ -268,7 +268,8 @@ auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::C
                 (size_t)shape.first * shape.second <= kMaxSymbols / 16, "a field of 1..2^24 blocks");
     require(level >= 0 && (distances.size() == 1 || distances.size() == 2), "a level is not negative; one or two references");
     require(distances.front() >= 1 && distances.back() != 0, "the first reference must be earlier, the second another frame");
-    for (int distance : distances) require(std::abs(distance) <= kMaxDistance, "a reference must be at most 2^15 frames away");
+    for (int distance : distances)
+        require(distance >= -kMaxDistance && distance <= kMaxDistance, "a reference must be at most 2^15 frames away");
     const c3::ReadMotion read = kernels(isa).motion;
     auto vectors = new_zeros<int32_t>(distances.size(), 2, shape.first, shape.second);
     auto modes = new_zeros<int32_t>(shape.first, shape.second);
