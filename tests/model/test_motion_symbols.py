@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""Motion symbols of small fields, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from c3video.model.compensation import BACKWARD, BOTH, FORWARD, MAX_VECTOR, MotionField
+from c3video.model.context_network import magnitude_feature
+from c3video.model.frame_order import CodedFrame
+from c3video.model.motion_symbols import (
+    Neighbours,
+    carried_on,
+    clip_component,
+    component_features,
+    expected_sign,
+    mode_features,
+    to_symbols,
+    uses,
+)
+
+
+def prediction(values: list[int], known: list[bool]) -> int:
+    return int(Neighbours(np.array(values)[:, None], np.array(known)[:, None]).prediction()[0])
+
+
+def features_of(*magnitudes: int, flag: int = 0) -> list[int]:
+    return [*magnitude_feature(np.array(magnitudes)).tolist(), flag]
+
+
+def test_prediction_is_the_median_the_mean_or_the_one() -> None:
+    assert prediction([5, -3, 9], [True, True, True]) == 5
+    assert prediction([5, -8, 9], [True, True, False]) == -2  # rounded down
+    assert prediction([5, -8, 9], [False, False, True]) == 9
+    assert prediction([5, -8, 9], [False, False, False]) == 0
+
+
+def test_spreads_need_both() -> None:
+    neighbours = Neighbours(np.array([[5], [-3], [9]]), np.array([[True], [True], [False]]))
+    assert neighbours.spreads().ravel().tolist() == [8, 0, 0]
+
+
+def test_second_vector_is_expected_to_carry_on() -> None:
+    between = CodedFrame(3, (0, 4), 2)  # three frames after the first, one before the second
+    assert carried_on(np.array([9, -9, 2, 0]), between).tolist() == [-3, 3, 0, 0]
+    late = CodedFrame(16, (8, 0), 1)  # the second lies twice as far back
+    assert carried_on(np.array([9, -9]), late).tolist() == [18, -18]
+
+
+def test_modes_use_their_references() -> None:
+    modes = np.array([FORWARD, BACKWARD, BOTH])
+    assert uses(modes, 0).tolist() == [True, False, True]
+    assert uses(modes, 1).tolist() == [False, True, True]
+
+
+def test_features_by_hand() -> None:
+    one = np.array([1])
+    found = component_features(np.array([[3], [0], [7]]), -2 * one, 300 * one, 5 * one, 0 * one, one == 1)
+    assert found.ravel().tolist() == features_of(3, 0, 7, 2, 300, 5, 0, flag=256)
+    assert mode_features(np.array([[1], [-1], [0], [1]])).ravel().tolist() == [256, 256, 0, 256, 0, 0, 0, 0]
+    assert expected_sign(np.array([[1, -1, 0], [-1, 0, 0], [-1, 1, 0], [-1, -1, -1]])).tolist() == [-1, 1, 1]
+
+
+def test_field_of_one_reference_by_hand() -> None:
+    vectors = np.array([[[[4, 6], [6, 2]], [[0, -1], [3, 3]]]])
+    coded = to_symbols(MotionField(vectors, np.zeros((2, 2), dtype=np.int64)), CodedFrame(2, (1,), 1))
+    assert coded.classes.tolist() == [1, 2] * 4
+    # Predicted from nothing; W; the mean of N and NE; that of W and N.
+    assert coded.symbols.tolist() == [4, 0, 6 - 4, -1, 6 - 5, 3 - -1, 2 - 6, 3 - 1]
+    last_x = coded.features[:, -1].tolist()
+    assert last_x == features_of(abs(3 - -1), 0, 0, 4, 1, 4, 0)
+
+
+def test_block_in_both_modes_by_hand() -> None:
+    """One block: mode 0 as BOTH, the first vector, then the second less what carries the first one on."""
+    vectors = np.array([[[[8]], [[-2]]], [[[-5]], [[1]]]])
+    coded = to_symbols(MotionField(vectors, np.array([[BOTH]])), CodedFrame(2, (0, 3), 2))
+    assert coded.classes.tolist() == [0, 1, 2, 3, 4]
+    assert coded.symbols.tolist() == [0, 8, -2, -5 + 4, 1 - 1]
+    assert coded.features[:, 3].tolist() == features_of(0, 0, 0, 0, 0, 0, 8, flag=256)
+    assert coded.features[:, 4].tolist() == features_of(0, 0, 0, 0, 0, 1, 2, flag=256)
+
+
+def test_modes_are_coded_against_the_side_that_neighbours_lean_to() -> None:
+    vectors = np.zeros((2, 2, 1, 3), dtype=np.int64)
+    coded = to_symbols(MotionField(vectors, np.array([[BACKWARD, BACKWARD, FORWARD]])), CodedFrame(1, (0, 2), 2))
+    modes = coded.symbols[coded.classes == 0]
+    assert modes.tolist() == [-1, 1, -1]  # the first has no neighbours; then backward is expected
+
+
+def test_components_are_clipped() -> None:
+    assert [clip_component(value) for value in (-(10**7), 5, 10**7)] == [-MAX_VECTOR, 5, MAX_VECTOR]
