@@ -23,7 +23,7 @@ from c3video.model.context_network import ContextNetwork
 from c3video.model.frame_order import CodedFrame, coding_order, num_levels
 from c3video.model.motion_symbols import uses
 from c3video.model.reconstruction import reconstruct_plane
-from c3video.model.subbands import FrameSymbols, plane_levels, slice_layouts, subband_steps
+from c3video.model.subbands import MAX_STEP_INDEX, FrameSymbols, plane_levels, slice_layouts, subband_steps
 from c3video.stream.syntax import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import Planes, VideoFormat, frame_crc32
@@ -92,7 +92,8 @@ def synthetic_segment(
     for name, shift in network_shifts.items():
         networks[name] = prior(name) if shift is None else nudged_network(name, rng, shift)
     levels = num_levels(num_frames, gop)
-    model = SegmentModel(gop, tuple(step_index + 2 * level for level in range(levels)), networks, network_shifts)
+    steps = tuple(min(step_index + 2 * level, MAX_STEP_INDEX) for level in range(levels))
+    model = SegmentModel(gop, steps, networks, network_shifts)
     (whole,) = slice_layouts(video.plane_shapes, video.layout.planes, 1)
     blocks = block_shape(video.plane_shapes[0], config.block_size)
     symbols = SegmentSymbols(

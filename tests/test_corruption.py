@@ -13,11 +13,15 @@ from c3video.decoder import Decoder
 from c3video.errors import CorruptSegmentError, NotC3VError, StreamError, TruncatedStreamError
 from c3video.video import Frame
 from tests.conftest import encode_quickly, moving_clip
+from tests.frame_streams import frame_header, synthetic_stream
 
 
-@pytest.fixture(scope="module")
-def stream() -> bytes:
-    return encode_quickly(moving_clip(6, 10, 12), segment_frames=2)
+@pytest.fixture(scope="module", params=["patches", "frames"])
+def stream(request: pytest.FixtureRequest) -> bytes:
+    """Three segments of two frames, of either model."""
+    if request.param == "patches":
+        return encode_quickly(moving_clip(6, 10, 12), segment_frames=2)
+    return synthetic_stream(frame_header(10, 12, segment_frames=2), (2, 2, 2), density=0.1)[0]
 
 
 @pytest.fixture(scope="module")
