@@ -178,7 +178,7 @@ class FrameFitConfig:
     rd_weight: float = 1e-3
     rounding_passes: int = 3
     rounding_slope: float = 1.0
-    importance: float = 0.5
+    importance: float = 0.7
     plans: int = 8
     passes: int = 1
     tuning_steps: int = 300

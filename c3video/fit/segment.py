@@ -48,7 +48,7 @@ from c3video.fit.progress import Progress
 from c3video.fit.rounding import choose_symbols
 from c3video.model.compensation import SAMPLE_BITS, MotionField
 from c3video.model.context_network import ContextNetwork
-from c3video.model.frame_order import CodedFrame, coding_order, num_levels
+from c3video.model.frame_order import CodedFrame, coding_order
 from c3video.model.subbands import (
     MAX_STEP_INDEX,
     STEP_STEPS,
@@ -68,34 +68,29 @@ _SLOPE_OF_STEP = 0.105
 """Squared steps that a bit is worth at the best step; found by trial (docs/method.md)."""
 
 
-_DEEPEST_RATIO = 1.5
-_GROWTH = 1.6
-_FIRST_RATIO = 0.88
-
-
 @dataclass(frozen=True)
 class Plan:
-    """How the frames of a segment lean on each other.
+    """How the frames of a segment are ordered and quantised.
 
     Args:
         gop: frames from anchor to anchor.
-        anchor_ratio: the anchors' quantisation step, in units of the one that is best for a frame that nothing is
-            predicted from. Finer anchors pay where what they show stays in sight.
+        strength: a level's quantisation step shrinks with its weight (fit/importance.py) to this power.
+        base: step of a frame that nothing hangs on, in units of the one that is best for a frame coded alone.
     """
 
     gop: int
-    anchor_ratio: float
+    strength: float
+    base: float
 
-    def step_indexes(self, rd_weight: float, samples_a_pixel: float, num_frames: int) -> tuple[int, ...]:
-        """Index of the quantisation step of each level: steps grow from level to level, the first frame's is finest."""
-        step = np.sqrt(rd_weight * samples_a_pixel / _SLOPE_OF_STEP) * 2.0**SAMPLE_BITS / quantisation_step(0)
-        ratios = [
-            min(self.anchor_ratio * (_GROWTH ** (level - 1) if level else _FIRST_RATIO), _DEEPEST_RATIO)
-            for level in range(num_levels(num_frames, self.gop))
-        ]
-        if num_frames == 1:
-            ratios = [1.0]
-        return tuple(int(np.clip(np.rint(STEP_STEPS * np.log2(step * x)), 0, MAX_STEP_INDEX)) for x in ratios)
+    def step_indexes(self, rd_weight: float, samples_a_pixel: float, level_weights: Sequence[float]) -> tuple[int, ...]:
+        """Index of the quantisation step of each level.
+
+        Args:
+            level_weights: mean weight of each level's blocks.
+        """
+        alone = np.sqrt(rd_weight * samples_a_pixel / _SLOPE_OF_STEP) * 2.0**SAMPLE_BITS / quantisation_step(0)
+        steps = self.base * alone * np.asarray(level_weights) ** -self.strength
+        return tuple(np.clip(np.rint(STEP_STEPS * np.log2(steps)), 0, MAX_STEP_INDEX).astype(int).tolist())
 
 
 @dataclass
@@ -186,9 +181,7 @@ def code_frames(
             )
             residual = centred - prediction
             if plane == 0:
-                prediction_errors.append(
-                    block_means(np.square(residual * 2.0**-SAMPLE_BITS), config.block_size)
-                )
+                prediction_errors.append(block_means(np.square(residual * 2.0**-SAMPLE_BITS), config.block_size))
             choose_symbols(
                 analyse(residual, plane_levels(shifts)),
                 steps,
@@ -284,6 +277,37 @@ class _Attempt:
     loss: float
 
 
+@dataclass(frozen=True)
+class _SegmentWeights:
+    """What counts for how much in a segment.
+
+    Args:
+        levels: mean weight of each level.
+        blocks: by display index (bh, bw), weights within a frame, of mean 1; None: all alike.
+    """
+
+    levels: tuple[float, ...]
+    blocks: dict[int, Weights] | None
+
+
+def _level_weights(frames: Sequence[CodedFrame], weights: dict[int, float]) -> tuple[float, ...]:
+    """Geometric mean over the frames of each level, from weights by display index."""
+    logs: dict[int, list[float]] = {}
+    for frame in frames:
+        logs.setdefault(frame.level, []).append(np.log(weights[frame.index]))
+    return tuple(float(np.exp(np.mean(logs[level]))) for level in sorted(logs))
+
+
+def _typical_weights(num_frames: int, gop: int, share: float = 0.8) -> _SegmentWeights:
+    """Weights of a segment of which nothing is known but how much prediction usually brings."""
+    frames = coding_order(num_frames, gop)
+    weights = {frame.index: 1.0 for frame in frames}
+    for frame in reversed(frames):
+        for index in frame.references:
+            weights[index] += share * weights[frame.index] / len(frame.references)
+    return _SegmentWeights(_level_weights(frames, weights), None)
+
+
 @dataclass
 class _Fit:
     planes: Sequence[Planes]
@@ -302,7 +326,7 @@ class _Fit:
         self.layout = slice_layouts(self.video.plane_shapes, self.video.layout.planes, 1)[0]
         self.num_pixels = len(self.planes) * self.video.width * self.video.height
         self.num_samples = len(self.planes) * sum(height * width for height, width in self.video.plane_shapes)
-        self.weights: dict[int, Weights] | None = None
+        self.weights: dict[int, _SegmentWeights] = {}
         self.activities = [_activity(frame[0], self.config.block_size, self.video) for frame in self.planes]
         self.done = 0
         self.last = Progress("plan", 0, self.total_frames, 0.0, 0.0, 0.0)
@@ -310,12 +334,7 @@ class _Fit:
     @property
     def total_frames(self) -> int:
         """Most frames that may be coded on the way."""
-        return len(self.planes) * (self.fit_config.plans + self.weighs + self.fit_config.passes)
-
-    @property
-    def weighs(self) -> bool:
-        """Whether blocks count by their importance, for which a first attempt is needed."""
-        return self.fit_config.importance > 0.0 and self.fit_config.plans > 1 and len(self.planes) > 1
+        return len(self.planes) * (self.fit_config.plans + self.fit_config.passes)
 
     def attempt(self, plan: Plan) -> _Attempt:
         """Code the segment by a plan with the networks of now."""
@@ -325,9 +344,8 @@ class _Fit:
             self.last = replace(self.last, step=self.done)
             self.report(self.last)
 
-        indexes = plan.step_indexes(
-            self.fit_config.rd_weight, self.num_samples / self.num_pixels, len(self.planes)
-        )
+        weights = self.weights.get(plan.gop, _typical_weights(len(self.planes), plan.gop))
+        indexes = plan.step_indexes(self.fit_config.rd_weight, self.num_samples / self.num_pixels, weights.levels)
         coded = code_frames(
             self.planes,
             self.video,
@@ -338,7 +356,7 @@ class _Fit:
             self.fit_config,
             self.engine,
             motion=self.motion,
-            weights=self.weights,
+            weights=weights.blocks,
             report=advance,
             num_threads=self.num_threads,
         )
@@ -361,10 +379,12 @@ class _Fit:
             0.72 * _SLOPE_OF_STEP * step * step,
             self.config.block_size,
         )
-        self.weights = {}
-        for index, weights in zip(indexes, found, strict=True):
-            dampened = weights**self.fit_config.importance
-            self.weights[index] = dampened / np.exp(np.log(dampened).mean())
+        logs = {index: np.log(weights) for index, weights in zip(indexes, found, strict=True)}
+        power = self.fit_config.importance
+        self.weights[attempt.plan.gop] = _SegmentWeights(
+            _level_weights(coded.frames, {index: float(np.exp(values.mean())) for index, values in logs.items()}),
+            {index: np.exp(power * (values - values.mean())) for index, values in logs.items()},
+        )
 
     def network_bits(self) -> float:
         return sum(
@@ -383,37 +403,39 @@ class _Fit:
         return counter.estimated_bits
 
     def best_plan(self) -> _Attempt:
-        """Go from plan to plan while it helps: distances of anchors first, then how fine they are."""
+        """Go from plan to plan while it helps: how far apart anchors are, then how much finer what is seen again is."""
         longest = max(1, min(MAX_GOP, len(self.planes) - 1))
-        tried: dict[Plan, _Attempt] = {}
+        best = self.attempt(Plan(min(8, longest), 0.4, 1.0))
+        tried = {best.plan}
 
-        def attempt(gop: int, ratio: float) -> _Attempt:
-            plan = Plan(max(1, min(gop, longest)), ratio)
-            if plan not in tried:
-                tried[plan] = self.attempt(plan)
-            return tried[plan]
+        def better(plan: Plan) -> bool:
+            nonlocal best
+            if plan in tried or len(tried) >= self.fit_config.plans:
+                return False
+            tried.add(plan)
+            found = self.attempt(plan)
+            if plan.gop not in self.weights and found.loss < 1.05 * best.loss:
+                self.weigh(found)
+                found = min(found, self.attempt(plan), key=lambda attempt: attempt.loss)
+            if found.loss >= best.loss:
+                return False
+            best = found
+            return True
 
-        best = attempt(8, 0.55)
-        if self.weighs:
+        if self.fit_config.plans > 1 and longest > 1:
+            # The first attempt knew no weights: the same again, with them.
             self.weigh(best)
             tried.clear()
-            best = attempt(8, 0.55)
-        moves: list[tuple[float, float]] = [(2.0, 1.0), (0.5, 1.0), (1.0, 0.75), (1.0, 1.3)]
+            better(best.plan)
         improved = True
         while improved:
-            improved = False
-            for gop_factor, ratio_factor in moves:
-                # Longer anchor distances go with finer anchors.
-                for _ in range(4):
-                    if len(tried) >= self.fit_config.plans:
-                        return best
-                    ratio = best.plan.anchor_ratio * ratio_factor
-                    if not 0.1 <= ratio <= 1.2:
-                        break
-                    found = attempt(round(best.plan.gop * gop_factor), ratio)
-                    if not found.loss < best.loss:
-                        break
-                    best, improved = found, True
+            plan = best.plan
+            directions = [
+                (replace(plan, gop=min(2 * plan.gop, longest)), replace(plan, gop=max(1, plan.gop // 2))),
+                (replace(plan, base=1.2 * plan.base), replace(plan, base=plan.base / 1.2)),
+                (replace(plan, strength=plan.strength + 0.1), replace(plan, strength=max(0.0, plan.strength - 0.1))),
+            ]
+            improved = any([better(one) or better(other) for one, other in directions])
         return best
 
     def tune(self, attempt: _Attempt) -> None:
@@ -432,9 +454,7 @@ class _Fit:
                 ]
             )
         }
-        fields = [
-            (field, frame) for field, frame in zip(coded.fields, coded.frames, strict=True) if field is not None
-        ]
+        fields = [(field, frame) for field, frame in zip(coded.fields, coded.frames, strict=True) if field is not None]
         if fields:
             samples["motion"] = joined([motion_samples(field, frame) for field, frame in fields])
         for name, found in samples.items():
@@ -442,9 +462,7 @@ class _Fit:
 
     def _tune(self, name: str, samples: Samples) -> None:
         start = prior(name)
-        network = tune(
-            samples, start, self.fit_config.tuning_steps, self.fit_config.tuning_rate, self.seed
-        )
+        network = tune(samples, start, self.fit_config.tuning_steps, self.fit_config.tuning_rate, self.seed)
         best = total_bits(FloatNetwork(start), samples)
         self.networks[name], self.shifts[name] = start, None
         for shift in range(3, MAX_SHIFT):

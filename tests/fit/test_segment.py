@@ -97,10 +97,11 @@ def test_progress_never_passes_its_end() -> None:
     assert 0 < steps[-1] <= seen[-1].num_steps
 
 
-def test_steps_grow_with_the_level() -> None:
-    indexes = Plan(8, 0.5).step_indexes(1e-3, 1.5, 17)
+def test_steps_shrink_with_the_weight_of_their_level() -> None:
+    indexes = Plan(8, 0.4, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))
     assert list(indexes) == sorted(indexes)
-    assert Plan(8, 0.25).step_indexes(1e-3, 1.5, 17)[0] < indexes[0]
+    assert Plan(8, 0.5, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))[0] < indexes[0]
+    assert Plan(8, 0.5, 1.2).step_indexes(1e-3, 1.5, (1.0,))[0] == Plan(8, 0.3, 1.2).step_indexes(1e-3, 1.5, (1.0,))[0]
 
 
 def test_fits_of_the_wrong_kind_are_refused() -> None:
