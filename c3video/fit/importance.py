@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """How much of what comes later hangs on each block: finer where it is seen again, coarser where it passes by.
 
-A block that is well predicted hands on what it got from its references, so that its references' errors are its own. Going
-through the coding order backwards, each block gives its weight, times the share of it that prediction brings, to the
-places it is predicted from. The idea is that of x264's macroblock tree (Garrett-Glaser, A novel macroblock-tree
+A block that is well predicted hands on what it got from its references, so that its references' errors are its own.
+Going through the coding order backwards, each block gives its weight, times the share of it that prediction brings, to
+the places it is predicted from. The idea is that of x264's macroblock tree (Garrett-Glaser, A novel macroblock-tree
 algorithm for high-performance optimization of dependent video coding in H.264/AVC, 2009).
 """
 

@@ -170,4 +170,7 @@ def start_vectors(
     current: NDArray[np.generic], references: Sequence[NDArray[np.generic]], frame: CodedFrame, block_size: int
 ) -> list[IntArray]:
     """A start for each reference of a frame, from luma planes."""
-    return [coarse_vectors(current, reference, block_size) for reference, _ in zip(references, frame.references, strict=True)]
+    return [
+        coarse_vectors(current, reference, block_size)
+        for reference, _ in zip(references, frame.references, strict=True)
+    ]

@@ -93,6 +93,17 @@ class Plan:
         return tuple(np.clip(np.rint(STEP_STEPS * np.log2(steps)), 0, MAX_STEP_INDEX).astype(int).tolist())
 
 
+_MOVES: tuple[tuple[Callable[[Plan], Plan], Callable[[Plan], Plan]], ...] = (
+    (lambda plan: replace(plan, gop=2 * plan.gop), lambda plan: replace(plan, gop=max(1, plan.gop // 2))),
+    (lambda plan: replace(plan, base=1.2 * plan.base), lambda plan: replace(plan, base=plan.base / 1.2)),
+    (
+        lambda plan: replace(plan, strength=plan.strength + 0.1),
+        lambda plan: replace(plan, strength=max(0.0, plan.strength - 0.1)),
+    ),
+)
+"""Pairs of steps from a plan to its neighbours, one each way."""
+
+
 @dataclass
 class CodedFrames:
     """All frames of a segment coded once.
@@ -328,6 +339,7 @@ class _Fit:
         self.num_samples = len(self.planes) * sum(height * width for height, width in self.video.plane_shapes)
         self.weights: dict[int, _SegmentWeights] = {}
         self.activities = [_activity(frame[0], self.config.block_size, self.video) for frame in self.planes]
+        self.num_attempts = 0
         self.done = 0
         self.last = Progress("plan", 0, self.total_frames, 0.0, 0.0, 0.0)
 
@@ -338,6 +350,7 @@ class _Fit:
 
     def attempt(self, plan: Plan) -> _Attempt:
         """Code the segment by a plan with the networks of now."""
+        self.num_attempts += 1
 
         def advance(place: int) -> None:
             self.done += 1
@@ -410,11 +423,14 @@ class _Fit:
 
         def better(plan: Plan) -> bool:
             nonlocal best
-            if plan in tried or len(tried) >= self.fit_config.plans:
+            plan = replace(plan, gop=min(plan.gop, longest))
+            if plan in tried or self.num_attempts >= self.fit_config.plans:
                 return False
             tried.add(plan)
             found = self.attempt(plan)
-            if plan.gop not in self.weights and found.loss < 1.05 * best.loss:
+            if plan.gop not in self.weights and self.num_attempts < self.fit_config.plans:
+                if found.loss > 1.05 * best.loss:
+                    return False
                 self.weigh(found)
                 found = min(found, self.attempt(plan), key=lambda attempt: attempt.loss)
             if found.loss >= best.loss:
@@ -425,17 +441,12 @@ class _Fit:
         if self.fit_config.plans > 1 and longest > 1:
             # The first attempt knew no weights: the same again, with them.
             self.weigh(best)
-            tried.clear()
-            better(best.plan)
+            best = min(best, self.attempt(best.plan), key=lambda attempt: attempt.loss)
         improved = True
         while improved:
-            plan = best.plan
-            directions = [
-                (replace(plan, gop=min(2 * plan.gop, longest)), replace(plan, gop=max(1, plan.gop // 2))),
-                (replace(plan, base=1.2 * plan.base), replace(plan, base=plan.base / 1.2)),
-                (replace(plan, strength=plan.strength + 0.1), replace(plan, strength=max(0.0, plan.strength - 0.1))),
-            ]
-            improved = any([better(one) or better(other) for one, other in directions])
+            improved = False
+            for one, other in _MOVES:
+                improved |= better(one(best.plan)) or better(other(best.plan))
         return best
 
     def tune(self, attempt: _Attempt) -> None:
