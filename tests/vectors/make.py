@@ -1,37 +1,63 @@
 # SPDX-License-Identifier: MIT
-"""Make the conformance streams anew: `python -m tests.vectors.make`. Only with a new version of the format."""
+"""Make the conformance streams anew: `python -m tests.vectors.make`. Only with a new version of the format.
+
+The priors of the context networks are part of it: their digests in docs/c3v.md are written anew as well.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
-from c3video.config import LatentGrid, ModelConfig, isotropic_grids
+from c3video.coding.segment import NETWORKS
+from c3video.config import FrameModelConfig, LatentGrid, ModelConfig, isotropic_grids
 from c3video.decoder import Decoder
 from tests.conftest import encode_quickly, moving_clip
+from tests.frame_streams import frame_header, synthetic_stream
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+DOCUMENT = ROOT / "docs" / "c3v.md"
 
-STREAMS = {
-    # name: (clip, model, options)
-    "420_segments": (
+STREAMS: dict[str, Callable[[], bytes]] = {
+    # Of the patch model: clips, fitted for a few steps.
+    "420_segments": lambda: encode_quickly(
         moving_clip(5, 18, 22, "yuv420p"),
         ModelConfig(grids=(LatentGrid(5, 0), LatentGrid(2, 0), *isotropic_grids(4, 2)), residual_time_size=1),
-        {"segment_frames": 2},
+        segment_frames=2,
     ),
-    "422_10bit_patches": (
+    "422_10bit_patches": lambda: encode_quickly(
         moving_clip(3, 21, 35, "yuv422p10le"),
         ModelConfig(grids=isotropic_grids(3, 3), entropy_layers=(16,), synthesis_layers=(12, 8), context_size=5),
-        {"patch_size": (16, 20)},
+        patch_size=(16, 20),
     ),
-    "rgb_paper": (moving_clip(4, 16, 20, "gbrp"), ModelConfig(), {}),
-    "gray_still": (
+    "rgb_paper": lambda: encode_quickly(moving_clip(4, 16, 20, "gbrp"), ModelConfig()),
+    "gray_still": lambda: encode_quickly(
         moving_clip(1, 13, 9, "gray"),
         ModelConfig(grids=isotropic_grids(4, 0), synthesis_layers=(), residual_layers=0, q_step_256=51),
-        {},
     ),
+    # Of the frame model: random symbols and motion, coded by nobody's decision.
+    "frames_420_slices": lambda: synthetic_stream(
+        frame_header(66, 40, "yuv420p", FrameModelConfig(16, 3), segment_frames=6), (6, 2), gop=4, shifts=(2, None)
+    )[0],
+    "frames_422_10bit": lambda: synthetic_stream(
+        frame_header(25, 33, "yuv422p10le", FrameModelConfig(8, 1)), (4,), gop=1, density=0.1, shifts=(None, 0)
+    )[0],
+    "frames_444_priors": lambda: synthetic_stream(
+        frame_header(17, 21, "yuv444p", FrameModelConfig(32, 1)),
+        (3,),
+        gop=32,
+        density=0.2,
+        reach=5000,
+        step_index=30,
+        shifts=(None, None),
+    )[0],
+    "frames_gray_still": lambda: synthetic_stream(frame_header(1, 50, "gray"), (1,), density=0.3, step_index=85)[0],
 }
 
 
@@ -48,13 +74,23 @@ def digest(data: bytes) -> dict[str, object]:
     }
 
 
+def prior_row(name: str) -> str:
+    """The line of docs/c3v.md that pins a prior."""
+    data = (ROOT / "c3video" / "model" / "priors" / f"{name}.i16").read_bytes()
+    return f"| {name} | {len(data)} | {hashlib.sha256(data).hexdigest()} |"
+
+
 def main() -> None:
     digests = {}
-    for name, (clip, model, options) in STREAMS.items():
-        data = encode_quickly(clip, model, **options)
+    for name, make in STREAMS.items():
+        data = make()
         (HERE / f"{name}.c3v").write_bytes(data)
         digests[name] = digest(data)
     (HERE / "digests.json").write_text(json.dumps(digests, indent=1) + "\n")
+    text = DOCUMENT.read_text()
+    for name in NETWORKS:
+        text = re.sub(rf"^\| {name} \| \d+ \| [0-9a-f]{{64}} \|$", prior_row(name), text, flags=re.M)
+    DOCUMENT.write_text(text)
 
 
 if __name__ == "__main__":
