@@ -17,7 +17,7 @@ FIT = FitConfig(noise_steps=150, rounding_steps=10, weight_steps=10, window_step
 
 
 @pytest.mark.parametrize("rd_weight", [2e-4, 5e-3])
-@pytest.mark.parametrize("model", [TINY_MODEL, model_config("default")], ids=["tiny", "default"])
+@pytest.mark.parametrize("model", [TINY_MODEL, model_config("cells")], ids=["tiny", "cells"])
 def test_coded_bytes_are_within_one_percent_and_64_bytes_of_the_estimate(model: object, rd_weight: float) -> None:
     file = io.BytesIO()
     source = moving_clip(6, 40, 56)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c3video.config import LatentGrid
+from c3video.config import FrameFitConfig, FrameModelConfig, LatentGrid
+from c3video.encoder import encode
 from c3video.errors import SourceError
 from c3video.metrics import compare, psnr_db
 from c3video.rgb import FfmpegRgb, RgbSource
@@ -90,6 +92,20 @@ def test_tables_hold_what_other_ways_compute(tmp_path: Path, clip: ArraySource, 
     assert (step["clip"], step["segment"], step["stage"], step["loss"]) == ("moving", "1", "noise", "0.1")
     totals = json.loads((tmp_path / "run.json").read_text())
     assert totals["hours"]["c3video"]["encode"] == round(2.5 / 3600, 4)
+
+
+def test_stream_of_the_frame_model_has_bits_by_level_and_no_windows(tmp_path: Path, clip: ArraySource) -> None:
+    file, model = io.BytesIO(), FrameModelConfig(8, 2)
+    encode(clip, file, model, FrameFitConfig(plans=1, passes=0), segment_frames=3)
+    write_run(tmp_path, clip)
+    add_stream(tmp_path, file.getvalue(), [0, 5])
+    measure.run(tmp_path, with_ssim=False)
+    (point,) = rows_of(tmp_path / "points.csv")
+    assert float(point["macs_per_pixel"]) == round(macs_per_pixel(model, "yuv420p").total, 1)
+    bits = {row["part"]: float(row["bits"]) for row in rows_of(tmp_path / "bits.csv")}
+    assert sum(bits.values()) == pytest.approx(8 * len(file.getvalue()), abs=2)
+    assert {"level 0", "motion", "subbands weights", "frame table", "header and index"} <= set(bits)
+    assert rows_of(tmp_path / "windows.csv") == []
 
 
 def test_rgb_is_that_of_the_published_experiments(clip: ArraySource) -> None:

@@ -106,7 +106,7 @@ def test_all_sizes_of_the_family(context_size: int, previous_size: int, hidden: 
     Case(config, (3, 9, 14), [(28, 33)] * 4).check()
 
 
-@pytest.mark.parametrize("profile", ["default", "paper"])
+@pytest.mark.parametrize("profile", ["cells", "paper"])
 def test_profiles_of_the_codec(num_threads: int, profile: str) -> None:
     config = PROFILES[profile]
     Case(config, (4, 33, 50), [CENTRE] * len(config.grids)).check()

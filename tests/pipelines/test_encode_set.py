@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import c3video.api
-from c3video.config import PRESETS, PROFILES, FitConfig
+from c3video.config import FRAME_PRESETS, PRESETS, PROFILES, FitConfig, FrameFitConfig, FrameModelConfig
 from c3video.errors import C3VideoError, ConfigError, SourceError, StreamError
 from pipelines import datasets, decode_set, encode_set, evaluate, merge
 from pipelines.datasets import Clip
@@ -30,6 +30,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "quick", FIT)
     monkeypatch.setitem(PROFILES, "default", TINY_MODEL)
     monkeypatch.setitem(PROFILES, "paper", TINY_MODEL)
+    monkeypatch.setitem(PROFILES, "frames", FrameModelConfig())
+    monkeypatch.setitem(FRAME_PRESETS, "quick", FrameFitConfig(plans=1, passes=0))
 
 
 @pytest.fixture
@@ -61,6 +63,14 @@ def test_joined_units_are_the_bytes_of_one_encode(tmp_path: Path, clip: Clip) ->
     steps = (out / "units" / stream.stem / "0002.steps.csv").read_text().splitlines()
     assert steps[0] == ",".join(encode_set.STEP_COLUMNS)
     assert {line.split(",")[-1] for line in steps[1:]} == {"0", "1"}  # two patches
+
+
+def test_units_of_the_frame_model_join_as_well(tmp_path: Path, clip: Clip) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole.c3v"
+    run(out, encode_set.plan([clip], [1e-3], ["frames"], "quick", CUT))
+    torch.set_num_threads(1)
+    c3video.api.encode(clip.path, whole, profile="frames", preset="quick", rd_weight=1e-3, segment_frames=2)
+    assert (out / "streams" / "moving_frames_quick_0.001.c3v").read_bytes() == whole.read_bytes()
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
