@@ -168,7 +168,8 @@ class FrameFitConfig:
     Args:
         rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
         rounding_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
-        rounding_slope: worth of a bit when symbols are chosen, in units of what the step says.
+        chroma_slope: worth of a bit when symbols of the planes after the first are chosen, in units of the first's:
+            below 1 since the usual 6:1:1 mean of PSNRs counts their errors for more than their samples.
         importance: power of a block's weight in later frames (fit/importance.py) that its bits are worth; 0: all alike.
         plans: most ways of ordering and quantising the frames that are tried.
         passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
@@ -177,7 +178,7 @@ class FrameFitConfig:
 
     rd_weight: float = 1e-3
     rounding_passes: int = 3
-    rounding_slope: float = 1.0
+    chroma_slope: float = 0.6
     importance: float = 0.7
     plans: int = 8
     passes: int = 1
@@ -234,9 +235,7 @@ FRAME_PRESETS: dict[str, FrameFitConfig] = {
 """The same efforts for the frame model: plans tried, passes after tuning."""
 
 
-def fit_config(
-    preset: str, rd_weight: float, model: ModelConfig | FrameModelConfig
-) -> FitConfig | FrameFitConfig:
+def fit_config(preset: str, rd_weight: float, model: ModelConfig | FrameModelConfig) -> FitConfig | FrameFitConfig:
     """The fitting effort of a preset at a rate, for a kind of model.
 
     Raises:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,8 +179,8 @@ def code_frames(
         samples = []
         weight = None if weights is None else weights[frame.index]
 
-        def slopes(shape: tuple[int, int], weight: Weights | None = weight) -> NDArray[np.float64]:
-            slope = fit_config.rounding_slope * _SLOPE_OF_STEP
+        def slopes(shape: tuple[int, int], plane: int, weight: Weights | None = weight) -> NDArray[np.float64]:
+            slope = _SLOPE_OF_STEP * (fit_config.chroma_slope if plane else 1.0)
             return np.full(shape, slope) if weight is None else slope / spread(weight, shape)
 
         for plane, shifts in enumerate(layout.planes):
@@ -201,7 +202,7 @@ def code_frames(
                 known,
                 plane,
                 frame.level,
-                slopes,
+                partial(slopes, plane=plane),
                 fit_config.rounding_passes,
             )
             found = engine.reconstruct_plane(
