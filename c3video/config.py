@@ -198,8 +198,9 @@ PROFILES: dict[str, ModelConfig | FrameModelConfig] = {
     "paper": ModelConfig(),
     # Frames predicted from frames: motion, wavelets and context networks. What the measurements favour.
     "default": FrameModelConfig(),
-    # C3 on cells of the source's own planes, patch by patch, without motion. Before the isotropic grids come four of full spatial resolution that span
-    # 32, 16, 8 and 4 frames, for what stays still: they cut the loss of short fits by 17 to 54% (docs/method.md).
+    # C3 on cells of the source's own planes, patch by patch, without motion. Before the isotropic grids come four of
+    # full spatial resolution that span 32, 16, 8 and 4 frames, for what stays still: they cut the loss of short fits by
+    # 17 to 54% (docs/method.md).
     "cells": ModelConfig(
         grids=tuple(LatentGrid(k, 0) for k in (5, 4, 3, 2)) + isotropic_grids(6, 3),
         residual_time_size=1,

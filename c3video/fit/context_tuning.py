@@ -114,6 +114,14 @@ def motion_samples(field: MotionField, frame: CodedFrame) -> Samples:
 class FloatNetwork(nn.Module):
     """The twin. Parameters are in units, by the names of ContextNetwork."""
 
+    first: nn.Parameter
+    class_bias: nn.Parameter
+    level_bias: nn.Parameter
+    second: nn.Parameter
+    second_bias: nn.Parameter
+    last: nn.Parameter
+    last_bias: nn.Parameter
+
     def __init__(self, start: ContextNetwork) -> None:
         super().__init__()
         for name, array in zip(ContextNetwork.__dataclass_fields__, start.arrays(), strict=True):
