@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """`make bench`: how fast this machine decodes and fits, and how far that is from what it could do.
 
-Decoding is timed on streams of three sizes at two rates, whole and in parts; a fit step in native and in torch. All
-figures are CPU seconds of this process (whole decodes with two threads: wall seconds), medians of several runs.
-A stream for it is fitted with few steps, and at 1920x1080 one fitted patch stands in for all 24: speed does not
-depend on what the picture shows, but on sizes and on how many latents are not zero.
+Decoding is timed on streams of three sizes at two rates and of both models, whole and in parts; a fit step in native
+and in torch. All figures are CPU seconds of this process (whole decodes with two threads: wall seconds), medians of
+several runs. A stream of the patch model is fitted with few steps, and at 1920x1080 one fitted patch stands in for all
+24: speed does not depend on what the picture shows, but on sizes and on how many latents are not zero.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ import torch
 
 from c3video import native
 from c3video.coding.patch import decode_patch
-from c3video.config import FitConfig, ModelConfig, patch_model_config
+from c3video.config import FitConfig, FrameModelConfig, ModelConfig, fit_config, patch_model_config
 from c3video.decoder import Decoder, decode_segment, patch_grid
 from c3video.encoder import encode
 from c3video.engine import NATIVE
 from c3video.fit.network import PatchNetwork, default_windows
+from c3video.frame_decoder import account
 from c3video.source import open_source
 from c3video.stream.syntax import Header, Segment
 from c3video.stream.writer import Writer
@@ -166,6 +167,66 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
     }
 
 
+def make_frames_stream(width: int, height: int, rd_weight: float, work: Path) -> bytes:
+    """A stream of one segment of the frame model at that size, kept in `work`."""
+    path = work / f"bench_frames_{width}x{height}_{rd_weight:g}.c3v"
+    if not path.exists():
+        model = FrameModelConfig(num_slices=4 if height > 288 else 1)
+        file = io.BytesIO()
+        encode(clip_of_size(width, height), file, model, fit_config("ultrafast", rd_weight, model))
+        path.write_bytes(file.getvalue())
+    return path.read_bytes()
+
+
+def bench_decode_frames(name: str, rate: str, data: bytes, repeats: int) -> dict[str, Any]:
+    """The same figures for the frame model, whose parts are reading and reconstruction."""
+    with Decoder(io.BytesIO(data)) as clip:
+        header, segment = clip.header, next(clip.coded_segments())
+    num_frames = len(segment.pts)
+    num_pixels = header.video.width * header.video.height * num_frames
+    num_symbols = num_frames * sum(height * width for height, width in header.video.plane_shapes)
+
+    def read() -> None:
+        account(header, segment, NATIVE)
+
+    def whole(threads: int = 1) -> None:
+        decode_segment(header, segment, NATIVE, threads)
+
+    reading, decoding = (median_seconds(run, time.process_time, repeats) for run in (read, whole))
+    wall_one = median_seconds(whole, time.perf_counter, repeats)
+    wall_two = median_seconds(lambda: whole(2), time.perf_counter, repeats)
+    return {
+        "size": name,
+        "rate": rate,
+        "bpp": 8 * len(data) / num_pixels,
+        "ns_per_symbol": reading / num_symbols * 1e9,
+        "reading_mpixel_s": num_pixels / reading / 1e6,
+        "reconstruction_mpixel_s": num_pixels / max(decoding - reading, 1e-9) / 1e6,
+        "whole_mpixel_s": num_pixels / decoding / 1e6,
+        "two_thread_speedup": wall_one / wall_two,
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def print_decode_frames(sizes: list[str], work: Path, repeats: int) -> list[dict[str, Any]]:
+    """The table of the frame model; returns its rows."""
+    print(
+        f"\n{'frames':10} {'rate':5} {'bpp':>6} {'ns/symbol':>9} | Mpixel/s of one core: "
+        f"{'reading':>8} {'reconstruction':>14} {'whole':>7} | 2 threads  MiB"
+    )
+    rows = []
+    for name in sizes:
+        for rate, rd_weight in RATES.items():
+            row = bench_decode_frames(name, rate, make_frames_stream(*SIZES[name], rd_weight, work), repeats)
+            rows.append(row)
+            print(
+                f"{name:10} {rate:5} {row['bpp']:6.3f} {row['ns_per_symbol']:9.1f} | {'':22}"
+                f"{row['reading_mpixel_s']:8.1f} {row['reconstruction_mpixel_s']:14.1f} {row['whole_mpixel_s']:7.1f}"
+                f" | {row['two_thread_speedup']:8.2f}x {row['peak_memory_mib']:5.0f}"
+            )
+    return rows
+
+
 def bench_fit(profile: str, repeats: int) -> dict[str, Any]:
     """CPU microseconds a pixel of one step of stage 1, native and torch, on 16 frames of the clip.
 
@@ -224,13 +285,16 @@ def main() -> int:
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {isa}:"
         f" {peak / 1e9:.0f} G int16 multiply-adds a second and core"
     )
+    sizes = arguments.sizes.split(",")
+    torch.set_num_threads(1)
+    frames = print_decode_frames(sizes, arguments.out, arguments.repeats)
     rows = []
     print(
-        f"\n{'decode':10} {'rate':5} {'bpp':>6} {'ns/symbol':>9} | Mpixel/s of one core: "
+        f"\n{'patches':10} {'rate':5} {'bpp':>6} {'ns/symbol':>9} | Mpixel/s of one core: "
         f"{'entropy':>8} {'synthesis':>9} {'frames':>7} {'whole':>7} | 2 threads  MiB"
     )
     macs = synthesis_macs_per_pixel("cells")
-    for name in arguments.sizes.split(","):
+    for name in sizes:
         for rate, rd_weight in RATES.items():
             row = bench_decode(
                 name, rate, make_stream(*SIZES[name], rd_weight, arguments.steps, arguments.out), arguments.repeats
@@ -246,7 +310,6 @@ def main() -> int:
         f"\nsynthesis: {macs:.0f} multiply-adds a pixel, {100 * max(r['synthesis_share_of_peak'] for r in rows):.0f}%"
         " of the machine's peak at best"
     )
-    torch.set_num_threads(1)
     fits = [bench_fit(profile, arguments.repeats) for profile in ("cells", "paper")]
     print("\nfit step, one thread, CPU microseconds a pixel (one luma sample of one frame)")
     for fit in fits:
@@ -256,7 +319,11 @@ def main() -> int:
         )
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     (arguments.out / "bench.json").write_text(
-        json.dumps({"commit": commit, "isa": isa, "integer_peak": peak, "decode": rows, "fit": fits}, indent=1) + "\n"
+        json.dumps(
+            {"commit": commit, "isa": isa, "integer_peak": peak, "frames": frames, "patches": rows, "fit": fits},
+            indent=1,
+        )
+        + "\n"
     )
     return 0
 
