@@ -292,7 +292,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="c3v",
-        description="Neural video codec that is overfit to each clip; decodes exactly, patch by patch.",
+        description="Neural video codec that is overfit to each clip; decodes exactly, on every machine.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -307,7 +307,8 @@ def _parser() -> argparse.ArgumentParser:
         "--profile",
         choices=PROFILES,
         default="default",
-        help="the model: 'paper' codes RGB as C3 was published",
+        help="the model: 'default' predicts frames from frames; 'cells' is C3 on the source's planes, patch by patch, "
+        "without motion; 'paper' is C3 as published, on RGB",
     )
     encode.add_argument(
         "--preset",
@@ -322,11 +323,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="W",
         help="weight of rate; larger is smaller: 1e-4 .. 1e-2",
     )
-    encode.add_argument("--patch", type=_patch, metavar="HxW", help="largest patch in luma samples (default 288x352)")
+    encode.add_argument(
+        "--patch",
+        type=_patch,
+        metavar="HxW",
+        help="largest patch of the profiles cells and paper, in luma samples (default 288x352)",
+    )
     encode.add_argument("--segment", type=_positive, default=32, metavar="N", help="frames a segment")
     encode.add_argument("--frames", type=_range, metavar="A:B", help="only frames A to B-1, counted from 0")
     encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
-    encode.add_argument("--device", default="cpu", help="where to fit: cpu, cuda, cuda:1")
+    encode.add_argument("--device", default="cpu", help="where the profiles cells and paper fit: cpu, cuda, cuda:1")
     encode.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the fit (default: all)")
     raw = encode.add_argument_group("headerless raw video")
     raw.add_argument("--size", type=_size, metavar="WxH", help="frame size, width first as in FFmpeg")
