@@ -20,14 +20,16 @@ def still(num_references: int, mode: int) -> MotionField:
 
 def test_a_chain_of_perfect_predictions_weighs_its_length() -> None:
     frames = coding_order(5, 1)
-    weights = importance(frames, [None] + [still(1, FORWARD)] * 4, [BUSY] * 5, [FLAT] * 5, 1e-3, 16)
+    fields = [None, *(still(len(frame.references), FORWARD) for frame in frames[1:])]
+    weights = importance(frames, fields, [BUSY] * 5, [FLAT] * 5, 1e-3, 16)
     for place, found in enumerate(weights):
         np.testing.assert_allclose(found, 5 - place)
 
 
 def test_useless_predictions_hand_on_nothing() -> None:
     frames = coding_order(3, 1)
-    weights = importance(frames, [None] + [still(1, FORWARD)] * 2, [BUSY] * 3, [BUSY] * 3, 1e-3, 16)
+    fields = [None, *(still(len(frame.references), FORWARD) for frame in frames[1:])]
+    weights = importance(frames, fields, [BUSY] * 3, [BUSY] * 3, 1e-3, 16)
     for found in weights:
         np.testing.assert_allclose(found, 1.0)
 
