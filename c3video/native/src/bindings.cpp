@@ -187,12 +187,14 @@ auto synthesise(std::vector<int> shape, int q_step_256, int max_value, int resid
 void bind_fit_synthesis(nb::module_& m);
 void bind_fit_rate(nb::module_& m);
 void bind_frame(nb::module_& m);
+void bind_search(nb::module_& m);
 void bind_context(nb::module_& m);
 
 NB_MODULE(_native, m) {
     bind_fit_synthesis(m);
     bind_fit_rate(m);
     bind_frame(m);
+    bind_search(m);
     bind_context(m);
     m.doc() = "Kernels of c3video; use them through c3video.native.";
     nb::exception<c3::Corrupt>(m, "Corrupt", PyExc_ValueError);

@@ -11,11 +11,12 @@
     void predict_plane(const FrameJob& job, int16_t* prediction);                                \
     void make_phases(const PhaseJob& job, Phases& phases);                                       \
     void block_errors(const ErrorsJob& job, float* errors);                                      \
+    void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes);                   \
     }                                                                                            \
     }
 #define C3_KERNELS(isa)                                                                                           \
     {#isa, isa::decode_grid, isa::synthesise, isa::integer_peak, isa::reconstruct_plane, isa::predict_plane, \
-     isa::make_phases, isa::block_errors}
+     isa::make_phases, isa::block_errors, isa::search_field}
 
 C3_DECLARE(plain)
 #ifdef C3_X86

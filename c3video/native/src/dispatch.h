@@ -8,6 +8,7 @@
 #include "frame.h"
 #include "latents.h"
 #include "peak.h"
+#include "search.h"
 #include "synthesis.h"
 
 namespace c3 {
@@ -21,6 +22,7 @@ struct Kernels {
     PredictPlane predict_plane;
     MakePhases make_phases;
     BlockErrors block_errors;
+    SearchField search_field;
 };
 
 // Usable here, best first; the last one is "plain" and always there.
