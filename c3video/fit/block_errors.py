@@ -56,15 +56,15 @@ class NativeBlockErrors:
     ) -> None:
         from c3video.native.frame import PhasePlanes
 
-        self._current = _centred(current, bit_depth).astype(np.int16)
-        self._phases = [PhasePlanes(reference, bit_depth) for reference in references]
+        self.current = _centred(current, bit_depth).astype(np.int16)
+        self.phases = [PhasePlanes(reference, bit_depth) for reference in references]
         self._block_size = block_size
 
     def of(self, reference: int, vectors: IntArray, other: IntArray | None = None) -> NDArray[np.float32]:
         from c3video.native.frame import block_errors
 
-        beside = None if other is None else (self._phases[1 - reference], other)
-        return block_errors(self._current, self._phases[reference], vectors, self._block_size, beside)
+        beside = None if other is None else (self.phases[1 - reference], other)
+        return block_errors(self.current, self.phases[reference], vectors, self._block_size, beside)
 
 
 class NumpyBlockErrors:

@@ -171,7 +171,8 @@ def code_frames(
         if frame.references:
             field = motion.get((frame.index, frame.references)) if motion is not None else None
             if field is None:
-                field = _search(planes[frame.index], references, frame, video, config, _SLOPE_OF_STEP * step * step)
+                slope = _SLOPE_OF_STEP * step * step
+                field = _search(planes[frame.index], references, frame, video, config, slope, num_threads)
                 if motion is not None:
                     motion[frame.index, frame.references] = field
         known = reference_magnitudes([symbols[places[index]] for index in frame.references], whole)
@@ -224,11 +225,12 @@ def _search(
     video: VideoFormat,
     config: FrameModelConfig,
     slope: float,
+    num_threads: int,
 ) -> MotionField:
     luma = [reference[0] for reference in references]
     errors = block_errors(planes[0], luma, config.block_size, video.layout.bit_depth)
     starts = start_vectors(planes[0], luma, frame, config.block_size)
-    return MotionSearch(errors, config.block_size, slope).field(starts)
+    return MotionSearch(errors, config.block_size, slope, frame).field(starts, num_threads)
 
 
 @dataclass(frozen=True)
