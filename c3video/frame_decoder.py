@@ -134,23 +134,29 @@ class _FrameDecoder:
         self._readers: tuple[Iterator[Any], ...] = (opened.motion, *opened.slices)
         self._num_read = [0] * len(self._readers)
         self._busy: set[int] = set()  # readers at work
-        self._waiting: dict[
-            int, dict[int, Any]
-        ] = {}  # frames to decode: by place in coding order what each reader gave
+        self._waiting: dict[int, dict[int, Any]] = {}  # by place in coding order, what each reader gave
         self._uses = Counter(index for frame in self._frames for index in frame.references)
         self._references: dict[int, Planes] = {}  # by display index samples of 16 bits, while a frame needs them
         self._decoded: dict[int, Planes] = {}  # by display index
 
     def run(self, threads: int) -> list[Planes]:
         """All frames, by so many threads."""
-        running: dict[Future[Any], _Step] = {}
-        with ThreadPoolExecutor(threads) as pool:
-            while len(self._decoded) < len(self._frames):
-                for step in self._startable(threads - sum(step.num_threads for step in running.values())):
-                    running[pool.submit(step.work)] = step
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    running.pop(future).note(future.result())
+        if threads == 1:  # here and now: small frames would wait for the pool longer than for their samples
+            while not self._is_done():
+                for step in self._startable(1):
+                    step.note(step.work())
+        else:
+            running: dict[Future[Any], _Step] = {}
+            with ThreadPoolExecutor(threads) as pool:
+                while not self._is_done():
+                    for step in self._startable(threads - sum(step.num_threads for step in running.values())):
+                        running[pool.submit(step.work)] = step
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        running.pop(future).note(future.result())
         return [self._decoded[index] for index in range(len(self._frames))]
+
+    def _is_done(self) -> bool:
+        return len(self._decoded) == len(self._frames)
 
     def _startable(self, free: int) -> list[_Step]:
         """Steps for so many free threads: frames first, and those get what the readers have no use for."""

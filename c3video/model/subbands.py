@@ -121,6 +121,8 @@ def cut_slice(symbols: FrameSymbols, index: int, num_slices: int) -> FrameSymbol
 
 def join_slices(slices: Sequence[FrameSymbols]) -> FrameSymbols:
     """A frame's symbols from those of its slices."""
+    if len(slices) == 1:
+        return slices[0]
     return [
         [np.concatenate([part[plane][band] for part in slices]) for band in range(len(slices[0][plane]))]
         for plane in range(len(slices[0]))
