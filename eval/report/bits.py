@@ -72,8 +72,8 @@ def _explanation(parts: Sequence[str]) -> str:
         words += "Latent grids are numbered as in the stream, their resolution in time and space in brackets. "
     if any(part.startswith("level") for part in parts):
         words += (
-            "The frames of a level lie between those of the levels before, which they are predicted from; level 0 is "
-            "the first of a segment. "
+            "Level 0 is the first frame of a segment, level 1 are the anchors after it, and frames of later levels lie "
+            "between those that they are predicted from; motion is coded as vectors, so there are no learned windows. "
         )
     return words
 

@@ -92,6 +92,15 @@ def test_page_of_points_alone_has_the_sections_of_points(out: Path, tmp_path: Pa
     assert outline(render(read_run_folder(tmp_path))).sections == ["rd", "bd", "cost", "points", "conditions"]
 
 
+def test_bits_of_the_frame_model_are_by_level(out: Path, tmp_path: Path) -> None:
+    shutil.copy(out / "points.csv", tmp_path)
+    (tmp_path / "bits.csv").write_text((out / "bits.csv").read_text().replace("grid ", "level "))
+    page = render(read_run_folder(tmp_path))
+    assert outline(page).sections == ["rd", "bd", "cost", "bits", "points", "conditions"]
+    assert "no learned windows" in page
+    assert "Latent grids are numbered" not in page
+
+
 def test_bd_rates_are_those_of_eval_rd(out: Path, page: str) -> None:
     run = read_run_folder(out)
     curves = [
