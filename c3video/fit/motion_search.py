@@ -29,7 +29,7 @@ Costs = NDArray[np.float32]
 PASSES = 2
 """Of the extension's search over all blocks."""
 
-COMPONENT_BITS = np.concatenate([[0.5], 2.2 + 1.8 * np.log2(np.arange(1, 257))]).astype(np.float32)
+COMPONENT_BITS = np.concatenate([[0.1], 3.0 + 1.8 * np.log2(np.arange(1, 257))]).astype(np.float32)
 """Price of a component by the size of its difference to what is expected, in bits. Found by trial, as the next."""
 
 MODE_BITS = (2.5, 2.5, 0.4)
