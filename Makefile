@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 DEMO_PRESET ?= fast
 ARGS ?=
 ABLATE ?= --preset fast
-SANITIZED := tests/test_native.py tests/test_native_frame.py tests/test_native_search.py tests/test_native_context.py tests/test_frame_decoder.py tests/test_conformance.py tests/test_corruption.py
+SANITIZED := tests/test_native.py tests/test_native_frame.py tests/test_native_search.py tests/test_native_context.py tests/test_native_rounding.py tests/test_frame_decoder.py tests/test_conformance.py tests/test_corruption.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 

@@ -41,18 +41,31 @@ def write_subbands(
         reference: from `model.subbands.reference_magnitudes`.
         level: of the frame in the coding order.
     """
-    for plane, bands in enumerate(symbols):
-        for band, values in enumerate(bands):
-            if values.size == 0:
-                continue
-            features = np.concatenate([causal_features(values), known_features(symbols, reference, plane, band)])
-            classes = symbol_class(plane, band, len(bands) // 3)
-            # Most contexts are all zero, and those share a table.
-            seen = features.any(axis=0)
-            at_zero = network.predict(np.zeros((len(features), 1)), classes, level)
-            tables = [np.full(values.size, int(index[0])) for index in at_zero]
-            tables[0][seen], tables[1][seen] = network.predict(features[:, seen], classes, level)
-            coder.code_sparse(tables[0], tables[1], values.ravel())
+    for plane in range(len(symbols)):
+        write_plane(coder, network, symbols, reference, plane, level)
+
+
+def write_plane(
+    coder: SparseWriter,
+    network: ContextNetwork,
+    symbols: FrameSymbols,
+    reference: FrameSymbols,
+    plane: int,
+    level: int,
+) -> None:
+    """Write one plane of a slice; those of later planes need not be known."""
+    bands = symbols[plane]
+    for band, values in enumerate(bands):
+        if values.size == 0:
+            continue
+        features = np.concatenate([causal_features(values), known_features(symbols, reference, plane, band)])
+        classes = symbol_class(plane, band, len(bands) // 3)
+        # Most contexts are all zero, and those share a table.
+        seen = features.any(axis=0)
+        at_zero = network.predict(np.zeros((len(features), 1)), classes, level)
+        tables = [np.full(values.size, int(index[0])) for index in at_zero]
+        tables[0][seen], tables[1][seen] = network.predict(features[:, seen], classes, level)
+        coder.code_sparse(tables[0], tables[1], values.ravel())
 
 
 def read_subbands(

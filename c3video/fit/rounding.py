@@ -2,18 +2,25 @@
 """Choosing the symbols of a frame's wavelet coefficients by rate and distortion.
 
 A coefficient may become the nearest multiple of its step, the next one towards zero, or zero: whichever costs least in
-squared error plus slope times bits. Bits come from the context network, whose contexts hold the choices themselves; a
-subband is gone through a few times until they settle. What a choice does to the contexts of later symbols is left out,
-so a bit is taken to be worth a little more than its own cost.
+squared error plus slope times bits. Bits come from the context network, whose contexts hold the choices themselves.
+
+Choices decide no bit of decoding, so the extension and NumPy need not take the same ones. The extension goes through a
+subband in raster order, so that the context of each choice is known; its passes after the first also weigh what a
+choice does to the contexts of other symbols of its plane. NumPy would be too slow for that: each of its passes takes
+all choices of a subband at once, in the contexts that the pass before left, and what they do to others is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video import native
+from c3video.coding.frames import write_plane
+from c3video.coding.rangecoder import SymbolCounter
 from c3video.model.context_network import ContextNetwork, magnitude_feature
 from c3video.model.sparse_tables import costs
 from c3video.model.subbands import (
@@ -23,6 +30,8 @@ from c3video.model.subbands import (
     known_features,
     symbol_class,
 )
+from c3video.model.wavelet import analyse
+from c3video.native import rounding as native_rounding
 
 IntArray = NDArray[np.int64]
 
@@ -30,8 +39,15 @@ _SHRINK = 1.0 / 16.0
 """How far below its multiple a symbol is reconstructed, in steps (model/subbands.py)."""
 
 
+def coefficients_of(residual: NDArray[np.floating[Any]], levels: int) -> list[NDArray[np.floating[Any]]]:
+    """`model.wavelet.analyse`; in float32, which holds all samples, where the extension is there."""
+    if native.available():
+        return list(native_rounding.analyse(residual.astype(np.float32), levels))
+    return list(analyse(residual.astype(np.float64), levels))
+
+
 def choose_symbols(
-    coefficients: list[NDArray[np.float64]],
+    coefficients: list[NDArray[np.floating[Any]]],
     steps: tuple[int, ...],
     network: ContextNetwork,
     symbols: FrameSymbols,
@@ -40,8 +56,8 @@ def choose_symbols(
     level: int,
     slopes: Callable[[tuple[int, int]], NDArray[np.float64]],
     passes: int,
-) -> None:
-    """Fill in the symbols of one plane, subband by subband.
+) -> float:
+    """Fill in the symbols of one plane, subband by subband; returns their bits.
 
     Args:
         coefficients: by subband (h, w).
@@ -51,6 +67,39 @@ def choose_symbols(
         slopes: squared steps that a bit is worth, at each place of a subband of a shape.
         passes: over each subband; 0 leaves the network out and widens the zone of zero a little.
     """
+    if native.available():
+        found, bits = native_rounding.choose_plane(
+            coefficients,
+            steps,
+            network,
+            symbols,
+            reference,
+            plane,
+            level,
+            [slopes(band.shape).astype(np.float32) for band in coefficients],
+            passes,
+        )
+        for band, values in zip(symbols[plane], found, strict=True):
+            band[...] = values
+        return bits
+    choose_at_once(coefficients, steps, network, symbols, reference, plane, level, slopes, passes)
+    counter = SymbolCounter()
+    write_plane(counter, network, symbols, reference, plane, level)
+    return counter.estimated_bits
+
+
+def choose_at_once(
+    coefficients: list[NDArray[np.floating[Any]]],
+    steps: tuple[int, ...],
+    network: ContextNetwork,
+    symbols: FrameSymbols,
+    reference: FrameSymbols,
+    plane: int,
+    level: int,
+    slopes: Callable[[tuple[int, int]], NDArray[np.float64]],
+    passes: int,
+) -> None:
+    """`choose_symbols` in NumPy."""
     for band, values in enumerate(coefficients):
         if values.size == 0:
             continue

@@ -48,7 +48,7 @@ def _feature(magnitude: int) -> int:
 _MAGNITUDE_FEATURE = np.array([_feature(magnitude) for magnitude in range(256)], dtype=np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no equality of use: a network is itself only
 class ContextNetwork:
     """Integers of one network, all with binary point WEIGHT_BITS.
 

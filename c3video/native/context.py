@@ -11,6 +11,7 @@ frame is read, so slices may be read by several threads, each of them by one at 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -50,7 +51,7 @@ class SliceReader:
         frames: Sequence[CodedFrame],
     ) -> None:
         self._coder = native.NativeReader(payload) if isinstance(payload, bytes) else payload
-        self._network = _network(network)
+        self._network = native_network(network)
         self._slice = native._native.Slice([list(plane) for plane in layout.shapes])
         self._starts = np.cumsum([0, *(len(plane) for plane in layout.shapes)]).tolist()
         self._frames = frames
@@ -109,7 +110,7 @@ class MotionReader:
 
     def __init__(self, payload: bytes | native.NativeReader, network: ContextNetwork, shape: tuple[int, int]) -> None:
         self._coder = native.NativeReader(payload) if isinstance(payload, bytes) else payload
-        self._network = _network(network)
+        self._network = native_network(network)
         self._shape = shape
 
     def read(self, frame: CodedFrame) -> MotionField | None:
@@ -173,6 +174,8 @@ def read_motion(
         yield field
 
 
-def _network(network: ContextNetwork) -> Any:
+@lru_cache(maxsize=8)
+def native_network(network: ContextNetwork) -> Any:
+    """A network as the extension takes it. Raises CorruptSegmentError where its sums may overflow."""
     network.check()
     return native._native.ContextNetwork(*(np.ascontiguousarray(array, dtype=np.int32) for array in network.arrays()))

@@ -189,6 +189,7 @@ void bind_fit_rate(nb::module_& m);
 void bind_frame(nb::module_& m);
 void bind_search(nb::module_& m);
 void bind_context(nb::module_& m);
+void bind_rounding(nb::module_& m);
 
 NB_MODULE(_native, m) {
     bind_fit_synthesis(m);
@@ -196,6 +197,7 @@ NB_MODULE(_native, m) {
     bind_frame(m);
     bind_search(m);
     bind_context(m);
+    bind_rounding(m);
     m.doc() = "Kernels of c3video; use them through c3video.native.";
     nb::exception<c3::Corrupt>(m, "Corrupt", PyExc_ValueError);
     nb::class_<c3::Layer>(m, "Layer").def("__init__", [](c3::Layer* self, Ints2 weight, Ints1 bias, int accumulator_bits) {
