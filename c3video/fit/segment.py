@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.frames import write_motion, write_subbands
+from c3video.coding.frames import write_motion
 from c3video.coding.rangecoder import SymbolCounter
 from c3video.coding.segment import (
     MAX_GOP,
@@ -46,7 +46,7 @@ from c3video.fit.context_tuning import (
 from c3video.fit.importance import Weights, block_means, importance, spread
 from c3video.fit.motion_search import MotionSearch, start_vectors
 from c3video.fit.progress import Progress
-from c3video.fit.rounding import choose_symbols
+from c3video.fit.rounding import choose_symbols, coefficients_of
 from c3video.model.compensation import SAMPLE_BITS, MotionField
 from c3video.model.context_network import ContextNetwork
 from c3video.model.frame_order import CodedFrame, coding_order
@@ -60,7 +60,6 @@ from c3video.model.subbands import (
     slice_layouts,
     subband_steps,
 )
-from c3video.model.wavelet import analyse
 from c3video.video import Planes, VideoFormat
 
 IntArray = NDArray[np.int64]
@@ -114,6 +113,7 @@ class CodedFrames:
         decoded: by display index, planes as a decoder will have them.
         fields, symbols: by place in the coding order.
         prediction_errors: by place (bh, bw), mean square over each block of luma, full range 1.
+        subband_bits: of all symbols, under the networks that they were chosen with.
         squared_error: over all samples, full range 1.
     """
 
@@ -124,6 +124,7 @@ class CodedFrames:
     fields: list[MotionField | None]
     symbols: list[FrameSymbols]
     prediction_errors: list[Weights]
+    subband_bits: float
     squared_error: float
 
 
@@ -163,7 +164,7 @@ def code_frames(
     fields: list[MotionField | None] = []
     symbols: list[FrameSymbols] = []
     prediction_errors: list[Weights] = []
-    squared_error = 0.0
+    subband_bits = squared_error = 0.0
     for place, frame in enumerate(frames):
         step = quantisation_step(indexes[frame.level]) * 2.0**-SAMPLE_BITS
         references = [decoded[index] for index in frame.references]
@@ -195,8 +196,8 @@ def code_frames(
             residual = centred - prediction
             if plane == 0:
                 prediction_errors.append(block_means(np.square(residual * 2.0**-SAMPLE_BITS), config.block_size))
-            choose_symbols(
-                analyse(residual, plane_levels(shifts)),
+            subband_bits += choose_symbols(
+                coefficients_of(residual, plane_levels(shifts)),
                 steps,
                 networks["subbands"],
                 chosen,
@@ -215,7 +216,7 @@ def code_frames(
         fields.append(field)
         symbols.append(chosen)
         report(place)
-    return CodedFrames(gop, indexes, frames, decoded, fields, symbols, prediction_errors, squared_error)
+    return CodedFrames(gop, indexes, frames, decoded, fields, symbols, prediction_errors, subband_bits, squared_error)
 
 
 def _search(
@@ -409,14 +410,10 @@ class _Fit:
 
     def symbol_bits(self, coded: CodedFrames) -> float:
         counter = SymbolCounter()
-        for place, references in enumerate(reference_frames(coded.frames)):
-            known = reference_magnitudes([coded.symbols[reference] for reference in references], self.layout)
-            level = coded.frames[place].level
-            write_subbands(counter, self.networks["subbands"], coded.symbols[place], known, level)
-            field = coded.fields[place]
+        for field, frame in zip(coded.fields, coded.frames, strict=True):
             if field is not None:
-                write_motion(counter, self.networks["motion"], field, coded.frames[place])
-        return counter.estimated_bits
+                write_motion(counter, self.networks["motion"], field, frame)
+        return coded.subband_bits + counter.estimated_bits
 
     def best_plan(self) -> _Attempt:
         """Go from plan to plan while it helps: how far apart anchors are, then how much finer what is seen again is."""
