@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.rangecoder import SparseWriter, SymbolReader, SymbolWriter
+from c3video.coding.rangecoder import SparseWriter, SymbolReader
 from c3video.model import motion_symbols
 from c3video.model.compensation import BOTH, MotionField
 from c3video.model.context_network import ContextNetwork, magnitude_feature
@@ -165,7 +165,7 @@ def read_motion(coder: SymbolReader, network: ContextNetwork, shape: tuple[int, 
 
 
 def write_frames_motion(
-    coder: SymbolWriter, network: ContextNetwork, fields: Sequence[MotionField | None], frames: Sequence[CodedFrame]
+    coder: SparseWriter, network: ContextNetwork, fields: Sequence[MotionField | None], frames: Sequence[CodedFrame]
 ) -> None:
     """Write the fields of all frames, in coding order; None for a frame without references."""
     for field, frame in zip(fields, frames, strict=True):

@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.frames import read_subbands, write_motion, write_subbands
+from c3video.coding.frames import read_subbands, write_frames_motion, write_subbands
 from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
 from c3video.coding.varint import read_varint, write_varint
 from c3video.config import FrameModelConfig
@@ -178,9 +178,7 @@ def encode_segment(
             code_network(coder, name, code, model.networks[name])
         weight_bits[name] = coder.estimated_bits - before
     before = coder.estimated_bits
-    for field, frame in zip(symbols.fields, frames, strict=True):
-        if field is not None:
-            write_motion(coder, model.networks["motion"], field, frame)
+    write_frames_motion(coder, model.networks["motion"], symbols.fields, frames)
     motion_bits = coder.estimated_bits - before
     payloads = [coder.finish()]
     frame_bits = np.zeros(num_frames)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from c3video import native
 from c3video.model.compensation import RISES, SAMPLE_BITS, TAPS, block_shape
+from c3video.native import frame as native_frame
 
 IntArray = NDArray[np.int64]
 
@@ -54,17 +55,13 @@ class NativeBlockErrors:
         block_size: int,
         bit_depth: int,
     ) -> None:
-        from c3video.native.frame import PhasePlanes
-
         self.current = _centred(current, bit_depth).astype(np.int16)
-        self.phases = [PhasePlanes(reference, bit_depth) for reference in references]
+        self.phases = [native_frame.PhasePlanes(reference, bit_depth) for reference in references]
         self._block_size = block_size
 
     def of(self, reference: int, vectors: IntArray, other: IntArray | None = None) -> NDArray[np.float32]:
-        from c3video.native.frame import block_errors
-
         beside = None if other is None else (self.phases[1 - reference], other)
-        return block_errors(self.current, self.phases[reference], vectors, self._block_size, beside)
+        return native_frame.block_errors(self.current, self.phases[reference], vectors, self._block_size, beside)
 
 
 class NumpyBlockErrors:

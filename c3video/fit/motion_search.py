@@ -13,7 +13,7 @@ elsewhere: a Gaussian source at its best trade of rate and distortion (reverse w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from c3video.fit.block_errors import BlockErrors, NativeBlockErrors
 from c3video.model.compensation import BACKWARD, BOTH, FORWARD, MAX_VECTOR, MotionField, block_shape
 from c3video.model.frame_order import CodedFrame
+from c3video.native.search import search_field
 
 IntArray = NDArray[np.int64]
 Costs = NDArray[np.float32]
@@ -96,8 +97,6 @@ class MotionSearch:
         return self._field_at_once(starts)
 
     def _field_in_order(self, errors: NativeBlockErrors, starts: IntArray, num_threads: int) -> MotionField:
-        from c3video.native.search import search_field
-
         first, *others = (self.frame.index - reference for reference in self.frame.references)
         vectors, modes = search_field(
             errors.current,
@@ -133,9 +132,9 @@ class MotionSearch:
         return MotionField(vectors, modes)
 
 
-def _best(candidates: IntArray, cost: object) -> tuple[IntArray, Costs]:
+def _best(candidates: IntArray, cost: Callable[[IntArray], Costs]) -> tuple[IntArray, Costs]:
     """The cheapest of (K, 2, bh, bw) for each block, and its cost."""
-    costs = cost(candidates)  # type: ignore[operator]
+    costs = cost(candidates)
     chosen = np.argmin(costs, axis=0)
     return (
         np.take_along_axis(candidates, chosen[None, None], axis=0)[0],
@@ -201,13 +200,3 @@ def _window_sums(values: NDArray[np.float32], blocks: tuple[int, int], side: int
     top, left = np.arange(rows)[:, None] * side, np.arange(columns)[None, :] * side
     bottom, right = top + 3 * side, left + 3 * side
     return total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-
-
-def start_vectors(
-    current: NDArray[np.generic], references: Sequence[NDArray[np.generic]], frame: CodedFrame, block_size: int
-) -> list[IntArray]:
-    """A start for each reference of a frame, from luma planes."""
-    return [
-        coarse_vectors(current, reference, block_size)
-        for reference, _ in zip(references, frame.references, strict=True)
-    ]

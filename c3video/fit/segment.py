@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.frames import write_motion
+from c3video.coding.frames import write_frames_motion
 from c3video.coding.rangecoder import SymbolCounter
 from c3video.coding.segment import (
     MAX_GOP,
@@ -44,7 +44,7 @@ from c3video.fit.context_tuning import (
     tune,
 )
 from c3video.fit.importance import Weights, block_means, importance, spread
-from c3video.fit.motion_search import MotionSearch, start_vectors
+from c3video.fit.motion_search import MotionSearch, coarse_vectors
 from c3video.fit.progress import Progress
 from c3video.fit.rounding import choose_symbols, coefficients_of
 from c3video.model.compensation import SAMPLE_BITS, MotionField
@@ -65,7 +65,7 @@ from c3video.video import Planes, VideoFormat
 IntArray = NDArray[np.int64]
 
 _SLOPE_OF_STEP = 0.105
-"""Squared steps that a bit is worth at the best step; found by trial (docs/method.md)."""
+"""Squared steps that a bit is worth at the best step; found by trial (eval/results/frame_model_trials.md)."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _search(
 ) -> MotionField:
     luma = [reference[0] for reference in references]
     errors = block_errors(planes[0], luma, config.block_size, video.layout.bit_depth)
-    starts = start_vectors(planes[0], luma, frame, config.block_size)
+    starts = [coarse_vectors(planes[0], reference, config.block_size) for reference in luma]
     return MotionSearch(errors, config.block_size, slope, frame).field(starts, num_threads)
 
 
@@ -410,9 +410,7 @@ class _Fit:
 
     def symbol_bits(self, coded: CodedFrames) -> float:
         counter = SymbolCounter()
-        for field, frame in zip(coded.fields, coded.frames, strict=True):
-            if field is not None:
-                write_motion(counter, self.networks["motion"], field, frame)
+        write_frames_motion(counter, self.networks["motion"], coded.fields, coded.frames)
         return coded.subband_bits + counter.estimated_bits
 
     def best_plan(self) -> _Attempt:

@@ -8,9 +8,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "dispatch.h"
+#include "seam.h"
 
-namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
@@ -18,28 +17,6 @@ namespace {
 using Ints1 = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Ints2 = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Ints3 = nb::ndarray<const int32_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-
-void require(bool good, const char* what) {
-    if (!good) throw nb::value_error(what);
-}
-
-const c3::Kernels& kernels(const std::string& name) {
-    static const std::vector<c3::Kernels> usable = c3::usable_kernels();
-    if (name.empty()) return usable.front();
-    for (const auto& kernel : usable)
-        if (name == kernel.name) return kernel;
-    throw nb::value_error("this processor or build has no such kernels");
-}
-
-template <typename T, typename... Size>
-auto new_array(Size... sizes) {
-    const size_t shape[] = {(size_t)sizes...};
-    size_t count = 1;
-    for (size_t size : shape) count *= size;
-    T* data = new T[count];
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::ndarray<nb::numpy, T>(data, sizeof...(Size), shape, owner);
-}
 
 c3::Layer make_layer(Ints2 weight, Ints1 bias, int accumulator_bits) {
     c3::Layer layer;

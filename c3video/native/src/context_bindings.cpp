@@ -16,26 +16,8 @@
 #include <sys/mman.h>
 #endif
 
-#include "dispatch.h"
-#include "motion.h"
-#include "subbands.h"
+#include "seam.h"
 
-#define C3_DECLARE_CONTEXT(isa)                                                                                         \
-    namespace c3 {                                                                                                      \
-    namespace isa {                                                                                                     \
-    void read_slice(Reader&, const SparseTables&, const ContextNetwork&, SliceScratch&, const SliceJob&);               \
-    void read_motion(Reader&, const SparseTables&, const ContextNetwork&, const MotionJob&);                            \
-    }                                                                                                                   \
-    }
-#define C3_CONTEXT(isa) {c3::isa::read_slice, c3::isa::read_motion}
-C3_DECLARE_CONTEXT(plain)
-#ifdef C3_X86
-C3_DECLARE_CONTEXT(avx2)
-C3_DECLARE_CONTEXT(avx512)
-C3_DECLARE_CONTEXT(avx512vnni)
-#endif
-
-namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
@@ -45,29 +27,6 @@ using Ints2 = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::
 
 constexpr size_t kMaxSymbols = 1 << 28;
 constexpr int kMaxSide = 1 << 15, kMaxDistance = 1 << 15;
-
-void require(bool good, const char* what) {
-    if (!good) throw nb::value_error(what);
-}
-
-struct Readers {
-    c3::ReadSlice slice;
-    c3::ReadMotion motion;
-};
-
-Readers kernels(const std::string& isa) {
-    for (const c3::Kernels& usable : c3::usable_kernels()) {
-        const std::string name = usable.name;
-        if (!isa.empty() && name != isa) continue;
-#ifdef C3_X86
-        if (name == "avx512vnni") return C3_CONTEXT(avx512vnni);
-        if (name == "avx512") return C3_CONTEXT(avx512);
-        if (name == "avx2") return C3_CONTEXT(avx2);
-#endif
-        return C3_CONTEXT(plain);
-    }
-    throw nb::value_error("this processor or build has no such kernels");
-}
 
 // Of zeros, which cost nothing until they are written.
 template <typename T, typename... Size>
@@ -245,7 +204,7 @@ auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::Co
     require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses, "not a network of subbands");
     require(level >= 0 && references.size() <= 2, "a level is not negative, and there are at most two references");
     require(slice.has_shapes_of(own), "features of another slice");
-    const c3::ReadSlice read = kernels(isa).slice;
+    const c3::ReadSlice read = kernels(isa).read_slice;
     c3::SliceJob job{level, (int)references.size(), {}, &own, {}};
     for (size_t i = 0; i < references.size(); i++) {
         require(references[i] != nullptr && references[i] != &own && slice.has_shapes_of(*references[i]),
@@ -270,7 +229,7 @@ auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::C
     require(distances.front() >= 1 && distances.back() != 0, "the first reference must be earlier, the second another frame");
     for (int distance : distances)
         require(distance >= -kMaxDistance && distance <= kMaxDistance, "a reference must be at most 2^15 frames away");
-    const c3::ReadMotion read = kernels(isa).motion;
+    const c3::ReadMotion read = kernels(isa).read_motion;
     auto vectors = new_zeros<int32_t>(distances.size(), 2, shape.first, shape.second);
     auto modes = new_zeros<int32_t>(shape.first, shape.second);
     const c3::MotionJob job{shape.first, shape.second, level, (int)distances.size(), distances.front(), distances.back(),

@@ -1,22 +1,28 @@
 // SPDX-License-Identifier: MIT
 #include "dispatch.h"
 
-#define C3_DECLARE(isa)                                                                          \
-    namespace c3 {                                                                               \
-    namespace isa {                                                                              \
-    void decode_grid(Reader& reader, const Tables& tables, const GridJob& job, int32_t* symbols); \
-    void synthesise(const SynthesisJob& job, uint16_t* samples);                                 \
-    double integer_peak();                                                                       \
-    void reconstruct_plane(const FrameJob& job, uint16_t* samples);                              \
-    void predict_plane(const FrameJob& job, int16_t* prediction);                                \
-    void make_phases(const PhaseJob& job, Phases& phases);                                       \
-    void block_errors(const ErrorsJob& job, float* errors);                                      \
-    void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes);                   \
-    }                                                                                            \
+#define C3_DECLARE(isa)                                                                                     \
+    namespace c3 {                                                                                          \
+    namespace isa {                                                                                         \
+    void decode_grid(Reader& reader, const Tables& tables, const GridJob& job, int32_t* symbols);           \
+    void synthesise(const SynthesisJob& job, uint16_t* samples);                                            \
+    double integer_peak();                                                                                  \
+    void reconstruct_plane(const FrameJob& job, uint16_t* samples);                                         \
+    void predict_plane(const FrameJob& job, int16_t* prediction);                                           \
+    void make_phases(const PhaseJob& job, Phases& phases);                                                  \
+    void block_errors(const ErrorsJob& job, float* errors);                                                 \
+    void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes);                              \
+    void read_slice(Reader&, const SparseTables&, const ContextNetwork&, SliceScratch&, const SliceJob&);   \
+    void read_motion(Reader&, const SparseTables&, const ContextNetwork&, const MotionJob&);                \
+    double choose_plane(const ContextNetwork&, SliceScratch&, const RoundingJob&);                          \
+    double count_slice(const ContextNetwork&, SliceScratch&, const SliceJob&, const float*, int16_t*);      \
+    void analyse(const AnalysisJob& job);                                                                   \
+    }                                                                                                       \
     }
-#define C3_KERNELS(isa)                                                                                           \
-    {#isa, isa::decode_grid, isa::synthesise, isa::integer_peak, isa::reconstruct_plane, isa::predict_plane, \
-     isa::make_phases, isa::block_errors, isa::search_field}
+#define C3_KERNELS(isa)                                                                                         \
+    {#isa, isa::decode_grid, isa::synthesise, isa::integer_peak, isa::reconstruct_plane, isa::predict_plane,    \
+     isa::make_phases, isa::block_errors, isa::search_field, isa::read_slice, isa::read_motion,                 \
+     isa::choose_plane, isa::count_slice, isa::analyse}
 
 C3_DECLARE(plain)
 #ifdef C3_X86

@@ -4,11 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "analysis.h"
 #include "block_errors.h"
 #include "frame.h"
 #include "latents.h"
+#include "motion.h"
 #include "peak.h"
+#include "rounding.h"
 #include "search.h"
+#include "subbands.h"
 #include "synthesis.h"
 
 namespace c3 {
@@ -23,6 +27,11 @@ struct Kernels {
     MakePhases make_phases;
     BlockErrors block_errors;
     SearchField search_field;
+    ReadSlice read_slice;
+    ReadMotion read_motion;
+    ChoosePlane choose_plane;
+    CountSlice count_slice;
+    Analyse analyse;
 };
 
 // Usable here, best first; the last one is "plain" and always there.

@@ -12,27 +12,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "analysis.h"
-#include "dispatch.h"
-#include "rounding.h"
+#include "seam.h"
 
-#define C3_DECLARE_ROUNDING(isa)                                                                                        \
-    namespace c3 {                                                                                                      \
-    namespace isa {                                                                                                     \
-    double choose_plane(const ContextNetwork&, SliceScratch&, const RoundingJob&);                                      \
-    double count_slice(const ContextNetwork&, SliceScratch&, const SliceJob&, const float*, int16_t*);                  \
-    void analyse(const AnalysisJob&);                                                                                   \
-    }                                                                                                                   \
-    }
-#define C3_ROUNDING(isa) {c3::isa::choose_plane, c3::isa::count_slice, c3::isa::analyse}
-C3_DECLARE_ROUNDING(plain)
-#ifdef C3_X86
-C3_DECLARE_ROUNDING(avx2)
-C3_DECLARE_ROUNDING(avx512)
-C3_DECLARE_ROUNDING(avx512vnni)
-#endif
-
-namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
@@ -47,41 +28,6 @@ constexpr int kMaxSide = 1 << 15, kMaxPasses = 64;
 constexpr size_t kMaxSymbols = 1 << 28;
 constexpr double kMaxCoefficient = 1 << 30;
 constexpr float kMaxSlope = 1 << 20;
-
-void require(bool good, const char* what) {
-    if (!good) throw nb::value_error(what);
-}
-
-struct Encoders {
-    c3::ChoosePlane choose_plane;
-    c3::CountSlice count_slice;
-    c3::Analyse analyse;
-};
-
-Encoders kernels(const std::string& isa) {
-    for (const c3::Kernels& usable : c3::usable_kernels()) {
-        const std::string name = usable.name;
-        if (!isa.empty() && name != isa) continue;
-#ifdef C3_X86
-        if (name == "avx512vnni") return C3_ROUNDING(avx512vnni);
-        if (name == "avx512") return C3_ROUNDING(avx512);
-        if (name == "avx2") return C3_ROUNDING(avx2);
-#endif
-        return C3_ROUNDING(plain);
-    }
-    throw nb::value_error("this processor or build has no such kernels");
-}
-
-// Of any value.
-template <typename T, size_t num_axes>
-nb::ndarray<nb::numpy, T> new_array(const size_t (&shape)[num_axes]) {
-    size_t count = 1;
-    for (size_t size : shape) count *= size;
-    T* data = static_cast<T*>(std::malloc(std::max<size_t>(count, 1) * sizeof(T)));
-    if (data == nullptr) throw std::bad_alloc();
-    nb::capsule owner(data, [](void* p) noexcept { std::free(p); });
-    return nb::ndarray<nb::numpy, T>(data, num_axes, shape, owner);
-}
 
 void check_network(const c3::ContextNetwork& network, int level) {
     require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses, "not a network of subbands");
@@ -165,7 +111,7 @@ auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& b
     if (!before.empty()) check_shapes(before);
     require(steps.size() == coefficients.size(), "a step for each subband");
     if (!slopes.empty()) require_same_shapes(coefficients, slopes);
-    const Encoders encoders = kernels(isa);
+    const c3::Kernels& encoders = kernels(isa);
     c3::RoundingJob job;
     job.plane = plane, job.num_passes = num_passes, job.costs = costs.data();
     job.order = at_once ? c3::Order::kAtOnce : c3::Order::kRaster;
@@ -182,8 +128,7 @@ auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& b
             require_moderate(one.doubles, band.size(), kMaxCoefficient);
         if (one.slopes) require_moderate(one.slopes, band.size(), kMaxSlope);
         job.bands.push_back(one);
-        const size_t shape[] = {band.shape(0), band.shape(1)};
-        symbols.push_back(new_array<int32_t>(shape));
+        symbols.push_back(new_array<int32_t>(band.shape(0), band.shape(1)));
         std::fill_n(static_cast<int32_t*>(symbols.back().data()), band.size(), 0);
         job.slice.symbols.push_back(static_cast<int32_t*>(symbols.back().data()));
     }
@@ -213,9 +158,8 @@ auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vect
         require_same_shapes(symbols[plane], reference[plane]);
         for (const auto& band : symbols[plane]) count += band.size();
     }
-    const Encoders encoders = kernels(isa);
-    const size_t shape[] = {wants_tables ? count : 0};
-    auto tables = new_array<int16_t>(shape);
+    const c3::Kernels& encoders = kernels(isa);
+    auto tables = new_array<int16_t>(wants_tables ? count : 0);
     double bits = 0.0;
     {
         nb::gil_scoped_release release;
@@ -238,18 +182,17 @@ auto analyse(Array2<float> plane, int levels, const std::string& isa) {
     require(plane.shape(0) >= 1 && plane.shape(1) >= 1 && plane.shape(0) <= kMaxSide && plane.shape(1) <= kMaxSide &&
                 plane.size() <= kMaxSymbols, "a plane of 1..2^28 samples, a side of at most 2^15");
     require(levels >= 0 && levels <= c3::kMaxSubbandLevels, "0..5 levels");
-    const Encoders encoders = kernels(isa);
+    const c3::Kernels& encoders = kernels(isa);
     c3::AnalysisJob job{(int)plane.shape(0), (int)plane.shape(1), levels, plane.data(), {}};
     std::vector<nb::ndarray<nb::numpy, float>> bands(1 + 3 * levels);
     size_t height = plane.shape(0), width = plane.shape(1);
     for (int level = levels - 1; level >= 0; level--) {
         const size_t low_height = (height + 1) / 2, low_width = (width + 1) / 2;
         const size_t shapes[][2] = {{low_height, width / 2}, {height / 2, low_width}, {height / 2, width / 2}};
-        for (int i = 0; i < 3; i++) bands[1 + 3 * level + i] = new_array<float>(shapes[i]);
+        for (int i = 0; i < 3; i++) bands[1 + 3 * level + i] = new_array<float>(shapes[i][0], shapes[i][1]);
         height = low_height, width = low_width;
     }
-    const size_t shape[] = {height, width};
-    bands[0] = new_array<float>(shape);
+    bands[0] = new_array<float>(height, width);
     for (auto& band : bands) job.bands.push_back(static_cast<float*>(band.data()));
     {
         nb::gil_scoped_release release;
