@@ -140,7 +140,7 @@ class Coder:
         return self.state == 0 and not self.words
 
 
-SHAPES = {"subbands": (33, 32), "motion": (8, 5)}
+SHAPES = {"subbands": (33, 32), "motion": (8, 6)}
 
 
 def network_sizes(inputs: int, classes: int) -> list[int]:
@@ -227,66 +227,94 @@ def order(num_frames: int, gop: int) -> list[Coded]:
 
 @dataclass
 class Field:
-    """Section 16: of each block (y, x) its mode, and by reference and block its vector and its differences."""
+    """Section 16: how each block is split; of each quarter (y, x) its mode, and by reference and quarter its vector and
+    its differences."""
 
+    splits: dict[tuple[int, int], int] = field(default_factory=dict)
     modes: dict[tuple[int, int], int] = field(default_factory=dict)
     vectors: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
     differences: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
 
 
+PARTS = {
+    0: [(0, 0, 2, 2)],
+    1: [(0, 0, 1, 2), (1, 0, 1, 2)],
+    2: [(0, 0, 2, 1), (0, 1, 2, 1)],
+    3: [(0, 0, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 1, 1)],
+}
+"""Section 12: (y, x, rows, columns) of a block's parts in quarters."""
+
+
 def read_field(coder: Coder, network: Network, rows: int, columns: int, frame: Coded) -> Field:
     """Section 16."""
     found = Field()
-    num_references = len(frame.references)
     for y in range(rows):
         for x in range(columns):
-            west, north, north_east, north_west = (y, x - 1), (y - 1, x), (y - 1, x + 1), (y - 1, x - 1)
-            mode = 0
-            if num_references == 2:
-                signs = [(1, -1, 0)[found.modes.get(place, 2)] for place in (west, north, north_east, north_west)]
-                inputs = [256 * abs(s) for s in signs] + [0] * 4
-                f = -1 if sum(signs[:3]) < 0 else 1
-                s = clip(f * coder.symbol(network.tables(inputs, 0, frame.level)), -1, 1)
-                mode = {1: 0, -1: 1, 0: 2}[s]
-            found.modes[y, x] = mode
-            for r in range(num_references):
-                if mode not in (r, 2):
-                    continue
-                found.vectors[r, y, x], found.differences[r, y, x] = [], []
-                for c in (0, 1):
-                    near = [found.vectors.get((r, *place)) for place in (west, north, north_east)]
-                    values = [None if vector is None else vector[c] for vector in near]
-                    known = [value for value in values if value is not None]
-                    prediction = [0, sum(known), sum(known) >> 1, sorted(known)[len(known) // 2] if known else 0][
-                        len(known)
-                    ]
-                    d0 = found.differences[0, y, x][c] if r == 1 and mode == 2 else 0
-                    if r == 1 and mode == 2:
-                        t0, t1 = (frame.index - reference for reference in frame.references)
-                        prediction += sign(d0) * sign(t1) * (abs(d0) * abs(t1) // t0)
-
-                    def gap(a: int, b: int, values: Sequence[int | None] = tuple(values)) -> int:
-                        u, v = values[a], values[b]
-                        return 0 if u is None or v is None else abs(u - v)
-
-                    def before_here(place: tuple[int, int], r: int = r, c: int = c) -> int:
-                        differences = found.differences.get((r, *place))
-                        return 0 if differences is None else abs(differences[c])
-
-                    inputs = [
-                        feature(gap(0, 1)),
-                        feature(gap(1, 2)),
-                        feature(gap(0, 2)),
-                        feature(before_here(west)),
-                        feature(before_here(north)),
-                        feature(abs(found.differences[r, y, x][0]) if c == 1 else 0),
-                        feature(abs(d0)),
-                        256 if mode == 2 else 0,
-                    ]
-                    d = coder.symbol(network.tables(inputs, 1 + 2 * r + c, frame.level))
-                    found.differences[r, y, x].append(d)
-                    found.vectors[r, y, x].append(clip(prediction + d, -4096, 4096))
+            around = ((y, x - 1), (y - 1, x), (y - 1, x + 1), (y - 1, x - 1))
+            inputs = [256 if found.splits.get(place, 0) else 0 for place in around] + [0] * 4
+            found.splits[y, x] = {0: 0, 1: 1, -1: 2}.get(coder.symbol(network.tables(inputs, 5, frame.level)), 3)
+            for part_y, part_x, height, width in PARTS[found.splits[y, x]]:
+                read_part(coder, network, found, frame, 2 * y + part_y, 2 * x + part_x, height, width)
     return found
+
+
+def read_part(
+    coder: Coder, network: Network, found: Field, frame: Coded, y: int, x: int, height: int, width: int
+) -> None:
+    """Section 16: the part whose first quarter is (y, x)."""
+    num_references = len(frame.references)
+    outside = (-1, -1)
+    west, north, north_west = (y, x - 1), (y - 1, x), (y - 1, x - 1)
+    north_east = outside if y % 2 == 1 and x % 2 + width == 2 else (y - 1, x + width)
+    mode = 0
+    if num_references == 2:
+        signs = [(1, -1, 0)[found.modes.get(place, 2)] for place in (west, north, north_east, north_west)]
+        inputs = [256 * abs(s) for s in signs] + [0] * 4
+        f = -1 if sum(signs[:3]) < 0 else 1
+        s = clip(f * coder.symbol(network.tables(inputs, 0, frame.level)), -1, 1)
+        mode = {1: 0, -1: 1, 0: 2}[s]
+    vectors: dict[int, list[int]] = {}
+    differences: dict[int, list[int]] = {}
+    for r in range(num_references):
+        if mode not in (r, 2):
+            continue
+        vectors[r], differences[r] = [], []
+        for c in (0, 1):
+            near = [found.vectors.get((r, *place)) for place in (west, north, north_east)]
+            values = [None if vector is None else vector[c] for vector in near]
+            known = [value for value in values if value is not None]
+            prediction = [0, sum(known), sum(known) >> 1, sorted(known)[len(known) // 2] if known else 0][len(known)]
+            d0 = differences[0][c] if r == 1 and mode == 2 else 0
+            if r == 1 and mode == 2:
+                t0, t1 = (frame.index - reference for reference in frame.references)
+                prediction += sign(d0) * sign(t1) * (abs(d0) * abs(t1) // t0)
+
+            def gap(a: int, b: int, values: Sequence[int | None] = tuple(values)) -> int:
+                u, v = values[a], values[b]
+                return 0 if u is None or v is None else abs(u - v)
+
+            def before_here(place: tuple[int, int], r: int = r, c: int = c) -> int:
+                there = found.differences.get((r, *place))
+                return 0 if there is None else abs(there[c])
+
+            inputs = [
+                feature(gap(0, 1)),
+                feature(gap(1, 2)),
+                feature(gap(0, 2)),
+                feature(before_here(west)),
+                feature(before_here(north)),
+                feature(abs(differences[r][0]) if c == 1 else 0),
+                feature(abs(d0)),
+                256 if mode == 2 else 0,
+            ]
+            d = coder.symbol(network.tables(inputs, 1 + 2 * r + c, frame.level))
+            differences[r].append(d)
+            vectors[r].append(clip(prediction + d, -4096, 4096))
+    for i in range(height):
+        for j in range(width):
+            found.modes[y + i, x + j] = mode
+            for r in vectors:
+                found.vectors[r, y + i, x + j], found.differences[r, y + i, x + j] = vectors[r], differences[r]
 
 
 def levels_of(shifts: tuple[int, int]) -> int:
@@ -446,6 +474,29 @@ def predicted(
         before, rise = place // side - 1, WINDOWS[side][place % side]
         return [(clip(before, 0, count - 1), 64 - rise), (clip(before + 1, 0, count - 1), rise)]
 
+    def second(at: int, block_index: int, side: int) -> int:
+        place = at - block_index * side - side // 4
+        return 0 if place < 0 else 64 if place >= side // 2 else WINDOWS[side // 2][place]
+
+    def quarter(i: int, j: int, y: int, x: int) -> int:
+        mode = found.modes[i, j]
+        m = [
+            moved(references[r], y, x, found.vectors[r, i, j], (v, h), b)
+            for r in range(len(references))
+            if mode in (r, 2)
+        ]
+        return m[0] if len(m) == 1 else (m[0] + m[1] + 1) >> 1
+
+    def of_block(i: int, j: int, y: int, x: int) -> int:
+        if found.splits[i, j] == 0:
+            return quarter(2 * i, 2 * j, y, x)
+        lower, right = second(y, i, block >> v), second(x, j, block >> h)
+        total = 0
+        for k, row_weight in ((0, 64 - lower), (1, lower)):
+            for n, column_weight in ((0, 64 - right), (1, right)):
+                total += row_weight * column_weight * quarter(2 * i + k, 2 * j + n, y, x)
+        return (total + 2048) >> 12
+
     plane = []
     for y in range(size[0]):
         row = []
@@ -453,13 +504,7 @@ def predicted(
             total = 0
             for block_y, row_weight in overlap(y, block >> v, grid[0]):
                 for block_x, column_weight in overlap(x, block >> h, grid[1]):
-                    mode = found.modes[block_y, block_x]
-                    m = [
-                        moved(references[r], y, x, found.vectors[r, block_y, block_x], (v, h), b)
-                        for r in range(len(references))
-                        if mode in (r, 2)
-                    ]
-                    total += row_weight * column_weight * (m[0] if len(m) == 1 else (m[0] + m[1] + 1) >> 1)
+                    total += row_weight * column_weight * of_block(block_y, block_x, y, x)
             row.append((total + 2048) >> 12)
         plane.append(row)
     return plane

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from c3video.coding.segment import (
     NETWORKS,
@@ -18,15 +19,17 @@ from c3video.coding.segment import (
     prior,
 )
 from c3video.config import FrameModelConfig
-from c3video.model.compensation import BOTH, MotionField, block_shape
+from c3video.model.compensation import BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
 from c3video.model.context_network import ContextNetwork
 from c3video.model.frame_order import CodedFrame, coding_order, num_levels
-from c3video.model.motion_symbols import uses
+from c3video.model.motion_symbols import PARTS, uses
 from c3video.model.reconstruction import reconstruct_plane
 from c3video.model.subbands import MAX_STEP_INDEX, FrameSymbols, plane_levels, slice_layouts, subband_steps
 from c3video.stream.syntax import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import Planes, VideoFormat, frame_crc32
+
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,31 @@ def _field(rng: np.random.Generator, shape: tuple[int, int], frame: CodedFrame, 
     num_references = len(frame.references)
     if not num_references:
         return None
-    modes = rng.choice([0, 1, BOTH, BOTH], shape) if num_references == 2 else np.zeros(shape, dtype=np.int64)
+    quarters = (2 * shape[0], 2 * shape[1])
+    modes = rng.choice([0, 1, BOTH, BOTH], quarters) if num_references == 2 else np.zeros(quarters, dtype=np.int64)
     vectors = rng.integers(-reach, reach + 1, (num_references, 2, 1, 1)) + rng.integers(
-        -2, 3, (num_references, 2, *shape)
+        -2, 3, (num_references, 2, *quarters)
     )
-    used = np.stack([uses(modes, reference) for reference in range(num_references)])
-    return MotionField(vectors * used[:, None], modes)
+    return split_field(vectors, modes, rng.choice([WHOLE, WHOLE, ROWS, COLUMNS, QUARTERS], shape))
+
+
+def split_field(vectors: IntArray, modes: IntArray, splits: IntArray) -> MotionField:
+    """A field of blocks that are split so: each part has what is at its first quarter, no vector that it does not use.
+
+    Args:
+        vectors: (references, 2, 2 bh, 2 bw).
+        modes: (2 bh, 2 bw).
+        splits: (bh, bw).
+    """
+    used = np.stack([uses(modes, reference) for reference in range(len(vectors))])
+    vectors, modes = vectors * used[:, None], modes.copy()
+    for row, column in np.ndindex(splits.shape):
+        for y, x, height, width in PARTS[splits[row, column]]:
+            first = (2 * row + y, 2 * column + x)
+            part = np.s_[..., first[0] : first[0] + height, first[1] : first[1] + width]
+            modes[part] = modes[first]
+            vectors[part] = vectors[:, :, first[0], first[1]][..., None, None]
+    return MotionField(vectors, modes, splits)
 
 
 def reconstructed(

@@ -152,8 +152,9 @@ def test_account_finds_the_bits_that_the_writer_promised(header: Header, made: S
     found, promised = bits.by_part(), made.bits.by_part()
     assert sum(found.values()) == pytest.approx(8 * len(made.segment.patches[0]))
     for part, value in promised.items():
-        # A coder's last word and its state are of nobody; and each figure is rounded to a bit.
-        assert found[part] == pytest.approx(value, abs=70 if part in ("segment overhead", "level 3") else 40), part
+        # A coder's last word and its state are of nobody; and where a frame begins in a payload, of which there are
+        # three, is known to a word.
+        assert found[part] == pytest.approx(value, abs=70), part
 
 
 def test_every_engine_has_everything() -> None:

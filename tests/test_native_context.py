@@ -82,7 +82,10 @@ def listed(frames: Sequence[Any]) -> list[Any]:
 
 
 def listed_fields(fields: Sequence[MotionField | None]) -> list[Any]:
-    return [None if field is None else (field.vectors.tolist(), field.modes.tolist()) for field in fields]
+    return [
+        None if field is None else (field.vectors.tolist(), field.modes.tolist(), field.splits.tolist())
+        for field in fields
+    ]
 
 
 def outcome(read: Callable[[], object]) -> object:
@@ -411,7 +414,7 @@ class TestSeam:
         arguments = {"network": motion_network(0), "shape": (2, 3), "frame": CodedFrame(4, (1, 5), 1)}
         field = read(**arguments)
         assert field is not None
-        assert field.vectors.shape == (2, 2, 2, 3)
+        assert field.vectors.shape == (2, 2, 4, 6)
         with pytest.raises((TypeError, ValueError)) as error:
             read(**{**arguments, **change})
         assert not isinstance(error.value, CorruptSegmentError)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -21,9 +22,11 @@ from c3video.model.compensation import (
     block_shape,
     compensate,
     finish,
+    whole_field,
 )
 from c3video.model.wavelet import LIMIT, subband_shapes, synthesise
 from c3video.native.frame import PhasePlanes, block_errors, predict_plane, reconstruct_plane
+from tests.frame_streams import split_field
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 
@@ -49,17 +52,19 @@ def random_motion(
     if num_references == 0:
         return None
     far = {"near": 50, "far": MAX_VECTOR, "patches": 9}[kind]
-    vectors = rng.integers(-far, far + 1, (num_references, 2, *blocks))
-    modes = rng.integers(0, 3 if num_references == 2 else 1, blocks)
+    quarters = (2 * blocks[0], 2 * blocks[1])
+    vectors = rng.integers(-far, far + 1, (num_references, 2, *quarters))
+    modes = rng.integers(0, 3 if num_references == 2 else 1, quarters)
+    splits = rng.integers(0, 4, blocks) * (rng.random(blocks) < rng.random())
     if kind == "far":
         vectors[..., 0, 0], vectors[..., -1, -1] = -MAX_VECTOR, MAX_VECTOR
     if kind == "patches":
-        places = tuple(np.arange(n) // rng.integers(1, 5) for n in blocks)
+        places = tuple(np.arange(n) // rng.integers(1, 9) for n in quarters)
         vectors = vectors[:, :, places[0][:, None], places[1]]
         modes = modes[places[0][:, None] // 2, places[1]]
         vectors[rng.random(vectors.shape) < 0.3] //= 4
         vectors[rng.random(vectors.shape) < 0.1] *= 4
-    return MotionField(vectors, modes)
+    return split_field(vectors, modes, splits)
 
 
 def random_case(trial: int) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def test_plane_of_one_vector_equals_the_oracle_s(isa: str, eighths_of_luma: tupl
     vectors[:, 0], vectors[:, 1] = eighths_of_luma
     case = {
         "references": [rng.integers(0, 1024, (75, 640)).astype(np.uint16) for _ in range(references)],
-        "field": MotionField(vectors, np.full((5, 40), 2 * (references - 1))),
+        "field": whole_field(vectors, np.full((5, 40), 2 * (references - 1))),
         "block_size": 16,
         "shifts": (0, 0),
         "bit_depth": 10,
@@ -158,7 +163,7 @@ def test_largest_values_equal_the_oracle_s(isa: str) -> None:
             band[index % 2 :: 2] *= -1
             band[:, ::3] *= -1
             bands.append(band)
-        field = MotionField(np.full((2, 2, 8, 12), 2), np.full((8, 12), 2))
+        field = whole_field(np.full((2, 2, 8, 12), 2), np.full((8, 12), 2))
         case = {"references": [checks, 255 - checks], "field": field, "block_size": 8, "shifts": (0, 0), "bit_depth": 8}
         case |= {"symbols": bands, "steps": [32767] * len(bands)}
         assert np.array_equal(reconstruct_plane(**case), expected(case))
@@ -263,8 +268,9 @@ class TestSeam:
         return {
             "shape": (40, 24),
             "references": [np.zeros((40, 24), np.uint16)] * 2,
-            "vectors": np.zeros((2, 2, 3, 2), np.int32),
-            "modes": np.zeros((3, 2), np.int32),
+            "vectors": np.zeros((2, 2, 6, 4), np.int32),
+            "modes": np.zeros((6, 4), np.int32),
+            "splits": np.zeros((3, 2), np.int32),
             "block_size": 16,
             "shifts": (0, 0),
             "bit_depth": 8,
@@ -286,15 +292,18 @@ class TestSeam:
             {"references": [np.zeros((40, 24), np.uint16), np.zeros((40, 23), np.uint16)]},
             {"references": [np.zeros((40, 24), np.uint8)] * 2},
             {"references": [np.zeros((40, 48), np.uint16)[:, ::2]] * 2},
-            {"vectors": np.full((2, 2, 3, 2), 4097, np.int32)},
-            {"vectors": np.full((2, 2, 3, 2), -(2**31), np.int32)},
-            {"vectors": np.zeros((1, 2, 3, 2), np.int32)},
-            {"vectors": np.zeros((2, 2, 3, 3), np.int32)},
-            {"vectors": np.zeros((2, 2, 3, 2), np.int64)},
-            {"vectors": np.zeros((2, 2, 3, 4), np.int32)[..., ::2]},
-            {"modes": np.full((3, 2), 3, np.int32)},
-            {"modes": np.full((3, 2), -1, np.int32)},
-            {"modes": np.zeros((2, 2), np.int32)},
+            {"vectors": np.full((2, 2, 6, 4), 4097, np.int32)},
+            {"vectors": np.full((2, 2, 6, 4), -(2**31), np.int32)},
+            {"vectors": np.zeros((1, 2, 6, 4), np.int32)},
+            {"vectors": np.zeros((2, 2, 6, 6), np.int32)},
+            {"vectors": np.zeros((2, 2, 3, 2), np.int32)},
+            {"vectors": np.zeros((2, 2, 6, 4), np.int64)},
+            {"vectors": np.zeros((2, 2, 6, 8), np.int32)[..., ::2]},
+            {"modes": np.full((6, 4), 3, np.int32)},
+            {"modes": np.full((6, 4), -1, np.int32)},
+            {"modes": np.zeros((3, 2), np.int32)},
+            {"splits": np.zeros((6, 4), np.int32)},
+            {"splits": np.zeros((3, 2), np.int64)},
             {"block_size": 4},
             {"block_size": 64},
             {"block_size": 0},
@@ -329,8 +338,8 @@ class TestSeam:
             {"shape": (40, 25)},
             {"shape": (0, 0), "references": []},
             {"references": [np.zeros((40, 24), np.uint16)]},
-            {"vectors": np.full((2, 2, 3, 2), 4097, np.int32)},
-            {"modes": np.full((3, 2), 3, np.int32)},
+            {"vectors": np.full((2, 2, 6, 4), 4097, np.int32)},
+            {"modes": np.full((6, 4), 3, np.int32)},
             {"block_size": 4},
             {"shifts": (2, 0)},
             {"bit_depth": 9},
@@ -349,7 +358,7 @@ class TestSeam:
         arguments["vectors"] = arguments["vectors"][:1]
         assert native._native.reconstruct_plane(**arguments).shape == (40, 24)
         with pytest.raises(ValueError, match="mode"):
-            native._native.reconstruct_plane(**{**arguments, "modes": np.ones((3, 2), np.int32)})
+            native._native.reconstruct_plane(**{**arguments, "modes": np.ones((6, 4), np.int32)})
 
     def test_python_face_takes_what_fits_and_raises_on_the_rest(self) -> None:
         case = random_case(0)
@@ -361,8 +370,8 @@ class TestSeam:
             {"field": None},
             {"references": []},
             {"references": [reference.astype(np.float32) for reference in case["references"]]},
-            {"field": MotionField(field.vectors + 2**32, field.modes)},
-            {"field": MotionField(field.vectors.astype(np.float64), field.modes)},
+            {"field": replace(field, vectors=field.vectors + 2**32)},
+            {"field": replace(field, vectors=field.vectors.astype(np.float64))},
             {"symbols": []},
             {"symbols": [np.zeros(3, np.int32)]},
         ):
@@ -372,7 +381,7 @@ class TestSeam:
     def test_samples_beyond_their_depth_do_no_harm(self, isa: str) -> None:
         arguments = {**self.arguments(), "references": [np.full((40, 24), 65535, np.uint16)] * 2}
         for vector in (0, 2):
-            arguments["vectors"] = np.full((2, 2, 3, 2), vector, np.int32)
+            arguments["vectors"] = np.full((2, 2, 6, 4), vector, np.int32)
             assert native._native.reconstruct_plane(**arguments).max() < 256
 
     @pytest.mark.parametrize(

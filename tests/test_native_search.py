@@ -13,12 +13,25 @@ from c3video.coding.frames import write_motion
 from c3video.coding.rangecoder import SymbolCounter
 from c3video.coding.segment import prior
 from c3video.fit.block_errors import NativeBlockErrors
-from c3video.fit.motion_search import COMPONENT_BITS, MODE_BITS, MotionSearch
-from c3video.model.compensation import BACKWARD, BOTH, FORWARD, MAX_VECTOR, MotionField, block_shape
+from c3video.fit.motion_search import COMPONENT_BITS, MODE_BITS, SPLIT_BITS, MotionSearch
+from c3video.model.compensation import (
+    BACKWARD,
+    BOTH,
+    COLUMNS,
+    FORWARD,
+    MAX_VECTOR,
+    QUARTERS,
+    ROWS,
+    MotionField,
+    block_shape,
+    compensate,
+    finish,
+)
 from c3video.model.frame_order import CodedFrame
-from c3video.model.motion_symbols import _AROUND, Neighbours, _shifted, carried_on, to_symbols, uses
+from c3video.model.motion_symbols import AROUND, Neighbours, carried_on, to_symbols, uses
 from c3video.native.frame import PhasePlanes, block_errors
 from c3video.native.search import search_field
+from tests.frame_streams import split_field
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 
@@ -39,11 +52,17 @@ def texture(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8)
 
 
+def _shifted(values: np.ndarray, dy: int, dx: int) -> np.ndarray:
+    """(bh, bw) of each block its neighbour at (dy, dx), 0 outside."""
+    height, width = values.shape
+    return np.pad(values, 1)[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+
+
 def centred(luma: np.ndarray) -> np.ndarray:
     return (luma.astype(np.int16) - 128) << 6
 
 
-def search(current: np.ndarray, references: list[np.ndarray], **changes: Any) -> tuple[np.ndarray, np.ndarray]:
+def search(current: np.ndarray, references: list[np.ndarray], **changes: Any) -> MotionField:
     block_size = changes.pop("block_size", 16)
     arguments = {
         "current": centred(current),
@@ -53,29 +72,46 @@ def search(current: np.ndarray, references: list[np.ndarray], **changes: Any) ->
         "slope": SLOPE,
         "component_bits": COMPONENT_BITS,
         "mode_bits": MODE_BITS,
+        "split_bits": SPLIT_BITS,
     }
     return search_field(**{**arguments, **changes})
 
 
-def motion_bits(vectors: np.ndarray, modes: np.ndarray, frame: CodedFrame) -> float:
+def of_blocks(field: MotionField) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors and modes of a field in which no block is split."""
+    assert not field.splits.any()
+    return field.vectors[:, :, ::2, ::2], field.modes[::2, ::2]
+
+
+NEVER = (0.0, *[1e6] * 3)
+"""Split bits that leave all blocks whole."""
+
+
+def motion_bits(field: MotionField, frame: CodedFrame) -> float:
     counter = SymbolCounter()
-    write_motion(counter, prior("motion"), MotionField(vectors.astype(np.int64), modes.astype(np.int64)), frame)
+    write_motion(counter, prior("motion"), wide(field), frame)
     return counter.estimated_bits
+
+
+def wide(field: MotionField) -> MotionField:
+    return MotionField(field.vectors.astype(np.int64), field.modes.astype(np.int64), field.splits.astype(np.int64))
 
 
 @pytest.mark.parametrize("block_size", [8, 16, 32])
 def test_a_shifted_picture_is_found(isa: str, block_size: int) -> None:
     wide = texture(np.random.default_rng(0), (160, 190))
     current, reference = wide[20:140, 20:171], wide[23:143, 13:164]
-    vectors, modes = search(current, [reference], block_size=block_size)
-    assert vectors.dtype == modes.dtype == np.int32
-    assert vectors.shape == (1, 2, *modes.shape)
-    assert modes.shape == block_shape(current.shape, block_size)
+    field = search(current, [reference], block_size=block_size)
+    assert field.vectors.dtype == field.modes.dtype == field.splits.dtype == np.int32
+    assert field.vectors.shape == (1, 2, *field.modes.shape)
+    assert field.splits.shape == block_shape(current.shape, block_size)
+    vectors, modes = field.vectors[:, :, ::2, ::2], field.modes[::2, ::2]
     assert not modes.any()
     edge = 2 if block_size == 8 else 1  # blocks whose windows see what the reference does not show
     assert (vectors[0, 0, edge:-edge, edge:-edge] == -12).all()
     assert (vectors[0, 1, edge:-edge, edge:-edge] == 28).all()
-    assert motion_bits(vectors, modes, CodedFrame(1, (0,), 1)) < 2.5 * modes.size + 60
+    assert not field.splits[edge:-edge, edge:-edge].any()
+    assert motion_bits(field, CodedFrame(1, (0,), 1)) < 2.5 * modes.size + 60
 
 
 def test_far_motion_is_found_from_its_start() -> None:
@@ -83,7 +119,7 @@ def test_far_motion_is_found_from_its_start() -> None:
     current, reference = wide[100:196, 100:228], wide[40:136, 20:148]
     starts = np.full((1, 2, 6, 8), 236)
     starts[:, 1] = 324
-    vectors, _ = search(current, [reference], starts=starts)
+    vectors, _ = of_blocks(search(current, [reference], starts=starts, split_bits=NEVER))
     assert (vectors[0, 0, :2, :2] == 240).all()  # further down and right lies what the reference does not show
     assert (vectors[0, 1, :2, :2] == 320).all()
 
@@ -92,7 +128,7 @@ def test_the_mean_of_two_pictures_is_predicted_from_both(isa: str) -> None:
     rng = np.random.default_rng(2)
     first, second = (texture(rng, (160, 190)) for _ in range(2))
     current = (first[20:116, 20:148].astype(np.int64) + second[20:116, 20:148] + 1 >> 1).astype(np.uint8)
-    vectors, modes = search(current, [first[22:118, 17:145], second[19:115, 23:151]])
+    vectors, modes = of_blocks(search(current, [first[22:118, 17:145], second[19:115, 23:151]], split_bits=NEVER))
     assert (modes[1:-1, 1:-1] == BOTH).all()
     for reference, right in ((0, (-8, 12)), (1, (4, -12))):
         assert (vectors[reference, :, 1:-1, 1:-1] == np.array(right)[:, None, None]).all()
@@ -102,7 +138,8 @@ def test_what_is_hidden_on_one_side_comes_from_the_other(isa: str) -> None:
     rng = np.random.default_rng(3)
     current, other = texture(rng, (96, 128)), texture(rng, (96, 128))
     left = np.arange(128)[None, :] < 64
-    vectors, modes = search(current, [np.where(left, current, other), np.where(left, other, current)])
+    views = [np.where(left, current, other), np.where(left, other, current)]
+    vectors, modes = of_blocks(search(current, views, split_bits=NEVER))
     assert (modes[:, :3] == FORWARD).all()
     assert (modes[:, 5:] == BACKWARD).all()
     assert not vectors[1][:, modes == FORWARD].any()
@@ -137,9 +174,9 @@ def test_neither_threads_nor_instruction_sets_matter(monkeypatch: pytest.MonkeyP
     for name in native.instruction_sets():
         monkeypatch.setenv("C3VIDEO_ISA", name)
         for num_threads in (1, 2, 5):
-            vectors, modes = search(current, references, num_threads=num_threads, **changes)
-            assert abs(vectors).max() <= MAX_VECTOR
-            found.add((vectors.tobytes(), modes.tobytes()))
+            field = search(current, references, num_threads=num_threads, **changes)
+            assert abs(field.vectors).max() <= MAX_VECTOR
+            found.add((field.vectors.tobytes(), field.modes.tobytes(), field.splits.tobytes()))
     assert len(found) == 1
 
 
@@ -159,7 +196,8 @@ def test_no_block_gains_by_a_step(frame: CodedFrame) -> None:
     current, references = centred(views[0]), [PhasePlanes(view, 8) for view in views[1 : 1 + len(frame.references)]]
     first, second = (frame.index - reference for reference in (*frame.references, 0)[:2])
     slope = 1e-3
-    vectors, modes = search(views[0], views[1 : 1 + len(references)], slope=slope, ratio=(second, first))
+    found = search(views[0], views[1 : 1 + len(references)], slope=slope, ratio=(second, first), split_bits=NEVER)
+    vectors, modes = of_blocks(found)
     field = vectors.astype(np.int64)
     is_both = modes == BOTH
     assert len(references) == 1 or 0.2 < is_both.mean() < 0.8
@@ -170,8 +208,8 @@ def test_no_block_gains_by_a_step(frame: CodedFrame) -> None:
         known = uses(modes, reference)
         around = [
             Neighbours(
-                np.stack([_shifted(np.where(known, part, 0), dy, dx) for dy, dx in _AROUND[:3]]),
-                np.stack([_shifted(known, dy, dx) for dy, dx in _AROUND[:3]]),
+                np.stack([_shifted(np.where(known, part, 0), dy, dx) for dy, dx in AROUND[:3]]),
+                np.stack([_shifted(known, dy, dx) for dy, dx in AROUND[:3]]),
             ).prediction()
             for part in field[reference]
         ]
@@ -206,7 +244,7 @@ def test_dear_bits_smooth_the_field() -> None:
     current, reference = (rng.integers(0, 256, (96, 128)).astype(np.uint8) for _ in range(2))
     frame = CodedFrame(1, (0,), 1)
     bits = [
-        motion_bits(*search(current, [reference], component_bits=COMPONENT_BITS * np.float32(factor)), frame)
+        motion_bits(search(current, [reference], component_bits=COMPONENT_BITS * np.float32(factor)), frame)
         for factor in (0.1, 1.0, 10.0)
     ]
     assert bits == sorted(bits, reverse=True)
@@ -222,6 +260,38 @@ def test_the_fit_knows_what_the_coder_expects(frame: CodedFrame) -> None:
     assert field.vectors.dtype == field.modes.dtype == np.int64
     symbols = to_symbols(field, frame)
     assert not symbols.symbols[symbols.classes > 0].any()
+
+
+@pytest.mark.parametrize("block_size", [16, 32])
+@pytest.mark.parametrize(("split", "towards"), [(ROWS, (1, 0)), (COLUMNS, (0, 1)), (QUARTERS, (1, 1))])
+def test_a_block_is_split_where_its_parts_move_apart(
+    isa: str, block_size: int, split: int, towards: tuple[int, int]
+) -> None:
+    """A picture made by the compensation of a field in which one block is split: that field is found."""
+    reference = texture(np.random.default_rng(8), (5 * block_size, 6 * block_size))
+    vectors, splits = np.zeros((1, 2, 10, 12), dtype=np.int64), np.zeros((5, 6), dtype=np.int64)
+    splits[2, 3] = split
+    moved = np.s_[4 + towards[0] : 6, 6 + towards[1] : 8]
+    vectors[0, 0][moved], vectors[0, 1][moved] = 6, -9
+    made = MotionField(vectors, np.zeros((10, 12), dtype=np.int64), splits)
+    prediction = compensate([reference], made, block_size, (0, 0), 8)
+    current = finish(prediction, np.zeros_like(prediction), 8).astype(np.uint8)
+    field = search(current, [reference], block_size=block_size)
+    assert field.splits[2, 3] == split
+    np.testing.assert_array_equal(field.vectors[:, :, 4:6, 6:8], vectors[:, :, 4:6, 6:8])
+    # Where nothing is near it, nothing is split.
+    assert not field.splits[0].any()
+    dear = search(current, [reference], block_size=block_size, split_bits=NEVER)
+    assert not dear.splits.any()
+
+
+def test_parts_are_equal_inside_as_their_split_says() -> None:
+    current, references, changes = random_scene(7)
+    field = search(current, references, **{**changes, "slope": 1e-6})
+    assert field.splits.any()
+    same = split_field(field.vectors.astype(np.int64), field.modes.astype(np.int64), field.splits.astype(np.int64))
+    np.testing.assert_array_equal(field.vectors, same.vectors)
+    np.testing.assert_array_equal(field.modes, same.modes)
 
 
 class TestSeam:
@@ -259,6 +329,9 @@ class TestSeam:
             {"mode_bits": [1.0, 1.0]},
             {"mode_bits": [1.0, 1.0, float("nan")]},
             {"mode_bits": [1.0, 1.0, -1.0]},
+            {"split_bits": [1.0] * 3},
+            {"split_bits": [1.0] * 3 + [float("inf")]},
+            {"split_bits": [-1.0] + [1.0] * 3},
             {"ratio": (1, 0)},
             {"ratio": (1, -1)},
             {"ratio": (-(2**31), 1)},
@@ -280,14 +353,16 @@ class TestSeam:
             "slope": SLOPE,
             "component_bits": np.ones(4, np.float32),
             "mode_bits": [1.0, 1.0, 1.0],
+            "split_bits": [1.0] * 4,
             "ratio": (-1, 1),
             "passes": 2,
             "num_threads": 1,
             "isa": "",
         }
-        vectors, modes = native._native.search_field(**arguments)
-        assert vectors.shape == (2, 2, 3, 2)
-        assert modes.shape == (3, 2)
+        vectors, modes, splits = native._native.search_field(**arguments)
+        assert vectors.shape == (2, 2, 6, 4)
+        assert modes.shape == (6, 4)
+        assert splits.shape == (3, 2)
         with pytest.raises((TypeError, ValueError)):
             native._native.search_field(**{**arguments, **change})
 
@@ -295,6 +370,6 @@ class TestSeam:
     def test_extreme_arguments_do_no_harm(self, change: dict[str, Any]) -> None:
         current, references, changes = random_scene(3)
         for bits in (np.zeros(1), np.full(3, 1e6), np.zeros(65536)):
-            vectors, modes = search(current, references, **{**changes, "component_bits": bits, **change})
-            assert abs(vectors).max() <= MAX_VECTOR
-            assert set(np.unique(modes)) <= {FORWARD, BACKWARD, BOTH}
+            field = search(current, references, **{**changes, "component_bits": bits, **change})
+            assert abs(field.vectors).max() <= MAX_VECTOR
+            assert set(np.unique(field.modes)) <= {FORWARD, BACKWARD, BOTH}

@@ -60,10 +60,11 @@ def importance(
         # A block of no activity is all inherited, if its prediction is right.
         share = np.where(fresh < 0.05, np.exp(-errors[place] / level), share)
         handed_on = weights[place] * share
-        for reference, index in enumerate(frame.references):
-            used = uses(field.modes, reference)
-            amounts = np.where(used, np.where(field.modes == BOTH, 0.5, 1.0) * handed_on, 0.0)
-            _splat(weights[places[index]], amounts, field.vectors[reference], block_size)
+        for quarter in (np.s_[..., y::2, x::2] for y in range(2) for x in range(2)):
+            modes = field.modes[quarter]
+            for reference, index in enumerate(frame.references):
+                amounts = 0.25 * handed_on * np.where(modes == BOTH, 0.5, uses(modes, reference))
+                _splat(weights[places[index]], amounts, field.vectors[reference][quarter], block_size)
     return weights
 
 

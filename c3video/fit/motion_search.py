@@ -14,13 +14,13 @@ elsewhere: a Gaussian source at its best trade of rate and distortion (reverse w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c3video.fit.block_errors import BlockErrors, NativeBlockErrors
-from c3video.model.compensation import BACKWARD, BOTH, FORWARD, MAX_VECTOR, MotionField, block_shape
+from c3video.model.compensation import BACKWARD, BOTH, FORWARD, MAX_VECTOR, MotionField, block_shape, whole_field
 from c3video.model.frame_order import CodedFrame
 from c3video.native.search import search_field
 
@@ -35,6 +35,9 @@ COMPONENT_BITS = np.concatenate([[0.1], 3.0 + 1.8 * np.log2(np.arange(1, 257))])
 
 MODE_BITS = (2.5, 2.5, 0.4)
 """Price of FORWARD, BACKWARD and BOTH where there are two references, in bits."""
+
+SPLIT_BITS = (0.3, 5.5, 5.5, 7.0)
+"""Price of WHOLE, ROWS, COLUMNS and QUARTERS, in bits."""
 
 _AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1))
 
@@ -98,7 +101,7 @@ class MotionSearch:
 
     def _field_in_order(self, errors: NativeBlockErrors, starts: IntArray, num_threads: int) -> MotionField:
         first, *others = (self.frame.index - reference for reference in self.frame.references)
-        vectors, modes = search_field(
+        found = search_field(
             errors.current,
             errors.phases,
             starts,
@@ -106,16 +109,17 @@ class MotionSearch:
             self.slope,
             COMPONENT_BITS,
             MODE_BITS,
+            SPLIT_BITS,
             (others[0] if others else 0, first),
             PASSES,
             num_threads,
         )
-        return MotionField(vectors.astype(np.int64), modes.astype(np.int64))
+        return MotionField(*(getattr(found, field.name).astype(np.int64) for field in fields(MotionField)))
 
     def _field_at_once(self, starts: Sequence[IntArray]) -> MotionField:
         alone = [self.one_reference(index, start) for index, start in enumerate(starts)]
         if len(alone) == 1:
-            return MotionField(alone[0][0][None], np.full(alone[0][1].shape, FORWARD))
+            return whole_field(alone[0][0][None], np.full(alone[0][1].shape, FORWARD))
         (forward, forward_cost), (backward, backward_cost) = alone
         both_backward, _ = self.one_reference(1, backward, forward)
         both_forward, both_cost = self.one_reference(0, forward, both_backward)
@@ -129,7 +133,7 @@ class MotionSearch:
                 np.where(modes == BOTH, both_backward, np.where(modes == BACKWARD, backward, 0)),
             ]
         )
-        return MotionField(vectors, modes)
+        return whole_field(vectors, modes)
 
 
 def _best(candidates: IntArray, cost: Callable[[IntArray], Costs]) -> tuple[IntArray, Costs]:

@@ -54,6 +54,7 @@ from c3video.model.subbands import (
     MAX_STEP_INDEX,
     STEP_STEPS,
     FrameSymbols,
+    SliceLayout,
     plane_levels,
     quantisation_step,
     reference_magnitudes,
@@ -323,6 +324,24 @@ def _typical_weights(num_frames: int, gop: int, share: float = 0.8) -> _SegmentW
     return _SegmentWeights(_level_weights(frames, weights), None)
 
 
+def segment_samples(frames: Sequence[CodedFrame], symbols: SegmentSymbols, layout: SliceLayout) -> dict[str, Samples]:
+    """What the networks of NETWORKS are tuned on: all symbols of a segment, by name; motion only where there is any.
+
+    Args:
+        frames: in coding order.
+        layout: of whole frames.
+    """
+    places = reference_frames(frames)
+    subbands = [
+        subband_samples(found, reference_magnitudes([symbols.frames[x] for x in places[place]], layout), frame.level)
+        for place, (found, frame) in enumerate(zip(symbols.frames, frames, strict=True))
+    ]
+    motion = [
+        motion_samples(field, frame) for field, frame in zip(symbols.fields, frames, strict=True) if field is not None
+    ]
+    return {name: joined(parts) for name, parts in (("subbands", subbands), ("motion", motion)) if parts}
+
+
 @dataclass
 class _Fit:
     planes: Sequence[Planes]
@@ -450,22 +469,7 @@ class _Fit:
     def tune(self, attempt: _Attempt) -> None:
         """Tune the networks on the symbols of an attempt; keep what saves more bits than it costs."""
         coded = attempt.coded
-        places = reference_frames(coded.frames)
-        samples = {
-            "subbands": joined(
-                [
-                    subband_samples(
-                        coded.symbols[place],
-                        reference_magnitudes([coded.symbols[x] for x in places[place]], self.layout),
-                        frame.level,
-                    )
-                    for place, frame in enumerate(coded.frames)
-                ]
-            )
-        }
-        fields = [(field, frame) for field, frame in zip(coded.fields, coded.frames, strict=True) if field is not None]
-        if fields:
-            samples["motion"] = joined([motion_samples(field, frame) for field, frame in fields])
+        samples = segment_samples(coded.frames, SegmentSymbols(tuple(coded.fields), tuple(coded.symbols)), self.layout)
         for name, found in samples.items():
             self._tune(name, found)
 

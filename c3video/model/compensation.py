@@ -4,7 +4,9 @@
     vectors, one a block --> eight-tap interpolation of the references --> overlapped blocks blended --> prediction
 
 Each block predicts a window of twice its side around it; neighbouring windows overlap and are blended with weights
-that sum to one, so that no edge of a block shows and the wavelet of the residual finds none.
+that sum to one, so that no edge of a block shows and the wavelet of the residual finds none. A block may be split in
+two or four *parts* with vectors of their own, which are blended in the same way, with half the overlap, before the
+block takes its place among its neighbours.
 
 Predictions and residuals are centred on middle gray and have 14 bits: 2^14 is the full range of a sample at any depth.
 """
@@ -39,9 +41,10 @@ TAPS = np.array([
     [-1, 3, -7, 19, 58, -11, 5, -2],
     [0, 1, -3, 9, 61, -6, 3, -1],
 ], dtype=np.int64)
-"""Interpolation at each eighth of a sample, in units of 1/64: sinc under a cosine window. Frozen in version 2."""
+"""Interpolation at each eighth of a sample, in units of 1/64: sinc under a cosine window. Frozen in version 3."""
 
 RISES = {
+    2: (10, 54),
     4: (2, 20, 44, 62),
     8: (1, 5, 14, 26, 38, 50, 59, 63),
     16: (0, 1, 4, 7, 12, 17, 23, 29, 35, 41, 47, 52, 57, 60, 63, 64),
@@ -52,17 +55,34 @@ RISES = {
 """Rising half of a block's window by side of the block, in units of 1/64; the falling half is 64 minus it."""
 
 
+WHOLE, ROWS, COLUMNS, QUARTERS = 0, 1, 2, 3
+"""How a block is split: not at all, into upper and lower half, into left and right half, into four."""
+
+
 @dataclass(frozen=True)
 class MotionField:
     """Where the blocks of a frame are predicted from.
 
+    Vectors and modes are those of quarters of blocks, (ph, pw) = (2 bh, 2 bw) of them; those of one part are equal.
+
     Args:
-        vectors: (references, 2, bh, bw) displacement (y, x) into each reference, in quarters of a luma sample.
-        modes: (bh, bw) FORWARD, BACKWARD or BOTH; all FORWARD where there is one reference.
+        vectors: (references, 2, ph, pw) displacement (y, x) into each reference, in quarters of a luma sample.
+        modes: (ph, pw) FORWARD, BACKWARD or BOTH; all FORWARD where there is one reference.
+        splits: (bh, bw) WHOLE, ROWS, COLUMNS or QUARTERS.
     """
 
     vectors: IntArray
     modes: IntArray
+    splits: IntArray
+
+
+def whole_field(vectors: IntArray, modes: IntArray) -> MotionField:
+    """The field of blocks none of which is split, from their vectors (references, 2, bh, bw) and modes (bh, bw)."""
+    return MotionField(_each_four_times(vectors), _each_four_times(modes), np.zeros_like(modes))
+
+
+def _each_four_times(values: IntArray) -> IntArray:
+    return values.repeat(2, axis=-2).repeat(2, axis=-1)
 
 
 def block_shape(shape: tuple[int, int], block_size: int) -> tuple[int, int]:
@@ -90,29 +110,58 @@ def compensate(
     height, width = references[0].shape
     sides = tuple(block_size >> shift for shift in shifts)
     centred = [plane.astype(np.int64) - (1 << (bit_depth - 1)) for plane in references]
-    rows, columns = (_overlaps(length, side) for length, side in zip((height, width), sides, strict=True))
+    block_rows, block_columns = field.splits.shape
+    rows, columns = (
+        _overlaps(length, side, blocks)
+        for length, side, blocks in zip((height, width), sides, (block_rows, block_columns), strict=True)
+    )
+
+    def part_samples(part_y: IntArray, part_x: IntArray) -> IntArray:
+        y, x = part_y[:, None], part_x[None, :]
+        found = [
+            _interpolate(plane, field.vectors[index][:, y, x], shifts, bit_depth) for index, plane in enumerate(centred)
+        ]
+        if len(found) == 1:
+            return found[0]
+        return np.choose(field.modes[y, x], [found[0], found[1], (found[0] + found[1] + 1) >> 1])
+
     result = np.zeros((height, width), dtype=np.int64)
-    block_rows, block_columns = field.modes.shape
-    for block_y, row_weights in rows:
-        for block_x, column_weights in columns:
-            y, x = np.clip(block_y, 0, block_rows - 1)[:, None], np.clip(block_x, 0, block_columns - 1)[None, :]
-            found = [
-                _interpolate(plane, field.vectors[index][:, y, x], shifts, bit_depth)
-                for index, plane in enumerate(centred)
+    for row in rows:
+        for column in columns:
+            parts = [
+                part_y[:, None] * part_x[None, :] * part_samples(2 * row.blocks + i, 2 * column.blocks + j)
+                for i, part_y in enumerate(row.parts)
+                for j, part_x in enumerate(column.parts)
             ]
-            sample = found[0]
-            if len(found) == 2:
-                modes = field.modes[y, x]
-                sample = np.choose(modes, [found[0], found[1], (found[0] + found[1] + 1) >> 1])
-            result += row_weights[:, None] * column_weights[None, :] * sample
+            blended = (sum(parts) + 2048) >> 12
+            is_split = field.splits[row.blocks[:, None], column.blocks[None, :]] != WHOLE
+            sample = np.where(is_split, blended, part_samples(2 * row.blocks, 2 * column.blocks))
+            result += row.weights[:, None] * column.weights[None, :] * sample
     return (result + 2048) >> 12
 
 
-def _overlaps(length: int, side: int) -> list[tuple[IntArray, IntArray]]:
-    """For the two blocks whose windows cover each sample along an axis: the block's index and its weight, (length,)."""
-    place = np.arange(length) + side // 2
-    before, rise = place // side - 1, np.array(RISES[side])[place % side]
-    return [(before, 64 - rise), (before + 1, rise)]
+@dataclass(frozen=True)
+class _Overlap:
+    """Along an axis, for each sample: a block whose window covers it, its weight, and those of its two parts."""
+
+    blocks: IntArray
+    weights: IntArray
+    parts: tuple[IntArray, IntArray]
+
+
+def _overlaps(length: int, side: int, num_blocks: int) -> list[_Overlap]:
+    """The two blocks whose windows cover each sample along an axis."""
+    sample = np.arange(length)
+    place = sample + side // 2
+    rise = np.array(RISES[side])[place % side]
+    found = []
+    for before, weights in ((1, 64 - rise), (0, rise)):
+        blocks = np.clip(place // side - before, 0, num_blocks - 1)
+        # The second part rises over the first around the middle of the block.
+        inside = sample - (blocks * side + side // 4)
+        second = np.array((0, *RISES[side // 2], 64))[np.clip(inside + 1, 0, side // 2 + 1)]
+        found.append(_Overlap(blocks, weights, (64 - second, second)))
+    return found
 
 
 def _interpolate(plane: IntArray, vectors: IntArray, shifts: tuple[int, int], bit_depth: int) -> IntArray:

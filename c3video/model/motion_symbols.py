@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Motion fields <-> symbols: what a block's neighbours promise of its vectors (docs/c3v.md, section 16).
 
-Blocks go in raster order; each has a mode where its frame has two references, then a vector (y, x) for each reference
-that it uses. A component is coded as the difference to a prediction from the blocks to the left (W), above (N) and
-above to the right (NE), as far as they use that reference: the median of three, the mean of two, one, or zero.
+Blocks go in raster order; each says how it is split, then come its parts. A part has a mode where its frame has two
+references, then a vector (y, x) for each reference that it uses. A component is coded as the difference to a prediction
+from what lies to the left (W), above (N) and above to the right (NE) of the part, as far as it is known and uses that
+reference: the median of three, the mean of two, one, or zero.
 """
 
 from __future__ import annotations
@@ -14,25 +15,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.model.compensation import BOTH, MAX_VECTOR, MotionField
+from c3video.model.compensation import BOTH, COLUMNS, MAX_VECTOR, QUARTERS, ROWS, WHOLE, MotionField
 from c3video.model.context_network import magnitude_feature
 from c3video.model.frame_order import CodedFrame
 
 IntArray = NDArray[np.int64]
 
 NUM_INPUTS = 8
-MODE_CLASS, NUM_CLASSES = 0, 5
+MODE_CLASS, SPLIT_CLASS, NUM_CLASSES = 0, 5, 6
 """Class 1 + 2 r + c is component c (0: y, 1: x) of the vector into reference r."""
 
 MODE_SIGNS = (1, -1, 0)
 """FORWARD, BACKWARD and BOTH as symbols; BOTH, the most frequent, is zero."""
 
+SPLIT_SYMBOLS = (0, 1, -1, 2)
+"""WHOLE, ROWS, COLUMNS and QUARTERS as symbols."""
+
+PARTS = {
+    WHOLE: ((0, 0, 2, 2),),
+    ROWS: ((0, 0, 1, 2), (1, 0, 1, 2)),
+    COLUMNS: ((0, 0, 2, 1), (0, 1, 2, 1)),
+    QUARTERS: ((0, 0, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 1, 1)),
+}
+"""(y, x, height, width) of the parts of a block in quarters of it, in coding order."""
+
 _FLAG = 1 << 8
 
 
-def uses(modes: IntArray, reference: int) -> NDArray[np.bool_]:
+def uses(modes: IntArray | int, reference: int) -> NDArray[np.bool_]:
     """Which blocks are predicted from a reference."""
-    return (modes == reference) | (modes == BOTH)
+    return np.asarray((modes == reference) | (modes == BOTH))
+
+
+def split_of(symbol: int) -> int:
+    """How a block is split, from its symbol; larger ones are QUARTERS."""
+    return SPLIT_SYMBOLS.index(symbol) if -1 <= symbol <= 1 else QUARTERS
+
+
+def split_features(splits: IntArray) -> IntArray:
+    """(8, ...) features of how a block is split, from the splits (4, ...) of the blocks W, N, NE, NW (0: none)."""
+    flags = np.where(splits != WHOLE, _FLAG, 0)
+    return np.concatenate([flags, np.zeros_like(flags)])
 
 
 @dataclass(frozen=True)
@@ -94,15 +117,18 @@ def expected_sign(signs: IntArray) -> IntArray:
     return np.where(signs[:3].sum(axis=0) < 0, -1, 1)
 
 
-def _shifted(values: NDArray[Any], dy: int, dx: int) -> NDArray[Any]:
-    """Value of the block at (dy, dx) from each block, 0 outside the field; (bh, bw)."""
-    height, width = values.shape
-    padded = np.pad(values, ((1, 1), (1, 1)))
-    return padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+AROUND = ((0, -1), (-1, 0), (-1, 1), (-1, -1))
+"""(dy, dx) of W, N, NE, NW of a block."""
 
 
-_AROUND = ((0, -1), (-1, 0), (-1, 1), (-1, -1))
-"""(dy, dx) of W, N, NE, NW."""
+def places_around(y: IntArray | int, x: IntArray | int, width: IntArray | int) -> IntArray:
+    """(4, 2, N) quarters (y, x) that are W, N, NE and NW of parts at (y, x), the last two in quarters, `width` wide."""
+    return np.array([(y, x - 1), (y - 1, x), (y - 1, x + width), (y - 1, x - 1)])
+
+
+def north_east_is_coded(y: IntArray | int, x: IntArray | int, width: IntArray | int) -> NDArray[np.bool_]:
+    """Whether what is NE of parts comes before them: not where they lie below and at the right in their block."""
+    return np.asarray((y % 2 == 0) | (x % 2 + width < 2))
 
 
 @dataclass(frozen=True)
@@ -120,45 +146,88 @@ class MotionSymbols:
     symbols: IntArray
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """All parts of a field in coding order.
+
+    Args:
+        first: (B,) the first part of each block.
+        y, x, width: (N,) where each part begins and how wide it is, in quarters of blocks.
+        of_quarter: (ph, pw) the part that each quarter belongs to.
+    """
+
+    first: IntArray
+    y: IntArray
+    x: IntArray
+    width: IntArray
+    of_quarter: IntArray
+
+
+def _parts_of(splits: IntArray) -> _Parts:
+    counts = np.array([len(parts) for parts in PARTS.values()])[splits]
+    first = (np.cumsum(counts) - counts.ravel()).reshape(splits.shape)
+    y, x, width = (np.empty(counts.sum(), dtype=np.int64) for _ in range(3))
+    of_quarter = np.empty((2 * splits.shape[0], 2 * splits.shape[1]), dtype=np.int64)
+    for split, parts in PARTS.items():
+        rows, columns = np.nonzero(splits == split)
+        for number, (part_y, part_x, part_height, part_width) in enumerate(parts):
+            index = first[rows, columns] + number
+            y[index], x[index], width[index] = 2 * rows + part_y, 2 * columns + part_x, part_width
+            for dy in range(part_height):
+                for dx in range(part_width):
+                    of_quarter[y[index] + dy, x[index] + dx] = index
+    return _Parts(first.ravel(), y, x, width, of_quarter)
+
+
 def to_symbols(field: MotionField, frame: CodedFrame) -> MotionSymbols:
-    """Symbols of a whole field at once; `coding/frames.py` reads them back block by block."""
-    modes, num_references = field.modes, len(frame.references)
+    """Symbols of a whole field at once; `coding/frames.py` reads them back part by part."""
+    num_references = len(frame.references)
+    parts = _parts_of(field.splits)
+    around = places_around(parts.y, parts.x, parts.width) + 1  # in arrays with a margin of one
+    is_coded = np.ones((4, len(parts.y)), dtype=bool)
+    is_coded[2] = north_east_is_coded(parts.y, parts.x, parts.width)
+
+    def near(values: NDArray[Any]) -> NDArray[Any]:
+        """(4, N) at W, N, NE and NW of each part, 0 where they lie outside or come later; from (ph, pw)."""
+        return np.where(is_coded, np.pad(values, 1)[around[:, 0], around[:, 1]], 0)
+
+    # Class, features, symbols and the part that each belongs to, of the symbols that may come for a part in this order.
+    slots: list[tuple[int, IntArray, IntArray, IntArray]] = []
+    splits = np.pad(field.splits, 1)
+    height, width = field.splits.shape
+    split_near = np.stack([splits[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width].ravel() for dy, dx in AROUND])
+    slots.append((SPLIT_CLASS, split_features(split_near), np.array(SPLIT_SYMBOLS)[field.splits.ravel()], parts.first))
+    every = np.arange(len(parts.y))
+    modes = field.modes[parts.y, parts.x]
     is_both = modes == BOTH
-    slots: list[tuple[int, IntArray, IntArray, NDArray[np.bool_]]] = []  # class, features, symbols, present
     if num_references == 2:
-        signs = np.array(MODE_SIGNS)[modes]
-        around = np.stack([_shifted(signs, dy, dx) for dy, dx in _AROUND])
-        slots.append(
-            (MODE_CLASS, mode_features(around), signs * expected_sign(around), np.ones(modes.shape, dtype=bool))
-        )
-    first_differences = np.zeros((2, *modes.shape), dtype=np.int64)
+        signs = np.array(MODE_SIGNS)
+        signs_near = near(signs[field.modes])
+        slots.append((MODE_CLASS, mode_features(signs_near), signs[modes] * expected_sign(signs_near), every))
+    first_differences = np.zeros((2, len(modes)), dtype=np.int64)
     for reference in range(num_references):
         used = uses(modes, reference)
-        differences = np.zeros((2, *modes.shape), dtype=np.int64)
+        known = near(uses(field.modes, reference))[:3]
+        differences = np.zeros((2, len(modes)), dtype=np.int64)
         for component in range(2):
-            values = np.where(used, field.vectors[reference, component], 0)
-            neighbours = Neighbours(
-                np.stack([_shifted(values, dy, dx) for dy, dx in _AROUND[:3]]),
-                np.stack([_shifted(used, dy, dx) for dy, dx in _AROUND[:3]]),
-            )
-            first = np.where(is_both, first_differences[component], 0) if reference else np.zeros_like(values)
+            values = field.vectors[reference, component]
+            neighbours = Neighbours(near(values)[:3], known)
+            first = np.where(is_both, first_differences[component], 0) if reference else np.zeros_like(modes)
             prediction = neighbours.prediction() + (carried_on(first, frame) if reference else 0)
-            differences[component] = np.where(used, values - prediction, 0)
-            features = component_features(
-                neighbours.spreads(),
-                _shifted(differences[component], 0, -1),
-                _shifted(differences[component], -1, 0),
-                differences[0] if component else np.zeros_like(values),
-                first,
-                is_both,
-            )
-            slots.append((1 + 2 * reference + component, features, differences[component], used))
+            differences[component] = np.where(used, values[parts.y, parts.x] - prediction, 0)
+            west, north = near(differences[component][parts.of_quarter])[:2]
+            other = differences[0] if component else np.zeros_like(modes)
+            features = component_features(neighbours.spreads(), west, north, other, first, is_both)
+            slots.append((1 + 2 * reference + component, features[:, used], differences[component][used], every[used]))
         first_differences = differences
-    present = np.stack([slot[3] for slot in slots], axis=-1).ravel()
-    classes = np.broadcast_to([slot[0] for slot in slots], (*modes.shape, len(slots))).ravel()[present]
-    features = np.stack([slot[1] for slot in slots], axis=-1).reshape(NUM_INPUTS, -1)[:, present]
-    symbols = np.stack([slot[2] for slot in slots], axis=-1).ravel()[present]
-    return MotionSymbols(classes, features, symbols)
+    order = np.argsort(
+        np.concatenate([part * len(slots) + slot for slot, (_, _, _, part) in enumerate(slots)]), kind="stable"
+    )
+    return MotionSymbols(
+        np.concatenate([np.full(len(symbols), kind) for kind, _, symbols, _ in slots])[order],
+        np.concatenate([features for _, features, _, _ in slots], axis=1)[:, order],
+        np.concatenate([symbols for _, _, symbols, _ in slots])[order],
+    )
 
 
 def clip_component(value: int) -> int:

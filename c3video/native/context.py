@@ -4,7 +4,7 @@
     payload of a slice -> SliceReader --> subbands of each frame
     first payload -> NativeReader (networks) -> MotionReader --> motion field of each frame
 
-Symbols, vectors and modes are int32. The extension must be there (`native.available()`); it lets the GIL go while a
+Symbols and motion are int32. The extension must be there (`native.available()`); it lets the GIL go while a
 frame is read, so slices may be read by several threads, each of them by one at a time.
 """
 
@@ -114,7 +114,7 @@ class MotionReader:
         self._shape = shape
 
     def read(self, frame: CodedFrame) -> MotionField | None:
-        """The next frame's field, vectors and modes of int32; None where it has no references.
+        """The next frame's field, of int32; None where it has no references.
 
         Raises:
             CorruptSegmentError: the payload is damaged.
@@ -124,7 +124,7 @@ class MotionReader:
             return None
         distances = [frame.index - index for index in frame.references]
         try:
-            vectors, modes = native._native.read_motion(
+            vectors, modes, splits = native._native.read_motion(
                 self._coder._reader,
                 native._sparse_tables(),
                 self._network,
@@ -135,7 +135,7 @@ class MotionReader:
             )
         except native._native.Corrupt as error:
             raise CorruptSegmentError(str(error)) from None
-        return MotionField(vectors, modes)
+        return MotionField(vectors, modes, splits)
 
     def finish(self) -> None:
         """Raise CorruptSegmentError unless everything has been read."""

@@ -46,12 +46,11 @@ def reconstruct_plane(
     Raises:
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
-    planes, vectors, modes = _sources(references, field)
+    planes, *motion = _sources(references, field)
     return native._native.reconstruct_plane(
         _plane_shape(symbols),
         planes,
-        vectors,
-        modes,
+        *motion,
         block_size,
         shifts,
         bit_depth,
@@ -79,9 +78,9 @@ def predict_plane(
     Raises:
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
-    planes, vectors, modes = _sources(references, field)
+    planes, *motion = _sources(references, field)
     return native._native.predict_plane(
-        shape, planes, vectors, modes, block_size, shifts, bit_depth, num_threads, native._isa()
+        shape, planes, *motion, block_size, shifts, bit_depth, num_threads, native._isa()
     )
 
 
@@ -141,15 +140,17 @@ def block_errors(
 
 def _sources(
     references: Sequence[NDArray[np.generic]], field: MotionField | None
-) -> tuple[list[NDArray[np.uint16]], NDArray[np.int32], NDArray[np.int32]]:
-    """References, vectors and modes as the engine takes them."""
+) -> tuple[list[NDArray[np.uint16]], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """References, vectors, modes and splits as the engine takes them."""
     if (field is None) != (len(references) == 0):
         raise ValueError(
             f"{len(references)} references and {'no' if field is None else 'a'} motion field: must go together"
         )
     if field is None:
-        return [], np.empty((0, 2, 0, 0), dtype=np.int32), np.empty((0, 0), dtype=np.int32)
-    return [_uint16(plane) for plane in references], _int32(field.vectors, "vectors"), _int32(field.modes, "modes")
+        blocks = np.empty((0, 0), dtype=np.int32)
+        return [], np.empty((0, 2, 0, 0), dtype=np.int32), blocks, blocks
+    vectors, modes, splits = (_int32(getattr(field, name), name) for name in ("vectors", "modes", "splits"))
+    return [_uint16(plane) for plane in references], vectors, modes, splits
 
 
 def _plane_shape(symbols: Sequence[NDArray[np.int32]]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video import native
+from c3video.model.compensation import MotionField
 from c3video.native.frame import PhasePlanes, _int32
 
 
@@ -24,11 +25,12 @@ def search_field(
     slope: float,
     component_bits: NDArray[np.float32],
     mode_bits: Sequence[float],
+    split_bits: Sequence[float],
     ratio: tuple[int, int] = (-1, 1),
     passes: int = 2,
     num_threads: int = 1,
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Vectors and modes that cost least, residual and motion together (fit/motion_search.py).
+) -> MotionField:
+    """Vectors, modes and splits that cost least, residual and motion together (fit/motion_search.py).
 
     A block's vectors are priced by their differences to what the coder will expect of them, which hangs on the blocks
     before it. Candidates come from the blocks around it, then small steps are taken from the best one.
@@ -43,18 +45,19 @@ def search_field(
         component_bits: (n,) price of a component by the size of its difference, in bits; further differences cost two
             bits a doubling.
         mode_bits: price of FORWARD, BACKWARD and BOTH where there are two references.
+        split_bits: price of WHOLE, ROWS, COLUMNS and QUARTERS.
         ratio: (numerator, denominator) of what a difference in the first vector of a block in mode BOTH lets expect of
             that in the second: `motion_symbols.carried_on`.
         passes: over all blocks, 1..100.
         num_threads: the result does not depend on it.
 
     Returns:
-        (R, 2, bh, bw) vectors, 0 where a block does not use one, and (bh, bw) modes.
+        a field of int32 arrays, vectors 0 where they are not used.
 
     Raises:
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
-    vectors, modes = native._native.search_field(
+    vectors, modes, splits = native._native.search_field(
         current,
         [planes._phases for planes in phases],
         _int32(starts, "starts"),
@@ -62,9 +65,10 @@ def search_field(
         slope,
         np.ascontiguousarray(component_bits, dtype=np.float32),
         list(mode_bits),
+        list(split_bits),
         ratio,
         passes,
         num_threads,
         native._isa(),
     )
-    return vectors, modes
+    return MotionField(vectors, modes, splits)

@@ -9,9 +9,10 @@ import pytest
 from c3video.coding import frames
 from c3video.coding.rangecoder import SymbolReader, SymbolWriter
 from c3video.model import motion_symbols, subbands
-from c3video.model.compensation import BOTH, MAX_VECTOR, MotionField
+from c3video.model.compensation import BOTH, MAX_VECTOR, MotionField, whole_field
 from c3video.model.context_network import ContextNetwork, network_shapes
 from c3video.model.frame_order import CodedFrame
+from tests.frame_streams import split_field
 
 
 def random_network(rng: np.random.Generator, num_inputs: int, num_classes: int) -> ContextNetwork:
@@ -33,12 +34,11 @@ def random_symbols(rng: np.random.Generator, layout: subbands.SliceLayout) -> su
 
 
 def random_field(rng: np.random.Generator, shape: tuple[int, int], num_references: int) -> MotionField:
-    modes = rng.integers(0, 3, shape) if num_references == 2 else np.zeros(shape, dtype=np.int64)
-    vectors = rng.integers(-40, 40, (num_references, 2, *shape))
+    quarters = (2 * shape[0], 2 * shape[1])
+    modes = rng.integers(0, 3, quarters) if num_references == 2 else np.zeros(quarters, dtype=np.int64)
+    vectors = rng.integers(-40, 40, (num_references, 2, *quarters))
     vectors[..., 0, 0] = MAX_VECTOR
-    for reference in range(num_references):
-        vectors[reference] *= motion_symbols.uses(modes, reference)
-    return MotionField(vectors, modes)
+    return split_field(vectors, modes, rng.integers(0, 4, shape))
 
 
 @pytest.mark.parametrize("shape", [(37, 50), (1, 1), (3, 70), (16, 16)])
@@ -76,8 +76,9 @@ def test_motion_comes_back(frame: CodedFrame, shape: tuple[int, int]) -> None:
     reader.finish()
     np.testing.assert_array_equal(found.modes, field.modes)
     np.testing.assert_array_equal(found.vectors, field.vectors)
+    np.testing.assert_array_equal(found.splits, field.splits)
 
 
 def test_modes_are_cheap_to_predict_where_all_are_both() -> None:
-    field = MotionField(np.zeros((2, 2, 4, 4), dtype=np.int64), np.full((4, 4), BOTH))
+    field = whole_field(np.zeros((2, 2, 4, 4), dtype=np.int64), np.full((4, 4), BOTH))
     assert not motion_symbols.to_symbols(field, CodedFrame(1, (0, 2), 2)).symbols.any()

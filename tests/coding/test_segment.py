@@ -78,6 +78,7 @@ def test_symbols_and_networks_come_back(header: Header, made: SyntheticSegment) 
         if field is not None and expected_field is not None:
             np.testing.assert_array_equal(field.vectors, expected_field.vectors)
             np.testing.assert_array_equal(field.modes, expected_field.modes)
+            np.testing.assert_array_equal(field.splits, expected_field.splits)
     for planes, expected_planes in zip(symbols.frames, made.symbols.frames, strict=True):
         for bands, expected_bands in zip(planes, expected_planes, strict=True):
             for band, expected_band in zip(bands, expected_bands, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from c3video.fit.importance import block_means, importance, spread
-from c3video.model.compensation import BACKWARD, BOTH, FORWARD, MotionField
+from c3video.model.compensation import BACKWARD, BOTH, FORWARD, MotionField, whole_field
 from c3video.model.frame_order import CodedFrame, coding_order
 
 FLAT = np.zeros((3, 4))
@@ -15,7 +15,7 @@ BUSY = np.ones((3, 4))
 
 
 def still(num_references: int, mode: int) -> MotionField:
-    return MotionField(np.zeros((num_references, 2, 3, 4), dtype=np.int64), np.full((3, 4), mode))
+    return whole_field(np.zeros((num_references, 2, 3, 4), dtype=np.int64), np.full((3, 4), mode))
 
 
 def test_a_chain_of_perfect_predictions_weighs_its_length() -> None:
@@ -46,7 +46,7 @@ def test_weight_goes_where_the_vector_points() -> None:
     vectors[0, 1] = 64 + 32  # a block and a half to the right, in quarter samples
     frames = coding_order(2, 1)
     first, _ = importance(
-        frames, [None, MotionField(vectors, np.zeros((3, 4), dtype=np.int64))], [BUSY] * 2, [FLAT] * 2, 1e-3, 16
+        frames, [None, whole_field(vectors, np.zeros((3, 4), dtype=np.int64))], [BUSY] * 2, [FLAT] * 2, 1e-3, 16
     )
     np.testing.assert_allclose(first[1], [1.0, 1.5, 2.0, 3.5])
     assert first.sum() == pytest.approx(24.0)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,20 @@ from numpy.typing import NDArray
 from c3video.model.compensation import (
     BACKWARD,
     BOTH,
+    COLUMNS,
     FORWARD,
     MAX_VECTOR,
     RISES,
+    ROWS,
     TAPS,
+    WHOLE,
     MotionField,
     block_shape,
     compensate,
     finish,
+    whole_field,
 )
+from tests.frame_streams import split_field
 
 LUMA, HALF = (0, 0), (1, 1)
 
@@ -28,7 +34,7 @@ LUMA, HALF = (0, 0), (1, 1)
 def uniform(shape: tuple[int, int], block_size: int, mode: int, *vectors: tuple[int, int]) -> MotionField:
     """One motion for all blocks of a luma plane."""
     blocks = block_shape(shape, block_size)
-    return MotionField(
+    return whole_field(
         np.array(vectors)[:, :, None, None] * np.ones((len(vectors), 2, *blocks), dtype=np.int64),
         np.full(blocks, mode),
     )
@@ -61,7 +67,9 @@ def test_constant_pictures_stay_constant_wherever_blocks_come_from(
     shape = (21, 37)
     rng = np.random.default_rng(1)
     blocks = block_shape((shape[0] << shifts[0], shape[1] << shifts[1]), block_size)
-    field = MotionField(rng.integers(-MAX_VECTOR, MAX_VECTOR + 1, (2, 2, *blocks)), rng.integers(0, 3, blocks))
+    quarters = (2 * blocks[0], 2 * blocks[1])
+    vectors, modes = rng.integers(-MAX_VECTOR, MAX_VECTOR + 1, (2, 2, *quarters)), rng.integers(0, 3, quarters)
+    field = split_field(vectors, modes, rng.integers(0, 4, blocks))
     plane = np.full(shape, value)
     found = compensate([plane, plane], field, block_size, shifts, bit_depth)
     assert (found == (value - (1 << (bit_depth - 1))) << (14 - bit_depth)).all()
@@ -108,11 +116,49 @@ def test_modes_by_hand() -> None:
 def test_neighbouring_blocks_blend_by_their_windows() -> None:
     """Two blocks of a flat first and a flat second reference: along the row the windows show."""
     first, second = np.full((8, 16), 128 + 64), np.full((8, 16), 128)
-    field = MotionField(np.zeros((2, 2, 1, 2), dtype=np.int64), np.array([[FORWARD, BACKWARD]]))
+    field = whole_field(np.zeros((2, 2, 1, 2), dtype=np.int64), np.array([[FORWARD, BACKWARD]]))
     found = compensate([first, second], field, 8, LUMA, 8)
     rises = RISES[8]
     expected = [64, 64, 64, 64, *(64 - rise for rise in rises), 0, 0, 0, 0]
     assert found[3].tolist() == [64 * value for value in expected]
+
+
+def test_parts_of_a_block_blend_by_the_windows_of_half_its_side() -> None:
+    """One block whose left half comes from a flat first and its right half from a flat second reference."""
+    first, second = np.full((16, 16), 128 + 64), np.full((16, 16), 128)
+    modes = np.array([[FORWARD, BACKWARD]] * 2)
+    field = MotionField(np.zeros((2, 2, 2, 2), dtype=np.int64), modes, np.array([[COLUMNS]]))
+    expected = [64, 64, 64, 64, *(64 - rise for rise in RISES[8]), 0, 0, 0, 0]
+    found = compensate([first, second], field, 16, LUMA, 8)
+    assert found.tolist() == [[64 * value for value in expected]] * 16
+    upright = MotionField(field.vectors, modes.T, np.array([[ROWS]]))
+    np.testing.assert_array_equal(compensate([first, second], upright, 16, LUMA, 8), found.T)
+
+
+def test_beside_a_split_block_its_parts_fade_with_it() -> None:
+    """The right block is split: what its upper half brings is weighted by both windows."""
+    first, second = np.full((8, 16), 128 + 64), np.full((8, 16), 128)
+    modes = np.array([[BACKWARD, BACKWARD, FORWARD, FORWARD], [BACKWARD] * 4])
+    field = MotionField(np.zeros((2, 2, 2, 4), dtype=np.int64), modes, np.array([[WHOLE, ROWS]]))
+    found = compensate([first, second], field, 8, LUMA, 8)
+    along_x = [0, 0, 0, 0, *RISES[8], 64, 64, 64, 64]
+    along_y = [64, 64, *(64 - rise for rise in RISES[4]), 0, 0]
+    for y, x in np.ndindex(8, 16):
+        assert found[y, x] == along_x[x] * along_y[y]
+
+
+@pytest.mark.parametrize("block_size", [8, 16, 32])
+@pytest.mark.parametrize("shifts", [LUMA, HALF])
+def test_equal_parts_are_a_whole_block(block_size: int, shifts: tuple[int, int]) -> None:
+    one, other = pictures((27, 41))
+    blocks = block_shape((27 << shifts[0], 41 << shifts[1]), block_size)
+    rng = np.random.default_rng(3)
+    whole = whole_field(rng.integers(-99, 100, (2, 2, *blocks)), rng.integers(0, 3, blocks))
+    split = replace(whole, splits=rng.integers(0, 4, blocks))
+    assert split.splits.any()
+    np.testing.assert_array_equal(
+        compensate([one, other], split, block_size, shifts, 8), compensate([one, other], whole, block_size, shifts, 8)
+    )
 
 
 def test_finish_rounds_and_clips() -> None:

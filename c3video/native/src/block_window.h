@@ -35,11 +35,18 @@ class BlockWindow {
 public:
     void set_weights(int block_size) {
         side_ = block_size, size_ = 2 * block_size;
-        const uint8_t* rising = rise(side_);
+        const uint8_t *rising = rise(side_), *second = rise(side_ / 2);
+        const auto weight = [&](int i) { return i < side_ ? rising[i] : 64 - rising[i - side_]; };
+        // Of the half of a block before or behind its middle: as if it were a block of its own, of half the side.
+        const auto half_weight = [&](int i, int half) {
+            const int inside = i - (side_ - (half ? side_ / 4 : 3 * side_ / 4));
+            return inside < 0 || inside >= side_ ? 0 : inside < side_ / 2 ? second[inside] : 64 - second[inside - side_ / 2];
+        };
         for (int i = 0; i < size_ * size_; i++) {
-            const int y = i / size_, x = i % size_;
-            inner_weights_[i] =
-                (int16_t)(2 * (y < side_ ? rising[y] : 64 - rising[y - side_]) * (x < side_ ? rising[x] : 64 - rising[x - side_]));
+            const int y = i / size_, x = i % size_, whole = 2 * weight(y) * weight(x);
+            inner_weights_[kWholeWindow][i] = (int16_t)whole;
+            for (int quarter = 0; quarter < 4; quarter++)
+                inner_weights_[quarter][i] = (int16_t)(2 * half_weight(y, quarter / 2) * half_weight(x, quarter % 2));
         }
     }
 
@@ -54,13 +61,14 @@ public:
             return;
         }
         weights_ = edge_weights_;
-        std::fill(edge_weights_, edge_weights_ + size * size, (int16_t)0);
+        for (Window& weights : edge_weights_) std::fill(weights, weights + size * size, (int16_t)0);
         std::fill(current_, current_ + size * size, (int16_t)0);
         const int first = std::max(-left_, 0), last = std::min(size, width - left_);
         for (int i = std::max(-top_, 0); i < std::min(size, height - top_); i++) {
             const int16_t* samples = frame + (size_t)(top_ + i) * width + left_ + first;
             std::copy(samples, samples + (last - first), current_ + i * size + first);
-            std::copy(inner_weights_ + i * size + first, inner_weights_ + i * size + last, edge_weights_ + i * size + first);
+            for (int k = 0; k < kNumWindows; k++)
+                std::copy(inner_weights_[k] + i * size + first, inner_weights_[k] + i * size + last, edge_weights_[k] + i * size + first);
         }
     }
 
@@ -72,9 +80,12 @@ public:
     }
 
     // The full range of a sample is 1.
-    float error(Source source) const { return total_error<false>(source, source); }
+    float error(Source source) const { return total_error<false>(source, source, kWholeWindow); }
     // Of the mean of two.
-    float error(Source source, Source other) const { return total_error<true>(source, other); }
+    float error(Source source, Source other) const { return total_error<true>(source, other, kWholeWindow); }
+    // Of a quarter of the block, weighted as if it were a block of its own.
+    float quarter_error(int quarter, Source source) const { return total_error<false>(source, source, quarter); }
+    float quarter_error(int quarter, Source source, Source other) const { return total_error<true>(source, other, quarter); }
 
     int size() const { return size_; }
 
@@ -83,16 +94,16 @@ private:
     int clamped(int start, int length) const { return std::clamp(start, -size_ - 8, length + 7); }
 
     template <typename S, bool kMean>
-    C3_INLINE int64_t column_error(Source source, Source other, int x) const {
+    C3_INLINE int64_t column_error(Source source, Source other, const int16_t* weights, int first, int last, int x) const {
         auto total = S::splat32(0);
-        for (int y = 0; y < size_; y += kGroupRows) {
+        for (int y = first; y < last; y += kGroupRows) {
             auto sum = S::splat32(1 << (kGroupBits - 1));
             for (int i = 0; i < kGroupRows; i++) {
                 auto prediction = S::load(source.samples + (y + i) * source.stride + x);
                 const int place = (y + i) * size_ + x;
                 if (kMean) prediction = mean16(prediction, S::load(other.samples + (y + i) * other.stride + x));
                 const auto difference = subtract_saturated(prediction, S::load(current_ + place));
-                sum = multiply_add(sum, difference, multiply_round15(difference, S::load(weights_ + place)));
+                sum = multiply_add(sum, difference, multiply_round15(difference, S::load(weights + place)));
             }
             total = add32(total, shift_right32(sum, kGroupBits));
         }
@@ -104,14 +115,22 @@ private:
     }
 
     template <bool kMean>
-    float total_error(Source source, Source other) const {
+    float total_error(Source source, Source other, int window) const {
+        // Rows of an upper or lower half that weigh anything, in whole groups.
+        const int overlap = (side_ / 4 + kGroupRows - 1) / kGroupRows * kGroupRows;
+        const int first = window == kWholeWindow || window < 2 ? 0 : side_ - overlap;
+        const int last = window == kWholeWindow || window >= 2 ? size_ : side_ + overlap;
         int64_t error = 0;
-        for_vectors(size_, [&](auto vectors, int x) { error += column_error<decltype(vectors), kMean>(source, other, x); });
+        for_vectors(size_, [&](auto vectors, int x) {
+            error += column_error<decltype(vectors), kMean>(source, other, weights_[window], first, last, x);
+        });
         return (float)error * (1.0f / (1 << 22));
     }
 
-    alignas(64) Window current_, inner_weights_, edge_weights_;
-    const int16_t* weights_ = nullptr;  // inner_weights_, or at the edge of the frame edge_weights_
+    static constexpr int kWholeWindow = 4, kNumWindows = 5;  // behind those of the quarters
+
+    alignas(64) Window current_, inner_weights_[kNumWindows], edge_weights_[kNumWindows];
+    const Window* weights_ = nullptr;  // inner_weights_, or at the edge of the frame edge_weights_
     int side_ = 0, size_ = 0, top_ = 0, left_ = 0;
 };
 

@@ -230,15 +230,17 @@ auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::C
     for (int distance : distances)
         require(distance >= -kMaxDistance && distance <= kMaxDistance, "a reference must be at most 2^15 frames away");
     const c3::ReadMotion read = kernels(isa).read_motion;
-    auto vectors = new_zeros<int32_t>(distances.size(), 2, shape.first, shape.second);
-    auto modes = new_zeros<int32_t>(shape.first, shape.second);
+    auto vectors = new_zeros<int32_t>(distances.size(), 2, 2 * shape.first, 2 * shape.second);
+    auto modes = new_zeros<int32_t>(2 * shape.first, 2 * shape.second);
+    auto splits = new_zeros<int32_t>(shape.first, shape.second);
     const c3::MotionJob job{shape.first, shape.second, level, (int)distances.size(), distances.front(), distances.back(),
-                            static_cast<int32_t*>(vectors.data()), static_cast<int32_t*>(modes.data())};
+                            static_cast<int32_t*>(vectors.data()), static_cast<int32_t*>(modes.data()),
+                            static_cast<int32_t*>(splits.data())};
     {
         nb::gil_scoped_release release;
         read(reader, tables, network, job);
     }
-    return nb::make_tuple(vectors, modes);
+    return nb::make_tuple(vectors, modes, splits);
 }
 
 auto read_symbols(c3::Reader& reader, const c3::SparseTables& tables, Ints1 zeros, Ints1 tails) {

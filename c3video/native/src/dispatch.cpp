@@ -11,7 +11,7 @@
     void predict_plane(const FrameJob& job, int16_t* prediction);                                           \
     void make_phases(const PhaseJob& job, Phases& phases);                                                  \
     void block_errors(const ErrorsJob& job, float* errors);                                                 \
-    void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes);                              \
+    void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes, int32_t* splits);             \
     void read_slice(Reader&, const SparseTables&, const ContextNetwork&, SliceScratch&, const SliceJob&);   \
     void read_motion(Reader&, const SparseTables&, const ContextNetwork&, const MotionJob&);                \
     double choose_plane(const ContextNetwork&, SliceScratch&, const RoundingJob&);                          \

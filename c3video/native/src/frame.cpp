@@ -21,8 +21,10 @@ namespace {
 constexpr int kFewRows = 128;  // a level with no more rows a thread is not worth a thread
 constexpr int kMaxLead = 16;  // columns before the plane that a cell may cover
 
-// What a block is predicted from, with unused vectors left out: equal keys, equal samples.
+// What a block or a quarter of it is predicted from, with unused vectors left out: equal keys, equal samples. A split
+// block has a key of its own, with this bit and its number.
 using Motion = uint64_t;
+constexpr Motion kSplit = (Motion)1 << 63;
 
 int ceil_division(int a, int b) { return (a + b - 1) / b; }
 
@@ -38,9 +40,37 @@ struct Room {
 
     StripRoom strip = {};
     int16_t windows[4][kBuffer] = {};  // of the blocks above and below, two buffers each
+    int16_t quarters[4][kBuffer + kStride] = {};  // rows are made in pairs: an odd first one needs one more behind
     int16_t weights[2][kStride] = {};
-    WeightPairs pairs[2] = {};
+    WeightPairs pairs[2] = {}, quarter_pairs = {};
 };
+
+// Two rows of weights, up to the end of the last vector, for `mix`.
+void make_pairs(const int16_t* first, const int16_t* second, int columns, WeightPairs& pairs) {
+    for_vectors(columns, [&](auto vectors, int x) {
+        using S = decltype(vectors);
+        const auto a = S::load(first + x), b = S::load(second + x);
+        store(pairs.low + x, unpack_low(a, b));
+        store(pairs.high + x, unpack_high(a, b));
+    });
+}
+
+// Two rows of samples of the upper and two of the lower blocks, weighted; upper_weight + lower_weight is 64.
+void mix(const int16_t* const (&rows)[4], const WeightPairs& upper, const WeightPairs& lower, int upper_weight, int lower_weight,
+         int columns, int16_t* out) {
+    for_vectors(columns, [&](auto vectors, int x) {
+        using S = decltype(vectors);
+        auto low = S::splat32(2048), high = low;
+        const auto add = [&](const int16_t* a, const int16_t* b, const WeightPairs& pairs, int weight) {
+            const auto first = S::load(a + x), second = S::load(b + x), weight_y = S::splat((int16_t)weight);
+            low = multiply_add(low, unpack_low(first, second), multiply16(S::load(pairs.low + x), weight_y));
+            high = multiply_add(high, unpack_high(first, second), multiply16(S::load(pairs.high + x), weight_y));
+        };
+        add(rows[0], rows[1], upper, upper_weight);
+        if (lower_weight) add(rows[2], rows[3], lower, lower_weight);
+        store(out + x, pack(shift_right32(low, 12), shift_right32(high, 12)));
+    });
+}
 
 // The motion of a plane by cells.
 class Compensation {
@@ -48,8 +78,8 @@ public:
     explicit Compensation(const FrameJob& job) : job_(job) {
         for (int i = 0; i < job.num_references; i++) references_[i] = {job.references[i], job.height, job.width, job.bit_depth};
         if (job.num_references == 0) return;
-        const size_t count = (size_t)job.block_rows * job.block_columns;
-        motions_.reset(new Motion[count]);
+        const size_t columns = 2 * (size_t)job.block_columns, count = 2 * job.block_rows * columns;
+        quarters_.reset(new Motion[count]);
         for (size_t i = 0; i < count; i++) {
             const int mode = job.modes[i];
             Motion motion = (Motion)mode;
@@ -57,8 +87,11 @@ public:
                 if (mode == kBoth || mode == r)
                     for (int axis = 0; axis < 2; axis++)
                         motion |= (Motion)(job.vectors[(2 * r + axis) * count + i] + kMaxVector) << (2 + 15 * (2 * r + axis));
-            motions_[i] = motion;
+            quarters_[i] = motion;
         }
+        motions_.reset(new Motion[count / 4]);
+        for (size_t i = 0; i < count / 4; i++)
+            motions_[i] = job.splits[i] ? kSplit | i : quarter(i, 0, 0);
     }
 
     // Predicts rows first .. last - 1, which lie in one row of cells, into `out`, whose first column is x = 0. Some
@@ -73,7 +106,7 @@ public:
                    (kind != kUniform || at(cell_row, end) == at(cell_row, cell)))
                 end++;
             const int x = column_of(cell), columns = (end - cell) * job_.side_x;
-            if (kind == kUniform) interpolate_block(at(cell_row, cell), first, last - first, x, columns, out + x, stride, room);
+            if (kind == kUniform) block_samples(at(cell_row, cell), first, last - first, x, columns, out + x, stride, room);
             else blend(cell_row, first, last, cell, end, kind == kSameRows, out + x, stride, room);
             cell = end;
         }
@@ -95,7 +128,55 @@ private:
     }
     int column_of(int cell) const { return cell * job_.side_x - job_.side_x / 2; }
 
-    void interpolate_block(Motion motion, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride, Room& room) const {
+    // Of the block `block`.
+    Motion quarter(size_t block, int y, int x) const {
+        const size_t row = block / job_.block_columns, column = block % job_.block_columns;
+        return quarters_[(2 * row + y) * 2 * job_.block_columns + 2 * column + x];
+    }
+
+    // Samples that a block makes, split or not.
+    void block_samples(Motion motion, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride, Room& room) const {
+        if (motion & kSplit) blend_quarters((size_t)(motion & ~kSplit), y, rows, x, columns, out, stride, room);
+        else interpolate_motion(motion, y, rows, x, columns, out, stride, room);
+    }
+
+    // Weight of the second of a block's two halves along an axis, at `place` from the block's edge.
+    static int second_weight(int place, int side) {
+        const int inside = place - side / 4;
+        return inside < 0 ? 0 : inside >= side / 2 ? 64 : rise(side / 2)[inside];
+    }
+
+    void blend_quarters(size_t block, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride, Room& room) const {
+        const int row = (int)(block / job_.block_columns), column = (int)(block % job_.block_columns);
+        const auto weight_y = [&](int i) { return second_weight(y + i - row * job_.side_y, job_.side_y); };
+        const auto weight_x = [&](int j) { return second_weight(x + j - column * job_.side_x, job_.side_x); };
+        // Where both halves count, the second begins and the first ends.
+        int first_row = 0, last_row = rows, first_column = 0, last_column = columns;
+        while (first_row < rows && weight_y(first_row) == 0) first_row++;
+        while (last_row > 0 && weight_y(last_row - 1) == 64) last_row--;
+        while (first_column < columns && weight_x(first_column) == 0) first_column++;
+        while (last_column > 0 && weight_x(last_column - 1) == 64) last_column--;
+        for (int half_y = 0; half_y < 2; half_y++)
+            for (int half_x = 0; half_x < 2; half_x++) {
+                const int top = half_y ? first_row : 0, bottom = half_y ? rows : last_row;
+                const int left = half_x ? first_column : 0, right = half_x ? columns : last_column;
+                if (top >= bottom || left >= right) continue;
+                interpolate_motion(quarter(block, half_y, half_x), y + top, bottom - top, x + left, right - left,
+                                   room.quarters[2 * half_y + half_x] + top * Room::kStride + left, Room::kStride, room);
+            }
+        int16_t weights[2][Room::kStride] = {};
+        for (int j = 0; j < columns; j++) weights[1][j] = (int16_t)weight_x(j), weights[0][j] = (int16_t)(64 - weights[1][j]);
+        make_pairs(weights[0], weights[1], columns, room.quarter_pairs);
+        for (int i = 0; i < rows; i++, out += stride) {
+            const int16_t* sources[4];
+            const int second = weight_y(i);
+            for (int half_y = 0; half_y < 2; half_y++)
+                for (int half_x = 0; half_x < 2; half_x++) sources[2 * half_y + half_x] = room.quarters[2 * half_y + half_x] + i * Room::kStride;
+            mix(sources, room.quarter_pairs, room.quarter_pairs, 64 - second, second, columns, out);
+        }
+    }
+
+    void interpolate_motion(Motion motion, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride, Room& room) const {
         const int mode = (int)(motion & 3);
         const auto eighths = [&](int reference, int axis) {
             const int quarters = (int)(motion >> (2 + 15 * (2 * reference + axis)) & 0x7fff) - kMaxVector;
@@ -119,7 +200,7 @@ private:
                 int next = block + 1;
                 while (next < end && at(block_row, next) == at(block_row, block)) next++;
                 const int from = std::max(block, cell), to = std::min(next, end - 1);
-                interpolate_block(at(block_row, block), first, last - first, column_of(from), (to - from + 1) * side,
+                block_samples(at(block_row, block), first, last - first, column_of(from), (to - from + 1) * side,
                                   room.windows[2 * half + run % 2] + (from - cell) * side, Room::kStride, room);
                 // In its first cell a window rises over the run before, in its last it falls; between them it is alone.
                 int16_t *own = room.weights[run % 2] - cell * side, *other = room.weights[1 - run % 2] - cell * side;
@@ -130,43 +211,22 @@ private:
                     for (int i = 0; i < side; i++) own[next * side + i] = (int16_t)(64 - rising[i]);
                 block = next;
             }
-            WeightPairs& pairs = room.pairs[half];
-            for_vectors(columns, [&](auto vectors, int x) {
-                using S = decltype(vectors);
-                const auto a = S::load(room.weights[0] + x), b = S::load(room.weights[1] + x);
-                store(pairs.low + x, unpack_low(a, b));
-                store(pairs.high + x, unpack_high(a, b));
-            });
+            make_pairs(room.weights[0], room.weights[1], columns, room.pairs[half]);
         }
         const int top = cell_row * job_.side_y - job_.side_y / 2;
         const int lower = same_rows ? 0 : 1;
         for (int y = first; y < last; y++, out += stride) {
-            const int rising_y = rise(job_.side_y)[y - top];
+            const int rising_y = same_rows ? 0 : rise(job_.side_y)[y - top];
             const int16_t* rows[4];
             for (int i = 0; i < 4; i++)
                 rows[i] = room.windows[i < 2 ? i : 2 * lower + i - 2] + (size_t)(y - first) * Room::kStride;
-            for_vectors(columns, [&](auto vectors, int x) {
-                using S = decltype(vectors);
-                auto low = S::splat32(2048), high = low;
-                const auto add = [&](const int16_t* a, const int16_t* b, const WeightPairs& pairs, int weight) {
-                    const auto first_samples = S::load(a + x), second_samples = S::load(b + x), weight_y = S::splat((int16_t)weight);
-                    low = multiply_add(low, unpack_low(first_samples, second_samples), multiply16(S::load(pairs.low + x), weight_y));
-                    high = multiply_add(high, unpack_high(first_samples, second_samples), multiply16(S::load(pairs.high + x), weight_y));
-                };
-                if (same_rows) {
-                    add(rows[0], rows[1], room.pairs[0], 64);
-                } else {
-                    add(rows[0], rows[1], room.pairs[0], 64 - rising_y);
-                    add(rows[2], rows[3], room.pairs[1], rising_y);
-                }
-                store(out + x, pack(shift_right32(low, 12), shift_right32(high, 12)));
-            });
+            mix(rows, room.pairs[0], room.pairs[1], 64 - rising_y, rising_y, columns, out);
         }
     }
 
     const FrameJob& job_;
     Reference references_[2] = {};
-    std::unique_ptr<Motion[]> motions_;
+    std::unique_ptr<Motion[]> motions_, quarters_;  // by block, and by quarter of a block
 };
 
 // A row of samples from its prediction and its residual; either may be null for zeros.

@@ -26,8 +26,9 @@ struct FrameJob {
     int num_references;      // 0, 1 or 2
     const uint16_t* references[2];
     int block_rows, block_columns;
-    const int32_t* vectors;  // (references, 2, block_rows, block_columns)
-    const int32_t* modes;    // (block_rows, block_columns)
+    const int32_t* vectors;  // (references, 2, 2 block_rows, 2 block_columns): by quarter of a block
+    const int32_t* modes;    // (2 block_rows, 2 block_columns)
+    const int32_t* splits;   // (block_rows, block_columns), 0: the block's quarters are alike
     std::vector<Subband> subbands;  // in coding order
     int num_threads;
 };
@@ -46,12 +47,13 @@ constexpr int16_t kTaps[8][kNumTaps] = {
 
 // Rising half of the window of a block, by its side.
 inline const uint8_t* rise(int side) {
+    static const uint8_t rise2[] = {10, 54};
     static const uint8_t rise4[] = {2, 20, 44, 62};
     static const uint8_t rise8[] = {1, 5, 14, 26, 38, 50, 59, 63};
     static const uint8_t rise16[] = {0, 1, 4, 7, 12, 17, 23, 29, 35, 41, 47, 52, 57, 60, 63, 64};
     static const uint8_t rise32[] = {0,  0,  1,  2,  3,  5,  6,  8,  11, 13, 16, 18, 21, 24, 27, 30,
                                      34, 37, 40, 43, 46, 48, 51, 53, 56, 58, 59, 61, 62, 63, 64, 64};
-    return side == 4 ? rise4 : side == 8 ? rise8 : side == 16 ? rise16 : rise32;
+    return side == 2 ? rise2 : side == 4 ? rise4 : side == 8 ? rise8 : side == 16 ? rise16 : rise32;
 }
 
 }  // namespace c3

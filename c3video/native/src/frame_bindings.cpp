@@ -36,7 +36,7 @@ std::vector<c3::Subband> checked_subbands(int height, int width, const std::vect
 
 // A plane without its subbands. The arrays that it points to must outlive it.
 c3::FrameJob checked_job(std::pair<int, int> shape, const std::vector<Plane>& references, const Ints4& vectors, const Ints2& modes,
-                         int block_size, std::pair<int, int> shifts, int bit_depth, int num_threads) {
+                         const Ints2& splits, int block_size, std::pair<int, int> shifts, int bit_depth, int num_threads) {
     const auto [height, width] = shape;
     require_size(height, width);
     require_settings(block_size, bit_depth, num_threads);
@@ -56,24 +56,26 @@ c3::FrameJob checked_job(std::pair<int, int> shape, const std::vector<Plane>& re
     if (job.num_references) {
         job.block_rows = (height + job.side_y - 1) / job.side_y;
         job.block_columns = (width + job.side_x - 1) / job.side_x;
-        require((int64_t)modes.shape(0) == job.block_rows && (int64_t)modes.shape(1) == job.block_columns, "modes: one a block");
+        require((int64_t)splits.shape(0) == job.block_rows && (int64_t)splits.shape(1) == job.block_columns, "splits: one a block");
+        require(modes.shape(0) == 2 * splits.shape(0) && modes.shape(1) == 2 * splits.shape(1), "modes: four a block");
         require((int)vectors.shape(0) == job.num_references && vectors.shape(1) == 2 && vectors.shape(2) == modes.shape(0) &&
                     vectors.shape(3) == modes.shape(1),
-                "vectors: (references, 2, block rows, block columns)");
+                "vectors: (references, 2, 2 block rows, 2 block columns)");
         require_vectors(vectors);
         const int last_mode = job.num_references == 2 ? c3::kBoth : c3::kForward;
         for (size_t i = 0; i < modes.size(); i++)
             require(modes.data()[i] >= c3::kForward && modes.data()[i] <= last_mode, "a mode is out of range");
         job.vectors = vectors.data();
         job.modes = modes.data();
+        job.splits = splits.data();
     }
     return job;
 }
 
-auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, int block_size,
+auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, Ints2 splits, int block_size,
                        std::pair<int, int> shifts, int bit_depth, const std::vector<Ints2>& symbols, const std::vector<int>& steps,
                        int num_threads, const std::string& isa) {
-    c3::FrameJob job = checked_job(shape, references, vectors, modes, block_size, shifts, bit_depth, num_threads);
+    c3::FrameJob job = checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
     job.subbands = checked_subbands(job.height, job.width, symbols, steps);
     const c3::Kernels& chosen = kernels(isa);
     auto result = new_array<uint16_t>(job.height, job.width);
@@ -84,9 +86,9 @@ auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& refe
     return result;
 }
 
-auto predict_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, int block_size,
+auto predict_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, Ints2 splits, int block_size,
                    std::pair<int, int> shifts, int bit_depth, int num_threads, const std::string& isa) {
-    const c3::FrameJob job = checked_job(shape, references, vectors, modes, block_size, shifts, bit_depth, num_threads);
+    const c3::FrameJob job = checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
     const c3::Kernels& chosen = kernels(isa);
     auto result = new_array<int16_t>(job.height, job.width);
     {
@@ -152,7 +154,7 @@ auto block_errors(Centred current, const c3::Phases& phases, Ints4 vectors, int 
 }
 
 std::vector<int> rise(int side) {
-    require(side == 4 || side == 8 || side == 16 || side == 32, "a side is 4, 8, 16 or 32");
+    require(side == 2 || side == 4 || side == 8 || side == 16 || side == 32, "a side is 2, 4, 8, 16 or 32");
     return {c3::rise(side), c3::rise(side) + side};
 }
 
@@ -166,10 +168,10 @@ std::vector<std::vector<int>> taps() {
 
 void bind_frame(nb::module_& m) {
     m.def("reconstruct_plane", &reconstruct_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
-          nb::arg("modes").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, nb::arg("symbols").noconvert(), "steps"_a,
+          nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, nb::arg("symbols").noconvert(), "steps"_a,
           "num_threads"_a, "isa"_a = "");
     m.def("predict_plane", &predict_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
-          nb::arg("modes").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, "num_threads"_a, "isa"_a = "");
+          nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, "num_threads"_a, "isa"_a = "");
     nb::class_<c3::Phases>(m, "Phases")
         .def("__init__",
              [](c3::Phases* self, Plane samples, int bit_depth, int num_threads, const std::string& isa) {

@@ -15,9 +15,10 @@ namespace {
 constexpr int kForward = 0, kBackward = 1, kBoth = 2, kOutside = -1;
 constexpr int kFlag = 1 << kFeatureBits;
 constexpr int kPairs = kMotionInputs / 2;
+constexpr int kModeClass = 0, kSplitClass = 5;
 
-// What a block's neighbours need to know of it.
-struct Block {
+// What the neighbours of a quarter of a block need to know of it.
+struct Quarter {
     int mode = kOutside;
     int32_t vector[2][2] = {};      // by reference and component
     int32_t difference[2][2] = {};  // to its prediction
@@ -29,7 +30,7 @@ struct Block {
 int16_t feature(int64_t value) { return kMagnitudeFeatures[std::min<int64_t>(std::abs(value), kMaxMagnitude)]; }
 
 // Median of three neighbours, mean of two (rounded down), one, or zero; and how far they are from each other.
-int predict_component(const Block* const neighbours[3], int reference, int component, int16_t* spreads) {
+int predict_component(const Quarter* const neighbours[3], int reference, int component, int16_t* spreads) {
     int32_t value[3];
     bool known[3];
     int count = 0, total = 0;
@@ -50,7 +51,7 @@ int predict_component(const Block* const neighbours[3], int reference, int compo
 class MotionWalk {
 public:
     MotionWalk(Cursor& cursor, const SparseTables& tables, const ContextNetwork& network, int level)
-        : cursor_(cursor), tables_(tables), layers_{{network, 0}, {network, 1}, {network, 2}, {network, 3}, {network, 4}} {
+        : cursor_(cursor), tables_(tables), layers_{{network, 0}, {network, 1}, {network, 2}, {network, 3}, {network, 4}, {network, 5}} {
         for (int symbol_class = 0; symbol_class < kMotionClasses; symbol_class++)
             Layers::first_bias(network, symbol_class, level, bias_[symbol_class]);
         for (int pair = 0; pair < kPairs; pair++)
@@ -77,54 +78,107 @@ private:
     alignas(64) int16_t weights_[kPairs][2 * kFirstWidth];
 };
 
+// Of a block, in quarters of it.
+struct Part {
+    int y, x, height, width;
+};
+
+struct Parts {
+    int count;
+    Part parts[4];
+};
+
+// By split, in coding order: motion_symbols.PARTS.
+constexpr Parts kParts[] = {
+    {1, {{0, 0, 2, 2}}},
+    {2, {{0, 0, 1, 2}, {1, 0, 1, 2}}},
+    {2, {{0, 0, 2, 1}, {0, 1, 2, 1}}},
+    {4, {{0, 0, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}}},
+};
+
+int split_of(int symbol) { return symbol == 0 ? kWhole : symbol == 1 ? kRows : symbol == -1 ? kColumns : kQuarters; }
+
+class FieldReader {
+public:
+    FieldReader(MotionWalk& walk, const MotionJob& job) : walk_(walk), job_(job), splits_{std::vector<int>(job.width + 2), std::vector<int>(job.width + 2)} {
+        for (auto& row : rows_) row.resize(2 * job.width + 2);
+    }
+
+    void read() {
+        for (int y = 0; y < job_.height; y++) {
+            const std::vector<int>& above = splits_[y & 1];
+            std::vector<int>& here = splits_[~y & 1];
+            for (int x = 0; x < job_.width; x++) {
+                const int around[] = {here[x], above[x + 1], above[x + 2], above[x]};
+                int16_t features[kMotionInputs] = {};
+                for (int i = 0; i < 4; i++) features[i] = around[i] != kWhole ? kFlag : 0;
+                const int split = split_of(walk_.read(kSplitClass, features));
+                here[x + 1] = job_.splits[(size_t)y * job_.width + x] = split;
+                for (int i = 0; i < kParts[split].count; i++) read_part(y, x, kParts[split].parts[i]);
+            }
+            std::swap(rows_[0], rows_[2]);
+        }
+    }
+
+private:
+    void read_part(int block_y, int block_x, const Part& part) {
+        const int x = 1 + 2 * block_x + part.x;  // in rows with a margin
+        const std::vector<Quarter>&above = rows_[part.y], &own = rows_[1 + part.y];
+        const bool has_north_east = part.y == 0 || part.x + part.width < 2;
+        const Quarter* const around[] = {&own[x - 1], &above[x], has_north_east ? &above[x + part.width] : &outside_, &above[x - 1]};
+        Quarter found;
+        found.mode = kForward;
+        if (job_.num_references == 2) {
+            int16_t features[kMotionInputs] = {};
+            for (int i = 0; i < 4; i++) features[i] = around[i]->sign() ? kFlag : 0;
+            const int expected = around[0]->sign() + around[1]->sign() + around[2]->sign() < 0 ? -1 : 1;
+            const int sign = walk_.read(kModeClass, features) * expected;
+            found.mode = sign > 0 ? kForward : sign < 0 ? kBackward : kBoth;
+        }
+        const bool is_both = found.mode == kBoth;
+        for (int reference = 0; reference < job_.num_references; reference++) {
+            if (!found.uses(reference)) continue;
+            for (int component = 0; component < 2; component++) {
+                const int32_t first = reference && is_both ? found.difference[0][component] : 0;
+                int16_t features[kMotionInputs];
+                int64_t prediction = predict_component(around, reference, component, features);
+                features[3] = feature(around[0]->difference[reference][component]);
+                features[4] = feature(around[1]->difference[reference][component]);
+                features[5] = component ? feature(found.difference[reference][0]) : 0;
+                features[6] = feature(first);
+                features[7] = is_both ? kFlag : 0;
+                const int difference = walk_.read(1 + 2 * reference + component, features);
+                // What moves evenly is as many times further away in the second reference as that is in time.
+                const int64_t further = (int64_t)std::abs(first) * std::abs(job_.second) / job_.first;
+                prediction += (first > 0) == (job_.second > 0) ? further : -further;
+                found.difference[reference][component] = difference;
+                found.vector[reference][component] =
+                    (int32_t)std::clamp<int64_t>(prediction + difference, -kMaxMotionVector, kMaxMotionVector);
+            }
+        }
+        const size_t columns = 2 * (size_t)job_.width, size = 2 * job_.height * columns;
+        for (int i = part.y; i < part.y + part.height; i++)
+            for (int j = part.x; j < part.x + part.width; j++) {
+                rows_[1 + i][1 + 2 * block_x + j] = found;
+                const size_t place = (2 * (size_t)block_y + i) * columns + 2 * block_x + j;
+                job_.modes[place] = found.mode;
+                for (int k = 0; k < 2 * job_.num_references; k++) job_.vectors[k * size + place] = found.vector[k / 2][k % 2];
+            }
+    }
+
+    MotionWalk& walk_;
+    const MotionJob& job_;
+    // Rows of quarters: the last one above, and the two in hand; between ones that use no reference.
+    std::vector<Quarter> rows_[3];
+    std::vector<int> splits_[2];  // of the row of blocks above and of the one in hand
+    const Quarter outside_;
+};
+
 }  // namespace
 
 void read_motion(Reader& reader, const SparseTables& tables, const ContextNetwork& network, const MotionJob& job) {
     MotionWalk walk(reader.cursor(), tables, network, job.level);
-    const size_t size = (size_t)job.height * job.width;
-    // Two rows of blocks, the one above and the one in hand, each between blocks that use no reference.
-    std::vector<Block> rows[2] = {std::vector<Block>(job.width + 2), std::vector<Block>(job.width + 2)};
-    for (int y = 0; y < job.height; y++) {
-        std::vector<Block>& above = rows[y & 1];
-        std::vector<Block>& here = rows[~y & 1];
-        for (int x = 1; x <= job.width; x++) {
-            const Block* const around[] = {&here[x - 1], &above[x], &above[x + 1], &above[x - 1]};
-            const size_t place = (size_t)y * job.width + x - 1;
-            Block block;
-            block.mode = kForward;
-            if (job.num_references == 2) {
-                int16_t features[kMotionInputs] = {};
-                for (int i = 0; i < 4; i++) features[i] = around[i]->sign() ? kFlag : 0;
-                const int expected = around[0]->sign() + around[1]->sign() + around[2]->sign() < 0 ? -1 : 1;
-                const int sign = walk.read(0, features) * expected;
-                block.mode = sign > 0 ? kForward : sign < 0 ? kBackward : kBoth;
-            }
-            job.modes[place] = block.mode;
-            const bool is_both = block.mode == kBoth;
-            for (int reference = 0; reference < job.num_references; reference++) {
-                if (!block.uses(reference)) continue;
-                for (int component = 0; component < 2; component++) {
-                    const int32_t first = reference && is_both ? block.difference[0][component] : 0;
-                    int16_t features[kMotionInputs];
-                    int64_t prediction = predict_component(around, reference, component, features);
-                    features[3] = feature(around[0]->difference[reference][component]);
-                    features[4] = feature(around[1]->difference[reference][component]);
-                    features[5] = component ? feature(block.difference[reference][0]) : 0;
-                    features[6] = feature(first);
-                    features[7] = is_both ? kFlag : 0;
-                    const int difference = walk.read(1 + 2 * reference + component, features);
-                    // What moves evenly is as many times further away in the second reference as that is in time.
-                    const int64_t further = (int64_t)std::abs(first) * std::abs(job.second) / job.first;
-                    prediction += (first > 0) == (job.second > 0) ? further : -further;
-                    block.difference[reference][component] = difference;
-                    block.vector[reference][component] =
-                        (int32_t)std::clamp<int64_t>(prediction + difference, -kMaxMotionVector, kMaxMotionVector);
-                    job.vectors[(2 * reference + component) * size + place] = block.vector[reference][component];
-                }
-            }
-            here[x] = block;
-        }
-    }
+    FieldReader(walk, job).read();
 }
 
 }  // namespace C3_ISA

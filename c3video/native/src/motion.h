@@ -9,7 +9,8 @@
 
 namespace c3 {
 
-constexpr int kMaxMotionVector = 4096;  // model/compensation.py
+constexpr int kMaxMotionVector = 4096;                                 // model/compensation.py
+constexpr int kWhole = 0, kRows = 1, kColumns = 2, kQuarters = 3;  // the same
 
 // Ranges are checked where a job is made (context_bindings.cpp).
 struct MotionJob {
@@ -17,8 +18,9 @@ struct MotionJob {
     int level;
     int num_references;     // 1 or 2
     int first, second;      // frames since each reference: at least 1; not 0, and negative for a later one
-    int32_t* vectors;       // (references, 2, height, width), to be filled
-    int32_t* modes;         // (height, width), to be filled
+    int32_t* vectors;       // (references, 2, 2 height, 2 width), to be filled
+    int32_t* modes;         // (2 height, 2 width), to be filled
+    int32_t* splits;        // (height, width), to be filled
 };
 
 // Throws Corrupt.

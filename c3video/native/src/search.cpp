@@ -2,9 +2,9 @@
 // Compiled once for each instruction set; all give the same vectors. So no product may be fused with a sum: see
 // CMakeLists.txt.
 //
-// A pass goes through the blocks in raster order. What a vector costs depends on the blocks W, N and NE of it, as it does
+// A pass goes through the blocks in raster order. What a vector costs depends on what lies W, N and NE of it, as it does
 // in the coder (c3video/model/motion_symbols.py), so these are finished first; E, S, SE and SW lend candidates of the
-// pass before.
+// pass before. A block is searched as a whole, then in halves and quarters where that could pay for itself.
 #include "search.h"
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "block_window.h"
+#include "motion.h"
 #include "parallel.h"
 
 namespace c3 {
@@ -26,6 +27,8 @@ namespace {
 constexpr int kMostMoves = 8;      // of one vector at one step
 constexpr int kMostPairMoves = 4;  // of two
 constexpr int kNoMode = -1;        // of a block before the first pass
+constexpr int kPartStep = 4;       // first one of the search for a part
+constexpr float kSplitWorth = 2.0f;  // a block that costs less, in units of a split, is left whole
 
 struct Vector {
     int y, x;
@@ -43,12 +46,30 @@ struct Choice {
     float cost;
 };
 
-// What a pass knows of a block: its best vectors, be they used or not.
-struct Block {
+// What a pass knows of a quarter of a block: its best vectors, be they used or not.
+struct Quarter {
     Vector vectors[2];
     int mode;
 
     bool uses(int reference) const { return mode == reference || mode == kBoth; }
+};
+
+// A block or a part of it, in quarters of blocks.
+struct Part {
+    int y, x, height, width;
+};
+
+struct Split {
+    int count;
+    Part parts[4];
+};
+
+// By split, in coding order: motion_symbols.PARTS.
+constexpr Split kSplits[] = {
+    {1, {{0, 0, 2, 2}}},
+    {2, {{0, 0, 1, 2}, {1, 0, 1, 2}}},
+    {2, {{0, 0, 2, 1}, {0, 1, 2, 1}}},
+    {4, {{0, 0, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}}},
 };
 
 // What has been tried: a table that forgets, so that little is tried twice.
@@ -77,15 +98,20 @@ public:
         : components_(job.component_bits, job.component_bits + job.num_component_bits), slope_(job.slope) {
         for (float& bits : components_) bits *= slope_;
         for (int mode = 0; mode < 3; mode++) modes_[mode] = slope_ * job.mode_bits[mode];
+        for (int split = 0; split < 4; split++) splits_[split] = slope_ * job.split_bits[split];
         level_ = std::max(0.72f * slope_ * (float)(job.block_size * job.block_size), 1e-30f);
     }
 
     float mode(int mode) const { return modes_[mode]; }
+    float split(int split) const { return splits_[split]; }
     float vector(Vector v, Vector expected) const { return component(v.y - expected.y) + component(v.x - expected.x); }
     // Of coding a residual with that squared error: fit/motion_search.py.
-    float residual(float error) const { return error <= level_ ? error : level_ * (1.0f + std::log(error / level_)); }
+    float residual(float error) const { return priced(error, level_); }
+    float quarter_residual(float error) const { return priced(error, 0.25f * level_); }
 
 private:
+    static float priced(float error, float level) { return error <= level ? error : level * (1.0f + std::log(error / level)); }
+
     float component(int difference) const {
         const size_t size = (size_t)std::abs(difference), last = components_.size() - 1;
         if (size <= last) return components_[size];
@@ -93,70 +119,124 @@ private:
     }
 
     std::vector<float> components_;
-    float slope_, level_, modes_[3];
+    float slope_, level_, modes_[3], splits_[4];
 };
 
-// The state of a frame's search, by block.
+// The state of a frame's search.
 struct State {
     State(const SearchJob& job, const Prices& prices)
-        : job(job), prices(prices), rows(job.block_rows()), columns(job.block_columns()), before(rows * columns), now(rows * columns) {
-        const size_t count = now.size();
-        for (size_t i = 0; i < count; i++) {
-            now[i].mode = kNoMode;
-            for (int r = 0; r < 2; r++) now[i].vectors[r] = r < job.num_references ? start(r, i) : Vector{0, 0};
-        }
+        : job(job), prices(prices), rows(job.block_rows()), columns(job.block_columns()), splits((size_t)rows * columns),
+          before(4 * splits.size()), now(4 * splits.size()) {
+        for (int y = 0; y < 2 * rows; y++)
+            for (int x = 0; x < 2 * columns; x++) {
+                Quarter& quarter = now[place(y, x)];
+                quarter.mode = kNoMode;
+                for (int r = 0; r < 2; r++)
+                    quarter.vectors[r] = r < job.num_references ? start(r, (size_t)(y / 2) * columns + x / 2) : Vector{0, 0};
+            }
     }
 
+    size_t place(int y, int x) const { return (size_t)y * 2 * columns + x; }
     Vector start(int reference, size_t block) const {
-        const int32_t* starts = job.starts + 2 * reference * now.size() + block;
-        return {starts[0], starts[now.size()]};
+        const int32_t* starts = job.starts + 2 * reference * splits.size() + block;
+        return {starts[0], starts[splits.size()]};
+    }
+    void set(const Part& part, const Quarter& found) {
+        for (int y = part.y; y < part.y + part.height; y++)
+            for (int x = part.x; x < part.x + part.width; x++) now[place(y, x)] = found;
     }
 
     const SearchJob& job;
     const Prices& prices;
     const int rows, columns;
-    std::vector<Block> before, now;  // of the pass before and of this one
+    std::vector<int> splits;
+    std::vector<Quarter> before, now;  // of the pass before and of this one
 };
 
-class BlockSearch {
+// The search for one part, from what is known of the parts around it.
+class PartSearch {
 public:
-    BlockSearch(const State& state, BlockWindow& window, int row, int column, bool is_first_pass)
-        : state_(state), job_(state.job), prices_(state.prices), window_(window), row_(row), column_(column),
-          is_first_pass_(is_first_pass) {
-        window_.move_to(job_.current, job_.height, job_.width, row, column);
+    // Candidates and first step of a part that is not the whole block come from `whole`, if there is one.
+    PartSearch(const State& state, const BlockWindow& window, const Part& part, const Quarter* whole, int first_step)
+        : state_(state), job_(state.job), prices_(state.prices), window_(window), part_(part), whole_(whole), first_step_(first_step) {
         for (int r = 0; r < job_.num_references; r++) expected_[r] = expected(r);
     }
 
-    Block run() const {
+    // Its best motion; `cost` becomes what that costs.
+    Quarter run(float& cost) const {
         Choice single[2];
         for (int r = 0; r < job_.num_references; r++) single[r] = one_reference(r);
-        if (job_.num_references == 1) return {{single[0].vectors[0], {0, 0}}, kForward};
-        Block best{{single[0].vectors[0], single[1].vectors[0]}, kForward};
-        float least = single[0].cost + prices_.mode(kForward);
-        if (single[1].cost + prices_.mode(kBackward) < least) {
+        Quarter best{{single[0].vectors[0], {0, 0}}, kForward};
+        cost = single[0].cost;
+        if (job_.num_references == 1) return best;
+        best.vectors[1] = single[1].vectors[0];
+        cost += prices_.mode(kForward);
+        if (single[1].cost + prices_.mode(kBackward) < cost) {
             best.mode = kBackward;
-            least = single[1].cost + prices_.mode(kBackward);
+            cost = single[1].cost + prices_.mode(kBackward);
         }
         const Choice pair = both(best.vectors[0], best.vectors[1]);
-        if (pair.cost + prices_.mode(kBoth) < least) return {{pair.vectors[0], pair.vectors[1]}, kBoth};
+        if (pair.cost + prices_.mode(kBoth) < cost) {
+            cost = pair.cost + prices_.mode(kBoth);
+            return {{pair.vectors[0], pair.vectors[1]}, kBoth};
+        }
         return best;
     }
 
-private:
-    const Block* at(const std::vector<Block>& blocks, int dy, int dx) const {
-        const int y = row_ + dy, x = column_ + dx;
-        if (y < 0 || y >= state_.rows || x < 0 || x >= state_.columns) return nullptr;
-        return &blocks[(size_t)y * state_.columns + x];
+    // What a motion costs, quarter by quarter, so that a block and its parts can be compared.
+    float cost_of(const Quarter& motion) const {
+        float cost = job_.num_references == 2 ? prices_.mode(motion.mode) : 0.0f;
+        if (motion.mode == kBoth) cost += bits(motion.vectors[0], motion.vectors[1]);
+        else cost += prices_.vector(motion.vectors[motion.mode], expected_[motion.mode]);
+        for_quarters([&](int quarter) { cost += prices_.quarter_residual(error_of(quarter, motion)); });
+        return cost;
     }
+
+private:
+    template <typename Work>
+    void for_quarters(const Work& work) const {
+        for (int y = part_.y % 2; y < part_.y % 2 + part_.height; y++)
+            for (int x = part_.x % 2; x < part_.x % 2 + part_.width; x++) work(2 * y + x);
+    }
+    float error_of(int quarter, const Quarter& motion) const {
+        if (motion.mode == kBoth) return window_.quarter_error(quarter, source(0, motion.vectors[0]), source(1, motion.vectors[1]));
+        return window_.quarter_error(quarter, source(motion.mode, motion.vectors[motion.mode]));
+    }
+    Source source(int reference, Vector v) const { return window_.source(*job_.phases[reference], v.y, v.x); }
+
+    bool is_whole() const { return part_.height == 2 && part_.width == 2; }
+    float residual(Source a) const {
+        if (is_whole()) return prices_.residual(window_.error(a));
+        float cost = 0.0f;
+        for_quarters([&](int quarter) { cost += prices_.quarter_residual(window_.quarter_error(quarter, a)); });
+        return cost;
+    }
+    float residual(Source a, Source b) const {
+        if (is_whole()) return prices_.residual(window_.error(a, b));
+        float cost = 0.0f;
+        for_quarters([&](int quarter) { cost += prices_.quarter_residual(window_.quarter_error(quarter, a, b)); });
+        return cost;
+    }
+
+    const Quarter* at(const std::vector<Quarter>& quarters, int y, int x) const {
+        if (y < 0 || y >= 2 * state_.rows || x < 0 || x >= 2 * state_.columns) return nullptr;
+        return &quarters[state_.place(y, x)];
+    }
+    // What comes before in coding order; null for NE where that does not.
+    const Quarter* west() const { return at(state_.now, part_.y, part_.x - 1); }
+    const Quarter* north() const { return at(state_.now, part_.y - 1, part_.x); }
+    const Quarter* north_east() const {
+        const bool is_coded = part_.y % 2 == 0 || part_.x % 2 + part_.width < 2;
+        return is_coded ? at(state_.now, part_.y - 1, part_.x + part_.width) : nullptr;
+    }
+    const Quarter* north_west() const { return at(state_.now, part_.y - 1, part_.x - 1); }
 
     // motion_symbols.Neighbours.prediction
     Vector expected(int reference) const {
         Vector known[3];
         int count = 0;
-        for (const Vector place : {Vector{0, -1}, Vector{-1, 0}, Vector{-1, 1}}) {
-            const Block* block = at(state_.now, place.y, place.x);
-            if (block && block->uses(reference)) known[count++] = block->vectors[reference];
-        }
+        for (const Quarter* quarter : {west(), north(), north_east()})
+            if (quarter && quarter->uses(reference)) known[count++] = quarter->vectors[reference];
         if (count == 3) return {median(known[0].y, known[1].y, known[2].y), median(known[0].x, known[1].x, known[2].x)};
         if (count == 2) return {(known[0].y + known[1].y) >> 1, (known[0].x + known[1].x) >> 1};
         return count == 1 ? known[0] : Vector{0, 0};
@@ -164,25 +244,27 @@ private:
     static int median(int a, int b, int c) { return std::max(std::min(a, b), std::min(std::max(a, b), c)); }
 
     Choice one_reference(int r) const {
-        const Phases& phases = *job_.phases[r];
         Tried tried;
         Choice best{{}, INFINITY};
         const auto attempt = [&](Vector v) {
             if (!tried.add(v, {0, 0})) return;
             const float bits = prices_.vector(v, expected_[r]);
             if (bits >= best.cost) return;
-            const float cost = bits + prices_.residual(window_.error(window_.source(phases, v.y, v.x)));
+            const float cost = bits + residual(source(r, v));
             if (cost < best.cost) best = {{v}, cost};
         };
-        attempt(at(state_.before, 0, 0)->vectors[r]);
+        if (whole_) attempt(whole_->vectors[r]);
+        attempt(at(state_.before, part_.y, part_.x)->vectors[r]);
         attempt(expected_[r]);
-        for (const Vector place : {Vector{0, -1}, Vector{-1, 0}, Vector{-1, 1}, Vector{-1, -1}})
-            if (const Block* block = at(state_.now, place.y, place.x)) attempt(block->vectors[r]);
-        for (const Vector place : {Vector{0, 1}, Vector{1, 0}, Vector{1, 1}, Vector{1, -1}})
-            if (const Block* block = at(state_.before, place.y, place.x)) attempt(block->vectors[r]);
+        for (const Quarter* quarter : {west(), north(), north_east(), north_west()})
+            if (quarter) attempt(quarter->vectors[r]);
+        const int below = part_.y + part_.height, right = part_.x + part_.width;
+        for (const Quarter* quarter : {at(state_.before, part_.y, right), at(state_.before, below, part_.x),
+                                       at(state_.before, below, right), at(state_.before, below, part_.x - 1)})
+            if (quarter) attempt(quarter->vectors[r]);
         attempt({0, 0});
-        attempt(state_.start(r, (size_t)row_ * state_.columns + column_));
-        for (int step = is_first_pass_ ? 16 : 4; step > 0; step /= 2) {
+        attempt(state_.start(r, (size_t)(part_.y / 2) * state_.columns + part_.x / 2));
+        for (int step = first_step_; step > 0; step /= 2) {
             bool improved = true;
             for (int move = 0; improved && move < kMostMoves; move++) {
                 const Choice centre = best;
@@ -198,16 +280,15 @@ private:
         Choice best{{}, INFINITY};
         const auto attempt = [&](Vector a, Vector b) {
             if (!tried.add(a, b)) return;
-            const float bits = prices_.vector(a, expected_[0]) + prices_.vector(b, expected_second(a));
-            if (bits >= best.cost) return;
-            const float error = window_.error(window_.source(*job_.phases[0], a.y, a.x), window_.source(*job_.phases[1], b.y, b.x));
-            const float cost = bits + prices_.residual(error);
+            const float price = bits(a, b);
+            if (price >= best.cost) return;
+            const float cost = price + residual(source(0, a), source(1, b));
             if (cost < best.cost) best = {{a, b}, cost};
         };
         attempt(forward, backward);
         attempt(expected_[0], expected_[1]);
-        for (const Block* block : {at(state_.before, 0, 0), at(state_.now, 0, -1), at(state_.now, -1, 0)})
-            if (block && block->mode == kBoth) attempt(block->vectors[0], block->vectors[1]);
+        for (const Quarter* quarter : {whole_, at(state_.before, part_.y, part_.x), west(), north()})
+            if (quarter && quarter->mode == kBoth) attempt(quarter->vectors[0], quarter->vectors[1]);
         for (int step = 2; step > 0; step /= 2) {
             bool improved = true;
             for (int move = 0; improved && move < kMostPairMoves; move++) {
@@ -226,6 +307,8 @@ private:
         return best;
     }
 
+    float bits(Vector a, Vector b) const { return prices_.vector(a, expected_[0]) + prices_.vector(b, expected_second(a)); }
+
     // Of the second vector, where the first one is known: motion_symbols.carried_on.
     Vector expected_second(Vector first) const {
         const auto carried = [&](int difference) { return difference * job_.numerator / job_.denominator; };
@@ -235,15 +318,52 @@ private:
     const State& state_;
     const SearchJob& job_;
     const Prices& prices_;
-    BlockWindow& window_;
-    const int row_, column_;
-    const bool is_first_pass_;
+    const BlockWindow& window_;
+    const Part part_;
+    const Quarter* const whole_;
+    const int first_step_;
     Vector expected_[2] = {};
 };
 
+// Finds the motion of a block, and how it is best split.
+void search_block(State& state, BlockWindow& window, int row, int column, bool is_first_pass) {
+    window.move_to(state.job.current, state.job.height, state.job.width, row, column);
+    const Part block{2 * row, 2 * column, 2, 2};
+    const PartSearch search(state, window, block, nullptr, is_first_pass ? 16 : 4);
+    float cost;
+    const Quarter whole = search.run(cost);
+    int best = 0;
+    Quarter found[4] = {whole};
+    // What is spent on the block, its residual and its motion, must leave room for the motion of parts.
+    if (cost > kSplitWorth * state.prices.split(kQuarters)) {
+        float least = search.cost_of(whole) + state.prices.split(0);
+        for (int split = 1; split < 4; split++) {
+            float total = state.prices.split(split);
+            Quarter parts[4];
+            for (int i = 0; i < kSplits[split].count && total < least; i++) {
+                Part part = kSplits[split].parts[i];
+                part.y += block.y, part.x += block.x;
+                parts[i] = PartSearch(state, window, part, &whole, kPartStep).run(cost);
+                state.set(part, parts[i]);
+                total += cost;
+            }
+            if (total < least) {
+                least = total, best = split;
+                std::copy(parts, parts + 4, found);
+            }
+        }
+    }
+    state.splits[(size_t)row * state.columns + column] = best;
+    for (int i = 0; i < kSplits[best].count; i++) {
+        Part part = kSplits[best].parts[i];
+        part.y += block.y, part.x += block.x;
+        state.set(part, found[i]);
+    }
+}
+
 }  // namespace
 
-void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes) {
+void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes, int32_t* splits) {
     const Prices prices(job);
     State state(job, prices);
     const int num_parts = std::min(job.num_threads, state.rows);
@@ -260,19 +380,19 @@ void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes) {
                 for (int column = 0; column < state.columns; column++) {
                     while (row && finished[row - 1].load(std::memory_order_acquire) < std::min(column + 2, state.columns))
                         std::this_thread::yield();
-                    const Block found = BlockSearch(state, windows[part], row, column, pass == 0).run();
-                    state.now[(size_t)row * state.columns + column] = found;
+                    search_block(state, windows[part], row, column, pass == 0);
                     finished[row].store(column + 1, std::memory_order_release);
                 }
         });
     }
+    std::copy(state.splits.begin(), state.splits.end(), splits);
     const size_t count = state.now.size();
     for (size_t i = 0; i < count; i++) {
-        const Block& block = state.now[i];
-        modes[i] = block.mode;
+        const Quarter& quarter = state.now[i];
+        modes[i] = quarter.mode;
         for (int r = 0; r < job.num_references; r++) {
-            vectors[2 * r * count + i] = block.uses(r) ? block.vectors[r].y : 0;
-            vectors[(2 * r + 1) * count + i] = block.uses(r) ? block.vectors[r].x : 0;
+            vectors[2 * r * count + i] = quarter.uses(r) ? quarter.vectors[r].y : 0;
+            vectors[(2 * r + 1) * count + i] = quarter.uses(r) ? quarter.vectors[r].x : 0;
         }
     }
 }

@@ -17,7 +17,7 @@ struct SearchJob {
     float slope;            // squared error that a bit is worth
     const float* component_bits;  // by size of a component's difference
     int num_component_bits;
-    float mode_bits[3];
+    float mode_bits[3], split_bits[4];
     int numerator, denominator;  // of a difference in the second reference to that in the first, in mode both
     int passes, num_threads;
 
@@ -25,7 +25,8 @@ struct SearchJob {
     int block_columns() const { return (width + block_size - 1) / block_size; }
 };
 
-// `vectors`: as `starts`; `modes`: (block_rows, block_columns)
-using SearchField = void (*)(const SearchJob& job, int32_t* vectors, int32_t* modes);
+// Of quarters of blocks, `vectors`: (references, 2, 2 block_rows, 2 block_columns), `modes`: (2 block_rows, 2 block_columns);
+// `splits`: (block_rows, block_columns)
+using SearchField = void (*)(const SearchJob& job, int32_t* vectors, int32_t* modes, int32_t* splits);
 
 }  // namespace c3

@@ -21,7 +21,7 @@ constexpr int kMostPasses = 100, kLargestRatio = 1 << 16;
 bool is_price(float bits) { return bits >= 0.0f && bits <= kMostBits; }
 
 auto search_field(Centred current, const std::vector<const c3::Phases*>& phases, Ints4 starts, int block_size, float slope,
-                  Floats component_bits, std::array<float, 3> mode_bits, std::pair<int, int> ratio, int passes, int num_threads,
+                  Floats component_bits, std::array<float, 3> mode_bits, std::array<float, 4> split_bits, std::pair<int, int> ratio, int passes, int num_threads,
                   const std::string& isa) {
     require_size((int64_t)current.shape(0), (int64_t)current.shape(1));
     require_settings(block_size, 8, num_threads);
@@ -46,28 +46,32 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
     bool good = true;
     for (size_t i = 0; i < component_bits.size(); i++) good &= is_price(component_bits.data()[i]);
     for (float bits : mode_bits) good &= is_price(bits);
+    for (float bits : split_bits) good &= is_price(bits);
     require(good, "bits must be 0..1e6");
     job.component_bits = component_bits.data();
     job.num_component_bits = (int)component_bits.size();
     for (int mode = 0; mode < 3; mode++) job.mode_bits[mode] = mode_bits[mode];
+    for (int split = 0; split < 4; split++) job.split_bits[split] = split_bits[split];
     require(ratio.second >= 1 && ratio.second <= kLargestRatio && std::abs((int64_t)ratio.first) <= kLargestRatio,
             "ratio: a numerator within 65536 and a denominator of 1..65536");
     job.numerator = ratio.first, job.denominator = ratio.second;
     require(passes >= 1 && passes <= kMostPasses, "passes must be 1..100");
     job.passes = passes, job.num_threads = num_threads;
     const c3::Kernels& chosen = kernels(isa);
-    auto vectors = new_array<int32_t>(phases.size(), 2, rows, columns);
-    auto modes = new_array<int32_t>(rows, columns);
+    auto vectors = new_array<int32_t>(phases.size(), 2, 2 * rows, 2 * columns);
+    auto modes = new_array<int32_t>(2 * rows, 2 * columns);
+    auto splits = new_array<int32_t>(rows, columns);
     {
         nb::gil_scoped_release release;
-        chosen.search_field(job, static_cast<int32_t*>(vectors.data()), static_cast<int32_t*>(modes.data()));
+        chosen.search_field(job, static_cast<int32_t*>(vectors.data()), static_cast<int32_t*>(modes.data()),
+                            static_cast<int32_t*>(splits.data()));
     }
-    return std::make_pair(vectors, modes);
+    return nb::make_tuple(vectors, modes, splits);
 }
 
 }  // namespace
 
 void bind_search(nb::module_& m) {
     m.def("search_field", &search_field, nb::arg("current").noconvert(), "phases"_a, nb::arg("starts").noconvert(), "block_size"_a,
-          "slope"_a, nb::arg("component_bits").noconvert(), "mode_bits"_a, "ratio"_a, "passes"_a, "num_threads"_a, "isa"_a = "");
+          "slope"_a, nb::arg("component_bits").noconvert(), "mode_bits"_a, "split_bits"_a, "ratio"_a, "passes"_a, "num_threads"_a, "isa"_a = "");
 }

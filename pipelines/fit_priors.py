@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Clips -> priors of the context networks, which ship with the package and are part of the format.
+
+    clips x rd_weights --> segments, fitted with the priors of now --> their symbols --> priors, from blank networks
+
+    python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/model/priors
+    python -m tests.vectors.make      (streams and digests that hang on the priors)
+
+Clips on which results are reported must not be among them (eval/results/README.md says which were).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from c3video.coding.segment import NETWORKS
+from c3video.config import FRAME_PRESETS, FrameModelConfig
+from c3video.engine import choose_engine
+from c3video.errors import C3VideoError
+from c3video.fit.context_tuning import FloatNetwork, Samples, blank_network, joined, to_integers, total_bits, tune
+from c3video.fit.segment import fit_segment, segment_samples
+from c3video.model.context_network import ContextNetwork
+from c3video.model.frame_order import coding_order
+from c3video.model.subbands import slice_layouts
+from c3video.source import open_source
+
+RD_WEIGHTS = (2e-4, 8e-4, 2.5e-3, 6e-3)
+NUM_FRAMES = 17
+"""Enough for two anchors after the first."""
+LEARNING_RATE = 1e-2
+BATCH = 32768
+
+
+def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
+    """Symbols of the first frames of a clip, fitted with the priors that the package has. Raises SourceError."""
+    with open_source(path, frames=(0, NUM_FRAMES)) as source:
+        video, planes = source.format, [frame.planes for frame in source]
+    fit_config = replace(FRAME_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
+    fitted = fit_segment(planes, video, FrameModelConfig(), fit_config, choose_engine())
+    layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
+    return segment_samples(coding_order(len(planes), fitted.model.gop), fitted.symbols, layout)
+
+
+def fit_prior(name: str, samples: Samples, steps: int) -> ContextNetwork:
+    """A network of NETWORKS fitted to symbols."""
+    start = blank_network(*NETWORKS[name], seed=0)
+    with tqdm(total=steps, desc=name, unit="step") as progress:
+
+        def report(step: int, bits: float) -> None:
+            progress.update()
+            progress.set_postfix_str(f"{bits:.4f} bits a symbol")
+
+        network = tune(samples, start, steps, LEARNING_RATE, batch=BATCH, report=report)
+    found = to_integers(network, start, 0)
+    found.check()
+    print(
+        f"{name}: {total_bits(FloatNetwork(found), samples) / 8:.0f} bytes of {len(samples)} samples", file=sys.stderr
+    )
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m pipelines.fit_priors"
+    )
+    parser.add_argument("clips", nargs="+", type=Path, help="none of those that results are reported on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the .i16 files")
+    parser.add_argument("--steps", type=int, default=3000, help="of Adam, for each network (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    jobs = [(clip, rd_weight) for clip in options.clips for rd_weight in RD_WEIGHTS]
+    try:
+        parts = [clip_samples(*job) for job in tqdm(jobs, desc="fit", unit="segment")]
+    except C3VideoError as error:
+        print(f"fit_priors: {error}", file=sys.stderr)
+        return 1
+    for name in NETWORKS:
+        network = fit_prior(name, joined([part[name] for part in parts]), options.steps)
+        data = b"".join(array.astype("<i2").tobytes() for array in network.arrays())
+        (options.out / f"{name}.i16").write_bytes(data)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
