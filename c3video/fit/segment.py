@@ -196,7 +196,7 @@ def code_frames(
         for plane, shifts in enumerate(layout.planes):
             steps = subband_steps(indexes[frame.level], plane_levels(shifts))
             source = planes[frame.index][plane]
-            target = targets.get(frame.index, planes[frame.index])[plane]
+            target = targets[frame.index][plane] if frame.index in targets else source
             sources = [reference[plane] for reference in references]
             prediction = engine.compensate(sources, field, config.block_size, shifts, layout.bit_depth, target.shape)
             centred = (target.astype(np.float64) - (1 << (layout.bit_depth - 1))) * 2.0 ** (
@@ -397,7 +397,7 @@ class _Fit:
     def targets(self, plan: Plan) -> dict[int, Planes]:
         """By display index, what symbols of anchors are chosen for. Without the extension that is the source."""
         # Anchors that stand closer are too many of all frames to be coded for the sake of others.
-        if not plan.filtered or plan.gop < 4 or not native.available():
+        if not plan.filtered or plan.gop < 8 or not native.available():
             return {}
         slope = self.fit_config.rd_weight * self.num_samples / self.num_pixels
         anchors = [frame.index for frame in coding_order(len(self.planes), plan.gop) if frame.level <= 1]

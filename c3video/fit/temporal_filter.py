@@ -27,7 +27,7 @@ from c3video.video import Planes, VideoFormat
 
 FloatArray = NDArray[np.float32]
 
-_SHARES = (0.85, 0.6, 0.4)
+_SHARES = (0.5, 0.4, 0.3)
 """Weights of the frames 1, 2 and 3 away on either side where they match, in units of the frame's own."""
 
 _TOLERANCE = 0.76
@@ -108,5 +108,6 @@ def _window_means(values: FloatArray) -> FloatArray:
     side = 2 * _RADIUS + 1
     height, width = values.shape
     padded = np.pad(values, _RADIUS, mode="edge")
-    rows = sum(padded[i : i + height] for i in range(side))
-    return np.asarray(sum(rows[:, i : i + width] for i in range(side)) / np.float32(side**2), dtype=np.float32)
+    rows = np.sum([padded[i : i + height] for i in range(side)], axis=0)
+    means = np.sum([rows[:, i : i + width] for i in range(side)], axis=0) / np.float32(side**2)
+    return np.asarray(means, dtype=np.float32)
