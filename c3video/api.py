@@ -30,6 +30,7 @@ def encode(
     rd_weight: float = 1e-3,
     patch_size: tuple[int, int] | None = None,
     segment_frames: int = 32,
+    scene_cuts: bool = True,
     frames: tuple[int, int | None] | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -49,7 +50,8 @@ def encode(
         rd_weight: weight of bits per pixel against MSE on [0, 1]; larger means smaller files.
         patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352. The profile
             default codes whole frames and has none.
-        segment_frames: frames a segment; segments decode alone.
+        segment_frames: most frames a segment; segments decode alone.
+        scene_cuts: whether a segment also begins where a scene does.
         frames: (first, one past the last or None), counted from 0.
         size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second.
         report: called after each step of a fit.
@@ -84,6 +86,7 @@ def encode(
             fit,
             patch_size=patch_size,
             segment_frames=segment_frames,
+            scene_cuts=scene_cuts,
             seed=seed,
             device=device,
             report=report,

@@ -87,6 +87,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             rd_weight=arguments.rd_weight,
             patch_size=arguments.patch,
             segment_frames=arguments.segment,
+            scene_cuts=arguments.scene_cuts,
             frames=arguments.frames,
             seed=arguments.seed,
             device=arguments.device,
@@ -329,7 +330,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HxW",
         help="largest patch of the profiles cells and paper, in luma samples (default 288x352)",
     )
-    encode.add_argument("--segment", type=_positive, default=32, metavar="N", help="frames a segment")
+    encode.add_argument("--segment", type=_positive, default=32, metavar="N", help="most frames a segment")
+    encode.add_argument(
+        "--no-scene-cuts",
+        dest="scene_cuts",
+        action="store_false",
+        help="let segments run on where a scene changes (without it they end there)",
+    )
     encode.add_argument("--frames", type=_range, metavar="A:B", help="only frames A to B-1, counted from 0")
     encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
     encode.add_argument("--device", default="cpu", help="where the profiles cells and paper fit: cpu, cuda, cuda:1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The encoding story: source -> patches -> fit -> code -> stream."""
+"""The encoding story: source -> scenes -> patches -> fit -> code -> stream."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from c3video.fit.segment import fit_segment
 from c3video.model.subbands import slice_layouts
 from c3video.model.synthesis import synthesise
 from c3video.patches import PatchGrid
+from c3video.scene_cuts import split_at_cuts
 from c3video.stream.syntax import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import Frame, Planes, VideoFormat, cells_to_planes, frame_crc32, planes_to_cells
@@ -48,7 +49,7 @@ class EncodeProgress:
 
     Args:
         segment, patch: the ones being fitted, from 0.
-        num_segments: None where the length of the source is not known.
+        num_segments: as far as is known: scene cuts ahead add to it. None where the length of the source is not known.
         fit: the step.
     """
 
@@ -89,6 +90,7 @@ def encode(
     *,
     patch_size: tuple[int, int] | None = None,
     segment_frames: int = 32,
+    scene_cuts: bool = True,
     seed: int = 0,
     device: str = "cpu",
     report: Callable[[EncodeProgress], None] = lambda progress: None,
@@ -101,7 +103,8 @@ def encode(
     Args:
         fit_config: a FitConfig for a ModelConfig, a FrameFitConfig for a FrameModelConfig.
         patch_size: largest (height, width) of a patch in luma samples; None for the default. The frame model has none.
-        segment_frames: frames a segment, 1..1024.
+        segment_frames: most frames a segment, 1..1024.
+        scene_cuts: whether a segment also begins where a scene does (scene_cuts.py).
         seed: same seed, machine and thread count, same file.
         device: of a patch model's fit, as torch names it. Bits and pixels are integers made on the CPU.
 
@@ -111,38 +114,43 @@ def encode(
     model_config.check()
     fit_config.check()
     video = source.format
-    batches = _batches(source, segment_frames)
-    first = next(batches, None)
-    if first is None:
+    frames_ahead, frames = _opened(source, segment_frames)
+    if not frames_ahead:
         raise SourceError("the source has no frames in the range asked for")
-    segment_frames = min(segment_frames, len(first))  # a still image may then be as large as a segment of many frames
+    segment_frames = min(segment_frames, frames_ahead)  # a still image may then be as large as a segment of many frames
     grid, encode_one = _segment_encoder(video, model_config, fit_config, patch_size, seed, _device(device))
     header = Header(video, model_config, segment_frames, grid.rows, grid.columns)
-    num_segments = -(-source.num_frames // segment_frames) if source.num_frames else None
-    reports = []
+    runs = split_at_cuts(frames, video, segment_frames) if scene_cuts else _batches(frames, segment_frames)
+    reports: list[SegmentReport] = []
+    num_frames = 0
     with Writer(out, header) as writer:
-        for number, frames in enumerate(chain([first], batches)):
+        for number, run in enumerate(runs):
             started = time.perf_counter()
+            ahead = -(-(source.num_frames - num_frames) // segment_frames) if source.num_frames else None
+            num_segments = None if ahead is None else number + max(1, ahead)
+            num_frames += len(run)
 
-            def fit_report(patch: int, progress: Progress, number: int = number) -> None:
-                report(EncodeProgress(number, num_segments, patch, len(grid), progress))
+            def fit_report(
+                patch: int, progress: Progress, number: int = number, known: int | None = num_segments
+            ) -> None:
+                report(EncodeProgress(number, known, patch, len(grid), progress))
 
-            encoded = encode_one(frames, fit_report)
+            encoded = encode_one(run, fit_report)
             segment = Segment(
                 number=number,
-                pts=tuple(frame.pts for frame in frames),
-                durations=tuple(frame.duration for frame in frames),
+                pts=tuple(frame.pts for frame in run),
+                durations=tuple(frame.duration for frame in run),
                 frame_crcs=tuple(frame_crc32(planes) for planes in encoded.decoded),
                 patches=encoded.patches,
             )
             reports.append(
                 SegmentReport(
                     number=number,
-                    num_frames=len(frames),
+                    num_frames=len(run),
                     size_bytes=writer.write_segment(segment),
                     estimated_bits=encoded.estimated_bits,
                     bits=encoded.bits,
-                    mse=_mse(encoded.decoded, [frame.planes for frame in frames]) / video.layout.max_value**2,
+                    mse=_mse(encoded.decoded, [frame.planes for frame in run]) / video.layout.max_value**2,
                     fit_seconds=time.perf_counter() - started,
                     notes=encoded.notes,
                 )
@@ -284,6 +292,13 @@ def _mse(decoded: Sequence[Planes], planes: Sequence[Planes]) -> float:
             errors += float(np.square(found.astype(np.float64) - wanted).sum())
             count += wanted.size
     return errors / count
+
+
+def _opened(source: Iterable[Frame], most: int) -> tuple[int, Iterator[Frame]]:
+    """How many frames there are, counting no further than `most`, and an iterator over all of them."""
+    frames = iter(source)
+    ahead = list(islice(frames, most))
+    return len(ahead), chain(ahead, frames)
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

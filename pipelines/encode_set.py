@@ -279,6 +279,7 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
             fit,
             patch_size=unit.patches.size,
             segment_frames=unit.last - unit.first,
+            scene_cuts=False,  # a unit is a segment
             seed=unit.seed,
             report=report,
         )

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,21 @@ def test_info_of_the_frame_model(coded: Path) -> None:
 def test_info_of_the_patch_model(coded_in_patches: Path) -> None:
     for segment in check_info(coded_in_patches, "synthesis weights", "windows of patch 0"):
         assert len(segment["previous_windows"]) == 1
+
+
+@pytest.mark.parametrize(("options", "num_segments"), [((), 2), (("--no-scene-cuts",), 1)])
+def test_segments_begin_with_scenes_unless_told_otherwise(
+    options: tuple[str, ...], num_segments: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "two_scenes.y4m"
+    upright, turned = (moving_clip(3, 14, 20, seed=seed) for seed in (1, 2))
+    with open_sink(path, upright.format) as sink:
+        for frame in upright:
+            sink.write(frame)
+        for frame in turned:
+            sink.write(replace(frame, planes=tuple(np.ascontiguousarray(p[::-1, ::-1]) for p in frame.planes)))
+    run = c3v("encode", path, tmp_path / "out.c3v", "--preset", "ultrafast", "--threads", 1, *options)
+    assert f"6 frames, {num_segments} segments".encode() in run.stderr
 
 
 def test_compare_for_people_and_programs(source: Path, coded: Path) -> None:

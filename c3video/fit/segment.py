@@ -10,13 +10,15 @@ The loop is closed: every frame is predicted from what a decoder will have, made
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video import native
 from c3video.coding.frames import write_frames_motion
 from c3video.coding.rangecoder import SymbolCounter
 from c3video.coding.segment import (
@@ -47,6 +49,7 @@ from c3video.fit.importance import Weights, block_means, importance, spread
 from c3video.fit.motion_search import MotionSearch, coarse_vectors
 from c3video.fit.progress import Progress
 from c3video.fit.rounding import choose_symbols, coefficients_of
+from c3video.fit.temporal_filter import temporal_target
 from c3video.model.compensation import SAMPLE_BITS, MotionField
 from c3video.model.context_network import ContextNetwork
 from c3video.model.frame_order import CodedFrame, coding_order
@@ -77,11 +80,13 @@ class Plan:
         gop: frames from anchor to anchor.
         strength: a level's quantisation step shrinks with its weight (fit/importance.py) to this power.
         base: step of a frame that nothing hangs on, in units of the one that is best for a frame coded alone.
+        filtered: whether anchors are coded for means along motion (fit/temporal_filter.py).
     """
 
     gop: int
     strength: float
     base: float
+    filtered: bool = True
 
     def step_indexes(self, rd_weight: float, samples_a_pixel: float, level_weights: Sequence[float]) -> tuple[int, ...]:
         """Index of the quantisation step of each level.
@@ -101,6 +106,7 @@ _MOVES: tuple[tuple[Callable[[Plan], Plan], Callable[[Plan], Plan]], ...] = (
         lambda plan: replace(plan, strength=plan.strength + 0.1),
         lambda plan: replace(plan, strength=max(0.0, plan.strength - 0.1)),
     ),
+    (lambda plan: replace(plan, filtered=True), lambda plan: replace(plan, filtered=False)),
 )
 """Pairs of steps from a plan to its neighbours, one each way."""
 
@@ -145,6 +151,7 @@ def code_frames(
     *,
     motion: MotionCache | None = None,
     weights: dict[int, Weights] | None = None,
+    targets: Mapping[int, Planes] = MappingProxyType({}),
     report: Callable[[int], None] = lambda place: None,
     num_threads: int = 1,
 ) -> CodedFrames:
@@ -155,6 +162,7 @@ def code_frames(
         indexes: step index of each level.
         motion: fields known from an earlier pass; those found here are added.
         weights: by display index (bh, bw), how much the error of each block counts against its frame's mean.
+        targets: by display index, what the symbols of a frame are chosen for where that is not the frame itself.
         report: called after each frame with its place in the coding order.
     """
     layout = video.layout
@@ -188,7 +196,8 @@ def code_frames(
 
         for plane, shifts in enumerate(layout.planes):
             steps = subband_steps(indexes[frame.level], plane_levels(shifts))
-            target = planes[frame.index][plane]
+            source = planes[frame.index][plane]
+            target = targets[frame.index][plane] if frame.index in targets else source
             sources = [reference[plane] for reference in references]
             prediction = engine.compensate(sources, field, config.block_size, shifts, layout.bit_depth, target.shape)
             centred = (target.astype(np.float64) - (1 << (layout.bit_depth - 1))) * 2.0 ** (
@@ -212,7 +221,7 @@ def code_frames(
                 sources, field, config.block_size, shifts, layout.bit_depth, chosen[plane], steps, num_threads
             )
             samples.append(found.astype(layout.dtype))
-            squared_error += float(np.square(found.astype(np.float64) - target).sum()) / layout.max_value**2
+            squared_error += float(np.square(found.astype(np.float64) - source).sum()) / layout.max_value**2
         decoded[frame.index] = tuple(samples)
         fields.append(field)
         symbols.append(chosen)
@@ -362,6 +371,7 @@ class _Fit:
         self.num_samples = len(self.planes) * sum(height * width for height, width in self.video.plane_shapes)
         self.weights: dict[int, _SegmentWeights] = {}
         self.activities = [_activity(frame[0], self.config.block_size, self.video) for frame in self.planes]
+        self.filtered: dict[int, Planes] = {}
         self.num_attempts = 0
         self.done = 0
         self.last = Progress("plan", 0, self.total_frames, 0.0, 0.0, 0.0)
@@ -393,6 +403,7 @@ class _Fit:
             self.engine,
             motion=self.motion,
             weights=weights.blocks,
+            targets=self.targets(plan),
             report=advance,
             num_threads=self.num_threads,
         )
@@ -401,6 +412,20 @@ class _Fit:
         loss = mse + self.fit_config.rd_weight * bpp
         self.last = Progress("plan", self.done, self.total_frames, loss, mse, bpp)
         return _Attempt(plan, coded, dict(self.networks), dict(self.shifts), bits, loss)
+
+    def targets(self, plan: Plan) -> dict[int, Planes]:
+        """By display index, what symbols of anchors are chosen for. Without the extension that is the source."""
+        # Anchors that stand closer are too many of all frames to be coded for the sake of others.
+        if not plan.filtered or plan.gop < 8 or not native.available():
+            return {}
+        slope = self.fit_config.rd_weight * self.num_samples / self.num_pixels
+        anchors = [frame.index for frame in coding_order(len(self.planes), plan.gop) if frame.level <= 1]
+        for index in anchors:
+            if index not in self.filtered:
+                self.filtered[index] = temporal_target(
+                    self.planes, index, self.video, self.config.block_size, slope, self.engine, self.num_threads
+                )
+        return {index: self.filtered[index] for index in anchors}
 
     def weigh(self, attempt: _Attempt) -> None:
         """Let blocks count by what hangs on them, as far as an attempt shows."""
