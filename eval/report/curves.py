@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,11 +12,11 @@ from pathlib import Path
 from eval.rd import BD, bd_rate, mean_figure
 from eval.report.chart import Axis, Line, line_chart, swatch
 from eval.report.series import METRIC_NOTES, METRICS, Palette, bd_of, first_point, legend, ours_and_others, quality_name
-from eval.report.words import counted, listed, percent_text, sign_class, table_box
+from eval.report.words import clip_name, counted, listed, percent_text, sign_class, table_box
 from eval.run_folder import RunFolder, Series
+from eval.uvg import published
 
 STYLE = Path(__file__).resolve().parent / "chart.css"
-_ANCHORS = Path(__file__).resolve().parent.parent / "anchors"
 
 
 def rd_section(run: RunFolder, metrics: Sequence[str], palette: Palette) -> str:
@@ -105,7 +104,7 @@ def _bd_table(run: RunFolder, metric: str, test: Series, references: Sequence[Se
     for name, clips in (("clips", run.moving_clips), ("still images", run.still_images)):
         for clip in clips:
             cells = "".join(_bd_cell(column[clip]) for column in columns.values())
-            rows.append(f'<tr><th scope="row">{escape(clip)}</th>{cells}</tr>')
+            rows.append(f'<tr><th scope="row">{clip_name(clip)}</th>{cells}</tr>')
         if len(clips) > 1:
             means = "".join(_mean_cell([column[clip] for clip in clips]) for column in columns.values())
             rows.append(f'<tr class="sum"><th scope="row">mean over {name}</th>{means}</tr>')
@@ -138,8 +137,7 @@ def _bd_cell(bd: BD | None) -> str:
 def published_section(run: RunFolder) -> str:
     """Means over the clips of a known set beside the curves that others published for it, in RGB PSNR."""
     name = str(run.facts.get("published") or "").lower()
-    path = _ANCHORS / f"{name}_published.tsv"
-    if not name or not path.is_file():
+    if not name:
         return ""
     lines: list[Line] = []
     curves: dict[str, list[tuple[float, float]]] = {}
@@ -150,13 +148,10 @@ def published_section(run: RunFolder) -> str:
             lines.append(Line(series.label, f"ours s0 k{len(lines)}", curve, marker=0, dashed=bool(lines)))
     if not lines:
         return ""
-    theirs: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            theirs[row["codec"]].append((float(row["bpp"]), float(row["psnr_rgb_db"])))
+    theirs = published(name)
     for index, (codec, points) in enumerate(theirs.items()):
         color, again = 1 + index % 7, index >= 7
-        lines.append(Line(codec, f"s{color} k{len(lines)}", sorted(points), marker=color, dashed=again))
+        lines.append(Line(codec, f"s{color} k{len(lines)}", points, marker=color, dashed=again))
     titled = [
         replace(line, titles=[f"{line.name}\n{bpp:.4f} bpp, {db:.2f} dB" for bpp, db in line.points]) for line in lines
     ]
