@@ -190,6 +190,28 @@ def test_no_bd_rate_without_overlap(tmp_path: Path) -> None:
     assert "BD-rate of" not in render(read_run_folder(tmp_path))
 
 
+def test_still_images_of_other_planes_are_compared_in_what_they_have(tmp_path: Path) -> None:
+    lines = [
+        "clip,codec,profile,preset,tune,quality,num_frames,width,height,size_bytes,bpp,psnr_yuv611,psnr_y,psnr_rgb"
+    ]
+    kinds = {"sea": (8, "{},{},{}"), "gray": (1, ",{},{}"), "cat": (1, ",,{}"), "dog": (1, ",,{}")}
+    for clip, (num_frames, psnrs) in kinds.items():
+        for codec, factor in (("c3video", 1.1), ("libx264", 1.0)):
+            for index in range(3):
+                bpp = factor * 0.5 ** (index + 1)
+                figures = psnrs.format(*[40.0 - 3 * index] * 3)
+                lines.append(f"{clip},{codec},,fast,,{index},{num_frames},64,64,{round(512 * bpp)},{bpp},{figures}")
+    (tmp_path / "points.csv").write_text("\n".join(lines))
+    page = render(read_run_folder(tmp_path))
+    summary = page[: page.index("<main>")]
+    assert re.search(r"PSNR 6:1:1:.*compares so on the clips.*PSNR of RGB:.*compares so on the still images", summary)
+    assert "no qualities in common" not in summary
+    assert 'value="psnr_yuv611" checked' in page
+    assert "Not of gray, cat and dog, which have other planes." in page
+    means = re.findall(r"mean over still images</th><td[^>]*>([^<]*)<small>([^<]*)", page)
+    assert means == [("+10.0%", "3 of 3")]
+
+
 def test_names_are_escaped(out: Path, tmp_path: Path) -> None:
     text = (out / "points.csv").read_text().replace("harbour", "<b>&amp")
     (tmp_path / "points.csv").write_text(text)
