@@ -16,6 +16,7 @@ import math
 import os
 import platform
 import shlex
+import statistics
 import subprocess
 import sys
 import time
@@ -192,7 +193,7 @@ def as_markdown(results: Sequence[Result], variants: Sequence[Variant], heading:
     clips = list(dict.fromkeys(result.task.clip for result in results))
     rates = sorted({result.task.rd_weight for result in results})
     has_bd = len(rates) > 1
-    columns = ["change", *clips, "mean", *(["BD-rate"] if has_bd else []), "steps", "CPU time", "in a stream"]
+    columns = ["change", *clips, "mean", "±", *(["BD-rate"] if has_bd else []), "steps", "CPU time", "in a stream"]
     lines = [*heading, "", "| " + " | ".join(columns) + " |", "|---" + "|--:" * (len(columns) - 2) + "|---|"]
     for variant in variants:
         ratios: dict[str, list[float]] = {clip: [] for clip in clips}
@@ -212,6 +213,7 @@ def as_markdown(results: Sequence[Result], variants: Sequence[Variant], heading:
         cells += [_percent(_mean(values)) if values else "–" for values in ratios.values()]
         complete = len(everything) == len(clips) * len(rates)
         cells.append(_percent(_mean(everything)) + ("" if complete else f" ({len(everything)} fits)"))
+        cells.append(_standard_error(everything))
         if has_bd:
             figures = [
                 bd_rate(_curve(found, BASE, clip, rates), _curve(found, variant.name, clip, rates)) for clip in clips
@@ -241,6 +243,11 @@ def _mean(values: Sequence[float]) -> float:
 
 def _percent(ratio: float) -> str:
     return f"{100 * ratio:+.1f}%"
+
+
+def _standard_error(ratios: Sequence[float]) -> str:
+    """Of their mean. Fits scatter by more than most ingredients bring; a mean alone would not show it."""
+    return f"{100 * statistics.stdev(ratios) / math.sqrt(len(ratios)):.1f}" if len(ratios) > 1 else "–"
 
 
 def ablate(options: argparse.Namespace) -> int:
@@ -314,7 +321,8 @@ def _heading(options: argparse.Namespace, results: Sequence[Result], table: Path
         f"Profile `{options.profile}`, preset `{options.preset}`, rd_weight {rates}; the middle "
         f"{first.width}x{first.height} of the first {first.num_frames} frames of {clips}; seed {options.seed}. Figures "
         "are differences of the loss (MSE + rd_weight x bpp) against the base: positive where the change makes it "
-        "worse. Bits are estimated by the fit, with the weights paid for; BD-rates are of such estimates."
+        "worse; ± is the standard error of the mean over clips and rates. "
+        "Bits are estimated by the fit, with the weights paid for; BD-rates are of such estimates."
     )
     yield ""
     yield f"* `{options.command}`"

@@ -4,8 +4,7 @@
     OUT/clips.json -> encoder -> OUT/classic/STREAM.ivf (its packets) and STREAM.json (settings, bytes, seconds)
 
 Frames go through one at a time, so that a clip of any length fits in memory. What is there is not made again.
-`eval.classic` has the encoders' settings. RGB is coded as Y'CbCr of full range (BT.601), 4:4:4 where the codec has it,
-since none of them does well on RGB planes; what it costs to go there and back, beyond 48 dB, is the codec's loss.
+`eval.classic` has the encoders' settings.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -24,10 +23,7 @@ from typing import Any, BinaryIO
 
 import av
 import av.error
-import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from c3video.avframe import to_av_frame
 from c3video.errors import C3VideoError, ConfigError, SourceError
 from c3video.video import Frame, Planes, VideoFormat
 from eval import classic
@@ -41,9 +37,6 @@ CRFS = {
 }
 """Qualities of each codec: some 40 to 26 dB on small clips."""
 
-_ACCURATE = (
-    Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
-)
 _FOURCC = {"x264": b"H264", "x265": b"HEVC", "svtav1": b"AV01", "vp9": b"VP90"}
 _IVF_HEADER = struct.Struct("<4sHH4sHHIIII")
 _IVF_FRAME = struct.Struct("<IQ")
@@ -75,45 +68,6 @@ class Setting:
         return cls(codec, preset or classic.CODECS[codec].default_preset, tune)
 
 
-def coded_format(format: VideoFormat, codec: str) -> VideoFormat:
-    """What frames of a format are given to a codec as: themselves, Y'CbCr for RGB, 4:2:0 for gray where it must be."""
-    if format.layout.is_rgb and format.layout.bit_depth == 8:
-        pix_fmt = "yuv420p" if codec == "svtav1" else "yuv444p"
-        return replace(format, pix_fmt=pix_fmt, color_space=5, color_range=2)
-    if format.pix_fmt == "gray" and codec in ("svtav1", "vp9"):
-        return replace(format, pix_fmt="yuv420p")
-    return format
-
-
-def _picture(frame: Frame, format: VideoFormat, coded: VideoFormat) -> av.VideoFrame:
-    """A frame of `format` as a picture of `coded`."""
-    if format.layout.is_rgb and not coded.layout.is_rgb:
-        return to_av_frame(frame, format).reformat(
-            format=coded.pix_fmt,
-            dst_colorspace=Colorspace.ITU601,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.JPEG,
-            interpolation=_ACCURATE,
-        )
-    if format.layout.is_gray and not coded.layout.is_gray:
-        chroma = (np.full(shape, 128, np.uint8) for shape in coded.plane_shapes[1:])
-        return to_av_frame(replace(frame, planes=(frame.planes[0], *chroma)), coded)
-    return to_av_frame(frame, format)
-
-
-def _planes(picture: av.VideoFrame, coded: VideoFormat, format: VideoFormat) -> Planes:
-    """The inverse: planes of `format` of a decoded picture."""
-    if format.layout.is_rgb and not coded.layout.is_rgb:
-        picture = picture.reformat(
-            format="gbrp",
-            src_colorspace=Colorspace.ITU601,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.JPEG,
-            interpolation=_ACCURATE,
-        )
-    return classic._planes(picture, format)
-
-
 def encode_to_ivf(
     frames: Iterable[Frame], format: VideoFormat, setting: Setting, crf: float, out: BinaryIO
 ) -> dict[str, Any]:
@@ -130,7 +84,7 @@ def encode_to_ivf(
         raise ConfigError(
             f"{setting.codec}: frames of {format.width}x{format.height}; sides must be at least {codec.least_side}"
         )
-    coded = coded_format(format, setting.codec)
+    coded = classic.coded_format(format, setting.codec)
     options = dict(codec.options) | {codec.preset_option: setting.preset, "crf": f"{crf:g}"}
     if setting.tune:
         options["tune"] = setting.tune
@@ -143,7 +97,7 @@ def encode_to_ivf(
 
     def pictures() -> Iterator[av.VideoFrame | None]:
         for index, frame in enumerate(frames):
-            picture = _picture(frame, format, coded)
+            picture = classic.coded_picture(frame, format, coded)
             picture.pts, picture.time_base = index, 1 / rate
             yield picture
         yield None  # flushes the encoder
@@ -199,7 +153,7 @@ class IvfDecoder:
 
     def __init__(self, path: Path, codec: str, format: VideoFormat) -> None:
         self._path, self._codec, self._format = path, classic.CODECS[codec], format
-        self._coded = coded_format(format, codec)
+        self._coded = classic.coded_format(format, codec)
         self.seconds = self.cpu_seconds = 0.0
 
     def __iter__(self) -> Iterator[Planes]:
@@ -217,7 +171,7 @@ class IvfDecoder:
                 # FFmpeg's H.264 and HEVC decoders give luma alone as 4:2:0 with flat chroma.
                 if picture.format.name != self._coded.pix_fmt and not self._format.layout.is_gray:
                     raise SourceError(f"{self._path}: {picture.format.name} came of what was {self._coded.pix_fmt}")
-                yield _planes(picture, self._coded, self._format)
+                yield classic.decoded_planes(picture, self._coded, self._format)
 
 
 def _packets(path: Path) -> Iterator[bytes]:

@@ -52,7 +52,7 @@ BITS_COLUMNS = (*STREAM_COLUMNS, "part", "bits")
 WINDOW_COLUMNS = (*STREAM_COLUMNS, "segment", "patch", "grid", "y", "x")
 CONVERGENCE_COLUMNS = (*STREAM_COLUMNS, "segment", "patch", "stage", "step", "loss", "psnr_db", "bpp")
 
-VERSION = 1
+VERSION = 2
 """Of what measured/*.json hold; older ones are made again."""
 
 
@@ -101,7 +101,7 @@ def quality_of(
     Raises:
         SourceError: the two have not the same number of frames.
     """
-    to_rgb = None if format.layout.is_gray or format.layout.bit_depth != 8 else FfmpegRgb(rgb_format)
+    to_rgb = FfmpegRgb(rgb_format) if format.layout.bit_depth == 8 else None
     if decoded_is_rgb and to_rgb is None:
         raise SourceError(f"{name}: is RGB, but its original is {format.pix_fmt}, which is not converted here")
     planes_are_rgb = decoded_is_rgb or format.layout.is_rgb

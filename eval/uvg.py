@@ -96,7 +96,7 @@ def summary(rows: Sequence[Mapping[str, Any]], num_clips: int, whole_set: str) -
         rows: of `means`.
         whole_set: name of the published curves that the run may be put beside; "" for none.
     """
-    lines = [f"means over {num_clips} clips; hours are sums", ""]
+    lines = [f"means over {num_clips} clip{'' if num_clips == 1 else 's'}; hours are sums", ""]
     lines.append(f"  {'':40} {'quality':>9} {'bpp':>9} {'RGB dB':>8} {'611 dB':>8} {'enc h':>9} {'dec h':>8}")
     for row in rows:
         figures = [f"{row[name]:8.3f}" if row[name] != "" else f"{'-':>8}" for name in ("psnr_rgb", "psnr_yuv611")]

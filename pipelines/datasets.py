@@ -168,6 +168,21 @@ def is_whole_uvg(clips: Sequence[Clip]) -> bool:
     return {(clip.name, clip.first, clip.last) for clip in clips} == wanted
 
 
+def published_set(clips: Sequence[Clip]) -> str:
+    """Name of the published curves (eval/anchors) that figures of these clips may be put beside; "" for none.
+
+    Curves are means over all of a set. The 41 images of CLIC 2020 are not told apart from others here.
+    """
+    if is_whole_uvg(clips):
+        return "uvg"
+    kodak = facts()["kodak"]
+    names = {f"{kodak['prefix']}{number:02}" for number in range(1, kodak["num_images"] + 1)}
+    sizes = {(clip.num_frames, *sorted((clip.width, clip.height))) for clip in clips}
+    if {clip.name for clip in clips} == names and sizes == {(1, kodak["short_side"], kodak["long_side"])}:
+        return "kodak"
+    return ""
+
+
 def _candidates(folder: Path, name: str, file: str) -> list[Path]:
     """Files that may hold a clip of UVG: the published one, then others named after the clip."""
     stem = file.split("_")[0]

@@ -30,9 +30,10 @@ from typing import Any
 import torch
 
 from c3video.api import RGB_PROFILES
-from c3video.config import FitConfig, FrameModelConfig, fit_config, model_config
+from c3video.config import FitConfig, FrameFitConfig, FrameModelConfig, fit_config, model_config
 from c3video.encoder import EncodeProgress, SegmentReport, encode
 from c3video.errors import C3VideoError, ConfigError, SourceError
+from c3video.fit.progress import Progress
 from c3video.stream.reader import Reader
 from c3video.stream.syntax import Header, Segment
 from c3video.stream.writer import Writer
@@ -251,21 +252,20 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
     if isinstance(fit, FitConfig) and unit.profile == "paper" and unit.clip.max_gradient_norm is not None:
         fit = replace(fit, max_gradient_norm=unit.clip.max_gradient_norm)
     steps: list[tuple[str, int, float, float, float, int]] = []
+    last: Progress | None = None
     started, cpu_started = time.time(), time.process_time()
 
+    def keep(step: Progress, patch: int) -> None:
+        figures = (float(f"{step.loss:.5g}"), round(step.psnr_db, 3), float(f"{step.bpp:.5g}"))
+        # While the frame model tries a plan, its figures are those of the plan before: at first there are none.
+        if step.stage != "plan" or (step.loss > 0 and not (steps and steps[-1][2:5] == figures)):
+            steps.append((step.stage, step.step, *figures, patch))
+
     def report(progress: EncodeProgress) -> None:
-        step = progress.fit
+        nonlocal last
+        step = last = progress.fit
         if step.step % max(1, step.num_steps // STEPS_KEPT) == 0 or step.step == step.num_steps:
-            steps.append(
-                (
-                    step.stage,
-                    step.step,
-                    float(f"{step.loss:.5g}"),
-                    round(step.psnr_db, 3),
-                    float(f"{step.bpp:.5g}"),
-                    progress.patch,
-                )
-            )
+            keep(step, progress.patch)
         if deadline is not None:
             done = (progress.patch + step.step / step.num_steps) / progress.num_patches
             _check_time(started, deadline, done)
@@ -283,6 +283,10 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
             seed=unit.seed,
             report=report,
         )
+    if last is not None and isinstance(fit, FrameFitConfig):  # of its last attempt no step tells
+        bpp = 8 * segment.size_bytes / (segment.num_frames * unit.clip.width * unit.clip.height)
+        loss = segment.mse + unit.rd_weight * bpp
+        keep(replace(last, stage="file", loss=loss, mse=segment.mse, bpp=bpp), 0)
     record = _record(unit, segment, time.time() - started, time.process_time() - cpu_started)
     if segment.num_frames != unit.last - unit.first:
         raise SourceError(

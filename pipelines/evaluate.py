@@ -136,7 +136,7 @@ def _write_run(out: Path, options: argparse.Namespace, clips: Sequence[datasets.
             "title": TITLES[options.set],
             "set": options.set,
             # Curves that others published are of whole sets: only such a run may be put beside them.
-            "published": "uvg" if options.set == "uvg" and datasets.is_whole_uvg(clips) else "",
+            "published": datasets.published_set(clips),
             "protocol": PROTOCOLS,
         },
     )

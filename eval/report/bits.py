@@ -14,7 +14,7 @@ from eval.run_folder import RunFolder, by_quality
 
 def bits_section(run: RunFolder) -> str:
     """A bar a file, cut into its parts."""
-    parts = list(dict.fromkeys(row.part for row in run.bits))
+    parts = sorted({row.part for row in run.bits if row.bits > 0}, key=_place)
     if not parts:
         return ""
     colors, profiles = _part_colors(parts), {row.part: row.profile for row in run.bits}
@@ -83,12 +83,20 @@ def _part_name(part: str, profile: str) -> str:
     return f"{part} ({grid_name(patch_model_of(profile), int(number))})" if number.isdigit() else part
 
 
+def _place(part: str) -> tuple[int, int, str]:
+    """Sort key: latents in their own order, motion, weights, the rest. A file need not have all parts of another."""
+    kind, _, number = part.partition(" ")
+    if kind in ("grid", "level"):
+        return (0, int(number), "")
+    return (1 if part == "motion" else 2 if "weights" in part else 3, 0, part)
+
+
 def _part_colors(parts: Sequence[str]) -> dict[str, str]:
-    """Latent grids, or levels of frames, from blue to green, weights in oranges, the rest in greys."""
+    """Latent grids or levels of frames from blue to green, motion in purple, weights in oranges, the rest in greys."""
     grids = [part for part in parts if part.startswith(("grid", "level"))]
     weights = [part for part in parts if "weights" in part]
-    rest = [part for part in parts if part not in grids and part not in weights]
-    colors = {}
+    rest = [part for part in parts if part not in grids and part not in weights and part != "motion"]
+    colors = {"motion": "hsl(285 32% 56%)"}
     for index, part in enumerate(grids):
         share = index / max(1, len(grids) - 1)
         colors[part] = (

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Losses on the way of the fits."""
+"""Losses on the way of the fits: step by step for patches, attempt by attempt for the frame model."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import accumulate
 
 from eval.report.chart import XY, Axis, Line, Rule, line_chart, swatch
 from eval.run_folder import FitStep, RunFolder, by_quality
@@ -13,48 +14,92 @@ from eval.run_folder import FitStep, RunFolder, by_quality
 _MOST_FAINT_LINES = 12
 
 
+FRAME_MODEL_STAGES = ("plan", "file")
+"""Of a segment's attempts, and of what it came to in the file; all other stages are of fits to patches."""
+
+
 def convergence_section(run: RunFolder) -> str:
-    """A chart a clip, profile and preset, with a line a rate."""
-    steps: dict[tuple[str, str, str], list[FitStep]] = defaultdict(list)
+    """A chart a clip, profile and preset, with a line a rate; "" where no fit went on to a second figure."""
+    fits: dict[tuple[str, str, str], list[FitStep]] = defaultdict(list)
     for step in run.convergence:
         if step.loss > 0:
-            steps[step.clip, step.profile, step.preset].append(step)
-    if not steps:
-        return ""
+            fits[step.clip, step.profile, step.preset].append(step)
     qualities = sorted({step.quality for step in run.convergence}, key=by_quality)
-    several = len({key[1:] for key in steps}) > 1
-    panels = []
-    for clip, profile, preset in sorted(steps, key=lambda key: (run.clips.index(key[0]), key[1:])):
-        chart = _chart(clip, steps[clip, profile, preset], qualities)
-        small = f" <small>{escape(profile)}, {escape(preset)}</small>" if several else ""
-        panels.append(f'<figure><p class="name">{escape(clip)}{small}</p>{chart}</figure>')
+    several = len({key[1:] for key in fits}) > 1
+    panels, kinds = [], set()
+    for clip, profile, preset in sorted(fits, key=lambda key: (run.clips.index(key[0]), key[1:])):
+        steps = fits[clip, profile, preset]
+        draw = _attempts_chart if steps[0].stage in FRAME_MODEL_STAGES else _steps_chart
+        chart = draw(clip, steps, qualities)
+        if chart:
+            kinds.add(draw)
+            small = f" <small>{escape(profile)}, {escape(preset)}</small>" if several else ""
+            panels.append(f'<figure><p class="name">{escape(clip)}{small}</p>{chart}</figure>')
+    if not panels:
+        return ""
     keys = "".join(
         f'<li><button type="button" aria-pressed="true" data-key="k{index}">'
         f"{swatch(_css_class(index), None)}rd_weight {escape(quality)}</button></li>"
         for index, quality in enumerate(qualities)
     )
+    said = [words for draw, words in ((_attempts_chart, _OF_ATTEMPTS), (_steps_chart, _OF_STEPS)) if draw in kinds]
     return (
-        "<p>The loss that a fit brings down, MSE + rd_weight x bpp on [0, 1], averaged over the patches of a clip; "
-        "faint lines are single patches. Upright lines mark where a stage of the fit begins. In the noise stage "
-        "latents carry noise in place of rounding, so its losses are not quite those of the file.</p>"
+        f"<p>The loss that a fit brings down: MSE + rd_weight x bpp, on [0, 1]. {' '.join(said)}</p>"
         f'<ul class="legend" aria-label="Lines shown">{keys}</ul><div class="multiples">{"".join(panels)}</div>'
     )
 
 
-def _chart(clip: str, steps: Sequence[FitStep], qualities: Sequence[str]) -> str:
+_OF_ATTEMPTS = (
+    "The frame model codes a segment several times: by one plan after another (how far apart anchors are, and how much "
+    "finer they are coded), then with context networks tuned on what the best plan gave. Lines show the best loss so "
+    "far against that of the first attempt: strong ones averages over the segments of a clip, faint ones single "
+    "segments. Their last point is the file, with its headers, which is why they can rise at the end."
+)
+_OF_STEPS = (
+    "Fits to patches go step by step; strong lines are averages over the patches of a clip, faint lines single "
+    "patches. Upright lines mark where a stage of the fit begins. In the noise stage latents carry noise in place of "
+    "rounding, so its losses are not quite those of the file."
+)
+
+
+def _attempts_chart(clip: str, steps: Sequence[FitStep], qualities: Sequence[str]) -> str:
     lines: list[Line] = []
     for index, quality in enumerate(qualities):
-        fits: dict[tuple[int, int], list[XY]] = defaultdict(list)
-        for step in steps:
-            if step.quality == quality:
-                fits[step.segment, step.patch].append((float(step.step), step.loss))
+        found = [_attempts(fit) for fit in _by_fit(step for step in steps if step.quality == quality)]
+        num_attempts = max(map(len, found), default=0)
+        if num_attempts < 2:
+            continue
+        best = [_best_so_far(losses, num_attempts) for losses in found]
+        curves = [[(1.0 + at, 100 * (loss / curve[0] - 1)) for at, loss in enumerate(curve)] for curve in best]
+        lines += _mean_and_parts(f"rd_weight {quality}", _css_class(index), curves)
+    return line_chart(
+        lines,
+        Axis("attempt", digits=0),
+        Axis("loss against the first attempt, %", digits=1),
+        title=f"loss of one attempt after the other to code segments of {clip}",
+    )
+
+
+def _attempts(fit: Sequence[FitStep]) -> list[float]:
+    """Losses of the attempts at one segment; while one is under way, rows repeat the figures of that before."""
+    rows = [(step.stage, step.loss, step.bpp) for step in fit]
+    return [row[1] for index, row in enumerate(rows) if index == 0 or row != rows[index - 1]]
+
+
+def _best_so_far(losses: Sequence[float], num_attempts: int) -> list[float]:
+    """As long as asked for: fits that ended earlier stay where they came to, which is what the file has."""
+    best = [*accumulate(losses[:-1], min), losses[-1]]
+    return best + best[-1:] * (num_attempts - len(best))
+
+
+def _steps_chart(clip: str, steps: Sequence[FitStep], qualities: Sequence[str]) -> str:
+    lines: list[Line] = []
+    for index, quality in enumerate(qualities):
+        fits = _by_fit(step for step in steps if step.quality == quality)
         if not fits:
             continue
-        curves = [sorted(curve) for curve in fits.values()]
-        lines.append(Line(f"rd_weight {quality}", _css_class(index), _mean(curves)))
-        if len(curves) > 1:
-            stride = -(-len(curves) // _MOST_FAINT_LINES)
-            lines += [Line("", _css_class(index), curve, faint=True) for curve in curves[::stride]]
+        curves = [[(float(step.step), step.loss) for step in fit] for fit in fits]
+        lines += _mean_and_parts(f"rd_weight {quality}", _css_class(index), curves)
     begins: dict[str, int] = {}
     for step in steps:
         begins[step.stage] = min(step.step, begins.get(step.stage, step.step))
@@ -66,6 +111,23 @@ def _chart(clip: str, steps: Sequence[FitStep], qualities: Sequence[str]) -> str
         title=f"loss over the steps of the fits of {clip}",
         rules=[Rule(step, stage) for stage, step in later],
     )
+
+
+def _by_fit(steps: Iterable[FitStep]) -> list[list[FitStep]]:
+    """Steps of each segment and patch, in the order in which they were taken."""
+    fits: dict[tuple[int, int], list[FitStep]] = defaultdict(list)
+    for step in steps:
+        fits[step.segment, step.patch].append(step)
+    return [sorted(fit, key=lambda step: step.step) for fit in fits.values()]
+
+
+def _mean_and_parts(name: str, css_class: str, curves: Sequence[Sequence[XY]]) -> list[Line]:
+    """The mean of curves, and some of them in the background."""
+    lines = [Line(name, css_class, _mean(curves))]
+    if len(curves) > 1:
+        stride = -(-len(curves) // _MOST_FAINT_LINES)
+        lines += [Line("", css_class, curve, faint=True) for curve in curves[::stride]]
+    return lines
 
 
 def _mean(curves: Sequence[Sequence[XY]]) -> list[XY]:

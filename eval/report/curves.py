@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,27 +11,42 @@ from pathlib import Path
 
 from eval.rd import BD, bd_rate, mean_figure
 from eval.report.chart import Axis, Line, line_chart, swatch
-from eval.report.series import METRIC_NOTES, METRICS, Palette, bd_of, first_point, legend, ours_and_others, quality_name
-from eval.report.words import counted, listed, percent_text, sign_class, table_box
+from eval.report.series import (
+    METRIC_NOTES,
+    METRICS,
+    Palette,
+    bd_of,
+    first_point,
+    legend,
+    metrics_of,
+    ours_and_others,
+    quality_name,
+)
+from eval.report.words import clip_name, counted, listed, percent_text, sign_class, table_box
 from eval.run_folder import RunFolder, Series
+from eval.uvg import published
 
 STYLE = Path(__file__).resolve().parent / "chart.css"
-_ANCHORS = Path(__file__).resolve().parent.parent / "anchors"
 
 
 def rd_section(run: RunFolder, metrics: Sequence[str], palette: Palette) -> str:
     figures = []
     for index, metric in enumerate(metrics):
-        charts = []
+        charts, drawn = [], []
         for clip in run.clips:
             chart = _rd_chart(run, clip, metric, palette)
             if not chart:
                 continue
+            drawn.append(clip)
             first = first_point(run, clip)
             size = f"{first.width}x{first.height}, {counted(first.num_frames, 'frame')}"
             charts.append(f'<figure><p class="name">{escape(clip)} <small>{size}</small></p>{chart}</figure>')
         hidden = " hidden" if index else ""
-        figures.append(f'<div class="multiples" data-metric="{metric}"{hidden}>{"".join(charts)}</div>')
+        without = [clip for clip in run.clips if clip not in drawn]
+        note = f"<p class=note>Not of {escape(listed(without))}, which have other planes.</p>" if without else ""
+        figures.append(
+            f'<div data-metric="{metric}"{hidden}><div class="multiples">{"".join(charts)}</div>{note}</div>'
+        )
     radios = "".join(
         f'<label><input type="radio" name="metric" value="{metric}"{"" if index else " checked"}>'
         f"{METRICS[metric]}</label>"
@@ -102,10 +116,12 @@ def _bd_table(run: RunFolder, metric: str, test: Series, references: Sequence[Se
     if not columns:
         return ""
     rows = []
-    for name, clips in (("clips", run.moving_clips), ("still images", run.still_images)):
+    having = {point.clip for point in run.points if point.metric(metric) is not None}
+    for name, group in (("clips", run.moving_clips), ("still images", run.still_images)):
+        clips = [clip for clip in group if clip in having]
         for clip in clips:
             cells = "".join(_bd_cell(column[clip]) for column in columns.values())
-            rows.append(f'<tr><th scope="row">{escape(clip)}</th>{cells}</tr>')
+            rows.append(f'<tr><th scope="row">{clip_name(clip)}</th>{cells}</tr>')
         if len(clips) > 1:
             means = "".join(_mean_cell([column[clip] for clip in clips]) for column in columns.values())
             rows.append(f'<tr class="sum"><th scope="row">mean over {name}</th>{means}</tr>')
@@ -138,8 +154,7 @@ def _bd_cell(bd: BD | None) -> str:
 def published_section(run: RunFolder) -> str:
     """Means over the clips of a known set beside the curves that others published for it, in RGB PSNR."""
     name = str(run.facts.get("published") or "").lower()
-    path = _ANCHORS / f"{name}_published.tsv"
-    if not name or not path.is_file():
+    if not name:
         return ""
     lines: list[Line] = []
     curves: dict[str, list[tuple[float, float]]] = {}
@@ -150,13 +165,10 @@ def published_section(run: RunFolder) -> str:
             lines.append(Line(series.label, f"ours s0 k{len(lines)}", curve, marker=0, dashed=bool(lines)))
     if not lines:
         return ""
-    theirs: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            theirs[row["codec"]].append((float(row["bpp"]), float(row["psnr_rgb_db"])))
+    theirs = published(name)
     for index, (codec, points) in enumerate(theirs.items()):
         color, again = 1 + index % 7, index >= 7
-        lines.append(Line(codec, f"s{color} k{len(lines)}", sorted(points), marker=color, dashed=again))
+        lines.append(Line(codec, f"s{color} k{len(lines)}", points, marker=color, dashed=again))
     titled = [
         replace(line, titles=[f"{line.name}\n{bpp:.4f} bpp, {db:.2f} dB" for bpp, db in line.points]) for line in lines
     ]
@@ -202,7 +214,7 @@ def _mean_curve(run: RunFolder, series: Series) -> list[tuple[float, float]]:
 def rd_picture(run: RunFolder, *, columns: int = 3) -> str:
     """The rate-distortion curves as an SVG file of their own, light or dark as the reader's system is."""
     palette = Palette(run.series)
-    metric = next(name for name in METRICS if any(point.metric(name) is not None for point in run.points))
+    metric = metrics_of(run, run.moving_clips or run.clips)[0]
     width, height, head = 360, 260, 26
     charts = [(clip, _rd_chart(run, clip, metric, palette)) for clip in run.clips]
     charts = [(clip, chart) for clip, chart in charts if chart]

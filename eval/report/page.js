@@ -111,6 +111,7 @@ if (compare) {
     const group = groups[which.value], a = group.pictures[left.value], b = group.pictures[right.value];
     stage.style.aspectRatio = `${group.width} / ${group.height}`;
     compare.style.setProperty("--natural", group.width);
+    compare.style.setProperty("--ratio", group.width / group.height);
     over.src = a.src;
     under.src = b.src;
     [over.alt, under.alt] = [a, b].map((picture) => `frame ${group.frame} of ${group.clip}: ${picture.label}`);

@@ -13,7 +13,7 @@ from eval.report.convergence import convergence_section
 from eval.report.curves import STYLE, bd_section, published_section, rd_section
 from eval.report.over_time import frames_section
 from eval.report.pictures import look_section
-from eval.report.series import METRIC_NOTES, METRICS, Palette, bd_of, first_point, ours_and_others
+from eval.report.series import METRIC_NOTES, METRICS, Palette, bd_of, first_point, metrics_of, ours_and_others
 from eval.report.tables import conditions_section, cost_section, points_section
 from eval.report.windows import windows_section
 from eval.report.words import counted, listed, more_or_less, percent_text
@@ -32,7 +32,7 @@ def render(run: RunFolder, *, picture_mib: float = 8.0) -> str:
         SourceError: a picture that index.csv names cannot be read.
     """
     palette = Palette(run.series)
-    metrics = [name for name in METRICS if any(point.metric(name) is not None for point in run.points)]
+    metrics = list(dict.fromkeys([*metrics_of(run, run.moving_clips), *metrics_of(run, run.clips)]))
     if not metrics:
         raise SourceError(f"{run.path / 'points.csv'}: no point has a PSNR ({', '.join(METRICS)})")
     sections = [
@@ -58,7 +58,7 @@ def render(run: RunFolder, *, picture_mib: float = 8.0) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<header><h1>{escape(title)}</h1>{_summary(run, metrics[0])}"
+        f"<header><h1>{escape(title)}</h1>{_summary(run)}"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav></header>\n'
         f"<main>{body}</main>\n"
         "<footer>Made by <code>python -m eval.report</code> from the CSV files beside this page.</footer>\n"
@@ -67,7 +67,7 @@ def render(run: RunFolder, *, picture_mib: float = 8.0) -> str:
     )
 
 
-def _summary(run: RunFolder, metric: str) -> str:
+def _summary(run: RunFolder) -> str:
     """What was done and how it came out, in sentences."""
     ours, others = ours_and_others(run)
     rates = len({point.quality for point in run.points if point.series in ours})
@@ -82,12 +82,16 @@ def _summary(run: RunFolder, metric: str) -> str:
         "every figure is measured on decoded frames."
     )
     groups = [("clips", run.moving_clips), ("still images", run.still_images)]
-    found = [(name, _comparisons(run, metric, clips)) for name, clips in groups if clips]
-    found = [(name, items) for name, items in found if items]
+    found = []
+    for name, clips in groups:
+        metric = next(iter(metrics_of(run, clips)), "")
+        if metric and (items := _comparisons(run, metric, clips)):
+            found.append((name, metric, items))
     said = ""
-    for name, items in found:
+    for index, (name, metric, items) in enumerate(found):
         on = f" on the {name}" if len(found) > 1 else ""
-        measure = f"{METRICS[metric]}: {METRIC_NOTES[metric]}" if not said else "the same measure"
+        is_same = index > 0 and metric == found[index - 1][1]
+        measure = "the same measure" if is_same else f"{METRICS[metric]}: {METRIC_NOTES[metric]}"
         said += f"<p>At equal quality ({measure}), {escape(ours[0].label)} compares so{on}:</p>"
         said += f'<ul class="said">{items}</ul>'
     dated = [str(run.facts["date"])[:10]] if run.facts.get("date") else []
@@ -109,7 +113,11 @@ def _comparisons(run: RunFolder, metric: str, clips: Sequence[str]) -> str:
     ours, others = ours_and_others(run)
     items = []
     for reference in others if ours else []:
-        figures = {clip: bd_of(run, clip, metric, reference, ours[0]) for clip in clips}
+        figures = {
+            clip: bd_of(run, clip, metric, reference, ours[0])
+            for clip in clips
+            if all(any(p.metric(metric) is not None for p in run.points_of(clip, x)) for x in (reference, ours[0]))
+        }
         found = {clip: bd.rate_percent for clip, bd in figures.items() if bd is not None}
         if not found:
             continue
@@ -119,8 +127,8 @@ def _comparisons(run: RunFolder, metric: str, clips: Sequence[str]) -> str:
         if len(found) > 1:
             sentence += f" on average, from {percent_text(found[best])} ({escape(best)})"
             sentence += f" to {percent_text(found[worst])} ({escape(worst)})"
-        if len(found) < len(clips):
-            sentence += f"; {len(clips) - len(found)} of {len(clips)} have no qualities in common"
+        if len(found) < len(figures):
+            sentence += f"; {len(figures) - len(found)} of {len(figures)} have no qualities in common"
         losses = _losses([clip for clip, rate in found.items() if rate > 0], len(found))
         items.append(f"<li>{sentence}.{losses}</li>")
     return "".join(items)

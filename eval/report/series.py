@@ -21,12 +21,17 @@ METRICS = {
 }
 """In which curves and BD-rates are shown, in this order of preference; columns of points.csv."""
 
-
 METRIC_NOTES = {
     "psnr_yuv611": "mean over frames of (6 Y + U + V) / 8 of the planes' PSNRs",
     "psnr_y": "mean over frames of the luma plane's PSNR",
-    "psnr_rgb": "mean over frames of the PSNR of R, G and B together, converted from YUV",
+    "psnr_rgb": "mean over frames of the PSNR of R, G and B together, converted where they were coded as YUV",
 }
+
+
+def metrics_of(run: RunFolder, clips: Sequence[str]) -> list[str]:
+    """Measures that some of these clips have, those that most of them have first: images of RGB have no luma plane."""
+    having = {name: {p.clip for p in run.points if p.metric(name) is not None}.intersection(clips) for name in METRICS}
+    return sorted((name for name in METRICS if having[name]), key=lambda name: -len(having[name]))
 
 
 class Palette:

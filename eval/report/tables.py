@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from eval.report.series import METRICS, quality_name
-from eval.report.words import counted, figure_text, table_box
+from eval.report.words import clip_name, counted, figure_text, table_box
 from eval.run_folder import Point, RunFolder
 
 _CODE = ("command", "commands", "commit")
@@ -40,8 +40,8 @@ def cost_section(run: RunFolder) -> str:
         "MACs per pixel",
     )
     return (
-        "<p>c3video pays at the encoder, where it fits a network to each patch. Speeds are pixels over seconds, all "
-        "points of a codec together; memory is the most that any of them took; MACs are counted from the model.</p>"
+        "<p>c3video pays at the encoder, which fits what it codes to the clip in hand. Speeds are pixels over seconds, "
+        "all points of a codec together; memory is the most that any of them took; MACs are counted from the model.</p>"
         + table_box("Speed, memory and complexity", heads, rows)
     )
 
@@ -66,7 +66,7 @@ def points_section(run: RunFolder, metrics: Sequence[str]) -> str:
                 cells += [figure_text(getattr(point, name), 4 if name == "ssim" else 2) for name in shown]
                 cells += [figure_text(point.encode_cpu_seconds, 1), figure_text(point.decode_cpu_seconds, 3)]
                 rows.append(
-                    f'<tr><th scope="row">{escape(clip)}</th><td class="text">{escape(series.label)}</td>'
+                    f'<tr><th scope="row">{clip_name(clip)}</th><td class="text">{escape(series.label)}</td>'
                     f"<td>{escape(quality_name(point))}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
                 )
     table = table_box("Every encode, as in points.csv", heads, rows, text_columns=2)

@@ -18,6 +18,11 @@ def listed(items: Iterable[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
+def clip_name(name: str) -> str:
+    """HTML that may be broken where a name has underscores, and is wherever it must be in narrow tables."""
+    return escape(name).replace("_", "_<wbr>")
+
+
 def percent_text(value: float) -> str:
     return f"{value:+.1f}%".replace("-", "−")
 

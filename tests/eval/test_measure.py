@@ -136,7 +136,10 @@ def test_equal_gray_frames_are_infinitely_good_and_have_one_plane() -> None:
     gray = moving_clip(2, 16, 16, "gray")
     planes = [frame.planes for frame in gray]
     found = measure.quality_of(gray, planes, gray.format, gray.format)
-    assert found.means() == {"psnr_y": np.inf, "ssim": 1.0}
+    assert found.means() == {"psnr_y": np.inf, "psnr_rgb": np.inf, "psnr_rgb_seq": np.inf, "ssim": 1.0}
+    darker = [tuple(np.maximum(plane, 4) - 4 for plane in frame) for frame in planes]
+    means = measure.quality_of(gray, darker, gray.format, gray.format).means()
+    assert means["psnr_rgb"] == means["psnr_y"] < 40  # so that images of both kinds stand in one mean
 
 
 def test_a_stream_is_measured_once_until_it_changes(

@@ -76,6 +76,21 @@ def test_only_all_frames_of_all_clips_are_the_whole_set() -> None:
     assert not datasets.is_whole_uvg([*clips[1:], datasets.Clip("Beauty", "", 0, 599, 1920, 1080)])
 
 
+def test_only_whole_sets_are_put_beside_published_curves() -> None:
+    known = datasets.facts()["uvg"]["clips"]
+    uvg = [datasets.Clip(clip["name"], "", 0, clip["num_frames"], 1920, 1080) for clip in known]
+    assert datasets.published_set(uvg) == "uvg"
+    assert datasets.published_set(uvg[1:]) == ""
+    upright = {4, 9, 10, 17, 18, 19}
+    kodak = [
+        datasets.Clip(f"kodim{n:02}", "", 0, 1, *((512, 768) if n in upright else (768, 512))) for n in range(1, 25)
+    ]
+    assert datasets.published_set(kodak) == "kodak"
+    assert datasets.published_set(kodak[1:]) == ""
+    assert datasets.published_set([*kodak[1:], datasets.Clip("kodim01", "", 0, 1, 384, 256)]) == ""
+    assert datasets.published_set(datasets.still_clips(datasets.facts()["stills"]["files"])) == ""
+
+
 def test_folder_gives_each_clip_once_and_passes_over_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

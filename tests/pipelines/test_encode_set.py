@@ -73,6 +73,24 @@ def test_units_of_the_frame_model_join_as_well(tmp_path: Path, clip: Clip) -> No
     assert (out / "streams" / "moving_frames_quick_0.001.c3v").read_bytes() == whole.read_bytes()
 
 
+def test_frame_model_leaves_a_row_an_attempt_and_one_of_the_file(
+    tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FRAME_PRESETS, "quick", FrameFitConfig(plans=3, passes=0))
+    out = tmp_path / "out"
+    (unit,) = encode_set.plan([clip], [1e-3], ["frames"], "quick", Patches(5))
+    run(out, [unit])
+    record = json.loads(unit.path(out, ".json").read_text())
+    *attempts, file = (line.split(",") for line in unit.path(out, ".steps.csv").read_text().splitlines()[1:])
+    # What the last attempt came to is known with the file.
+    assert [(row[0], row[1]) for row in attempts] == [("plan", "6"), ("plan", "11")]
+    assert all(float(row[2]) > 0 for row in attempts)
+    bpp = 8 * record["size_bytes"] / (5 * 32 * 40)
+    assert file[0] == "file"
+    assert float(file[2]) == pytest.approx(record["mse"] + 1e-3 * bpp, rel=1e-4)
+    assert float(file[4]) == pytest.approx(bpp, rel=1e-4)
+
+
 def test_what_is_done_is_not_done_again(tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     units = units_of(clip)
