@@ -228,9 +228,9 @@ PRESETS: dict[str, FitConfig] = {
 
 FRAME_PRESETS: dict[str, FrameFitConfig] = {
     "ultrafast": FrameFitConfig(plans=1, passes=0),
-    "fast": FrameFitConfig(plans=6, passes=1, tuning_steps=300),
-    "medium": FrameFitConfig(plans=12, passes=3, tuning_steps=600),
-    "slow": FrameFitConfig(plans=16, passes=6, tuning_steps=1_500),
+    "fast": FrameFitConfig(plans=10, passes=1, tuning_steps=300),
+    "medium": FrameFitConfig(plans=16, passes=3, tuning_steps=600),
+    "slow": FrameFitConfig(plans=20, passes=6, tuning_steps=1_500),
     "paper": FrameFitConfig(plans=24, passes=12, tuning_steps=4_000),
 }
 """The same efforts for the frame model: plans tried, passes after tuning."""

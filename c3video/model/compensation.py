@@ -116,26 +116,30 @@ def compensate(
         for length, side, blocks in zip((height, width), sides, (block_rows, block_columns), strict=True)
     )
 
-    def part_samples(part_y: IntArray, part_x: IntArray) -> IntArray:
-        y, x = part_y[:, None], part_x[None, :]
+    def samples(y: IntArray, x: IntArray, quarter_y: IntArray, quarter_x: IntArray) -> IntArray:
+        """(N,) at places (y, x), each as its quarter predicts it."""
         found = [
-            _interpolate(plane, field.vectors[index][:, y, x], shifts, bit_depth) for index, plane in enumerate(centred)
+            _interpolate(plane, field.vectors[index][:, quarter_y, quarter_x], shifts, bit_depth, (y, x))
+            for index, plane in enumerate(centred)
         ]
         if len(found) == 1:
             return found[0]
-        return np.choose(field.modes[y, x], [found[0], found[1], (found[0] + found[1] + 1) >> 1])
+        return np.choose(field.modes[quarter_y, quarter_x], [found[0], found[1], (found[0] + found[1] + 1) >> 1])
 
     result = np.zeros((height, width), dtype=np.int64)
     for row in rows:
         for column in columns:
-            parts = [
-                part_y[:, None] * part_x[None, :] * part_samples(2 * row.blocks + i, 2 * column.blocks + j)
-                for i, part_y in enumerate(row.parts)
-                for j, part_x in enumerate(column.parts)
-            ]
-            blended = (sum(parts) + 2048) >> 12
             is_split = field.splits[row.blocks[:, None], column.blocks[None, :]] != WHOLE
-            sample = np.where(is_split, blended, part_samples(2 * row.blocks, 2 * column.blocks))
+            sample = np.zeros((height, width), dtype=np.int64)
+            y, x = np.nonzero(~is_split)
+            sample[y, x] = samples(y, x, 2 * row.blocks[y], 2 * column.blocks[x])
+            blended = np.zeros((height, width), dtype=np.int64)
+            for i, part_y in enumerate(row.parts):
+                for j, part_x in enumerate(column.parts):
+                    weights = part_y[:, None] * part_x[None, :]
+                    y, x = np.nonzero(is_split & (weights > 0))
+                    blended[y, x] += weights[y, x] * samples(y, x, 2 * row.blocks[y] + i, 2 * column.blocks[x] + j)
+            sample = np.where(is_split, (blended + 2048) >> 12, sample)
             result += row.weights[:, None] * column.weights[None, :] * sample
     return (result + 2048) >> 12
 
@@ -164,17 +168,27 @@ def _overlaps(length: int, side: int, num_blocks: int) -> list[_Overlap]:
     return found
 
 
-def _interpolate(plane: IntArray, vectors: IntArray, shifts: tuple[int, int], bit_depth: int) -> IntArray:
-    """Each sample (h, w) of a centred plane moved by its own vector (2, h, w); edges are repeated without end."""
+def _interpolate(
+    plane: IntArray,
+    vectors: IntArray,
+    shifts: tuple[int, int],
+    bit_depth: int,
+    places: tuple[IntArray, IntArray] | None = None,
+) -> IntArray:
+    """Samples (...) of a centred plane moved by vectors (2, ...), each by its own; edges are repeated without end.
+
+    Args:
+        places: rows and columns (...) of the samples; all of the plane where None.
+    """
     height, width = plane.shape
+    rows, columns = np.indices(plane.shape) if places is None else places
     eighths_y, eighths_x = (axis * (2 >> shift) for axis, shift in zip(vectors, shifts, strict=True))
-    top = np.arange(height)[:, None] + (eighths_y >> 3) - 3
-    left = np.arange(width)[None, :] + (eighths_x >> 3) - 3
+    top, left = rows + (eighths_y >> 3) - 3, columns + (eighths_x >> 3) - 3
     taps_y, taps_x = TAPS[eighths_y & 7], TAPS[eighths_x & 7]
-    result = np.zeros((height, width), dtype=np.int64)
+    result = np.zeros(top.shape, dtype=np.int64)
     for i in range(8):
         row = np.clip(top + i, 0, height - 1)
-        across = np.zeros((height, width), dtype=np.int64)
+        across = np.zeros(top.shape, dtype=np.int64)
         for j in range(8):
             across += taps_x[..., j] * plane[row, np.clip(left + j, 0, width - 1)]
         result += taps_y[..., i] * (across >> (bit_depth - 8))
