@@ -78,29 +78,12 @@ private:
     alignas(64) int16_t weights_[kPairs][2 * kFirstWidth];
 };
 
-// Of a block, in quarters of it.
-struct Part {
-    int y, x, height, width;
-};
-
-struct Parts {
-    int count;
-    Part parts[4];
-};
-
-// By split, in coding order: motion_symbols.PARTS.
-constexpr Parts kParts[] = {
-    {1, {{0, 0, 2, 2}}},
-    {2, {{0, 0, 1, 2}, {1, 0, 1, 2}}},
-    {2, {{0, 0, 2, 1}, {0, 1, 2, 1}}},
-    {4, {{0, 0, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}}},
-};
-
 int split_of(int symbol) { return symbol == 0 ? kWhole : symbol == 1 ? kRows : symbol == -1 ? kColumns : kQuarters; }
 
 class FieldReader {
 public:
-    FieldReader(MotionWalk& walk, const MotionJob& job) : walk_(walk), job_(job), splits_{std::vector<int>(job.width + 2), std::vector<int>(job.width + 2)} {
+    FieldReader(MotionWalk& walk, const MotionJob& job)
+        : walk_(walk), job_(job), splits_{std::vector<int>(job.width + 2), std::vector<int>(job.width + 2)} {
         for (auto& row : rows_) row.resize(2 * job.width + 2);
     }
 
@@ -114,7 +97,7 @@ public:
                 for (int i = 0; i < 4; i++) features[i] = around[i] != kWhole ? kFlag : 0;
                 const int split = split_of(walk_.read(kSplitClass, features));
                 here[x + 1] = job_.splits[(size_t)y * job_.width + x] = split;
-                for (int i = 0; i < kParts[split].count; i++) read_part(y, x, kParts[split].parts[i]);
+                for (int i = 0; i < kSplits[split].count; i++) read_part(y, x, kSplits[split].parts[i]);
             }
             std::swap(rows_[0], rows_[2]);
         }

@@ -12,6 +12,24 @@ namespace c3 {
 constexpr int kMaxMotionVector = 4096;                                 // model/compensation.py
 constexpr int kWhole = 0, kRows = 1, kColumns = 2, kQuarters = 3;  // the same
 
+// A block or a part of it, in quarters of blocks.
+struct Part {
+    int y, x, height, width;
+};
+
+struct Split {
+    int count;
+    Part parts[4];
+};
+
+// By split, in coding order: motion_symbols.PARTS.
+constexpr Split kSplits[] = {
+    {1, {{0, 0, 2, 2}}},
+    {2, {{0, 0, 1, 2}, {1, 0, 1, 2}}},
+    {2, {{0, 0, 2, 1}, {0, 1, 2, 1}}},
+    {4, {{0, 0, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}}},
+};
+
 // Ranges are checked where a job is made (context_bindings.cpp).
 struct MotionJob {
     int height, width;      // in blocks

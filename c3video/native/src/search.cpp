@@ -54,24 +54,6 @@ struct Quarter {
     bool uses(int reference) const { return mode == reference || mode == kBoth; }
 };
 
-// A block or a part of it, in quarters of blocks.
-struct Part {
-    int y, x, height, width;
-};
-
-struct Split {
-    int count;
-    Part parts[4];
-};
-
-// By split, in coding order: motion_symbols.PARTS.
-constexpr Split kSplits[] = {
-    {1, {{0, 0, 2, 2}}},
-    {2, {{0, 0, 1, 2}, {1, 0, 1, 2}}},
-    {2, {{0, 0, 2, 1}, {0, 1, 2, 1}}},
-    {4, {{0, 0, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}}},
-};
-
 // What has been tried: a table that forgets, so that little is tried twice.
 class Tried {
 public:
