@@ -4,7 +4,8 @@
     coarse full search on small pictures --> candidates of neighbours --> ever finer steps --> both references together
 
 The extension goes from block to block in the order of coding and prices a vector by what the coder will expect of it
-(native/search.py). Without the extension all blocks move at once, and vectors are priced as if the field were smooth.
+(native/search.py). Without the extension all blocks move at once, none is split, and vectors are priced as if the field
+were smooth.
 
 A block's cost is what its residual will cost to code plus what its vectors cost. The residual of a block with mean
 square s, coded at slope lambda, costs 0.72 lambda (1 + ln(s / (0.72 lambda))) a sample where s exceeds that level and s

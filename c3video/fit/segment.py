@@ -71,6 +71,9 @@ IntArray = NDArray[np.int64]
 _SLOPE_OF_STEP = 0.105
 """Squared steps that a bit is worth at the best step; found by trial (eval/results/frame_model_trials.md)."""
 
+_LEAST_FILTERED_GOP = 8
+"""Frames from anchor to anchor that make it pay to filter anchors; found by trial too."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -413,10 +416,15 @@ class _Fit:
         self.last = Progress("plan", self.done, self.total_frames, loss, mse, bpp)
         return _Attempt(plan, coded, dict(self.networks), dict(self.shifts), bits, loss)
 
+    def as_coded(self, plan: Plan) -> Plan:
+        """The same for all plans that code the segment alike: filtered only where that has an effect."""
+        # Anchors that stand closer are too many of all frames to be coded for the sake of others; and without the
+        # extension the filter would take too long.
+        return replace(plan, filtered=plan.filtered and plan.gop >= _LEAST_FILTERED_GOP and native.available())
+
     def targets(self, plan: Plan) -> dict[int, Planes]:
-        """By display index, what symbols of anchors are chosen for. Without the extension that is the source."""
-        # Anchors that stand closer are too many of all frames to be coded for the sake of others.
-        if not plan.filtered or plan.gop < 8 or not native.available():
+        """By display index, what symbols of anchors are chosen for where that is not the source."""
+        if not self.as_coded(plan).filtered:
             return {}
         slope = self.fit_config.rd_weight * self.num_samples / self.num_pixels
         anchors = [frame.index for frame in coding_order(len(self.planes), plan.gop) if frame.level <= 1]
@@ -461,14 +469,14 @@ class _Fit:
         """Go from plan to plan while it helps: how far apart anchors are, then how much finer what is seen again is."""
         longest = max(1, min(MAX_GOP, len(self.planes) - 1))
         best = self.attempt(Plan(min(8, longest), 0.4, 1.0))
-        tried = {best.plan}
+        tried = {self.as_coded(best.plan)}
 
         def better(plan: Plan) -> bool:
             nonlocal best
             plan = replace(plan, gop=min(plan.gop, longest))
-            if plan in tried or self.num_attempts >= self.fit_config.plans:
+            if self.as_coded(plan) in tried or self.num_attempts >= self.fit_config.plans:
                 return False
-            tried.add(plan)
+            tried.add(self.as_coded(plan))
             found = self.attempt(plan)
             if plan.gop not in self.weights and self.num_attempts < self.fit_config.plans:
                 if found.loss > 1.05 * best.loss:

@@ -150,6 +150,24 @@ def test_nothing_is_filtered_without_the_extension(monkeypatch: pytest.MonkeyPat
     assert make_fit(9).targets(Plan(8, 0.4, 1.0)) == {}
 
 
+def test_no_plan_is_coded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a short way from anchor to anchor nothing is filtered: asking for it or not is the same plan."""
+    monkeypatch.setattr(segment, "MAX_GOP", 4)
+    fit = make_fit(9)
+    coded: list[Plan] = []
+    attempt = segment._Fit.attempt
+
+    def counted(self: segment._Fit, plan: Plan) -> segment._Attempt:
+        coded.append(plan)
+        return attempt(self, plan)
+
+    monkeypatch.setattr(segment._Fit, "attempt", counted)
+    fit.fit_config = replace(fit.fit_config, plans=40)
+    fit.best_plan()
+    assert len(coded) > 4
+    assert all(plan.filtered for plan in coded)
+
+
 def test_errors_are_counted_against_the_source() -> None:
     clip = moving_clip(9, 40, 56)
     planes = [frame.planes for frame in clip]

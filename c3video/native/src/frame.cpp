@@ -78,7 +78,7 @@ public:
     explicit Compensation(const FrameJob& job) : job_(job) {
         for (int i = 0; i < job.num_references; i++) references_[i] = {job.references[i], job.height, job.width, job.bit_depth};
         if (job.num_references == 0) return;
-        const size_t columns = 2 * (size_t)job.block_columns, count = 2 * job.block_rows * columns;
+        const size_t count = 4 * (size_t)job.block_rows * job.block_columns;
         quarters_.reset(new Motion[count]);
         for (size_t i = 0; i < count; i++) {
             const int mode = job.modes[i];
@@ -90,8 +90,7 @@ public:
             quarters_[i] = motion;
         }
         motions_.reset(new Motion[count / 4]);
-        for (size_t i = 0; i < count / 4; i++)
-            motions_[i] = job.splits[i] ? kSplit | i : quarter(i, 0, 0);
+        for (size_t i = 0; i < count / 4; i++) motions_[i] = job.splits[i] ? kSplit | i : quarter(i, 0, 0);
     }
 
     // Predicts rows first .. last - 1, which lie in one row of cells, into `out`, whose first column is x = 0. Some
@@ -169,9 +168,8 @@ private:
         make_pairs(weights[0], weights[1], columns, room.quarter_pairs);
         for (int i = 0; i < rows; i++, out += stride) {
             const int16_t* sources[4];
+            for (int quarter = 0; quarter < 4; quarter++) sources[quarter] = room.quarters[quarter] + i * Room::kStride;
             const int second = weight_y(i);
-            for (int half_y = 0; half_y < 2; half_y++)
-                for (int half_x = 0; half_x < 2; half_x++) sources[2 * half_y + half_x] = room.quarters[2 * half_y + half_x] + i * Room::kStride;
             mix(sources, room.quarter_pairs, room.quarter_pairs, 64 - second, second, columns, out);
         }
     }

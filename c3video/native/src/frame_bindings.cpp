@@ -72,9 +72,9 @@ c3::FrameJob checked_job(std::pair<int, int> shape, const std::vector<Plane>& re
     return job;
 }
 
-auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, Ints2 splits, int block_size,
-                       std::pair<int, int> shifts, int bit_depth, const std::vector<Ints2>& symbols, const std::vector<int>& steps,
-                       int num_threads, const std::string& isa) {
+auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, Ints2 splits,
+                       int block_size, std::pair<int, int> shifts, int bit_depth, const std::vector<Ints2>& symbols,
+                       const std::vector<int>& steps, int num_threads, const std::string& isa) {
     c3::FrameJob job = checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
     job.subbands = checked_subbands(job.height, job.width, symbols, steps);
     const c3::Kernels& chosen = kernels(isa);
@@ -86,8 +86,8 @@ auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& refe
     return result;
 }
 
-auto predict_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, Ints2 splits, int block_size,
-                   std::pair<int, int> shifts, int bit_depth, int num_threads, const std::string& isa) {
+auto predict_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, Ints2 splits,
+                   int block_size, std::pair<int, int> shifts, int bit_depth, int num_threads, const std::string& isa) {
     const c3::FrameJob job = checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
     const c3::Kernels& chosen = kernels(isa);
     auto result = new_array<int16_t>(job.height, job.width);
@@ -168,10 +168,11 @@ std::vector<std::vector<int>> taps() {
 
 void bind_frame(nb::module_& m) {
     m.def("reconstruct_plane", &reconstruct_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
-          nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, nb::arg("symbols").noconvert(), "steps"_a,
-          "num_threads"_a, "isa"_a = "");
+          nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a,
+          nb::arg("symbols").noconvert(), "steps"_a, "num_threads"_a, "isa"_a = "");
     m.def("predict_plane", &predict_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
-          nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, "num_threads"_a, "isa"_a = "");
+          nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, "num_threads"_a,
+          "isa"_a = "");
     nb::class_<c3::Phases>(m, "Phases")
         .def("__init__",
              [](c3::Phases* self, Plane samples, int bit_depth, int num_threads, const std::string& isa) {

@@ -51,7 +51,8 @@ int predict_component(const Quarter* const neighbours[3], int reference, int com
 class MotionWalk {
 public:
     MotionWalk(Cursor& cursor, const SparseTables& tables, const ContextNetwork& network, int level)
-        : cursor_(cursor), tables_(tables), layers_{{network, 0}, {network, 1}, {network, 2}, {network, 3}, {network, 4}, {network, 5}} {
+        : cursor_(cursor), tables_(tables),
+          layers_{{network, 0}, {network, 1}, {network, 2}, {network, 3}, {network, 4}, {network, 5}} {
         for (int symbol_class = 0; symbol_class < kMotionClasses; symbol_class++)
             Layers::first_bias(network, symbol_class, level, bias_[symbol_class]);
         for (int pair = 0; pair < kPairs; pair++)

@@ -138,7 +138,7 @@ struct State {
 // The search for one part, from what is known of the parts around it.
 class PartSearch {
 public:
-    // Candidates and first step of a part that is not the whole block come from `whole`, if there is one.
+    // `whole`: what was found for the whole block, one more candidate for a part of it; else null.
     PartSearch(const State& state, const BlockWindow& window, const Part& part, const Quarter* whole, int first_step)
         : state_(state), job_(state.job), prices_(state.prices), window_(window), part_(part), whole_(whole), first_step_(first_step) {
         for (int r = 0; r < job_.num_references; r++) expected_[r] = expected(r);
@@ -167,36 +167,28 @@ public:
 
     // What a motion costs, quarter by quarter, so that a block and its parts can be compared.
     float cost_of(const Quarter& motion) const {
-        float cost = job_.num_references == 2 ? prices_.mode(motion.mode) : 0.0f;
-        if (motion.mode == kBoth) cost += bits(motion.vectors[0], motion.vectors[1]);
-        else cost += prices_.vector(motion.vectors[motion.mode], expected_[motion.mode]);
-        for_quarters([&](int quarter) { cost += prices_.quarter_residual(error_of(quarter, motion)); });
-        return cost;
+        const float mode = job_.num_references == 2 ? prices_.mode(motion.mode) : 0.0f;
+        const Vector *vectors = motion.vectors, vector = vectors[motion.mode == kBackward];
+        if (motion.mode == kBoth)
+            return mode + bits(vectors[0], vectors[1]) + quarters_residual(source(0, vectors[0]), source(1, vectors[1]));
+        return mode + prices_.vector(vector, expected_[motion.mode]) + quarters_residual(source(motion.mode, vector));
     }
 
 private:
-    template <typename Work>
-    void for_quarters(const Work& work) const {
-        for (int y = part_.y % 2; y < part_.y % 2 + part_.height; y++)
-            for (int x = part_.x % 2; x < part_.x % 2 + part_.width; x++) work(2 * y + x);
-    }
-    float error_of(int quarter, const Quarter& motion) const {
-        if (motion.mode == kBoth) return window_.quarter_error(quarter, source(0, motion.vectors[0]), source(1, motion.vectors[1]));
-        return window_.quarter_error(quarter, source(motion.mode, motion.vectors[motion.mode]));
-    }
     Source source(int reference, Vector v) const { return window_.source(*job_.phases[reference], v.y, v.x); }
 
-    bool is_whole() const { return part_.height == 2 && part_.width == 2; }
-    float residual(Source a) const {
-        if (is_whole()) return prices_.residual(window_.error(a));
-        float cost = 0.0f;
-        for_quarters([&](int quarter) { cost += prices_.quarter_residual(window_.quarter_error(quarter, a)); });
-        return cost;
+    // Of a prediction from one source, or from the mean of two.
+    template <typename... Sources>
+    float residual(Sources... sources) const {
+        const bool is_whole = part_.height == 2 && part_.width == 2;
+        return is_whole ? prices_.residual(window_.error(sources...)) : quarters_residual(sources...);
     }
-    float residual(Source a, Source b) const {
-        if (is_whole()) return prices_.residual(window_.error(a, b));
+    template <typename... Sources>
+    float quarters_residual(Sources... sources) const {
         float cost = 0.0f;
-        for_quarters([&](int quarter) { cost += prices_.quarter_residual(window_.quarter_error(quarter, a, b)); });
+        for (int y = part_.y % 2; y < part_.y % 2 + part_.height; y++)
+            for (int x = part_.x % 2; x < part_.x % 2 + part_.width; x++)
+                cost += prices_.quarter_residual(window_.quarter_error(2 * y + x, sources...));
         return cost;
     }
 
@@ -307,26 +299,31 @@ private:
     Vector expected_[2] = {};
 };
 
+// Part `index` of a block.
+Part part_of(int row, int column, int split, int index) {
+    Part part = kSplits[split].parts[index];
+    part.y += 2 * row, part.x += 2 * column;
+    return part;
+}
+
 // Finds the motion of a block, and how it is best split.
 void search_block(State& state, BlockWindow& window, int row, int column, bool is_first_pass) {
     window.move_to(state.job.current, state.job.height, state.job.width, row, column);
-    const Part block{2 * row, 2 * column, 2, 2};
-    const PartSearch search(state, window, block, nullptr, is_first_pass ? 16 : 4);
+    const PartSearch search(state, window, part_of(row, column, kWhole, 0), nullptr, is_first_pass ? 16 : 4);
     float cost;
     const Quarter whole = search.run(cost);
-    int best = 0;
+    int best = kWhole;
     Quarter found[4] = {whole};
     // What is spent on the block, its residual and its motion, must leave room for the motion of parts.
     if (cost > kSplitWorth * state.prices.split(kQuarters)) {
-        float least = search.cost_of(whole) + state.prices.split(0);
-        for (int split = 1; split < 4; split++) {
+        float least = search.cost_of(whole) + state.prices.split(kWhole);
+        for (const int split : {kRows, kColumns, kQuarters}) {
             float total = state.prices.split(split);
             Quarter parts[4];
             for (int i = 0; i < kSplits[split].count && total < least; i++) {
-                Part part = kSplits[split].parts[i];
-                part.y += block.y, part.x += block.x;
+                const Part part = part_of(row, column, split, i);
                 parts[i] = PartSearch(state, window, part, &whole, kPartStep).run(cost);
-                state.set(part, parts[i]);
+                state.set(part, parts[i]);  // the next one looks at it
                 total += cost;
             }
             if (total < least) {
@@ -336,11 +333,7 @@ void search_block(State& state, BlockWindow& window, int row, int column, bool i
         }
     }
     state.splits[(size_t)row * state.columns + column] = best;
-    for (int i = 0; i < kSplits[best].count; i++) {
-        Part part = kSplits[best].parts[i];
-        part.y += block.y, part.x += block.x;
-        state.set(part, found[i]);
-    }
+    for (int i = 0; i < kSplits[best].count; i++) state.set(part_of(row, column, best, i), found[i]);
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ constexpr int kMostPasses = 100, kLargestRatio = 1 << 16;
 bool is_price(float bits) { return bits >= 0.0f && bits <= kMostBits; }
 
 auto search_field(Centred current, const std::vector<const c3::Phases*>& phases, Ints4 starts, int block_size, float slope,
-                  Floats component_bits, std::array<float, 3> mode_bits, std::array<float, 4> split_bits, std::pair<int, int> ratio, int passes, int num_threads,
-                  const std::string& isa) {
+                  Floats component_bits, std::array<float, 3> mode_bits, std::array<float, 4> split_bits, std::pair<int, int> ratio,
+                  int passes, int num_threads, const std::string& isa) {
     require_size((int64_t)current.shape(0), (int64_t)current.shape(1));
     require_settings(block_size, 8, num_threads);
     c3::SearchJob job{};
@@ -73,5 +73,6 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
 
 void bind_search(nb::module_& m) {
     m.def("search_field", &search_field, nb::arg("current").noconvert(), "phases"_a, nb::arg("starts").noconvert(), "block_size"_a,
-          "slope"_a, nb::arg("component_bits").noconvert(), "mode_bits"_a, "split_bits"_a, "ratio"_a, "passes"_a, "num_threads"_a, "isa"_a = "");
+          "slope"_a, nb::arg("component_bits").noconvert(), "mode_bits"_a, "split_bits"_a, "ratio"_a, "passes"_a, "num_threads"_a,
+          "isa"_a = "");
 }
