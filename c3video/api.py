@@ -82,7 +82,7 @@ def encode(
         return encode_source(
             frame_source,
             file,
-            model,
+            config.for_frame_size(model, frame_source.format.width, frame_source.format.height),
             fit,
             patch_size=patch_size,
             segment_frames=segment_frames,

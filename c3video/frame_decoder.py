@@ -11,9 +11,10 @@ there. With several threads slices are read side by side, while the frames befor
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +115,11 @@ def decode_frames(header: Header, segment: Segment, engine: Engine, threads: int
 
 @dataclass(frozen=True)
 class _Step:
-    """Something that threads do, and what to note when it is done."""
+    """Something to do, and what to note when it is done.
+
+    Args:
+        num_threads: that are taken while it is done.
+    """
 
     work: Callable[[], Any]
     note: Callable[[Any], None]
@@ -124,48 +129,80 @@ class _Step:
 class _FrameDecoder:
     """What has been read and decoded of one segment, and so what may be done next.
 
-    All notes are made by the one thread that waits for the steps, so that nothing needs a lock.
+    Threads take one step after the other; what has come of them is noted, and looked at, under one lock.
     """
 
     def __init__(self, header: Header, segment: Segment, engine: Engine) -> None:
         self._header, self._segment, self._engine = header, segment, engine
         opened = open_segment(header, segment, engine)
         self._step_indexes, self._frames = opened.parsed.step_indexes, opened.parsed.frames
-        self._readers: tuple[Iterator[Any], ...] = (opened.motion, *opened.slices)
+        # Motion takes so little that a step of its own would cost more: it comes with the first slice.
+        self._readers: tuple[Iterator[Any], ...] = (
+            zip(opened.motion, opened.slices[0], strict=True),
+            *opened.slices[1:],
+        )
         self._num_read = [0] * len(self._readers)
         self._busy: set[int] = set()  # readers at work
         self._waiting: dict[int, dict[int, Any]] = {}  # by place in coding order, what each reader gave
         self._uses = Counter(index for frame in self._frames for index in frame.references)
         self._references: dict[int, Planes] = {}  # by display index samples of 16 bits, while a frame needs them
         self._decoded: dict[int, Planes] = {}  # by display index
+        self._changed = threading.Condition()
+        self._num_free = 0
+        self._stopped = False
 
     def run(self, threads: int) -> list[Planes]:
         """All frames, by so many threads."""
-        if threads == 1:  # here and now: small frames would wait for the pool longer than for their samples
-            while not self._is_done():
-                for step in self._startable(1):
-                    step.note(step.work())
+        self._num_free = threads
+        if threads == 1:
+            self._take_steps()
         else:
-            running: dict[Future[Any], _Step] = {}
             with ThreadPoolExecutor(threads) as pool:
-                while not self._is_done():
-                    for step in self._startable(threads - sum(step.num_threads for step in running.values())):
-                        running[pool.submit(step.work)] = step
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        running.pop(future).note(future.result())
+                workers = [pool.submit(self._take_steps) for _ in range(threads)]
+                try:
+                    for worker in workers:
+                        worker.result()
+                finally:
+                    self._stop()
         return [self._decoded[index] for index in range(len(self._frames))]
 
-    def _is_done(self) -> bool:
-        return len(self._decoded) == len(self._frames)
+    def _take_steps(self) -> None:
+        """What each thread does."""
+        try:
+            while (step := self._next_step()) is not None:
+                result = step.work()
+                with self._changed:
+                    step.note(result)
+                    self._num_free += step.num_threads
+                    self._changed.notify_all()
+        except BaseException:
+            self._stop()
+            raise
 
-    def _startable(self, free: int) -> list[_Step]:
-        """Steps for so many free threads: frames first, and those get what the readers have no use for."""
+    def _stop(self) -> None:
+        """Let no thread take another step."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _next_step(self) -> _Step | None:
+        """Wait for something to do; None when there is no more."""
+        with self._changed:
+            while not self._stopped and len(self._decoded) < len(self._frames):
+                step = self._startable() if self._num_free else None
+                if step is not None:
+                    self._num_free -= step.num_threads
+                    return step
+                self._changed.wait()
+            return None
+
+    def _startable(self) -> _Step | None:
+        """A frame if one can be decoded, by all threads that have nothing else to do; or the reader that is behind."""
         places = [place for place in self._waiting if self._is_complete(place)]
         readers = [index for index in range(len(self._readers)) if self._may_read(index)]
-        share = max(1, free // max(1, len(places) + len(readers)))
-        steps = [self._decoding(place, share) for place in places[: free // share]]
-        free -= share * len(steps)
-        return steps + [self._reading(index) for index in sorted(readers, key=self._num_read.__getitem__)[:free]]
+        if places:
+            return self._decoding(places[0], max(1, self._num_free // (len(places) + len(readers))))
+        return self._reading(min(readers, key=self._num_read.__getitem__)) if readers else None
 
     def _is_complete(self, place: int) -> bool:
         has_references = all(index in self._references for index in self._frames[place].references)
@@ -198,8 +235,9 @@ class _FrameDecoder:
         layout = self._header.video.layout
 
         def work() -> tuple[Planes, Planes]:
-            symbols = join_slices([parts[index] for index in range(1, len(self._readers))])
-            samples = self._reconstruct(frame, references, parts[0], symbols, num_threads)
+            motion, first = parts[0]
+            symbols = join_slices([first, *(parts[index] for index in range(1, len(parts)))])
+            samples = self._reconstruct(frame, references, motion, symbols, num_threads)
             planes = tuple(plane.astype(layout.dtype, copy=False) for plane in samples)
             self._segment.check_frame(frame.index, frame_crc32(planes))
             return samples, planes

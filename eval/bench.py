@@ -30,7 +30,7 @@ import torch
 
 from c3video import native
 from c3video.coding.patch import decode_patch
-from c3video.config import FitConfig, FrameModelConfig, ModelConfig, fit_config, patch_model_config
+from c3video.config import FitConfig, FrameModelConfig, ModelConfig, fit_config, for_frame_size, patch_model_config
 from c3video.decoder import Decoder, decode_segment, patch_grid
 from c3video.encoder import encode
 from c3video.engine import NATIVE
@@ -171,7 +171,7 @@ def make_frames_stream(width: int, height: int, rd_weight: float, work: Path) ->
     """A stream of one segment of the frame model at that size, kept in `work`."""
     path = work / f"bench_frames_{width}x{height}_{rd_weight:g}.c3v"
     if not path.exists():
-        model = FrameModelConfig(num_slices=4 if height > 288 else 1)
+        model = for_frame_size(FrameModelConfig(), width, height)
         file = io.BytesIO()
         encode(clip_of_size(width, height), file, model, fit_config("ultrafast", rd_weight, model))
         path.write_bytes(file.getvalue())

@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from c3video.api import RGB_PROFILES
-from c3video.config import FitConfig, FrameFitConfig, FrameModelConfig, fit_config, model_config
+from c3video.config import FitConfig, FrameFitConfig, FrameModelConfig, fit_config, for_frame_size, model_config
 from c3video.encoder import EncodeProgress, SegmentReport, encode
 from c3video.errors import C3VideoError, ConfigError, SourceError
 from c3video.fit.progress import Progress
@@ -275,7 +275,7 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
         (segment,) = encode(
             source,
             file,
-            model_config(unit.profile),
+            for_frame_size(model_config(unit.profile), unit.clip.width, unit.clip.height),
             fit,
             patch_size=unit.patches.size,
             segment_frames=unit.last - unit.first,
