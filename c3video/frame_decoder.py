@@ -22,6 +22,7 @@ from c3video.coding.segment import ParsedSegment, SegmentBits, parse_segment, re
 from c3video.config import FrameModelConfig
 from c3video.engine import Engine
 from c3video.errors import CorruptSegmentError
+from c3video.model.coded_planes import coded_format, from_coded
 from c3video.model.compensation import MotionField, block_shape
 from c3video.model.frame_order import CodedFrame
 from c3video.model.subbands import FrameSymbols, join_slices, plane_levels, slice_layouts, subband_steps
@@ -134,6 +135,7 @@ class _FrameDecoder:
 
     def __init__(self, header: Header, segment: Segment, engine: Engine) -> None:
         self._header, self._segment, self._engine = header, segment, engine
+        self._coded = coded_format(header.video)
         opened = open_segment(header, segment, engine)
         self._step_indexes, self._frames = opened.parsed.step_indexes, opened.parsed.frames
         # Motion takes so little that a step of its own would cost more: it comes with the first slice.
@@ -145,7 +147,7 @@ class _FrameDecoder:
         self._busy: set[int] = set()  # readers at work
         self._waiting: dict[int, dict[int, Any]] = {}  # by place in coding order, what each reader gave
         self._uses = Counter(index for frame in self._frames for index in frame.references)
-        self._references: dict[int, Planes] = {}  # by display index samples of 16 bits, while a frame needs them
+        self._references: dict[int, Planes] = {}  # by display index coded planes of 16 bits, while a frame needs them
         self._decoded: dict[int, Planes] = {}  # by display index
         self._changed = threading.Condition()
         self._num_free = 0
@@ -238,7 +240,7 @@ class _FrameDecoder:
             motion, first = parts[0]
             symbols = join_slices([first, *(parts[index] for index in range(1, len(parts)))])
             samples = self._reconstruct(frame, references, motion, symbols, num_threads)
-            planes = tuple(plane.astype(layout.dtype, copy=False) for plane in samples)
+            planes = from_coded(samples, layout)
             self._segment.check_frame(frame.index, frame_crc32(planes))
             return samples, planes
 
@@ -261,7 +263,7 @@ class _FrameDecoder:
         symbols: FrameSymbols,
         num_threads: int,
     ) -> Planes:
-        layout, model = self._header.video.layout, self._header.model
+        coded, model = self._coded, self._header.model
         assert isinstance(model, FrameModelConfig)
         return tuple(
             self._engine.reconstruct_plane(
@@ -269,12 +271,12 @@ class _FrameDecoder:
                 motion,
                 model.block_size,
                 shifts,
-                layout.bit_depth,
+                coded.bit_depth,
                 symbols[plane],
-                subband_steps(self._step_indexes[frame.level], plane_levels(shifts)),
+                subband_steps(self._step_indexes[frame.level], plane_levels(shifts), coded.norms[plane]),
                 num_threads,
             )
-            for plane, shifts in enumerate(layout.planes)
+            for plane, shifts in enumerate(coded.shifts)
         )
 
     def _naming(self, frame: CodedFrame) -> contextlib.AbstractContextManager[None]:

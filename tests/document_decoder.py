@@ -37,6 +37,7 @@ def table_rows(text: str) -> list[list[int]]:
 
 (STEPS,) = integer_rows(section(11))
 NORMS = {row[0]: row[1:] for row in table_rows(section(11))}
+RGB_NORMS = [int(x) for x in re.search(r"M is (\d+), (\d+) and (\d+)", section(11)).groups()]  # type: ignore[union-attr]
 TAPS = [row[1:] for row in table_rows(section(12))]
 WINDOWS = {len(row): row for row in integer_rows(section(12))}
 _HEXES = [int(x, 16) for x in re.findall(r"\b[0-9A-F]{8}\b", section(13))]
@@ -421,13 +422,13 @@ def along_columns(low: Plane, high: Plane, columns: int) -> Plane:
     return transposed([joined(a, d) for a, d in pairs], rows)
 
 
-def residual_of(symbols: Symbols, plane: int, sizes: list[tuple[int, int]], step_index: int) -> Plane:
+def residual_of(symbols: Symbols, plane: int, sizes: list[tuple[int, int]], step_index: int, plane_norm: int) -> Plane:
     """Section 11."""
     levels, step_of_index = len(sizes) // 3, STEPS[step_index % 8] * 2 ** (step_index // 8)
     bands = []
     for b, (rows, columns) in enumerate(sizes):
         level, name = (levels - (b - 1) // 3, 1 + (b - 1) % 3) if b else (levels, 0)
-        step = max(1, step_of_index * 256 // NORMS[level][name])
+        step = max(1, (step_of_index * 256 // plane_norm) * 256 // NORMS[level][name])
 
         def coefficient(s: int, step: int = step) -> int:
             return sign(s) * clip(((16 * abs(s) - 1) * step) >> 4, 0, 1 << 17) if s else 0
@@ -440,6 +441,17 @@ def residual_of(symbols: Symbols, plane: int, sizes: list[tuple[int, int]], step
         left, right = along_columns(result, lh, low_columns), along_columns(hl, hh, high_columns)
         result = [joined(a, d) for a, d in zip(left, right, strict=True)] if high_columns else left
     return result
+
+
+def rgb_of(planes: list[Plane], bits: int) -> list[Plane]:
+    """Section 11: G, B and R."""
+
+    def pixel(luma: int, green: int, orange: int) -> list[int]:
+        y, g, o = luma + 2, green - (1 << (bits - 1)), orange - (1 << (bits - 1))
+        return [clip(value >> 2, 0, (1 << (bits - 2)) - 1) for value in (y + g, y - g - o, y - g + o)]
+
+    pixels = [[pixel(*samples) for samples in zip(*rows, strict=True)] for rows in zip(*planes, strict=True)]
+    return [[[samples[plane] for samples in row] for row in pixels] for plane in range(3)]
 
 
 def moved(reference: Plane, y: int, x: int, vector: Sequence[int], shifts: tuple[int, int], bits: int) -> int:
@@ -517,12 +529,15 @@ def decode(
     bit_depth: int,
     block_size: int,
     num_slices: int,
+    is_rgb: bool = False,
 ) -> list[list[Plane]]:
     """Section 17: planes of each frame in display order.
 
     Args:
         planes: rows and columns of each plane, and its (v, h) of section 11.
+        bit_depth: of the samples of the video.
     """
+    bit_depth += 2 if is_rgb else 0
     at = 0
 
     def byte() -> int:
@@ -582,7 +597,9 @@ def decode(
     for frame in frames:
         decoded[frame.index] = []
         for p, (size, (v, h)) in enumerate(planes):
-            residual: Any = residual_of(symbols[frame.index], p, sizes[p], steps[frame.level])
+            residual: Any = residual_of(
+                symbols[frame.index], p, sizes[p], steps[frame.level], RGB_NORMS[p] if is_rgb else 256
+            )
             prediction = [[0] * size[1] for _ in range(size[0])]
             if frame.references:
                 references = [decoded[index][p] for index in frame.references]
@@ -597,4 +614,5 @@ def decode(
                     for rows in zip(prediction, residual, strict=True)
                 ]
             )
-    return [decoded[index] for index in range(num_frames)]
+    frames_shown = [decoded[index] for index in range(num_frames)]
+    return [rgb_of(planes, bit_depth) for planes in frames_shown] if is_rgb else frames_shown

@@ -19,6 +19,7 @@ from c3video.coding.segment import (
     prior,
 )
 from c3video.config import FrameModelConfig
+from c3video.model.coded_planes import coded_format, from_coded
 from c3video.model.compensation import BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
 from c3video.model.context_network import ContextNetwork
 from c3video.model.frame_order import CodedFrame, coding_order, num_levels
@@ -164,7 +165,7 @@ def reconstructed(
     header: Header, model: SegmentModel, symbols: SegmentSymbols, frames: tuple[CodedFrame, ...]
 ) -> tuple[Planes, ...]:
     """Frames in display order, by the oracle."""
-    layout, config = header.video.layout, header.model
+    coded, config = coded_format(header.video), header.model
     assert isinstance(config, FrameModelConfig)
     decoded: dict[int, Planes] = {}
     for frame, field, found in zip(frames, symbols.fields, symbols.frames, strict=True):
@@ -174,13 +175,13 @@ def reconstructed(
                 field,
                 config.block_size,
                 shifts,
-                layout.bit_depth,
+                coded.bit_depth,
                 found[plane],
-                subband_steps(model.step_indexes[frame.level], plane_levels(shifts)),
-            ).astype(layout.dtype)
-            for plane, shifts in enumerate(layout.planes)
+                subband_steps(model.step_indexes[frame.level], plane_levels(shifts), coded.norms[plane]),
+            )
+            for plane, shifts in enumerate(coded.shifts)
         )
-    return tuple(decoded[index] for index in range(len(frames)))
+    return tuple(from_coded(decoded[index], header.video.layout) for index in range(len(frames)))
 
 
 def synthetic_stream(header: Header, lengths: tuple[int, ...], **options: object) -> tuple[bytes, list[Planes]]:

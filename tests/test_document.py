@@ -18,6 +18,8 @@ from tests.frame_streams import frame_header, synthetic_segment
         ((33, 10), "yuv422p10le", FrameModelConfig(16, 2), 3, 1),
         ((9, 12), "yuv444p", FrameModelConfig(32, 1), 3, 2),
         ((1, 1), "gray10le", FrameModelConfig(8, 1), 2, 3),
+        ((13, 18), "gbrp", FrameModelConfig(8, 1), 3, 2),
+        ((9, 11), "gbrp10le", FrameModelConfig(16, 1), 2, 1),
     ],
 )
 def test_segment_decodes_as_the_document_says(
@@ -33,6 +35,7 @@ def test_segment_decodes_as_the_document_says(
         video.layout.bit_depth,
         config.block_size,
         config.num_slices,
+        video.layout.is_rgb,
     )
     for planes, expected in zip(decoded, made.planes, strict=True):
         for plane, samples in zip(planes, expected, strict=True):

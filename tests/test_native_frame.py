@@ -71,7 +71,7 @@ def random_case(trial: int) -> dict[str, Any]:
     """Arguments of `reconstruct_plane`; kinds, sizes and depths all meet over the trials."""
     rng = np.random.default_rng(trial)
     shape, shifts = SHAPES[trial % 8], SHIFTS[(trial + trial // 8) % 4]
-    bit_depth, block_size = (8, 10)[trial // 2 % 2], (8, 16, 32)[trial % 3]
+    bit_depth, block_size = (8, 10, 12)[trial // 2 % 3], (8, 16, 32)[trial % 3]
     num_references, levels = (2, 1, 2, 0)[trial // 3 % 4], trial % 7
     bands = []
     for band_shape in subband_shapes(shape, levels):
@@ -391,7 +391,7 @@ class TestSeam:
             {"samples": np.zeros((4, 4), np.uint8)},
             {"samples": np.zeros((4, 8), np.uint16)[:, ::2]},
             {"samples": np.zeros((40000, 1), np.uint16)},
-            {"bit_depth": 12},
+            {"bit_depth": 14},
             {"num_threads": 0},
             {"isa": "mmx"},
         ],

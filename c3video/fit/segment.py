@@ -50,6 +50,7 @@ from c3video.fit.motion_search import MotionSearch, coarse_vectors
 from c3video.fit.progress import Progress
 from c3video.fit.rounding import choose_symbols, coefficients_of
 from c3video.fit.temporal_filter import temporal_target
+from c3video.model.coded_planes import UNIT_NORM, CodedFormat, coded_format, from_coded, to_coded
 from c3video.model.compensation import SAMPLE_BITS, MotionField
 from c3video.model.context_network import ContextNetwork
 from c3video.model.frame_order import CodedFrame, coding_order
@@ -120,7 +121,7 @@ class CodedFrames:
 
     Args:
         frames: in coding order.
-        decoded: by display index, planes as a decoder will have them.
+        decoded: by display index, coded planes as a decoder will have them.
         fields, symbols: by place in the coding order.
         prediction_errors: by place (bh, bw), mean square over each block of luma, full range 1.
         subband_bits: of all symbols, under the networks that they were chosen with.
@@ -138,13 +139,18 @@ class CodedFrames:
     squared_error: float
 
 
+def luma_step(step_index: int, coded_as: CodedFormat) -> float:
+    """Quantisation step of an orthonormal coefficient of the first plane, full range 1."""
+    return quantisation_step(step_index) * 2.0**-SAMPLE_BITS * UNIT_NORM / coded_as.norms[0]
+
+
 MotionCache = dict[tuple[int, tuple[int, ...]], MotionField]
 """Fields by display index of a frame and its references."""
 
 
 def code_frames(
     planes: Sequence[Planes],
-    video: VideoFormat,
+    coded_as: CodedFormat,
     config: FrameModelConfig,
     networks: dict[str, ContextNetwork],
     gop: int,
@@ -161,31 +167,30 @@ def code_frames(
     """Code all frames of a segment once.
 
     Args:
-        planes: of each frame in display order.
+        planes: of each frame in display order, as `coded_as` says.
         indexes: step index of each level.
         motion: fields known from an earlier pass; those found here are added.
         weights: by display index (bh, bw), how much the error of each block counts against its frame's mean.
         targets: by display index, what the symbols of a frame are chosen for where that is not the frame itself.
         report: called after each frame with its place in the coding order.
     """
-    layout = video.layout
     frames = coding_order(len(planes), gop)
     places = {frame.index: place for place, frame in enumerate(frames)}
-    whole = slice_layouts(video.plane_shapes, layout.planes, 1)[0]
+    whole = slice_layouts(coded_as.shapes, coded_as.shifts, 1)[0]
     decoded: list[Planes] = [() for _ in planes]
     fields: list[MotionField | None] = []
     symbols: list[FrameSymbols] = []
     prediction_errors: list[Weights] = []
     subband_bits = squared_error = 0.0
     for place, frame in enumerate(frames):
-        step = quantisation_step(indexes[frame.level]) * 2.0**-SAMPLE_BITS
+        step = luma_step(indexes[frame.level], coded_as)
         references = [decoded[index] for index in frame.references]
         field = None
         if frame.references:
             field = motion.get((frame.index, frame.references)) if motion is not None else None
             if field is None:
                 slope = _SLOPE_OF_STEP * step * step
-                field = _search(planes[frame.index], references, frame, video, config, slope, num_threads)
+                field = _search(planes[frame.index], references, frame, coded_as, config, slope, num_threads)
                 if motion is not None:
                     motion[frame.index, frame.references] = field
         known = reference_magnitudes([symbols[places[index]] for index in frame.references], whole)
@@ -194,17 +199,18 @@ def code_frames(
         weight = None if weights is None else weights[frame.index]
 
         def slopes(shape: tuple[int, int], plane: int, weight: Weights | None = weight) -> NDArray[np.float64]:
-            slope = _SLOPE_OF_STEP * (fit_config.chroma_slope if plane else 1.0)
+            # In RGB all planes count alike.
+            slope = _SLOPE_OF_STEP * (fit_config.chroma_slope if plane and not coded_as.is_rgb else 1.0)
             return np.full(shape, slope) if weight is None else slope / spread(weight, shape)
 
-        for plane, shifts in enumerate(layout.planes):
-            steps = subband_steps(indexes[frame.level], plane_levels(shifts))
+        for plane, (shifts, norm) in enumerate(zip(coded_as.shifts, coded_as.norms, strict=True)):
+            steps = subband_steps(indexes[frame.level], plane_levels(shifts), norm)
             source = planes[frame.index][plane]
             target = targets[frame.index][plane] if frame.index in targets else source
             sources = [reference[plane] for reference in references]
-            prediction = engine.compensate(sources, field, config.block_size, shifts, layout.bit_depth, target.shape)
-            centred = (target.astype(np.float64) - (1 << (layout.bit_depth - 1))) * 2.0 ** (
-                SAMPLE_BITS - layout.bit_depth
+            prediction = engine.compensate(sources, field, config.block_size, shifts, coded_as.bit_depth, target.shape)
+            centred = (target.astype(np.float64) - (1 << (coded_as.bit_depth - 1))) * 2.0 ** (
+                SAMPLE_BITS - coded_as.bit_depth
             )
             residual = centred - prediction
             if plane == 0:
@@ -221,10 +227,11 @@ def code_frames(
                 fit_config.rounding_passes,
             )
             found = engine.reconstruct_plane(
-                sources, field, config.block_size, shifts, layout.bit_depth, chosen[plane], steps, num_threads
+                sources, field, config.block_size, shifts, coded_as.bit_depth, chosen[plane], steps, num_threads
             )
-            samples.append(found.astype(layout.dtype))
-            squared_error += float(np.square(found.astype(np.float64) - source).sum()) / layout.max_value**2
+            samples.append(found.astype(coded_as.dtype))
+            error = float(np.square(found.astype(np.float64) - source).sum())
+            squared_error += error * (norm / UNIT_NORM / coded_as.full_range) ** 2
         decoded[frame.index] = tuple(samples)
         fields.append(field)
         symbols.append(chosen)
@@ -236,13 +243,13 @@ def _search(
     planes: Planes,
     references: Sequence[Planes],
     frame: CodedFrame,
-    video: VideoFormat,
+    coded_as: CodedFormat,
     config: FrameModelConfig,
     slope: float,
     num_threads: int,
 ) -> MotionField:
     luma = [reference[0] for reference in references]
-    errors = block_errors(planes[0], luma, config.block_size, video.layout.bit_depth)
+    errors = block_errors(planes[0], luma, config.block_size, coded_as.bit_depth)
     starts = [coarse_vectors(planes[0], reference, config.block_size) for reference in luma]
     return MotionSearch(errors, config.block_size, slope, frame).field(starts, num_threads)
 
@@ -283,14 +290,22 @@ def fit_segment(
         seed: of the batches that the networks are tuned on.
         report: called after each coded frame.
     """
-    fit = _Fit(planes, video, config, fit_config, engine, seed, report, num_threads)
+    coded_planes = [to_coded(frame, video.layout) for frame in planes]
+    fit = _Fit(coded_planes, coded_format(video), config, fit_config, engine, seed, report, num_threads)
     best = fit.best_plan()
     for _ in range(fit_config.passes):
         fit.tune(best)
         again = fit.attempt(best.plan)
         if again.loss < best.loss:
             best = again
-    return fit.finish(best)
+    coded = best.coded
+    return FittedSegment(
+        SegmentModel(best.plan.gop, coded.step_indexes, best.networks, best.shifts),
+        SegmentSymbols(tuple(coded.fields), tuple(coded.symbols)),
+        tuple(from_coded(frame, video.layout) for frame in coded.decoded),
+        best.bits,
+        coded.squared_error,
+    )
 
 
 @dataclass(frozen=True)
@@ -357,7 +372,7 @@ def segment_samples(frames: Sequence[CodedFrame], symbols: SegmentSymbols, layou
 @dataclass
 class _Fit:
     planes: Sequence[Planes]
-    video: VideoFormat
+    coded_as: CodedFormat
     config: FrameModelConfig
     fit_config: FrameFitConfig
     engine: Engine
@@ -369,11 +384,13 @@ class _Fit:
         self.networks = {name: prior(name) for name in NETWORKS}
         self.shifts: dict[str, int | None] = dict.fromkeys(NETWORKS)
         self.motion: MotionCache = {}
-        self.layout = slice_layouts(self.video.plane_shapes, self.video.layout.planes, 1)[0]
-        self.num_pixels = len(self.planes) * self.video.width * self.video.height
-        self.num_samples = len(self.planes) * sum(height * width for height, width in self.video.plane_shapes)
+        self.layout = slice_layouts(self.coded_as.shapes, self.coded_as.shifts, 1)[0]
+        num_samples = [len(self.planes) * height * width for height, width in self.coded_as.shapes]
+        self.num_pixels, self.num_samples = num_samples[0], sum(num_samples)
         self.weights: dict[int, _SegmentWeights] = {}
-        self.activities = [_activity(frame[0], self.config.block_size, self.video) for frame in self.planes]
+        self.activities = [
+            _activity(frame[0], self.config.block_size, self.coded_as.bit_depth) for frame in self.planes
+        ]
         self.filtered: dict[int, Planes] = {}
         self.num_attempts = 0
         self.done = 0
@@ -397,7 +414,7 @@ class _Fit:
         indexes = plan.step_indexes(self.fit_config.rd_weight, self.num_samples / self.num_pixels, weights.levels)
         coded = code_frames(
             self.planes,
-            self.video,
+            self.coded_as,
             self.config,
             self.networks,
             plan.gop,
@@ -426,12 +443,13 @@ class _Fit:
         """By display index, what symbols of anchors are chosen for where that is not the source."""
         if not self.as_coded(plan).filtered:
             return {}
-        slope = self.fit_config.rd_weight * self.num_samples / self.num_pixels
+        luma_norm = self.coded_as.norms[0] / UNIT_NORM
+        slope = self.fit_config.rd_weight * self.num_samples / self.num_pixels / luma_norm**2
         anchors = [frame.index for frame in coding_order(len(self.planes), plan.gop) if frame.level <= 1]
         for index in anchors:
             if index not in self.filtered:
                 self.filtered[index] = temporal_target(
-                    self.planes, index, self.video, self.config.block_size, slope, self.engine, self.num_threads
+                    self.planes, index, self.coded_as, self.config.block_size, slope, self.engine, self.num_threads
                 )
         return {index: self.filtered[index] for index in anchors}
 
@@ -439,7 +457,7 @@ class _Fit:
         """Let blocks count by what hangs on them, as far as an attempt shows."""
         coded = attempt.coded
         indexes = [frame.index for frame in coded.frames]
-        step = quantisation_step(max(coded.step_indexes)) * 2.0**-SAMPLE_BITS
+        step = luma_step(max(coded.step_indexes), self.coded_as)
         found = importance(
             coded.frames,
             coded.fields,
@@ -521,18 +539,8 @@ class _Fit:
             if bits < best:
                 best, self.networks[name], self.shifts[name] = bits, rounded, shift
 
-    def finish(self, best: _Attempt) -> FittedSegment:
-        coded = best.coded
-        return FittedSegment(
-            SegmentModel(best.plan.gop, coded.step_indexes, best.networks, best.shifts),
-            SegmentSymbols(tuple(coded.fields), tuple(coded.symbols)),
-            tuple(coded.decoded),
-            best.bits,
-            coded.squared_error,
-        )
 
-
-def _activity(luma: NDArray[np.generic], block_size: int, video: VideoFormat) -> Weights:
+def _activity(luma: NDArray[np.generic], block_size: int, bit_depth: int) -> Weights:
     """(bh, bw) mean square of each block about its own mean, full range 1."""
-    scaled = luma.astype(np.float64) * 2.0**-video.layout.bit_depth
+    scaled = luma.astype(np.float64) * 2.0**-bit_depth
     return np.maximum(block_means(np.square(scaled), block_size) - np.square(block_means(scaled, block_size)), 0.0)

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from c3video.engine import Engine
 from c3video.fit.block_errors import block_errors
 from c3video.fit.motion_search import MotionSearch
+from c3video.model.coded_planes import CodedFormat
 from c3video.model.compensation import SAMPLE_BITS, block_shape
 from c3video.model.frame_order import CodedFrame
-from c3video.video import Planes, VideoFormat
+from c3video.video import Planes
 
 FloatArray = NDArray[np.float32]
 
@@ -40,7 +41,7 @@ _RADIUS = 2
 def temporal_target(
     planes: Sequence[Planes],
     index: int,
-    video: VideoFormat,
+    coded: CodedFormat,
     block_size: int,
     slope: float,
     engine: Engine,
@@ -49,7 +50,7 @@ def temporal_target(
     """A source frame averaged with those up to three frames away, as far as they match it.
 
     Args:
-        planes: of each source frame in display order.
+        planes: of each source frame in display order, as they are coded.
         index: of the frame.
         block_size: of the motion search, in luma samples.
         slope: squared error (full range 1) that a bit is worth; larger means stronger filtering.
@@ -57,47 +58,46 @@ def temporal_target(
     Returns:
         Planes of the same shapes and dtype.
     """
-    layout = video.layout
-    own = [plane.astype(np.float32) * np.float32(2.0**-layout.bit_depth) for plane in planes[index]]
+    own = [plane.astype(np.float32) * np.float32(2.0**-coded.bit_depth) for plane in planes[index]]
     sums, totals = [plane.copy() for plane in own], [np.ones_like(plane) for plane in own]
     for distance, share in enumerate(_SHARES, 1):
         for other in (index - distance, index + distance):
             if not 0 <= other < len(planes):
                 continue
-            aligned = _aligned(planes, index, other, video, block_size, slope, engine, num_threads)
+            aligned = _aligned(planes, index, other, coded, block_size, slope, engine, num_threads)
             luma_errors = _window_means(np.square(aligned[0] - own[0]))
-            for plane, (down, right) in enumerate(layout.planes):
+            for plane, (down, right) in enumerate(coded.shifts):
                 errors = luma_errors[:: 1 << down, :: 1 << right]
                 if plane:
                     errors = errors + _window_means(np.square(aligned[plane] - own[plane]))
                 weights = np.float32(share) * np.exp(errors * np.float32(-1.0 / (_TOLERANCE * slope)))
                 sums[plane] += weights * aligned[plane]
                 totals[plane] += weights
-    means = (np.rint(total / count * 2.0**layout.bit_depth) for total, count in zip(sums, totals, strict=True))
-    return tuple(np.clip(mean, 0, layout.max_value).astype(layout.dtype) for mean in means)
+    means = (np.rint(total / count * 2.0**coded.bit_depth) for total, count in zip(sums, totals, strict=True))
+    return tuple(np.clip(mean, 0, (1 << coded.bit_depth) - 1).astype(coded.dtype) for mean in means)
 
 
 def _aligned(
     planes: Sequence[Planes],
     index: int,
     other: int,
-    video: VideoFormat,
+    coded: CodedFormat,
     block_size: int,
     slope: float,
     engine: Engine,
     num_threads: int,
 ) -> list[FloatArray]:
     """Planes of a frame predicted from another one, full range 1."""
-    bit_depth = video.layout.bit_depth
+    bit_depth = coded.bit_depth
     current, reference = planes[index], planes[other]
     errors = block_errors(current[0], [reference[0]], block_size, bit_depth)
-    start = np.zeros((2, *block_shape(video.plane_shapes[0], block_size)), dtype=np.int64)
+    start = np.zeros((2, *block_shape(coded.shapes[0], block_size)), dtype=np.int64)
     # Vectors are priced as if they were coded, so that what moves together stays together. The search asks for earlier
     # references and does not mind in which direction time runs.
     frame = CodedFrame(abs(index - other), (0,), 1)
     field = MotionSearch(errors, block_size, slope, frame).field([start], num_threads)
     found = []
-    for plane, shifts in enumerate(video.layout.planes):
+    for plane, shifts in enumerate(coded.shifts):
         moved = engine.compensate([reference[plane]], field, block_size, shifts, bit_depth, current[plane].shape)
         found.append(moved.astype(np.float32) * np.float32(2.0**-SAMPLE_BITS) + np.float32(0.5))
     return found

@@ -41,7 +41,7 @@ TAPS = np.array([
     [-1, 3, -7, 19, 58, -11, 5, -2],
     [0, 1, -3, 9, 61, -6, 3, -1],
 ], dtype=np.int64)
-"""Interpolation at each eighth of a sample, in units of 1/64: sinc under a cosine window. Frozen in version 3."""
+"""Interpolation at each eighth of a sample, in units of 1/64: sinc under a cosine window. Frozen."""
 
 RISES = {
     2: (10, 54),

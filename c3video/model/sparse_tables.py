@@ -37,14 +37,14 @@ ZERO: tuple[int, ...] = (
     0x3FFA8171, 0x3FFBB87D, 0x3FFCAAC4, 0x3FFD6778, 0x3FFDFA72, 0x3FFE6CEB, 0x3FFEC612, 0x3FFF0B82,
     0x3FFF4196, 0x3FFF6BB5, 0x3FFF8C82, 0x3FFFA60E, 0x3FFFB9F3, 0x3FFFC972, 0x3FFFD583, 0x3FFFDEE9,
 )
-"""round(2^30 * P(0)) by i. Frozen in version 3."""
+"""round(2^30 * P(0)) by i. Frozen."""
 
 TAIL: tuple[int, ...] = (
     0x3ED9505E, 0x3E1FBF98, 0x3CF6F978, 0x3B2523BB, 0x385EFAB5, 0x345323E5, 0x2EC9A9EC, 0x27D65FAA,
     0x20000000, 0x1829A056, 0x11365614, 0x0BACDC1B, 0x07A1054B, 0x04DADC45, 0x03090688, 0x01E04068,
 )
 # fmt: on
-"""round(2^30 * r) by k. Frozen in version 3."""
+"""round(2^30 * r) by k. Frozen."""
 
 
 @lru_cache(maxsize=NUM_ZEROS * NUM_TAILS)

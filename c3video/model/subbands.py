@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.model.coded_planes import UNIT_NORM
 from c3video.model.context_network import magnitude_feature
 from c3video.model.wavelet import LIMIT, num_subbands, subband_shapes
 
@@ -69,9 +70,9 @@ def plane_levels(shifts: tuple[int, int]) -> int:
     return MAX_LEVELS - max(shifts)
 
 
-def subband_steps(step_index: int, levels: int) -> tuple[int, ...]:
-    """Quantisation step of each subband of a plane in coding order."""
-    step = quantisation_step(step_index)
+def subband_steps(step_index: int, levels: int, plane_norm: int = UNIT_NORM) -> tuple[int, ...]:
+    """Quantisation step of each subband of a plane in coding order; `plane_norm` as in `CodedFormat.norms`."""
+    step = quantisation_step(step_index) * UNIT_NORM // plane_norm
     norms = [NORMS[levels - 1][0]] + [norm for level in reversed(range(levels)) for norm in NORMS[level][1:]]
     return tuple(max(1, step * 256 // norm) for norm in norms)
 

@@ -17,6 +17,7 @@ from c3video.engine import choose_engine
 from c3video.errors import ConfigError
 from c3video.fit.progress import Progress
 from c3video.fit.segment import Plan, fit_segment
+from c3video.video import ArraySource
 from tests.conftest import moving_clip
 
 QUICK = FrameFitConfig(plans=2, passes=1, tuning_steps=5)
@@ -52,6 +53,20 @@ def test_estimate_is_what_the_bytes_hold() -> None:
     coded_bits = sum(report.bits.weights.values()) + report.bits.motion + sum(report.bits.frames)
     assert coded_bits == pytest.approx(report.estimated_bits, rel=1e-6)
     assert report.bits.overhead < 8 * 64 + 0.01 * report.estimated_bits
+
+
+def test_gray_costs_hardly_more_as_rgb() -> None:
+    """What three planes have in common is coded once, and as finely."""
+    clip = moving_clip(5, 64, 80, "gray")
+    as_rgb = ArraySource([frame.planes * 3 for frame in clip], replace(clip.format, pix_fmt="gbrp"))
+    sizes, errors = [], []
+    for source in (clip, as_rgb):
+        file = io.BytesIO()
+        (report,) = encode(source, file, FrameModelConfig(), replace(QUICK, rd_weight=2e-4))
+        sizes.append(len(file.getvalue()))
+        errors.append(report.mse)
+    assert sizes[1] < 1.03 * sizes[0]
+    assert errors[1] == pytest.approx(errors[0], rel=0.05)
 
 
 def test_same_seed_same_file() -> None:

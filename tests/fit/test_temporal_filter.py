@@ -14,6 +14,7 @@ from c3video.engine import choose_engine
 from c3video.fit import segment
 from c3video.fit.segment import Plan, fit_segment
 from c3video.fit.temporal_filter import temporal_target
+from c3video.model.coded_planes import coded_format, from_coded, to_coded
 from c3video.video import Planes, VideoFormat
 from tests.conftest import moving_clip
 
@@ -24,7 +25,9 @@ needs_native = pytest.mark.skipif(not native.available(), reason="the extension 
 
 
 def target(planes: list[Planes], video: VideoFormat, index: int, slope: float = SLOPE, threads: int = 1) -> Planes:
-    return temporal_target(planes, index, video, 16, slope, choose_engine(), threads)
+    coded = [to_coded(frame, video.layout) for frame in planes]
+    found = temporal_target(coded, index, coded_format(video), 16, slope, choose_engine(), threads)
+    return from_coded(found, video.layout)
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -131,8 +134,8 @@ def test_threads_do_not_matter() -> None:
 def make_fit(num_frames: int) -> segment._Fit:
     clip = moving_clip(num_frames, 32, 48)
     return segment._Fit(
-        [frame.planes for frame in clip], clip.format, FrameModelConfig(), FrameFitConfig(), choose_engine(), 0,
-        lambda progress: None, 1,
+        [frame.planes for frame in clip], coded_format(clip.format), FrameModelConfig(), FrameFitConfig(),
+        choose_engine(), 0, lambda progress: None, 1,
     )  # fmt: skip
 
 
@@ -191,7 +194,8 @@ def test_a_filter_that_does_harm_is_switched_off(monkeypatch: pytest.MonkeyPatch
 
     config = FrameFitConfig(plans=24, passes=0)
     monkeypatch.setattr(segment, "temporal_target", wrong)
-    fit = segment._Fit(planes, clip.format, FrameModelConfig(), config, choose_engine(), 0, lambda progress: None, 1)
+    coded_as = coded_format(clip.format)
+    fit = segment._Fit(planes, coded_as, FrameModelConfig(), config, choose_engine(), 0, lambda progress: None, 1)
     best = fit.best_plan().plan
     assert not best.filtered or best.gop < 8
     harmed = fit_segment(planes, clip.format, FrameModelConfig(), replace(config, plans=1), choose_engine())

@@ -57,6 +57,9 @@ STREAMS: dict[str, Callable[[], bytes]] = {
         step_index=30,
         shifts=(None, None),
     )[0],
+    "frames_rgb": lambda: synthetic_stream(
+        frame_header(19, 22, "gbrp", FrameModelConfig(8, 1)), (4,), gop=2, density=0.2, step_index=44
+    )[0],
     "frames_gray_still": lambda: synthetic_stream(frame_header(1, 50, "gray"), (1,), density=0.3, step_index=85)[0],
 }
 

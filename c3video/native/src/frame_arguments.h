@@ -17,7 +17,7 @@ inline void require_size(int64_t height, int64_t width) {
 
 inline void require_settings(int block_size, int bit_depth, int num_threads) {
     require(block_size == 8 || block_size == 16 || block_size == 32, "block_size must be 8, 16 or 32");
-    require(bit_depth == 8 || bit_depth == 10, "bit_depth must be 8 or 10");
+    require(bit_depth == 8 || bit_depth == 10 || bit_depth == 12, "bit_depth must be 8, 10 or 12");
     require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
 }
 

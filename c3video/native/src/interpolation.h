@@ -168,7 +168,8 @@ C3_INLINE void interpolate_column(const int16_t* source, ptrdiff_t source_stride
         else all_rows(row);
     };
     if (bit_depth == 8) along_y(Across<S, 0>{source, source_stride, taps_x, start});
-    else along_y(Across<S, 2>{source, source_stride, taps_x, start});
+    else if (bit_depth == 10) along_y(Across<S, 2>{source, source_stride, taps_x, start});
+    else along_y(Across<S, 4>{source, source_stride, taps_x, start});
 }
 
 // Samples (top + i, left + j) of a plane whose edges are repeated without end.
