@@ -67,7 +67,9 @@ def _say_if_slow() -> None:
     from c3video import native
 
     if not native.available():
-        _say("c3v: note: the C++ extension was not built; this works, but is tens to hundreds of times slower")
+        _say(
+            "c3v: note: without the C++ extension (C3VIDEO_NATIVE=0, or C3VIDEO_ISA=none) this works, but is tens to hundreds of times slower"
+        )
 
 
 def _encode(arguments: argparse.Namespace) -> None:

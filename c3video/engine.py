@@ -104,5 +104,5 @@ def choose_engine(name: str | None = None) -> Engine:
     if name not in ENGINES:
         raise ConfigError(f"engine {name!r}: must be one of {', '.join(ENGINES)}")
     if name == "native" and not native.available():
-        raise ConfigError("engine 'native': the C++ extension was not built; reinstall without C3VIDEO_NATIVE=0")
+        raise ConfigError("engine 'native': the C++ extension was not built (C3VIDEO_NATIVE=0), or C3VIDEO_ISA is none")
     return ENGINES[name]

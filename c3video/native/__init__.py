@@ -2,7 +2,8 @@
 """The Python face of the C++ kernels: the same integers as model/ and coding/, at the speed of the machine.
 
 `available()` tells whether the extension was built. The environment variable C3VIDEO_ISA names an instruction set
-("avx2", "plain" ...) to use in place of the best one; results do not depend on it.
+("avx2", "plain" ...) to use in place of the best one; results do not depend on it. "none" is as if the extension had
+not been built: decoding gives the same pixels, slowly, and an encoder may choose other bits.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ IntArray = NDArray[np.int64]
 
 
 def available() -> bool:
-    """Whether the extension was built."""
-    return _native is not None
+    """Whether the extension was built, and may be used."""
+    return _native is not None and os.environ.get("C3VIDEO_ISA") != "none"
 
 
 def instruction_sets() -> list[str]:
     """Those that this build has and this processor knows, best first; empty without the extension."""
-    return _native.instruction_sets() if _native is not None else []
+    return _native.instruction_sets() if available() else []
 
 
 def integer_peak() -> float:
