@@ -68,7 +68,8 @@ def _say_if_slow() -> None:
 
     if not native.available():
         _say(
-            "c3v: note: without the C++ extension (C3VIDEO_NATIVE=0, or C3VIDEO_ISA=none) this works, but is tens to hundreds of times slower"
+            "c3v: note: the C++ extension was not built (C3VIDEO_NATIVE=0) or is left out (C3VIDEO_ISA=none);"
+            " this works, but is tens to hundreds of times slower"
         )
 
 

@@ -318,7 +318,7 @@ def test_interrupted_encode_leaves_a_valid_stream(tmp_path: Path) -> None:
     with open_sink(path, clip.format) as sink:
         for frame in clip:
             sink.write(frame)
-    options = ["--preset", "fast", "--segment", "1", "--threads", "1"]
+    options = ["--profile", "cells", "--preset", "fast", "--segment", "1", "--threads", "1"]
     command = [*C3V, "encode", str(path), str(out), *options]
     # A shell's background jobs ignore SIGINT, and so would a child of tests that run in one.
     with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=_restore_interrupt) as encode:
