@@ -141,7 +141,7 @@ class Coder:
         return self.state == 0 and not self.words
 
 
-SHAPES = {"subbands": (33, 32), "motion": (8, 6)}
+SHAPES = {"subbands": (26, 32), "motion": (8, 6)}
 
 
 def network_sizes(inputs: int, classes: int) -> list[int]:
@@ -353,7 +353,7 @@ def subband_inputs(
 ) -> list[int]:
     """Section 15."""
     size, orientation, nothing = sizes[plane][b], (b - 1) % 3, [0] * 5
-    around = [(dy, dx) for dy in (-2, -1) for dx in range(-2, 3)] + [(0, -2), (0, -1)]
+    around = [(-2, 0)] + [(-1, dx) for dx in range(-2, 3)] + [(0, -2), (0, -1)]
     taps = [abs(symbols.get((plane, b, y + dy, x + dx), 0)) for dy, dx in around]
     rows, columns = sizes[plane][b - 3] if b > 3 else (0, 0)
     if rows * columns:
@@ -361,7 +361,7 @@ def subband_inputs(
     else:
         taps += nothing
     taps += magnitudes(symbols, plane, b - orientation, y, x, size) if b and orientation > 0 else nothing
-    taps += magnitudes(symbols, plane, b - orientation + 1, y, x, size) if b and orientation > 1 else nothing
+    taps += magnitudes(symbols, plane, b - 1, y, x, size)[2:4] if b and orientation > 1 else nothing[:2]
     crosses = [magnitudes(reference, plane, b, y, x, size) for reference in references]
     taps += [sum(cross[i] for cross in crosses) for i in range(5)]
     taps.append(abs(symbols.get((plane - 1, b, y, x), 0)))

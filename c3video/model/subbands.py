@@ -4,10 +4,10 @@
 Each plane of a frame is a list of subbands, coarse to fine; a *slice* is a run of rows of each of them, coded on its
 own. A symbol's context is made of magnitudes, since signs of wavelet coefficients tell little:
 
-    12 causal neighbours in its subband     5 around the same place one level coarser
-     5 in each subband of its level that is already known (HL for LH; HL and LH for HH)
-     5 around the same place in the reference frames, summed over them
-     1 at the same place in the plane before (U from Y, V from U)
+    8 causal neighbours in its subband     5 around the same place one level coarser
+    5 around the same place in HL of its level (for LH and HH), 2 at and beside it in LH (for HH)
+    5 around the same place in the reference frames, summed over them
+    1 at the same place in the plane before (U from Y, V from U)
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ FrameSymbols = list[list[IntArray]]
 MAX_LEVELS = 5
 """Of luma; a plane of half the size has one less, so that subbands of one number cover the same detail."""
 MAX_SYMBOL = 1 << 15
-NUM_CAUSAL = 12
-NUM_INPUTS = NUM_CAUSAL + 4 * 5 + 1
 NUM_CLASSES = 2 * num_subbands(MAX_LEVELS)
 
-CAUSAL = tuple((dy, dx) for dy in (-2, -1, 0) for dx in (-2, -1, 0, 1, 2))[:NUM_CAUSAL]
+CAUSAL = ((-2, 0), (-1, -2), (-1, -1), (-1, 0), (-1, 1), (-1, 2), (0, -2), (0, -1))
 """(dy, dx) of the causal taps in raster order."""
 CROSS = ((-1, 0), (0, -1), (0, 0), (0, 1), (1, 0))
 """(dy, dx) of the five taps around a place."""
+LH_TAPS = ((0, 0), (0, 1))
+"""(dy, dx) of the taps in LH: the rest of a cross there tells next to nothing that other taps do not."""
+NUM_INPUTS = len(CAUSAL) + 3 * len(CROSS) + len(LH_TAPS) + 1
 
 # fmt: off
 NORMS = (
@@ -154,28 +155,30 @@ def known_features(symbols: FrameSymbols, reference: FrameSymbols, plane: int, b
         reference: from `reference_magnitudes`.
 
     Returns:
-        (21, h * w): parent, two siblings, references, plane before.
+        (18, h * w): parent, HL, LH, references, plane before.
     """
     shape = symbols[plane][band].shape
-    size = shape[0] * shape[1]
-    nothing = np.zeros((5, size), dtype=np.int64)
     orientation = (band - 1) % 3
-    parent = _parent_taps(symbols[plane][band - 3], shape) if band > 3 else nothing
-    siblings = [
-        _cross_taps(symbols[plane][band - orientation + index], shape) if band and index < orientation else nothing
-        for index in range(2)
-    ]
-    if plane == 0 or band >= len(symbols[plane - 1]):
-        before = np.zeros(shape, dtype=np.int64)
-    else:
-        before = _fitted(np.abs(symbols[plane - 1][band]), shape)
+    nothing = np.zeros((0, 0), dtype=np.int64)
+    parent = symbols[plane][band - 3] if band > 3 else nothing
+    hl = symbols[plane][band - orientation] if band and orientation > 0 else nothing
+    lh = symbols[plane][band - 1] if band and orientation > 1 else nothing
+    before = symbols[plane - 1][band] if plane and band < len(symbols[plane - 1]) else nothing
     return magnitude_feature(
-        np.concatenate([parent, *siblings, _cross_taps(reference[plane][band], shape), before.reshape(1, -1)])
+        np.concatenate(
+            [
+                _parent_taps(parent, shape),
+                _taps(hl, shape, CROSS),
+                _taps(lh, shape, LH_TAPS),
+                _taps(reference[plane][band], shape, CROSS),
+                _taps(before, shape, ((0, 0),)),
+            ]
+        )
     )
 
 
 def causal_features(symbols: IntArray) -> IntArray:
-    """(12, h * w) features of the causal neighbours of each symbol of a subband (h, w)."""
+    """(8, h * w) features of the causal neighbours of each symbol of a subband (h, w)."""
     height, width = symbols.shape
     padded = np.pad(np.abs(symbols), ((2, 0), (2, 2)))
     taps = [padded[2 + dy : 2 + dy + height, 2 + dx : 2 + dx + width].ravel() for dy, dx in CAUSAL]
@@ -189,19 +192,19 @@ def _fitted(values: IntArray, shape: tuple[int, int]) -> IntArray:
     return np.pad(values, ((0, height - values.shape[0]), (0, width - values.shape[1])))
 
 
-def _cross_taps(values: IntArray, shape: tuple[int, int]) -> IntArray:
-    """(5, h * w) magnitudes around each place, zero outside."""
+def _taps(values: IntArray, shape: tuple[int, int], offsets: Sequence[tuple[int, int]]) -> IntArray:
+    """(taps, h * w) magnitudes at offsets (dy, dx), at most one away, from each place of `shape`; zero outside."""
     height, width = shape
     padded = np.pad(_fitted(np.abs(values), shape), 1)
-    return np.stack([padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width].ravel() for dy, dx in CROSS])
+    return np.stack([padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width].ravel() for dy, dx in offsets])
 
 
 def _parent_taps(parent: IntArray, shape: tuple[int, int]) -> IntArray:
     """(5, h * w) magnitudes around the place (y // 2, x // 2), the last one where that lies outside."""
     if parent.size == 0:
-        return np.zeros((5, shape[0] * shape[1]), dtype=np.int64)
+        return np.zeros((len(CROSS), shape[0] * shape[1]), dtype=np.int64)
     height, width = parent.shape
-    taps = _cross_taps(parent, (height, width)).reshape(5, height, width)
+    taps = _taps(parent, (height, width), CROSS).reshape(-1, height, width)
     rows = np.minimum(np.arange(shape[0]) // 2, height - 1)
     columns = np.minimum(np.arange(shape[1]) // 2, width - 1)
-    return taps[:, rows[:, None], columns[None, :]].reshape(5, -1)
+    return taps[:, rows[:, None], columns[None, :]].reshape(len(CROSS), -1)

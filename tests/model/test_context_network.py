@@ -96,13 +96,13 @@ def test_integers_beyond_16_bits_are_refused(name: str, value: int) -> None:
 @pytest.mark.parametrize(
     ("name", "largest"),
     [
-        ("first", (1 << 30) // (33 * 2048)),  # 33 inputs of the largest feature
+        ("first", (1 << 30) // (26 * 2048)),  # 26 inputs of the largest feature
         ("second", (1 << 30) // (16 * 32768)),
         ("last", (1 << 30) // (8 * 32768)),
     ],
 )
 def test_sums_that_could_leave_32_bits_are_refused(name: str, largest: int) -> None:
-    network = zeros(33)
+    network = zeros(26)
     within = np.full_like(getattr(network, name), largest - 1)
     replace(network, **{name: within}).check()
     with pytest.raises(CorruptSegmentError, match="must stay below 2\\^30"):

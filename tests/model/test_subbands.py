@@ -94,8 +94,8 @@ def test_causal_taps_by_hand() -> None:
     symbols = np.array([[1, -2, 3], [4, 5, -6], [7, 8, 9]])
     taps = causal_features(symbols)
     at_middle, at_end = taps[:, 4], taps[:, 8]
-    assert at_middle.tolist() == magnitude_feature(np.array([0] * 5 + [0, 1, 2, 3, 0, 0, 4])).tolist()
-    assert at_end.tolist() == magnitude_feature(np.array([1, 2, 3, 0, 0, 4, 5, 6, 0, 0, 7, 8])).tolist()
+    assert at_middle.tolist() == magnitude_feature(np.array([0, 0, 1, 2, 3, 0, 0, 4])).tolist()
+    assert at_end.tolist() == magnitude_feature(np.array([3, 4, 5, 6, 0, 0, 7, 8])).tolist()
 
 
 def test_known_taps_by_hand() -> None:
@@ -105,19 +105,20 @@ def test_known_taps_by_hand() -> None:
     symbols = layout.empty()
     symbols[1][3][0, 0] = -5  # HH of the coarser level
     symbols[1][4][:] = [[1, 2], [3, 4]]  # HL
-    symbols[1][5][:] = [[-1, 0], [0, 0]]  # LH
+    symbols[1][5][:] = [[-1, 6], [0, 2]]  # LH
     symbols[0][6][:] = [[7, 8], [9, 10]]  # Y
     other = layout.empty()
     other[1][6][:] = [[0, 0], [0, -20]]
     reference = reference_magnitudes([other, other], layout)
     found = known_features(symbols, reference, 1, 6)
-    assert found.shape == (NUM_INPUTS - 12, 4)
-    # Above, left, here, right, below; the symbol at (1, 1).
-    parent, hl, lh, references = [0, 0, 5, 0, 0], [2, 3, 4, 0, 0], [0, 0, 0, 0, 0], [0, 0, 40, 0, 0]
+    assert found.shape == (NUM_INPUTS - 8, 4)
+    # Above, left, here, right, below; of LH here and right; the symbol at (1, 1).
+    parent, hl, lh, references = [0, 0, 5, 0, 0], [2, 3, 4, 0, 0], [2, 0], [0, 0, 40, 0, 0]
     assert found[:, 3].tolist() == magnitude_feature(np.array([*parent, *hl, *lh, *references, 10])).tolist()
+    assert found[10:12, 0].tolist() == magnitude_feature(np.array([1, 6])).tolist()
     # In HL itself neither sibling is known, in LL there is nothing but the references and Y.
-    assert not known_features(symbols, reference, 1, 4)[5:15].any()
-    assert not known_features(symbols, reference, 1, 0)[:15].any()
+    assert not known_features(symbols, reference, 1, 4)[5:12].any()
+    assert not known_features(symbols, reference, 1, 0)[:12].any()
 
 
 def test_parent_is_its_last_row_where_it_ends_early() -> None:

@@ -219,16 +219,17 @@ private:
 
     void find_onlookers(int y, std::vector<std::unique_ptr<SubbandRounding>>& all) {
         onlookers_.clear();
-        for (int dy = 1; dy <= 2; dy++) {
-            Onlookers* found = add_onlookers(*this, y + dy, 1, -2, 5);
-            for (int i = 0; found && i < 5; i++) {
+        if (Onlookers* below = add_onlookers(*this, y + 1, 1, -2, 5))
+            for (int i = 0; i < 5; i++) {
                 const int tap = 4 - i;  // the first one of them sees the candidate two to its right
-                found->weights[i] = contexts_->causal_weights(3 * (2 - dy) + tap / 2), found->shifts[i] = 16 * (tap % 2);
+                below->weights[i] = contexts_->causal_weights(1 + tap / 2), below->shifts[i] = 16 * (tap % 2);
             }
-        }
+        if (Onlookers* two_below = add_onlookers(*this, y + 2, 1, 0, 1)) two_below->weights[0] = contexts_->causal_weights(0);
         if (band_ == 0) return;
-        for (int band = band_ + 1; band <= (band_ + 2) / 3 * 3; band++)
+        for (int band = band_ + 1; band <= (band_ + 2) / 3 * 3; band++) {
             add_cross(*all[band], all[band]->contexts_->cross_weights(own_), y, 1);
+            add_lh(*all[band], all[band]->contexts_->lh_weights(own_), y);
+        }
         if (band_ + 3 < (int)all.size())
             for (int half = 0; half < 2; half++)
                 add_cross(*all[band_ + 3], all[band_ + 3]->contexts_->parent_weights(own_), 2 * y + half, 2);
@@ -246,6 +247,13 @@ private:
             for (int i = 0; i < 3 * scale; i++) {  // to the left of it, at it, to its right
                 beside->weights[i] = w[i < scale], beside->shifts[i] = i / scale == 1 ? 16 : 0;
             }
+    }
+
+    // Row `y` of a subband that sees this one's features as its LH: the place to the left of a candidate and its own.
+    void add_lh(SubbandRounding& other, const int16_t* weights, int y) {
+        if (weights == nullptr) return;
+        if (Onlookers* beside = add_onlookers(other, y, 1, -1, 2))
+            for (int i = 0; i < 2; i++) beside->weights[i] = weights, beside->shifts[i] = i == 0 ? 16 : 0;
     }
 
     Onlookers* add_onlookers(SubbandRounding& other, int y, int scale, int first, int count) {

@@ -2,7 +2,7 @@
 // The contexts of a subband's symbols, a row at a time: what reading them and choosing them share. Compiled once for
 // each instruction set.
 //
-// Of a place's 33 features only the two to the left are not known before its row begins. The first layer's sums over
+// Of a place's 26 features only the two to the left are not known before its row begins. The first layer's sums over
 // all the others are made for many places at once, a place's 16 sums in one vector. Most places have no feature that is
 // not zero: those share one table, and bits tell where they are.
 #pragma once
@@ -16,10 +16,10 @@ namespace c3 {
 namespace C3_ISA {
 
 constexpr int kChunk = 64;
-constexpr int kGroupTaps = 4;                // pairs of features of a cross
-constexpr int kCausalTaps = 6, kMaxGroups = 3;
+constexpr int kCausalTaps = 4, kCrossTaps = 4;  // pairs of features
+constexpr int kMaxCrosses = 2;                  // of HL and of references
+constexpr int kMaxTaps = kCausalTaps + kMaxCrosses * kCrossTaps + 2;
 constexpr int kReferenceRows = 4;
-constexpr int kMaxTaps = kCausalTaps + kMaxGroups * kGroupTaps + 1;
 
 // Bits of the first `count` places of a word, or all.
 inline uint64_t first_places(int count) { return ~0ull >> (kChunk - std::min(kChunk, count)); }
@@ -63,7 +63,7 @@ inline void set_pair(const ContextNetwork& network, int first, int second, int16
     }
 }
 
-// `plane` as a subband of `height` x `width` sees it; copied to `cut` where the widths differ (group_row has the rows).
+// `plane` as a subband of `height` x `width` sees it; copied to `cut` where the widths differ (known_row has the rows).
 inline FeaturePlane* fitted(FeaturePlane* plane, int height, int width, FeaturePlane& cut) {
     if (plane == nullptr || plane->width == width) return plane;
     cut.resize(std::min(height, plane->height), width);
@@ -74,14 +74,14 @@ inline FeaturePlane* fitted(FeaturePlane* plane, int height, int width, FeatureP
 }
 
 // Weights of pairs of a cross: left and middle, then right, above and below.
-using CrossWeights = int16_t[kGroupTaps][2 * kFirstWidth];
+using CrossWeights = int16_t[kCrossTaps][2 * kFirstWidth];
 
 class SubbandContexts {
 public:
     // Where the features of a row's contexts lie.
     struct Row {
-        const int16_t *taps[kMaxTaps], *parent_taps[kGroupTaps];
-        const uint64_t *near[2], *middle[kMaxGroups], *same[2 * kMaxGroups + 1], *parent_bits[3];
+        const int16_t *taps[kMaxTaps], *parent_taps[kCrossTaps];
+        const uint64_t *above, *middle[kMaxCrosses], *lh, *same[2 * kMaxCrosses + 2], *parent_bits[3];
     };
 
     SubbandContexts(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& job, int plane, int band)
@@ -90,30 +90,32 @@ public:
         std::vector<FeaturePlane>& bands = job.own->planes[plane];
         const int orientation = (band + 2) % 3;
         Layers::first_bias(network, symbol_class(job.own->planes, plane, band), job.level, bias_);
-        set_pair(network, 10, 11, left_);
-        for (int r = 0; r < 2; r++) {
-            set_pair(network, 5 * r, 5 * r + 1, add_tap());
-            set_pair(network, 5 * r + 2, 5 * r + 3, add_tap());
-            set_pair(network, 5 * r + 4, -1, add_tap());
-        }
+        set_pair(network, 6, 7, left_);
+        set_pair(network, 0, -1, add_tap());
+        set_pair(network, 1, 2, add_tap());
+        set_pair(network, 3, 4, add_tap());
+        set_pair(network, 5, -1, add_tap());
         if (band > 3 && bands[band - 3].height > 0 && bands[band - 3].width > 0) {
             parent_ = &bands[band - 3];
-            set_cross(network, 12, parent_weights_);
+            set_cross(network, 8, parent_weights_);
         }
-        for (int i = 0; band > 0 && i < orientation; i++)
-            add_group(network, 17 + 5 * i, fitted(&bands[band - orientation + i], height_, width_, scratch.siblings[i]));
+        if (band > 0 && orientation > 0)
+            add_cross(network, 13, fitted(&bands[band - orientation], height_, width_, scratch.hl));
         for (int i = 0; i < job.num_references; i++) references_[i] = &job.references[i]->planes[plane][band];
-        if (job.num_references == 1) add_group(network, 27, references_[0]);
+        if (job.num_references == 1) add_cross(network, 20, references_[0]);
         if (job.num_references == 2) {
             scratch.references.resize(kReferenceRows, width_);
-            add_group(network, 27, &scratch.references);
+            add_cross(network, 20, &scratch.references);
             sums_references_ = true;
+        }
+        if (band > 0 && orientation > 1) {
+            lh_ = fitted(&bands[band - 1], height_, width_, scratch.lh);
+            set_pair(network, 18, 19, add_tap());
         }
         if (plane > 0 && band < (int)job.own->planes[plane - 1].size())
             before_ = fitted(&job.own->planes[plane - 1][band], height_, width_, scratch.before);
-        set_pair(network, 32, -1, add_tap());
-        for (const FeaturePlane* copy : {&scratch.siblings[0], &scratch.siblings[1], &scratch.before})
-            has_copies_ |= before_ == copy || group_[0] == copy || group_[1] == copy;
+        set_pair(network, 25, -1, add_tap());
+        has_copies_ = cross_[0] == &scratch.hl || lh_ == &scratch.lh || before_ == &scratch.before;
         blank_table_ = layers_.table(bias_, left_, 0);
         if (sums_references_) sum_references(0);
     }
@@ -123,17 +125,22 @@ public:
         if (sums_references_ && y + 1 < height_) sum_references(y + 1);
         Row row;
         int tap = 0, num_same = 0;
-        for (int r = 0; r < 2; r++) {
-            const RowView own = row_of(own_, y - 2 + r);
-            for (int dx : {-2, 0, 2}) row.taps[tap++] = own.values + dx;
-            row.near[r] = own.bits;
-        }
-        for (int group = 0; group < num_groups_; group++) {
-            FeaturePlane& plane = *group_[group];
-            const RowView above = group_row(plane, y - 1), here = group_row(plane, y), below = group_row(plane, y + 1);
+        const RowView own_two_above = row_of(own_, y - 2), own_above = row_of(own_, y - 1);
+        row.taps[tap++] = own_two_above.values;
+        row.same[num_same++] = own_two_above.bits;
+        for (int dx : {-2, 0, 2}) row.taps[tap++] = own_above.values + dx;
+        row.above = own_above.bits;
+        for (int cross = 0; cross < num_crosses_; cross++) {
+            FeaturePlane& plane = *cross_[cross];
+            const RowView above = known_row(plane, y - 1), here = known_row(plane, y), below = known_row(plane, y + 1);
             for (const int16_t* at : {here.values - 1, here.values + 1, above.values, below.values}) row.taps[tap++] = at;
-            row.middle[group] = here.bits;
+            row.middle[cross] = here.bits;
             for (const uint64_t* bits : {above.bits, below.bits}) row.same[num_same++] = bits;
+        }
+        if (lh_ != nullptr) {
+            const RowView here = known_row(*lh_, y);
+            row.taps[tap++] = here.values;
+            row.lh = here.bits;
         }
         const RowView before = before_ != nullptr && y < before_->height ? row_of(*before_, y) : row_of(own_, -1);
         row.taps[tap++] = before.values;
@@ -143,7 +150,7 @@ public:
             const RowView above = row_of(*parent_, py - 1), here = row_of(*parent_, py);
             const RowView below = row_of(*parent_, py + 1 < parent_->height ? py + 1 : -1);
             const int16_t* taps[] = {here.values - 1, here.values + 1, above.values, below.values};
-            std::copy(taps, taps + kGroupTaps, row.parent_taps);
+            std::copy(taps, taps + kCrossTaps, row.parent_taps);
             row.parent_bits[0] = here.bits, row.parent_bits[1] = above.bits, row.parent_bits[2] = below.bits;
         }
         return row;
@@ -151,20 +158,22 @@ public:
 
     // Where a feature that is known before the row is not zero, and perhaps some more places.
     uint64_t busy_places(const Row& row, long word) const {
-        Wide3 near{0, 0, 0}, middle{0, 0, 0};
-        for (int i = 0; i < 2; i++) near.add(row.near[i], word);
-        for (int i = 0; i < num_groups_; i++) middle.add(row.middle[i], word);
-        uint64_t busy = near.spread2() | middle.spread1();
-        for (int i = 0; i < 2 * num_groups_ + 1; i++) busy |= row.same[i][word];
+        Wide3 above{0, 0, 0}, middle{0, 0, 0};
+        above.add(row.above, word);
+        for (int i = 0; i < num_crosses_; i++) middle.add(row.middle[i], word);
+        uint64_t busy = above.spread2() | middle.spread1();
+        for (int i = 0; i < 2 * num_crosses_ + 2; i++) busy |= row.same[i][word];
+        if (lh_ != nullptr) busy |= row.lh[word] | word_right_of(row.lh[word], row.lh[word + 1]);
         return parent_ == nullptr ? busy : busy | busy_parents(row, word);
     }
 
     // Sums of the places from x0 on that have a bit: all but those of the features to the left.
     void make_sums(const Row& row, uint64_t places, int x0, int32_t (*__restrict sums)[kFirstWidth]) const {
-        switch (num_groups_) {
-            case 0: return make_sums_of<kCausalTaps + 1>(row, places, x0, sums);
-            case 1: return make_sums_of<kCausalTaps + kGroupTaps + 1>(row, places, x0, sums);
-            case 2: return make_sums_of<kCausalTaps + 2 * kGroupTaps + 1>(row, places, x0, sums);
+        switch (num_taps_) {
+            case kCausalTaps + 1: return make_sums_of<kCausalTaps + 1>(row, places, x0, sums);
+            case kCausalTaps + kCrossTaps + 1: return make_sums_of<kCausalTaps + kCrossTaps + 1>(row, places, x0, sums);
+            case kCausalTaps + kCrossTaps + 2: return make_sums_of<kCausalTaps + kCrossTaps + 2>(row, places, x0, sums);
+            case kMaxTaps - 1: return make_sums_of<kMaxTaps - 1>(row, places, x0, sums);
             default: return make_sums_of<kMaxTaps>(row, places, x0, sums);
         }
     }
@@ -178,13 +187,17 @@ public:
     unsigned blank_table() const { return blank_table_; }
     const int32_t* blank_sums() const { return bias_; }
 
-    // Of pairs of causal features: three of the row two above, then three of the row above.
+    // Of pairs of causal features: one of the row two above, then three of the row above.
     const int16_t* causal_weights(int pair) const { return weights_[pair]; }
     // Of a subband that contexts hold a cross of, or null.
     const CrossWeights* cross_weights(const FeaturePlane& plane) const {
-        for (int group = 0; group < num_groups_; group++)
-            if (group_[group] == &plane) return (const CrossWeights*)weights_[kCausalTaps + group * kGroupTaps];
+        for (int cross = 0; cross < num_crosses_; cross++)
+            if (cross_[cross] == &plane) return (const CrossWeights*)weights_[kCausalTaps + cross * kCrossTaps];
         return nullptr;
+    }
+    // Of LH at a place and to its right, or null where the subband is not the LH of these contexts.
+    const int16_t* lh_weights(const FeaturePlane& plane) const {
+        return lh_ == &plane ? weights_[kCausalTaps + num_crosses_ * kCrossTaps] : nullptr;
     }
     const CrossWeights* parent_weights(const FeaturePlane& plane) const { return parent_ == &plane ? &parent_weights_ : nullptr; }
 
@@ -207,13 +220,13 @@ private:
         set_pair(network, first + 4, -1, weights[3]);
     }
 
-    void add_group(const ContextNetwork& network, int first, FeaturePlane* features) {
+    void add_cross(const ContextNetwork& network, int first, FeaturePlane* features) {
         set_cross(network, first, weights_ + num_taps_);
-        num_taps_ += kGroupTaps;
-        group_[num_groups_++] = features;
+        num_taps_ += kCrossTaps;
+        cross_[num_crosses_++] = features;
     }
 
-    RowView group_row(FeaturePlane& plane, int y) {
+    RowView known_row(FeaturePlane& plane, int y) {
         if (y < 0 || y >= height_) return row_of(own_, -1);
         if (&plane == &scratch_.references) return row_of(plane, y % kReferenceRows);
         return row_of(plane, y < plane.height ? y : -1);
@@ -259,7 +272,7 @@ private:
                 const int px = std::min(x / 2, parent_->width - 1);
                 if (px != parent_x) {
                     start = Sums::from(bias_);
-                    for (int k = 0; k < kGroupTaps; k++) start.add(parent_weights_[k], load_pair(row.parent_taps[k] + px));
+                    for (int k = 0; k < kCrossTaps; k++) start.add(parent_weights_[k], load_pair(row.parent_taps[k] + px));
                     parent_x = px;
                 }
             }
@@ -276,8 +289,8 @@ private:
     const Layers layers_;
     unsigned blank_table_;
 
-    FeaturePlane *parent_ = nullptr, *before_ = nullptr, *group_[kMaxGroups] = {}, *references_[2] = {};
-    int num_taps_ = 0, num_groups_ = 0;
+    FeaturePlane *parent_ = nullptr, *lh_ = nullptr, *before_ = nullptr, *cross_[kMaxCrosses] = {}, *references_[2] = {};
+    int num_taps_ = 0, num_crosses_ = 0;
     bool sums_references_ = false, has_copies_ = false;
 
     alignas(64) int32_t bias_[kFirstWidth];

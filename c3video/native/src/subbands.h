@@ -43,8 +43,8 @@ struct SliceFeatures {
 
 // What a walk needs beside them; of no meaning between two subbands.
 struct SliceScratch {
-    FeaturePlane siblings[2], before;  // cut to a subband's shape, where it is not theirs
-    FeaturePlane references;           // four rows, used in turn, of the sum of two references
+    FeaturePlane hl, lh, before;  // cut to a subband's shape, where it is not theirs
+    FeaturePlane references;      // four rows, used in turn, of the sum of two references
 };
 
 // All features have the same shapes, and `own` is none of the references: checked where a job is made
