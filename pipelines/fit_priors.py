@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("clips", nargs="+", type=Path, help="none of those that results are reported on")
     parser.add_argument("--out", type=Path, required=True, help="folder of the .i16 files")
-    parser.add_argument("--steps", type=int, default=3000, help="of Adam, for each network (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=9000, help="of Adam, for each network (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
