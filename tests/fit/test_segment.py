@@ -65,7 +65,7 @@ def test_gray_costs_hardly_more_as_rgb() -> None:
         (report,) = encode(source, file, FrameModelConfig(), replace(QUICK, rd_weight=2e-4))
         sizes.append(len(file.getvalue()))
         errors.append(report.mse)
-    assert sizes[1] < 1.03 * sizes[0]
+    assert sizes[1] < 1.1 * sizes[0]
     assert errors[1] == pytest.approx(errors[0], rel=0.05)
 
 
