@@ -47,7 +47,7 @@ from c3video.fit.network import PatchNetwork, default_windows
 from c3video.fit.segment import fit_segment
 from c3video.frame_decoder import account
 from c3video.source import open_source
-from c3video.stream.syntax import Header, Segment
+from c3video.stream.syntax import VERSION, Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import ArraySource, Planes, VideoFormat, cells_to_planes, frame_crc32
 
@@ -75,7 +75,7 @@ def clip_of_size(width: int, height: int) -> ArraySource:
 
 def make_stream(width: int, height: int, rd_weight: float, steps: int, work: Path) -> bytes:
     """A stream of one segment at that size, kept in `work`."""
-    path = work / f"bench_{width}x{height}_{rd_weight:g}_{steps}.c3v"
+    path = work / f"bench_v{VERSION}_{width}x{height}_{rd_weight:g}_{steps}.c3v"
     if path.exists():
         return path.read_bytes()
     large = width * height > 352 * 288
@@ -179,7 +179,7 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
 
 def make_frames_stream(width: int, height: int, rd_weight: float, work: Path) -> bytes:
     """A stream of one segment of the frame model at that size, kept in `work`."""
-    path = work / f"bench_frames_{width}x{height}_{rd_weight:g}.c3v"
+    path = work / f"bench_v{VERSION}_frames_{width}x{height}_{rd_weight:g}.c3v"
     if not path.exists():
         model = for_frame_size(FrameModelConfig(), width, height)
         file = io.BytesIO()
