@@ -34,6 +34,11 @@ MAX_PIXELS = 1 << 27
 _MAX_TERM = (1 << 31) - 1
 
 
+def sample_dtype(bit_depth: int) -> np.dtype[Any]:
+    """uint8 for 8 bits, uint16 in the machine's byte order for more."""
+    return np.dtype(np.uint8 if bit_depth == 8 else np.uint16)
+
+
 @dataclass(frozen=True)
 class PixelLayout:
     """How the samples of a frame are laid out in planes.
@@ -72,8 +77,8 @@ class PixelLayout:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the planes: uint8 for 8 bits, uint16 in the machine's byte order for more."""
-        return np.dtype(np.uint8 if self.bit_depth == 8 else np.uint16)
+        """Of the planes."""
+        return sample_dtype(self.bit_depth)
 
     @property
     def is_rgb(self) -> bool:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import c3video
-from c3video.config import PRESETS, PROFILES, ModelConfig
+from c3video.config import PRESETS, PROFILES
 from c3video.decoder import Decoder, patch_grid
 from c3video.encoder import EncodeProgress
 from c3video.errors import C3VideoError
@@ -83,12 +83,12 @@ def edge_loss_db(errors: Errors, header: Header) -> float | None:
     if len(grid) == 1:
         return None
     near = np.zeros(errors.shape[1:], dtype=bool)
-    cell_height, cell_width = header.video.layout.cell_height, header.video.layout.cell_width
-    rows, columns = header.video.cell_shape
-    for edge in (row * rows // grid.rows * cell_height for row in range(1, grid.rows)):
-        near[max(0, edge - EDGE) : edge + EDGE] = True
-    for edge in (column * columns // grid.columns * cell_width for column in range(1, grid.columns)):
-        near[:, max(0, edge - EDGE) : edge + EDGE] = True
+    for rows, columns in grid:
+        top, left = rows.start * header.video.layout.cell_height, columns.start * header.video.layout.cell_width
+        if top:
+            near[max(0, top - EDGE) : top + EDGE] = True
+        if left:
+            near[:, max(0, left - EDGE) : left + EDGE] = True
     return float(10 * np.log10(np.square(errors[:, near]).mean() / np.square(errors[:, ~near]).mean()))
 
 
@@ -100,13 +100,10 @@ def luma_errors(decoded: Sequence[Frame], source: Sequence[Frame], video: VideoF
     )
 
 
-def in_segments(
-    frames: Sequence[Frame], video: VideoFormat, codec: str, sizes: Sequence[int]
-) -> tuple[int, list[Frame]]:
-    """Bytes and frames of another encoder that codes each segment alone, at one quality, in so many bytes in all."""
+def in_segments(frames: Sequence[Frame], video: VideoFormat, codec: str, first_bytes: int) -> tuple[int, list[Frame]]:
+    """Bytes and frames of another encoder, each segment alone, all at the quality that makes the first so large."""
     runs = [frames[first : first + SEGMENT_FRAMES] for first in range(0, len(frames), SEGMENT_FRAMES)]
-    # The first segment tells which quality comes near; all have that one.
-    crf = classic.at_size(runs[0], video, codec, sizes[0], tune=_tune(codec))[0].crf
+    crf = classic.at_size(runs[0], video, codec, first_bytes, tune=_tune(codec))[0].crf
     found = [classic.encode(run, video, codec, crf, tune=_tune(codec)) for run in runs]
     return sum(run.size_bytes for run in found), [frame for run in found for frame in run.frames]
 
@@ -140,11 +137,11 @@ def rows_of(clip: Path, options: argparse.Namespace) -> list[str]:
         )
     with Decoder(io.BytesIO(file.getvalue())) as decoder:
         errors = luma_errors(list(decoder), frames, video)
-        loss = edge_loss_db(errors, decoder.header) if isinstance(decoder.header.model, ModelConfig) else None
+        loss = edge_loss_db(errors, decoder.header)
     sizes = [report.size_bytes for report in reports]
     rows = [row(clip.stem, f"c3video {options.profile}", sum(sizes), seams(errors), loss)]
     for codec in options.codecs.split(",") if options.codecs else ():
-        size_bytes, decoded = in_segments(frames, video, codec, sizes)
+        size_bytes, decoded = in_segments(frames, video, codec, sizes[0])
         rows.append(row("", codec, size_bytes, seams(luma_errors(decoded, frames, video)), None))
     return rows
 

@@ -12,11 +12,12 @@ Source: Malvar and Sullivan, YCoCg-R: a color space with RGB reversibility and l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.video import PixelLayout, Planes, VideoFormat
+from c3video.video import PixelLayout, Planes, VideoFormat, sample_dtype
 
 _COLOR_BITS = 2
 """More of each sample of RGB's coded planes."""
@@ -49,9 +50,9 @@ class CodedFormat:
     is_rgb: bool
 
     @property
-    def dtype(self) -> np.dtype[np.unsignedinteger]:
+    def dtype(self) -> np.dtype[Any]:
         """Of the planes."""
-        return np.dtype(np.uint8 if self.bit_depth == 8 else np.uint16)
+        return sample_dtype(self.bit_depth)
 
 
 def coded_format(video: VideoFormat) -> CodedFormat:
@@ -69,12 +70,17 @@ def coded_format(video: VideoFormat) -> CodedFormat:
     )
 
 
+def _middle(layout: PixelLayout) -> int:
+    """What stands for no difference of colours."""
+    return 1 << (layout.bit_depth + _COLOR_BITS - 1)
+
+
 def to_coded(planes: Planes, layout: PixelLayout) -> Planes:
     """Planes to be coded of those of a frame."""
     if not layout.is_rgb:
         return planes
     green, blue, red = (plane.astype(np.int16) for plane in planes)
-    middle = 1 << (layout.bit_depth + _COLOR_BITS - 1)
+    middle = _middle(layout)
     ends, twice_green = red + blue, 2 * green
     coded = ends + twice_green, twice_green - ends + middle, 2 * (red - blue) + middle
     return tuple(plane.astype(np.uint16) for plane in coded)
@@ -85,7 +91,7 @@ def from_coded(planes: tuple[NDArray[np.unsignedinteger], ...], layout: PixelLay
     if not layout.is_rgb:
         return tuple(plane.astype(layout.dtype, copy=False) for plane in planes)
     luma, green_difference, orange_difference = (plane.astype(np.int16) for plane in planes)
-    middle = 1 << (layout.bit_depth + _COLOR_BITS - 1)
+    middle = _middle(layout)
     luma += 2  # for rounding
     ends = luma - green_difference
     orange_difference -= middle
