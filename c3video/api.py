@@ -15,7 +15,7 @@ from c3video import config
 from c3video.encoder import EncodeProgress, FrameSource, SegmentReport
 from c3video.encoder import encode as encode_source
 from c3video.errors import ConfigError
-from c3video.source import open_source
+from c3video.media.source import open_source
 
 RGB_PROFILES = frozenset({"paper"})
 """Profiles that code RGB, whatever the source: the published experiments do."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from c3video.encoder import EncodeProgress
 
 _STEPS_OF_8_BITS = 64
-"""Steps of the frame model are in units of 2^-14 of the full range; what is shown is in units of 2^-8."""
+"""Steps of the hybrid model are in units of 2^-14 of the full range; what is shown is in units of 2^-8."""
 
 _EXAMPLES = """examples:
   c3v encode in.mp4 out.c3v --preset fast --rd-weight 1e-3
@@ -161,7 +161,7 @@ def _interrupts() -> Iterator[list[int]]:
 
 def _decode(arguments: argparse.Namespace) -> None:
     import c3video.decoder
-    from c3video.sink import open_sink
+    from c3video.media.sink import open_sink
 
     if not arguments.verify and arguments.output is None:
         raise ConfigError("decode needs -o OUT.y4m, -o OUT.yuv or -o - for a pipe (or --verify to write nothing)")
@@ -197,10 +197,10 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
     """Header, segments and bits by part of a stream, as plain values."""
-    from c3video.config import FrameModelConfig
-    from c3video.stream.syntax import describe
+    from c3video.config import HybridConfig
+    from c3video.stream.layout import describe
 
-    describe_segment = _describe_frames if isinstance(clip.header.model, FrameModelConfig) else _describe_patches
+    describe_segment = _describe_frames if isinstance(clip.header.model, HybridConfig) else _describe_patches
     segments: list[dict[str, Any]] = []
     total: dict[str, float] = {}
     for segment in clip.coded_segments():
@@ -233,7 +233,7 @@ def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
 
 
 def _describe_patches(header: Any, segment: Any) -> tuple[dict[str, float], dict[str, Any]]:
-    """Bits by part of a segment of the patch model, and the windows of its patches."""
+    """Bits by part of a segment of the C3 model, and the windows of its patches."""
     from c3video.decoder import decode_symbols
 
     parts: dict[str, float] = {}
@@ -247,10 +247,10 @@ def _describe_patches(header: Any, segment: Any) -> tuple[dict[str, float], dict
 
 
 def _describe_frames(header: Any, segment: Any) -> tuple[dict[str, float], dict[str, Any]]:
-    """Bits by part of a segment of the frame model, and what it says before its symbols."""
+    """Bits by part of a segment of the hybrid model, and what it says before its symbols."""
     from c3video.engine import choose_engine
-    from c3video.frame_decoder import account
-    from c3video.model.subbands import quantisation_step
+    from c3video.hybrid.decode import account
+    from c3video.hybrid.subbands import quantisation_step
 
     parsed, bits = account(header, segment, choose_engine())
     levels = {"step_indexes": parsed.step_indexes, "steps": tuple(map(quantisation_step, parsed.step_indexes))}

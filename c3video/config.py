@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a model is (`ModelConfig`, travels in the stream) and how it is fitted (`FitConfig`, never does).
+"""What a model is (`C3Config`, travels in the stream) and how it is fitted (`C3FitConfig`, never does).
 
 `PROFILES` names model configurations, `PRESETS` names fitting efforts; the two are chosen apart, as an encoder's
 `--profile` and `--preset`.
@@ -41,7 +41,7 @@ def isotropic_grids(num_grids: int, num_with_previous: int) -> tuple[LatentGrid,
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class C3Config:
     """Everything a decoder must know of the model's shape. Binary points and arithmetic: docs/c3v.md.
 
     Args:
@@ -89,8 +89,8 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class FrameModelConfig:
-    """Everything a decoder must know of the shape of the frame model: wavelet subbands, motion, context networks.
+class HybridConfig:
+    """Everything a decoder must know of the shape of the hybrid model: wavelet subbands, motion, context networks.
 
     Args:
         block_size: side of a motion block in luma samples: 8, 16 or 32.
@@ -113,7 +113,7 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class C3FitConfig:
     """How long and how a patch is fitted. Nothing of it travels in the stream.
 
     Args:
@@ -162,15 +162,16 @@ class FitConfig:
 
 
 @dataclass(frozen=True)
-class FrameFitConfig:
-    """How much is tried to fit a segment of the frame model. Nothing of it travels in the stream.
+class HybridFitConfig:
+    """How much is tried to fit a segment of the hybrid model. Nothing of it travels in the stream.
 
     Args:
         rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
         rounding_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
         chroma_slope: worth of a bit when symbols of the planes after the first are chosen, in units of the first's:
             below 1 since the usual 6:1:1 mean of PSNRs counts their errors for more than their samples.
-        importance: power of a block's weight in later frames (fit/importance.py) that its bits are worth; 0: all alike.
+        importance: power of a block's weight in later frames (hybrid/fit/importance.py) that its bits
+            are worth; 0: all alike.
         plans: most ways of ordering and quantising the frames that are tried.
         passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
         tuning_steps, tuning_rate: of Adam on the context networks before each pass.
@@ -193,27 +194,27 @@ class FrameFitConfig:
             _check_range(name, getattr(self, name), 0, 10_000_000)
 
 
-PROFILES: dict[str, ModelConfig | FrameModelConfig] = {
+PROFILES: dict[str, C3Config | HybridConfig] = {
     # C3 as published (UVG, learned-window setting): RGB, isotropic grids, 3-D residual convolutions.
-    "paper": ModelConfig(),
+    "paper": C3Config(),
     # Frames predicted from frames: motion, wavelets and context networks. What the measurements favour.
-    "default": FrameModelConfig(),
+    "default": HybridConfig(),
     # C3 on cells of the source's own planes, patch by patch, without motion. Before the isotropic grids come four of
     # full spatial resolution that span 32, 16, 8 and 4 frames, for what stays still: they cut the loss of short fits by
     # 17 to 54% (docs/method.md).
-    "cells": ModelConfig(
+    "cells": C3Config(
         grids=tuple(LatentGrid(k, 0) for k in (5, 4, 3, 2)) + isotropic_grids(6, 3),
         residual_time_size=1,
     ),
 }
 """Model configurations by name; `paper` is fed with RGB."""
 
-PRESETS: dict[str, FitConfig] = {
-    "ultrafast": FitConfig(noise_steps=120, rounding_steps=10, weight_steps=10, window_steps=60),
-    "fast": FitConfig(noise_steps=400, rounding_steps=30, weight_steps=20, window_steps=100),
-    "medium": FitConfig(noise_steps=2_000, rounding_steps=100, weight_steps=50, window_steps=200),
-    "slow": FitConfig(noise_steps=10_000, rounding_steps=500, weight_steps=100, window_steps=500),
-    "paper": FitConfig(
+PRESETS: dict[str, C3FitConfig] = {
+    "ultrafast": C3FitConfig(noise_steps=120, rounding_steps=10, weight_steps=10, window_steps=60),
+    "fast": C3FitConfig(noise_steps=400, rounding_steps=30, weight_steps=20, window_steps=100),
+    "medium": C3FitConfig(noise_steps=2_000, rounding_steps=100, weight_steps=50, window_steps=200),
+    "slow": C3FitConfig(noise_steps=10_000, rounding_steps=500, weight_steps=100, window_steps=500),
+    "paper": C3FitConfig(
         noise_steps=100_000,
         rounding_steps=10_000,
         weight_steps=200,
@@ -226,21 +227,21 @@ PRESETS: dict[str, FitConfig] = {
 """Fitting efforts by name, in steps: about 1 : 3 : 15 : 75 : 800 in time."""
 
 
-FRAME_PRESETS: dict[str, FrameFitConfig] = {
-    "ultrafast": FrameFitConfig(plans=1, passes=0),
-    "fast": FrameFitConfig(plans=10, passes=1, tuning_steps=300),
-    "medium": FrameFitConfig(plans=16, passes=3, tuning_steps=600),
-    "slow": FrameFitConfig(plans=20, passes=6, tuning_steps=1_500),
-    "paper": FrameFitConfig(plans=24, passes=12, tuning_steps=4_000),
+HYBRID_PRESETS: dict[str, HybridFitConfig] = {
+    "ultrafast": HybridFitConfig(plans=1, passes=0),
+    "fast": HybridFitConfig(plans=10, passes=1, tuning_steps=300),
+    "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600),
+    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500),
+    "paper": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000),
 }
-"""The same efforts for the frame model: plans tried, passes after tuning."""
+"""The same efforts for the hybrid model: plans tried, passes after tuning."""
 
 
 _SLICE_SAMPLES = 1 << 20
 """Luma samples of a frame that make it worth a slice."""
 
 
-def fit_config(preset: str, rd_weight: float, model: ModelConfig | FrameModelConfig) -> FitConfig | FrameFitConfig:
+def fit_config(preset: str, rd_weight: float, model: C3Config | HybridConfig) -> C3FitConfig | HybridFitConfig:
     """The fitting effort of a preset at a rate, for a kind of model.
 
     Raises:
@@ -248,34 +249,34 @@ def fit_config(preset: str, rd_weight: float, model: ModelConfig | FrameModelCon
     """
     if preset not in PRESETS:
         raise ConfigError(f"preset {preset!r}: must be one of {', '.join(PRESETS)}")
-    presets: dict[str, FitConfig] | dict[str, FrameFitConfig]
-    presets = FRAME_PRESETS if isinstance(model, FrameModelConfig) else PRESETS
+    presets: dict[str, C3FitConfig] | dict[str, HybridFitConfig]
+    presets = HYBRID_PRESETS if isinstance(model, HybridConfig) else PRESETS
     config = replace(presets[preset], rd_weight=rd_weight)
     config.check()
     return config
 
 
-def model_config(profile: str) -> ModelConfig | FrameModelConfig:
+def model_config(profile: str) -> C3Config | HybridConfig:
     """The model of a profile. Raises ConfigError for an unknown one."""
     if profile not in PROFILES:
         raise ConfigError(f"profile {profile!r}: must be one of {', '.join(PROFILES)}")
     return PROFILES[profile]
 
 
-def for_frame_size(model: ModelConfig | FrameModelConfig, width: int, height: int) -> ModelConfig | FrameModelConfig:
+def for_frame_size(model: C3Config | HybridConfig, width: int, height: int) -> C3Config | HybridConfig:
     """The model as frames of that size, in luma samples, are best coded: large ones in several slices.
 
     A slice for each _SLICE_SAMPLES lets two threads read 1920x1080 and eight 3840x2160. Two slices of 1280x720 cost 0.1
     to 0.2% of the bits.
     """
-    if not isinstance(model, FrameModelConfig):
+    if not isinstance(model, HybridConfig):
         return model
     return replace(model, num_slices=min(max(1, round(width * height / _SLICE_SAMPLES)), 64, -(-height // 32)))
 
 
-def patch_model_config(profile: str) -> ModelConfig:
-    """The same where only a patch model will do."""
+def patch_model_config(profile: str) -> C3Config:
+    """The same where only a C3 model will do."""
     model = model_config(profile)
-    if not isinstance(model, ModelConfig):
-        raise ConfigError(f"profile {profile!r}: needs one of the patch model: paper or cells")
+    if not isinstance(model, C3Config):
+        raise ConfigError(f"profile {profile!r}: needs one of the C3 model: paper or cells")
     return model

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The decoding story: stream -> segments -> patches -> frames. For the frame model the middle is frame_decoder.py.
+"""The decoding story: stream -> segments -> patches -> frames. For the hybrid model the middle is frame_decoder.py.
 
     with c3video.open("clip.c3v") as clip:
         for frame in clip:
@@ -20,14 +20,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.patch import CodedPatch, decode_patch
-from c3video.config import FrameModelConfig, ModelConfig
+from c3video.c3.patches import PatchGrid
+from c3video.c3.payload import CodedPatch, decode_patch
+from c3video.config import C3Config, HybridConfig
 from c3video.engine import NUMPY, Engine, choose_engine
 from c3video.errors import CorruptSegmentError, StreamError
-from c3video.frame_decoder import decode_frames
-from c3video.patches import PatchGrid
+from c3video.hybrid.decode import decode_frames
+from c3video.stream.layout import Header, Segment
 from c3video.stream.reader import LostSegment, Reader
-from c3video.stream.syntax import Header, Segment
 from c3video.video import Frame, Planes, VideoFormat, cells_to_planes, frame_crc32
 
 
@@ -111,7 +111,7 @@ class Decoder:
 
     def av_frames(self, first: int = 0, last: int | None = None) -> Iterator[object]:
         """The same frames as `av.VideoFrame`, with time stamps and colour description (needs PyAV)."""
-        from c3video.avframe import to_av_frame
+        from c3video.media.avframe import to_av_frame
 
         for frame in self.frames(first, last):
             yield to_av_frame(frame, self.format)
@@ -125,9 +125,9 @@ def patch_grid(header: Header) -> PatchGrid:
 def decode_symbols(header: Header, segment: Segment) -> Iterator[tuple[CodedPatch, tuple[int, int, int]]]:
     """Models, symbols and accounting of a segment's patches with their (T, H, W) in cells; no samples.
 
-    Of the patch model only.
+    Of the C3 model only.
     """
-    assert isinstance(header.model, ModelConfig)
+    assert isinstance(header.model, C3Config)
     num_channels = header.video.layout.num_cell_channels
     shapes = patch_grid(header).shapes(len(segment.pts))
     for number, (data, shape) in enumerate(zip(segment.patches, shapes, strict=True)):
@@ -145,15 +145,15 @@ def decode_segment(header: Header, segment: Segment, engine: Engine = NUMPY, thr
     Raises:
         CorruptSegmentError: its bytes do not decode, or a frame differs from its hash.
     """
-    if isinstance(header.model, FrameModelConfig):
+    if isinstance(header.model, HybridConfig):
         decoded = decode_frames(header, segment, engine, threads)
     else:
         decoded = _decode_patches(header, header.model, segment, engine, threads)
     return [Frame(*shown) for shown in zip(decoded, segment.pts, segment.durations, strict=True)]
 
 
-def _decode_patches(header: Header, model: ModelConfig, segment: Segment, engine: Engine, threads: int) -> list[Planes]:
-    """Planes of a segment of the patch model."""
+def _decode_patches(header: Header, model: C3Config, segment: Segment, engine: Engine, threads: int) -> list[Planes]:
+    """Planes of a segment of the C3 model."""
     grid, layout = patch_grid(header), header.video.layout
 
     def decode(job: tuple[int, bytes, tuple[int, int, int]]) -> NDArray[np.uint16]:

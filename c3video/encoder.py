@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from c3video.coding.patch import PatchBits, encode_patch
-from c3video.coding.segment import SegmentBits, encode_segment
-from c3video.coding.weights import NETWORKS, WeightCode, choose_code
-from c3video.config import FitConfig, FrameFitConfig, FrameModelConfig, ModelConfig
+from c3video.c3.fit.loop import FittedPatch, fit_patch
+from c3video.c3.patches import PatchGrid
+from c3video.c3.payload import PatchBits, encode_patch
+from c3video.c3.synthesis import synthesise
+from c3video.c3.weight_coding import NETWORKS, WeightCode, choose_code
+from c3video.config import C3Config, C3FitConfig, HybridConfig, HybridFitConfig
 from c3video.engine import choose_engine
 from c3video.errors import ConfigError, SourceError
-from c3video.fit.loop import FittedPatch, fit_patch
-from c3video.fit.progress import Progress
-from c3video.fit.segment import fit_segment
-from c3video.model.subbands import slice_layouts
-from c3video.model.synthesis import synthesise
-from c3video.patches import PatchGrid
-from c3video.scene_cuts import split_at_cuts
-from c3video.stream.syntax import Header, Segment
+from c3video.hybrid.fit.segment import fit_segment
+from c3video.hybrid.payload import SegmentBits, encode_segment
+from c3video.hybrid.subbands import slice_layouts
+from c3video.media.scene_cuts import split_at_cuts
+from c3video.progress import Progress
+from c3video.stream.layout import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import Frame, Planes, VideoFormat, cells_to_planes, frame_crc32, planes_to_cells
 
@@ -67,7 +67,7 @@ class SegmentReport:
     Args:
         size_bytes: all of its bytes in the file.
         estimated_bits: what the fits promised for its patches.
-        bits: accounting of each patch, or of the frame model.
+        bits: accounting of each patch, or of the hybrid model.
         mse: over all coded samples on [0, 1], exact reconstruction.
         notes: what the fits had to mend.
     """
@@ -85,8 +85,8 @@ class SegmentReport:
 def encode(
     source: FrameSource,
     out: BinaryIO,
-    model_config: ModelConfig | FrameModelConfig,
-    fit_config: FitConfig | FrameFitConfig,
+    model_config: C3Config | HybridConfig,
+    fit_config: C3FitConfig | HybridFitConfig,
     *,
     patch_size: tuple[int, int] | None = None,
     segment_frames: int = 32,
@@ -101,12 +101,12 @@ def encode(
     a valid stream.
 
     Args:
-        fit_config: a FitConfig for a ModelConfig, a FrameFitConfig for a FrameModelConfig.
-        patch_size: largest (height, width) of a patch in luma samples; None for the default. The frame model has none.
+        fit_config: a C3FitConfig for a C3Config, a HybridFitConfig for a HybridConfig.
+        patch_size: largest (height, width) of a patch in luma samples; None for the default. The hybrid model has none.
         segment_frames: most frames a segment, 1..1024.
         scene_cuts: whether a segment also begins where a scene does (scene_cuts.py).
         seed: same seed, machine and thread count, same file.
-        device: of a patch model's fit, as torch names it. Bits and pixels are integers made on the CPU.
+        device: of a C3 model's fit, as torch names it. Bits and pixels are integers made on the CPU.
 
     Raises:
         ConfigError, SourceError, FitError: see errors.py.
@@ -174,16 +174,16 @@ _SegmentEncoder = Callable[[list[Frame], Callable[[int, Progress], None]], _Enco
 
 def _segment_encoder(
     video: VideoFormat,
-    model_config: ModelConfig | FrameModelConfig,
-    fit_config: FitConfig | FrameFitConfig,
+    model_config: C3Config | HybridConfig,
+    fit_config: C3FitConfig | HybridFitConfig,
     patch_size: tuple[int, int] | None,
     seed: int,
     device: torch.device,
 ) -> tuple[PatchGrid, _SegmentEncoder]:
     """The patches of a frame, and what makes segments of frames."""
-    if isinstance(model_config, FrameModelConfig):
-        if not isinstance(fit_config, FrameFitConfig):
-            raise ConfigError("a FrameModelConfig is fitted with a FrameFitConfig")
+    if isinstance(model_config, HybridConfig):
+        if not isinstance(fit_config, HybridFitConfig):
+            raise ConfigError("a HybridConfig is fitted with a HybridFitConfig")
         if patch_size is not None:
             raise ConfigError(f"patch size {patch_size}: this profile codes whole frames, leave it out")
         frame_model, frame_fit = model_config, fit_config
@@ -192,8 +192,8 @@ def _segment_encoder(
             return _encode_frames(frames, video, frame_model, frame_fit, seed, lambda progress: report(0, progress))
 
         return PatchGrid(1, 1, video.cell_shape), encode_frames
-    if not isinstance(fit_config, FitConfig):
-        raise ConfigError("a ModelConfig is fitted with a FitConfig")
+    if not isinstance(fit_config, C3FitConfig):
+        raise ConfigError("a C3Config is fitted with a C3FitConfig")
     patch_model, patch_fit = model_config, fit_config
     grid = PatchGrid.for_patch_size(patch_size, (video.height, video.width), video.cell_shape)
 
@@ -206,8 +206,8 @@ def _segment_encoder(
 def _encode_frames(
     frames: list[Frame],
     video: VideoFormat,
-    model_config: FrameModelConfig,
-    fit_config: FrameFitConfig,
+    model_config: HybridConfig,
+    fit_config: HybridFitConfig,
     seed: int,
     report: Callable[[Progress], None],
 ) -> _EncodedSegment:
@@ -231,8 +231,8 @@ def _encode_patches(
     frames: list[Frame],
     video: VideoFormat,
     grid: PatchGrid,
-    model_config: ModelConfig,
-    fit_config: FitConfig,
+    model_config: C3Config,
+    fit_config: C3FitConfig,
     seed: int,
     device: torch.device,
     report: Callable[[int, Progress], None],
@@ -259,8 +259,8 @@ def _encode_patches(
 def fit_patches(
     patches: Iterable[NDArray[np.generic]],
     video: VideoFormat,
-    model_config: ModelConfig,
-    fit_config: FitConfig,
+    model_config: C3Config,
+    fit_config: C3FitConfig,
     seed: int,
     device: torch.device,
     report: Callable[[int, Progress], None],

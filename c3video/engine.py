@@ -11,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video import native
-from c3video.coding.frames import read_frames_motion
-from c3video.coding.latents import code_grid
+from c3video.c3.grid_coding import code_grid
+from c3video.c3.patch_model import Layer, PatchModel
+from c3video.c3.synthesis import synthesise
 from c3video.coding.rangecoder import Coder, SymbolReader
-from c3video.coding.segment import read_slice
-from c3video.config import ModelConfig
+from c3video.config import C3Config
 from c3video.errors import ConfigError
-from c3video.model.compensation import MotionField
-from c3video.model.context_network import ContextNetwork
-from c3video.model.frame_order import CodedFrame
-from c3video.model.patch_model import Layer, PatchModel
-from c3video.model.reconstruction import predict_plane, reconstruct_plane
-from c3video.model.subbands import SliceLayout
-from c3video.model.synthesis import synthesise
-from c3video.native import context, frame
+from c3video.hybrid.compensation import MotionField
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.frame_order import CodedFrame
+from c3video.hybrid.payload import read_slice
+from c3video.hybrid.reconstruction import predict_plane, reconstruct_plane
+from c3video.hybrid.subbands import SliceLayout
+from c3video.hybrid.symbol_coding import read_frames_motion
+from c3video.native import frames as frame
+from c3video.native import symbols as context
 
 Shape = tuple[int, int, int]
 IntArray = NDArray[np.int64]
@@ -36,17 +37,17 @@ class Engine:
 
     Args:
         open_reader: payload -> coder, of both models.
-        decode_grid: patch model: a latent grid from that coder: (coder, config, layers, shape, window) -> (t, h, w).
-        synthesise: patch model: (model, symbols, shape, max_value) -> uint16 (C, T, H, W).
-        read_motion: frame model: (coder, network, block shape, frames) -> the motion of each frame, as it is asked for.
-        read_slice: frame model: (coder, network, layout, frames) -> FrameSymbols of each frame likewise.
-        compensate: frame model: model.reconstruction.predict_plane.
-        reconstruct_plane: frame model: that of model/reconstruction.py.
+        decode_grid: C3 model: a latent grid from that coder: (coder, config, layers, shape, window) -> (t, h, w).
+        synthesise: C3 model: (model, symbols, shape, max_value) -> uint16 (C, T, H, W).
+        read_motion: hybrid model: (coder, network, block shape, frames) -> the motion of each frame, when asked for.
+        read_slice: hybrid model: (coder, network, layout, frames) -> FrameSymbols of each frame likewise.
+        compensate: hybrid model: model.reconstruction.predict_plane.
+        reconstruct_plane: hybrid model: that of hybrid/reconstruction.py.
     """
 
     name: str
     open_reader: Callable[[bytes], Any]
-    decode_grid: Callable[[Coder, ModelConfig, Sequence[Layer], Shape, tuple[int, int] | None], IntArray]
+    decode_grid: Callable[[Coder, C3Config, Sequence[Layer], Shape, tuple[int, int] | None], IntArray]
     synthesise: Callable[[PatchModel, Sequence[IntArray], Shape, int], NDArray[np.uint16]]
     read_motion: Callable[[Any, ContextNetwork, tuple[int, int], Sequence[CodedFrame]], Iterator[MotionField | None]]
     read_slice: Callable[[Any, ContextNetwork, SliceLayout, Sequence[CodedFrame]], Iterator[Any]]

@@ -31,10 +31,10 @@ import torch
 from torch import Tensor
 
 from c3video.api import RGB_PROFILES
-from c3video.config import PRESETS, PROFILES, FitConfig, ModelConfig, fit_config, patch_model_config
+from c3video.c3.fit.loop import fit_patch
+from c3video.config import PRESETS, PROFILES, C3Config, C3FitConfig, fit_config, patch_model_config
 from c3video.errors import C3VideoError, ConfigError, FitError, SourceError
-from c3video.fit.loop import fit_patch
-from c3video.source import open_source
+from c3video.media.source import open_source
 from c3video.video import planes_to_cells
 from eval.ablation_variants import BASE, VARIANTS, Variant
 from eval.rd import bd_rate, mean_figure
@@ -81,11 +81,11 @@ class Result:
     commit: str
 
 
-def _configs(profile: str, preset: str, rd_weight: float) -> tuple[ModelConfig, FitConfig]:
-    """What the base of a table fits; its ingredients are those of the patch model."""
+def _configs(profile: str, preset: str, rd_weight: float) -> tuple[C3Config, C3FitConfig]:
+    """What the base of a table fits; its ingredients are those of the C3 model."""
     model = patch_model_config(profile)
     fit = fit_config(preset, rd_weight, model)
-    assert isinstance(fit, FitConfig)
+    assert isinstance(fit, C3FitConfig)
     return model, fit
 
 
@@ -304,7 +304,7 @@ def ablate(options: argparse.Namespace) -> int:
     return 0 if is_done else 3
 
 
-def _warm_up(samples: Tensor, model: ModelConfig, fit: FitConfig) -> None:
+def _warm_up(samples: Tensor, model: C3Config, fit: C3FitConfig) -> None:
     """A fit of few steps on few samples: what the first one in a process waits for should be in no figure."""
     few = samples[:, :1, :16, :16].contiguous()
     fit_patch(few, few[0].numel(), model, replace(fit, noise_steps=2, rounding_steps=1, weight_steps=1), 0)
@@ -407,7 +407,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clips", type=Path, nargs="+", default=[], metavar="CLIP", help="default: pipelines/clips")
     names = [variant.name for variant in VARIANTS]
     parser.add_argument("--variants", nargs="+", choices=names, metavar="V", help="only these (default: all)")
-    patch_profiles = [name for name, model in PROFILES.items() if isinstance(model, ModelConfig)]
+    patch_profiles = [name for name, model in PROFILES.items() if isinstance(model, C3Config)]
     parser.add_argument("--profile", choices=patch_profiles, default="cells", help="the base's model (default: cells)")
     parser.add_argument("--preset", choices=PRESETS, default="fast", help="the base's effort (default: fast)")
     parser.add_argument("--rd-weights", type=float, nargs="+", default=[1e-3], metavar="W", help="default: 1e-3")

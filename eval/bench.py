@@ -3,7 +3,7 @@
 
 Decoding is timed on streams of three sizes at two rates and of both models, whole and in parts; a fit step in native
 and in torch. All figures are CPU seconds of this process (whole decodes with two threads: wall seconds), medians of
-several runs. A stream of the patch model is fitted with few steps, and at 1920x1080 one fitted patch stands in for all
+several runs. A stream of the C3 model is fitted with few steps, and at 1920x1080 one fitted patch stands in for all
 24: speed does not depend on what the picture shows, but on sizes and on how many latents are not zero.
 """
 
@@ -30,12 +30,13 @@ import numpy as np
 import torch
 
 from c3video import native
-from c3video.coding.patch import decode_patch
+from c3video.c3.fit.network import PatchNetwork, default_windows
+from c3video.c3.payload import decode_patch
 from c3video.config import (
-    FitConfig,
-    FrameFitConfig,
-    FrameModelConfig,
-    ModelConfig,
+    C3Config,
+    C3FitConfig,
+    HybridConfig,
+    HybridFitConfig,
     fit_config,
     for_frame_size,
     patch_model_config,
@@ -43,11 +44,10 @@ from c3video.config import (
 from c3video.decoder import Decoder, decode_segment, patch_grid
 from c3video.encoder import encode
 from c3video.engine import NATIVE, choose_engine
-from c3video.fit.network import PatchNetwork, default_windows
-from c3video.fit.segment import fit_segment
-from c3video.frame_decoder import account
-from c3video.source import open_source
-from c3video.stream.syntax import VERSION, Header, Segment
+from c3video.hybrid.decode import account
+from c3video.hybrid.fit.segment import fit_segment
+from c3video.media.source import open_source
+from c3video.stream.layout import VERSION, Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import ArraySource, Planes, VideoFormat, cells_to_planes, frame_crc32
 
@@ -80,7 +80,7 @@ def make_stream(width: int, height: int, rd_weight: float, steps: int, work: Pat
         return path.read_bytes()
     large = width * height > 352 * 288
     patch = clip_of_size(320, 270) if large else clip_of_size(width, height)
-    fit = FitConfig(
+    fit = C3FitConfig(
         rd_weight=rd_weight, noise_steps=steps, rounding_steps=5, weight_steps=5, window_steps=max(1, steps // 4)
     )
     file = io.BytesIO()
@@ -132,7 +132,7 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
     with Decoder(io.BytesIO(data)) as clip:
         header, segment = clip.header, next(clip.coded_segments())
     model = header.model
-    assert isinstance(model, ModelConfig)
+    assert isinstance(model, C3Config)
     video, num_frames = header.video, len(segment.pts)
     num_pixels = video.width * video.height * num_frames
     channels, max_value = video.layout.num_cell_channels, video.layout.max_value
@@ -178,10 +178,10 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
 
 
 def make_frames_stream(width: int, height: int, rd_weight: float, work: Path) -> bytes:
-    """A stream of one segment of the frame model at that size, kept in `work`."""
+    """A stream of one segment of the hybrid model at that size, kept in `work`."""
     path = work / f"bench_v{VERSION}_frames_{width}x{height}_{rd_weight:g}.c3v"
     if not path.exists():
-        model = for_frame_size(FrameModelConfig(), width, height)
+        model = for_frame_size(HybridConfig(), width, height)
         file = io.BytesIO()
         encode(clip_of_size(width, height), file, model, fit_config("ultrafast", rd_weight, model))
         path.write_bytes(file.getvalue())
@@ -189,7 +189,7 @@ def make_frames_stream(width: int, height: int, rd_weight: float, work: Path) ->
 
 
 def bench_decode_frames(name: str, rate: str, data: bytes, repeats: int) -> dict[str, Any]:
-    """The same figures for the frame model, whose parts are reading and reconstruction."""
+    """The same figures for the hybrid model, whose parts are reading and reconstruction."""
     with Decoder(io.BytesIO(data)) as clip:
         header, segment = clip.header, next(clip.coded_segments())
     num_frames = len(segment.pts)
@@ -219,7 +219,7 @@ def bench_decode_frames(name: str, rate: str, data: bytes, repeats: int) -> dict
 
 
 def print_decode_frames(sizes: list[str], work: Path, repeats: int) -> list[dict[str, Any]]:
-    """The table of the frame model; returns its rows."""
+    """The table of the hybrid model; returns its rows."""
     print(
         f"\n{'frames':10} {'rate':5} {'bpp':>6} {'ns/symbol':>9} | Mpixel/s of one core: "
         f"{'reading':>8} {'reconstruction':>14} {'whole':>7} | 2 threads  MiB"
@@ -271,11 +271,11 @@ def bench_fit(profile: str, repeats: int) -> dict[str, Any]:
 
 def bench_frame_fit(repeats: int) -> dict[str, Any]:
     """The same of `default`: coding five frames of 176x144 once (preset ultrafast), native and in NumPy."""
-    source, model = clip_of_size(176, 144), FrameModelConfig()
+    source, model = clip_of_size(176, 144), HybridConfig()
     planes = [frame.planes for frame in source][:5]
     num_pixels = len(planes) * 176 * 144
     fit = fit_config("ultrafast", 1e-3, model)
-    assert isinstance(fit, FrameFitConfig)
+    assert isinstance(fit, HybridFitConfig)
 
     def code() -> None:
         fit_segment(planes, source.format, model, fit, choose_engine())
@@ -292,7 +292,7 @@ def bench_frame_fit(repeats: int) -> dict[str, Any]:
 
 def synthesis_macs_per_pixel(profile: str) -> float:
     """Multiply-adds a luma sample of the synthesis networks, 4:2:0 cells, without interpolation."""
-    from c3video.model.patch_model import layer_specs
+    from c3video.c3.patch_model import layer_specs
 
     specs = layer_specs(patch_model_config(profile), 6)
     return sum(float(np.prod(s.weight_shape)) for s in specs if s.network == "synthesis") / 4

@@ -27,8 +27,8 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from c3video.avframe import to_av_frame
 from c3video.errors import ConfigError
+from c3video.media.avframe import to_av_frame
 from c3video.metrics import Comparison, measure
 from c3video.video import Frame, Planes, VideoFormat
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What decoding costs: multiply-adds a pixel by part, counted from the model.
 
-    patch model: entropy networks + interpolation of the latents + synthesis
-    frame model: context networks + motion compensation + wavelet
+    C3 model: entropy networks + interpolation of the latents + synthesis
+    hybrid model: context networks + motion compensation + wavelet
 
 Counted are the multiplications of a decoder that does what docs/c3v.md says and takes no shortcut; latents whose
 context is all zero, say, need none. A pixel is a luma sample, so that a synthesis that runs once a cell of 2x2 counts a
@@ -14,17 +14,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from c3video.config import FrameModelConfig, LatentGrid, ModelConfig
-from c3video.model import motion_symbols, subbands
-from c3video.model.compensation import TAPS
-from c3video.model.context_network import FIRST_WIDTH, SECOND_WIDTH
-from c3video.model.patch_model import LayerSpec, layer_specs
+from c3video.c3.patch_model import LayerSpec, layer_specs
+from c3video.config import C3Config, HybridConfig, LatentGrid
+from c3video.hybrid import motion_symbols, subbands
+from c3video.hybrid.compensation import TAPS
+from c3video.hybrid.context_network import FIRST_WIDTH, SECOND_WIDTH
 from c3video.video import LAYOUTS, PixelLayout
 
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-adds a pixel of a large patch of the patch model, where no grid's size is rounded up.
+    """Multiply-adds a pixel of a large patch of the C3 model, where no grid's size is rounded up.
 
     Args:
         entropy: of each latent grid's entropy network.
@@ -59,7 +59,7 @@ class Macs:
 
 @dataclass(frozen=True)
 class FrameMacs:
-    """Multiply-adds a pixel of a large frame of the frame model, all blocks from two references: the most there is.
+    """Multiply-adds a pixel of a large frame of the hybrid model, all blocks from two references: the most there is.
 
     Args:
         subbands: of the context network that all subband symbols go through.
@@ -87,18 +87,18 @@ class FrameMacs:
         }
 
 
-def macs_per_pixel(model: ModelConfig | FrameModelConfig, pix_fmt: str) -> Macs | FrameMacs:
+def macs_per_pixel(model: C3Config | HybridConfig, pix_fmt: str) -> Macs | FrameMacs:
     """Multiply-adds to decode one pixel.
 
     Args:
         model: shapes of the model.
         pix_fmt: of what is coded, which says how many samples a cell has and how many pixels it covers.
     """
-    return frame_macs(model, pix_fmt) if isinstance(model, FrameModelConfig) else patch_macs(model, pix_fmt)
+    return frame_macs(model, pix_fmt) if isinstance(model, HybridConfig) else patch_macs(model, pix_fmt)
 
 
-def frame_macs(model: FrameModelConfig, pix_fmt: str) -> FrameMacs:
-    """Multiply-adds of the frame model."""
+def frame_macs(model: HybridConfig, pix_fmt: str) -> FrameMacs:
+    """Multiply-adds of the hybrid model."""
     layout = LAYOUTS[pix_fmt]
     samples = sum(_samples_per_pixel(layout, plane) for plane in range(len(layout.planes)))
     compensation = wavelet = 0.0
@@ -133,8 +133,8 @@ def _compensation(height: int) -> float:
     return 4 * (2 * num_taps * (rows + 1) + 1)
 
 
-def patch_macs(model: ModelConfig, pix_fmt: str) -> Macs:
-    """Multiply-adds of the patch model.
+def patch_macs(model: C3Config, pix_fmt: str) -> Macs:
+    """Multiply-adds of the C3 model.
 
     Source:
         The same rules as google-deepmind/c3_neural_compression, `utils/macs.py`, but for two: a grid's share is not

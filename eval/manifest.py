@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from c3video.errors import ConfigError, SourceError
-from c3video.source import Source, open_source
+from c3video.media.source import Source, open_source
 from c3video.video import VideoFormat
 
 

@@ -8,7 +8,7 @@
 
 Both sides are decoded in lockstep, so memory does not grow with the clip. A stream is measured once; what has changed
 is measured again. Figures are defined in `c3video.metrics`; RGB is made as the published experiments made it
-(`c3video.rgb`).
+(`c3video.media.rgb`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from typing import Any
 
 import c3video.decoder
 from c3video import metrics
-from c3video.config import FrameModelConfig
+from c3video.config import HybridConfig
 from c3video.errors import C3VideoError, SourceError, StreamError
-from c3video.rgb import FfmpegRgb
-from c3video.stream.syntax import Header
+from c3video.media.rgb import FfmpegRgb
+from c3video.stream.layout import Header
 from c3video.video import Frame, Planes, VideoFormat
 from eval.classic_set import IvfDecoder
 from eval.complexity import macs_per_pixel
@@ -228,7 +228,7 @@ class _Timer:
 def bits_and_windows(path: Path, header: Header) -> tuple[dict[str, float], list[list[int]]]:
     """Bits by part of a stream, and [segment, patch, grid, y, x] of each learned window, as `c3v info --json` says.
 
-    The frame model has no windows: its motion is in the bits by part.
+    The hybrid model has no windows: its motion is in the bits by part.
 
     Raises:
         StreamError: it says that the stream is damaged.
@@ -242,7 +242,7 @@ def bits_and_windows(path: Path, header: Header) -> tuple[dict[str, float], list
     in_segments = sum(segment["size_bytes"] for segment in facts["segments"])
     bits = dict(facts["bits"]) | {"header and index": 8.0 * (facts["size_bytes"] - in_segments)}
     model = header.model
-    if isinstance(model, FrameModelConfig):
+    if isinstance(model, HybridConfig):
         return bits, []
     windows = [
         [segment["number"], patch, grid, *corner]

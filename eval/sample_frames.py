@@ -19,8 +19,8 @@ from PIL import Image
 
 from c3video import decoder
 from c3video.errors import SourceError
+from c3video.media.source import RgbConverter, open_source
 from c3video.metrics import compare
-from c3video.source import RgbConverter, open_source
 from c3video.video import Frame, VideoFormat
 from eval import classic
 from eval.run_folder import SampleFrame, read_sample_frames

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from c3video.errors import C3VideoError
+from c3video.media.source import open_source
 from c3video.metrics import compare
-from c3video.source import open_source
 from eval import classic
 
 

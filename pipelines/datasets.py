@@ -19,8 +19,8 @@ from typing import Any
 
 from c3video.encoder import FrameSource
 from c3video.errors import C3VideoError, ConfigError, SourceError
-from c3video.rgb import RgbSource
-from c3video.source import open_source
+from c3video.media.rgb import RgbSource
+from c3video.media.source import open_source
 from pipelines.records import REPOSITORY, read_json, say, write_json
 
 if sys.version_info >= (3, 11):
@@ -67,10 +67,10 @@ class Clip:
         """Frames first .. last - 1 of the clip, counted from its own first one.
 
         Args:
-            as_rgb: as the published experiments converted them (`c3video.rgb`).
+            as_rgb: as the published experiments converted them (`c3video.media.rgb`).
 
         Raises:
-            SourceError: as `c3video.source.open_source`.
+            SourceError: as `c3video.media.source.open_source`.
         """
         frames = (self.first + first, self.first + last)
         raw = (self.width, self.height) if self.pix_fmt else None

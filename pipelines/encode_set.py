@@ -30,12 +30,12 @@ from typing import Any
 import torch
 
 from c3video.api import RGB_PROFILES
-from c3video.config import FitConfig, FrameFitConfig, FrameModelConfig, fit_config, for_frame_size, model_config
+from c3video.config import C3FitConfig, HybridConfig, HybridFitConfig, fit_config, for_frame_size, model_config
 from c3video.encoder import EncodeProgress, SegmentReport, encode
 from c3video.errors import C3VideoError, ConfigError, SourceError
-from c3video.fit.progress import Progress
+from c3video.progress import Progress
+from c3video.stream.layout import Header, Segment
 from c3video.stream.reader import Reader
-from c3video.stream.syntax import Header, Segment
 from c3video.stream.writer import Writer
 from pipelines import datasets, records
 from pipelines.datasets import Clip
@@ -127,7 +127,7 @@ def plan(
             for rd_weight in rd_weights:
                 fit_config(preset, rd_weight, model)
                 cut = patches or paper_patches(rd_weight)
-                if isinstance(model, FrameModelConfig):  # it codes whole frames
+                if isinstance(model, HybridConfig):  # it codes whole frames
                     cut = replace(cut, size=None)
                 starts = range(0, clip.num_frames, cut.frames)
                 stream = stream_name(clip.name, profile, preset, rd_weight)
@@ -249,7 +249,7 @@ def _work(unit: Unit, out: Path, threads: int, deadline: float | None) -> tuple[
 def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[str, Any]:
     """Encode one segment and write its files; returns its record."""
     fit = fit_config(unit.preset, unit.rd_weight, model_config(unit.profile))
-    if isinstance(fit, FitConfig) and unit.profile == "paper" and unit.clip.max_gradient_norm is not None:
+    if isinstance(fit, C3FitConfig) and unit.profile == "paper" and unit.clip.max_gradient_norm is not None:
         fit = replace(fit, max_gradient_norm=unit.clip.max_gradient_norm)
     steps: list[tuple[str, int, float, float, float, int]] = []
     last: Progress | None = None
@@ -257,7 +257,7 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
 
     def keep(step: Progress, patch: int) -> None:
         figures = (float(f"{step.loss:.5g}"), round(step.psnr_db, 3), float(f"{step.bpp:.5g}"))
-        # While the frame model tries a plan, its figures are those of the plan before: at first there are none.
+        # While the hybrid model tries a plan, its figures are those of the plan before: at first there are none.
         if step.stage != "plan" or (step.loss > 0 and not (steps and steps[-1][2:5] == figures)):
             steps.append((step.stage, step.step, *figures, patch))
 
@@ -283,7 +283,7 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
             seed=unit.seed,
             report=report,
         )
-    if last is not None and isinstance(fit, FrameFitConfig):  # of its last attempt no step tells
+    if last is not None and isinstance(fit, HybridFitConfig):  # of its last attempt no step tells
         bpp = 8 * segment.size_bytes / (segment.num_frames * unit.clip.width * unit.clip.height)
         loss = segment.mse + unit.rd_weight * bpp
         keep(replace(last, stage="file", loss=loss, mse=segment.mse, bpp=bpp), 0)

@@ -20,16 +20,24 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from c3video.coding.segment import NETWORKS
-from c3video.config import FRAME_PRESETS, FrameModelConfig
+from c3video.config import HYBRID_PRESETS, HybridConfig
 from c3video.engine import choose_engine
 from c3video.errors import C3VideoError
-from c3video.fit.context_tuning import FloatNetwork, Samples, blank_network, joined, to_integers, total_bits, tune
-from c3video.fit.segment import fit_segment, segment_samples
-from c3video.model.context_network import ContextNetwork
-from c3video.model.frame_order import coding_order
-from c3video.model.subbands import slice_layouts
-from c3video.source import open_source
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.fit.context_tuning import (
+    FloatNetwork,
+    Samples,
+    blank_network,
+    joined,
+    to_integers,
+    total_bits,
+    tune,
+)
+from c3video.hybrid.fit.segment import fit_segment, segment_samples
+from c3video.hybrid.frame_order import coding_order
+from c3video.hybrid.payload import NETWORKS
+from c3video.hybrid.subbands import slice_layouts
+from c3video.media.source import open_source
 
 RD_WEIGHTS = (2e-4, 8e-4, 2.5e-3, 6e-3)
 NUM_FRAMES = 17
@@ -42,8 +50,8 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     """Symbols of the first frames of a clip, fitted with the priors that the package has. Raises SourceError."""
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
-    fit_config = replace(FRAME_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
-    fitted = fit_segment(planes, video, FrameModelConfig(), fit_config, choose_engine())
+    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
+    fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
     return segment_samples(coding_order(len(planes), fitted.model.gop), fitted.symbols, layout)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A decoder of the frame model written from docs/c3v.md alone, in plain Python without arrays: slow, and no relation.
+"""A decoder of the hybrid model written from docs/c3v.md alone, in plain Python without arrays: slow, and no relation.
 
 Sections are named where they are followed. It takes the blob of a segment and knows nothing of what c3video does with
 it; a test compares.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Small valid streams of the frame model from synthetic symbols: no encoder decides anything, no decoder takes part."""
+"""Small valid streams of the hybrid model from synthetic symbols, made without an encoder or a decoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.segment import (
+from c3video.config import HybridConfig
+from c3video.hybrid.coded_planes import coded_format, from_coded
+from c3video.hybrid.compensation import BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.frame_order import CodedFrame, coding_order, num_levels
+from c3video.hybrid.motion_symbols import PARTS, uses
+from c3video.hybrid.payload import (
     NETWORKS,
     SegmentBits,
     SegmentModel,
@@ -18,15 +24,9 @@ from c3video.coding.segment import (
     encode_segment,
     prior,
 )
-from c3video.config import FrameModelConfig
-from c3video.model.coded_planes import coded_format, from_coded
-from c3video.model.compensation import BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
-from c3video.model.context_network import ContextNetwork
-from c3video.model.frame_order import CodedFrame, coding_order, num_levels
-from c3video.model.motion_symbols import PARTS, uses
-from c3video.model.reconstruction import reconstruct_plane
-from c3video.model.subbands import MAX_STEP_INDEX, FrameSymbols, plane_levels, slice_layouts, subband_steps
-from c3video.stream.syntax import Header, Segment
+from c3video.hybrid.reconstruction import reconstruct_plane
+from c3video.hybrid.subbands import MAX_STEP_INDEX, FrameSymbols, plane_levels, slice_layouts, subband_steps
+from c3video.stream.layout import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import Planes, VideoFormat, frame_crc32
 
@@ -52,11 +52,11 @@ def frame_header(
     height: int,
     width: int,
     pix_fmt: str = "yuv420p",
-    config: FrameModelConfig | None = None,
+    config: HybridConfig | None = None,
     segment_frames: int = 16,
 ) -> Header:
     video = VideoFormat(width, height, pix_fmt, time_base=Fraction(1, 25), frame_rate=Fraction(25))
-    return Header(video, config or FrameModelConfig(), segment_frames, 1, 1)
+    return Header(video, config or HybridConfig(), segment_frames, 1, 1)
 
 
 def nudged_network(name: str, rng: np.random.Generator, shift: int) -> ContextNetwork:
@@ -90,7 +90,7 @@ def synthetic_segment(
     """
     rng = np.random.default_rng(seed)
     config, video = header.model, header.video
-    assert isinstance(config, FrameModelConfig)
+    assert isinstance(config, HybridConfig)
     frames = coding_order(num_frames, gop)
     networks, network_shifts = {}, dict(zip(NETWORKS, shifts, strict=True))
     for name, shift in network_shifts.items():
@@ -166,7 +166,7 @@ def reconstructed(
 ) -> tuple[Planes, ...]:
     """Frames in display order, by the oracle."""
     coded, config = coded_format(header.video), header.model
-    assert isinstance(config, FrameModelConfig)
+    assert isinstance(config, HybridConfig)
     decoded: dict[int, Planes] = {}
     for frame, field, found in zip(frames, symbols.fields, symbols.frames, strict=True):
         decoded[frame.index] = tuple(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c3video.sink import open_sink
+from c3video.media.sink import open_sink
 from tests.conftest import encode_quickly, moving_clip
 
 C3V = [sys.executable, "-m", "c3video"]
@@ -46,7 +46,7 @@ def coded(source: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def coded_in_patches(source: Path) -> Path:
-    """The same by the patch model."""
+    """The same by the C3 model."""
     return encoded(source, source.with_name("patches.c3v"), "--profile", "cells")
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from c3video.coding import segment
-from c3video.model import compensation, sparse_tables, subbands
-from c3video.model.context_network import network_shapes
-from c3video.model.tables import DECAY, RADIUS
-from c3video.model.wavelet import LIFTING
+from c3video.coding import sparse_tables
+from c3video.coding.tables import DECAY, RADIUS
+from c3video.hybrid import compensation, subbands
+from c3video.hybrid import payload as segment
+from c3video.hybrid.context_network import network_shapes
+from c3video.hybrid.wavelet import LIFTING
 from c3video.video import LAYOUTS
 from tests import document_decoder
 from tests.vectors.make import prior_row

@@ -17,9 +17,9 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.coding import sparse_tables
+from c3video.coding.tables import RADII, cumulative, residual_bits
 from c3video.errors import CorruptSegmentError
-from c3video.model import sparse_tables
-from c3video.model.tables import RADII, cumulative, residual_bits
 
 MAX_EXCESS_BITS = 20
 """Longest excess of an escaped residual: |residual| <= R + 2^20."""
@@ -58,7 +58,7 @@ class Coder(Protocol):
         """Code one residual a table, in order; returns the residuals.
 
         Args:
-            scales, fractions: (N,) table of each residual (model/tables.py).
+            scales, fractions: (N,) table of each residual (coding/tables.py).
             residuals: (N,) what to write; ignored by a reader.
         """
 
@@ -85,7 +85,7 @@ class SymbolWriter:
         return residuals
 
     def code_sparse(self, zeros: IntArray, tails: IntArray, symbols: IntArray) -> IntArray:
-        """Write symbols (N,) under the tables (zeros, tails) of model/sparse_tables.py; escapes follow each symbol."""
+        """Write symbols (N,) under the tables (zeros, tails) of coding/sparse_tables.py; escapes follow each symbol."""
         radius = sparse_tables.RADIUS
         starts = np.concatenate([[0], np.flatnonzero(np.abs(symbols) > radius) + 1, [len(symbols)]])
         for first, last in pairwise(starts):
@@ -165,7 +165,7 @@ class SymbolReader:
         return decoded
 
     def code_sparse(self, zeros: IntArray, tails: IntArray) -> IntArray:
-        """Read symbols (N,) that lie under the tables (zeros, tails) of model/sparse_tables.py."""
+        """Read symbols (N,) that lie under the tables (zeros, tails) of coding/sparse_tables.py."""
         radius = sparse_tables.RADIUS
         symbols = np.empty(len(zeros), dtype=np.int64)
         for index, table in enumerate(zip(zeros.tolist(), tails.tolist(), strict=True)):

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.config import ModelConfig
+from c3video.c3.context import causal_offsets, previous_offsets, wave_slopes
+from c3video.c3.patch_model import Layer, PatchModel
+from c3video.coding.sparse_tables import TAIL, ZERO
+from c3video.coding.tables import NUM_SCALES, RADIUS, cumulative
+from c3video.config import C3Config
 from c3video.errors import ConfigError, CorruptSegmentError
-from c3video.model.context import causal_offsets, previous_offsets, wave_slopes
-from c3video.model.patch_model import Layer, PatchModel
-from c3video.model.sparse_tables import TAIL, ZERO
-from c3video.model.tables import NUM_SCALES, RADIUS, cumulative
 
 _native: Any
 try:
@@ -68,7 +68,7 @@ def _tables() -> Any:
 
 @cache
 def _sparse_tables() -> Any:
-    """The tables of model/sparse_tables.py."""
+    """The tables of coding/sparse_tables.py."""
     return _native.SparseTables(np.array(ZERO, dtype=np.int32), np.array(TAIL, dtype=np.int32))
 
 
@@ -99,14 +99,14 @@ class NativeReader:
             raise CorruptSegmentError(str(error)) from None
 
     def code_sparse(self, zeros: IntArray, tails: IntArray) -> IntArray:
-        """Symbols (N,) under the tables (zeros, tails) of model/sparse_tables.py."""
+        """Symbols (N,) under the tables (zeros, tails) of coding/sparse_tables.py."""
         try:
             return _native.read_symbols(self._reader, _sparse_tables(), zeros.astype(np.int32), tails.astype(np.int32))
         except _native.Corrupt as error:
             raise CorruptSegmentError(str(error)) from None
 
     def decode_grid(
-        self, config: ModelConfig, layers: Sequence[Layer], shape: tuple[int, int, int], window: tuple[int, int] | None
+        self, config: C3Config, layers: Sequence[Layer], shape: tuple[int, int, int], window: tuple[int, int] | None
     ) -> IntArray:
         """`coding.latents.code_grid` for reading."""
         taps = [(dy, dx, 0) for dy, dx in causal_offsets(config.context_size)]
@@ -132,7 +132,7 @@ class NativeReader:
 
 def decode_grid(
     coder: Any,
-    config: ModelConfig,
+    config: C3Config,
     layers: Sequence[Layer],
     shape: tuple[int, int, int],
     window: tuple[int, int] | None,

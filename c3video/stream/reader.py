@@ -19,7 +19,7 @@ from c3video.errors import (
     TruncatedStreamError,
     UnsupportedVersionError,
 )
-from c3video.stream.syntax import (
+from c3video.stream.layout import (
     CHECK,
     INDEX_KIND,
     MAGIC,

@@ -11,15 +11,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from c3video.config import PRESETS, PROFILES, FitConfig, ModelConfig
-from c3video.fit.network import PatchNetwork, default_windows
+from c3video.c3.fit.network import PatchNetwork, default_windows
+from c3video.config import PRESETS, PROFILES, C3Config, C3FitConfig
 from eval import ablate
 from eval.ablate import Result, Task, as_markdown, main, read_clip, results_of, write_results
 from eval.ablation_networks import GeluNetwork, SharedEntropyNetwork
 from eval.ablation_variants import BASE, VARIANTS, Variant
 from tests.conftest import QUICK_FIT, TINY_MODEL
 
-PATCH_PROFILES = {name: model for name, model in PROFILES.items() if isinstance(model, ModelConfig)}
+PATCH_PROFILES = {name: model for name, model in PROFILES.items() if isinstance(model, C3Config)}
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 
 
@@ -34,7 +34,7 @@ def test_variants_have_names_of_their_own_and_possible_configurations() -> None:
     for variant in VARIANTS:
         for model in PATCH_PROFILES.values():
             variant.model(model).check()
-        variant.fit(FitConfig()).check()
+        variant.fit(C3FitConfig()).check()
 
 
 def test_what_a_profile_has_already_is_no_variant_of_it() -> None:
@@ -147,13 +147,13 @@ def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "line 2" in capsys.readouterr().err
 
 
-def new_network(kind: type[PatchNetwork], config: ModelConfig) -> PatchNetwork:
+def new_network(kind: type[PatchNetwork], config: C3Config) -> PatchNetwork:
     generator = torch.Generator().manual_seed(0)
     return kind(config, 3, (2, 8, 10), torch.full((3,), 0.5), default_windows(config), generator)
 
 
 @pytest.mark.skipif(not BY_NAME["gelu"].can_run(), reason="fits take no networks of others yet")
-def test_gelu_network_has_gelu_between_its_layers(tiny_model: ModelConfig) -> None:
+def test_gelu_network_has_gelu_between_its_layers(tiny_model: C3Config) -> None:
     network = new_network(GeluNetwork, tiny_model)
     assert not network.is_native
     inputs = torch.randn(3, 5)
@@ -164,7 +164,7 @@ def test_gelu_network_has_gelu_between_its_layers(tiny_model: ModelConfig) -> No
 
 
 @pytest.mark.skipif(not BY_NAME["shared-entropy"].can_run(), reason="fits take no networks of others yet")
-def test_shared_network_is_one_network_a_grid_with_equal_weights(tiny_model: ModelConfig) -> None:
+def test_shared_network_is_one_network_a_grid_with_equal_weights(tiny_model: C3Config) -> None:
     shared, apart = new_network(SharedEntropyNetwork, tiny_model), new_network(PatchNetwork, tiny_model)
     assert {spec.grid for spec in shared.specs} == {-1, 0}
     with torch.no_grad():

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from c3video.errors import ConfigError, SourceError
+from c3video.media.sink import open_sink
 from c3video.metrics import mse, psnr_db
-from c3video.sink import open_sink
 from c3video.video import ArraySource
 from eval import classic, classic_set
 from eval.classic_set import IvfDecoder, Setting, encode_to_ivf

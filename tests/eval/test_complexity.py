@@ -7,13 +7,13 @@ import math
 
 import pytest
 
-from c3video.config import PROFILES, FrameModelConfig, LatentGrid, ModelConfig
-from c3video.model.patch_model import layer_specs
+from c3video.c3.patch_model import layer_specs
+from c3video.config import PROFILES, C3Config, HybridConfig, LatentGrid
 from eval.complexity import frame_macs, latents_per_cell, macs_per_pixel, patch_macs
 
 
 def test_one_full_grid_in_gray_by_hand() -> None:
-    model = ModelConfig(
+    model = C3Config(
         grids=(LatentGrid(0, 0),),
         context_size=3,
         entropy_layers=(4,),
@@ -30,7 +30,7 @@ def test_one_full_grid_in_gray_by_hand() -> None:
 
 
 def test_chroma_of_420_costs_a_quarter_by_hand() -> None:
-    model = ModelConfig(
+    model = C3Config(
         grids=(LatentGrid(0, 0), LatentGrid(1, 1, previous_window=True)),
         context_size=3,
         previous_size=2,
@@ -72,7 +72,7 @@ def test_parts_add_up_to_every_weight_times_its_uses(profile: str, pix_fmt: str,
 
 
 def test_frame_model_in_gray_by_hand() -> None:
-    macs = frame_macs(FrameModelConfig(block_size=16), "gray")
+    macs = frame_macs(HybridConfig(block_size=16), "gray")
     assert macs.subbands == 26 * 16 + 16 * 8 + 8 * 2 == 560  # as many symbols as samples
     assert macs.motion == 5 * (8 * 16 + 16 * 8 + 8 * 2) / 256  # mode and two vectors, a block
     # Four windows of 32 x 32; 39 x 32 sums of 8 taps, then 32 x 32, from each of two references; one weight.
@@ -83,7 +83,7 @@ def test_frame_model_in_gray_by_hand() -> None:
 
 
 def test_frame_model_in_420_by_hand() -> None:
-    macs = frame_macs(FrameModelConfig(block_size=8), "yuv420p")
+    macs = frame_macs(HybridConfig(block_size=8), "yuv420p")
     assert macs.subbands == 1.5 * 560
     assert macs.motion == 5 * 272 / 64
     luma, chroma = 4 * (2 * (8 * 23 / 16 + 8) + 1), 4 * (2 * (8 * 15 / 8 + 8) + 1)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c3video.config import FrameFitConfig, FrameModelConfig, LatentGrid
+from c3video.config import HybridConfig, HybridFitConfig, LatentGrid
 from c3video.encoder import encode
 from c3video.errors import SourceError
+from c3video.media.rgb import FfmpegRgb, RgbSource
+from c3video.media.source import open_source
 from c3video.metrics import compare, psnr_db
-from c3video.rgb import FfmpegRgb, RgbSource
-from c3video.source import open_source
 from c3video.video import ArraySource, Frame
 from eval import measure
 from eval.classic_set import Setting
@@ -95,8 +95,8 @@ def test_tables_hold_what_other_ways_compute(tmp_path: Path, clip: ArraySource, 
 
 
 def test_stream_of_the_frame_model_has_bits_by_level_and_no_windows(tmp_path: Path, clip: ArraySource) -> None:
-    file, model = io.BytesIO(), FrameModelConfig(8, 2)
-    encode(clip, file, model, FrameFitConfig(plans=1, passes=0), segment_frames=3)
+    file, model = io.BytesIO(), HybridConfig(8, 2)
+    encode(clip, file, model, HybridFitConfig(plans=1, passes=0), segment_frames=3)
     write_run(tmp_path, clip)
     add_stream(tmp_path, file.getvalue(), [0, 5])
     measure.run(tmp_path, with_ssim=False)

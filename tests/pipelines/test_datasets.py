@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from c3video.errors import ConfigError, SourceError
-from c3video.sink import open_sink
+from c3video.media.sink import open_sink
 from pipelines import datasets, fetch_uvg
 from tests.conftest import moving_clip
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import c3video.api
-from c3video.config import FRAME_PRESETS, PRESETS, PROFILES, FitConfig, FrameFitConfig, FrameModelConfig
+from c3video.config import HYBRID_PRESETS, PRESETS, PROFILES, C3FitConfig, HybridConfig, HybridFitConfig
 from c3video.errors import C3VideoError, ConfigError, SourceError, StreamError
 from pipelines import datasets, decode_set, encode_set, evaluate, merge
 from pipelines.datasets import Clip
@@ -22,7 +22,7 @@ from tests.conftest import TINY_MODEL
 from tests.pipelines.test_datasets import write_y4m
 
 CUT = Patches(2, (32, 40))
-FIT = FitConfig(noise_steps=4, rounding_steps=1, weight_steps=1, window_steps=2)
+FIT = C3FitConfig(noise_steps=4, rounding_steps=1, weight_steps=1, window_steps=2)
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +30,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "quick", FIT)
     monkeypatch.setitem(PROFILES, "default", TINY_MODEL)
     monkeypatch.setitem(PROFILES, "paper", TINY_MODEL)
-    monkeypatch.setitem(PROFILES, "frames", FrameModelConfig())
-    monkeypatch.setitem(FRAME_PRESETS, "quick", FrameFitConfig(plans=1, passes=0))
+    monkeypatch.setitem(PROFILES, "frames", HybridConfig())
+    monkeypatch.setitem(HYBRID_PRESETS, "quick", HybridFitConfig(plans=1, passes=0))
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_units_of_the_frame_model_join_as_well(tmp_path: Path, clip: Clip) -> No
 def test_frame_model_leaves_a_row_an_attempt_and_one_of_the_file(
     tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FRAME_PRESETS, "quick", FrameFitConfig(plans=3, passes=0))
+    monkeypatch.setitem(HYBRID_PRESETS, "quick", HybridFitConfig(plans=3, passes=0))
     out = tmp_path / "out"
     (unit,) = encode_set.plan([clip], [1e-3], ["frames"], "quick", Patches(5))
     run(out, [unit])

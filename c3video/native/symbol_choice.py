@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""What the encoder does from a residual to its symbols, in C++.
+
+    residual --> analyse --> choose_plane --> symbols and their bits
+
+Choices decide no bit of decoding, so those of `hybrid/fit/symbol_choice.py` in NumPy may differ; counts equal what a
+`SymbolCounter` counts. The extension must be there (`native.available()`); it lets the GIL go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video import native
+from c3video.coding.sparse_tables import NUM_TAILS, costs
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.subbands import FrameSymbols
+from c3video.native.symbols import native_network
+
+IntArray = NDArray[np.int64]
+_TAIL_BITS = NUM_TAILS.bit_length() - 1
+Slopes = Sequence[NDArray[np.float32]]
+
+
+def analyse(plane: NDArray[np.generic], levels: int) -> list[NDArray[np.float32]]:
+    """`model.wavelet.analyse` in float32.
+
+    Args:
+        plane: (h, w), float32 or int16.
+
+    Raises:
+        ValueError, TypeError: an argument has the wrong type, shape or range.
+    """
+    if plane.dtype not in (np.float32, np.int16):
+        raise TypeError(f"a plane of {plane.dtype}: must be float32 or int16")
+    return native._native.analyse(np.ascontiguousarray(plane, dtype=np.float32), levels, native._isa())
+
+
+def choose_plane(
+    coefficients: Sequence[NDArray[np.floating[Any]]],
+    steps: Sequence[int],
+    network: ContextNetwork,
+    symbols: FrameSymbols,
+    reference: FrameSymbols,
+    plane: int,
+    level: int,
+    slopes: Slopes | float,
+    passes: int,
+    *,
+    at_once: bool = False,
+) -> tuple[list[NDArray[np.int32]], float]:
+    """Symbols of one plane, and the bits of all of them.
+
+    Args:
+        coefficients: by subband (h, w), float32 or float64.
+        steps: quantisation step of each subband.
+        symbols: of the frame; those of the plane before are looked at.
+        reference: from `model.subbands.reference_magnitudes`.
+        slopes: squared steps that a bit is worth, by subband (h, w), or everywhere.
+        passes: over each subband; 0 leaves the network out. The first one goes in raster order and knows the context of
+            each choice; those after it weigh what a choice does to the contexts of others as well.
+        at_once: let each pass see only what the pass before left, as `fit.rounding` does in NumPy.
+
+    Raises:
+        CorruptSegmentError: the network's sums may overflow.
+        ValueError, TypeError: an argument has the wrong type, shape or range.
+    """
+    one, many = (slopes, []) if isinstance(slopes, float) else (0.0, slopes)
+    return native._native.choose_plane(
+        native_network(network),
+        costs(),
+        _integers(symbols[plane - 1]) if plane > 0 else [],
+        _integers(reference[plane]),
+        plane,
+        level,
+        [np.ascontiguousarray(band) for band in coefficients],
+        steps,
+        [np.ascontiguousarray(band, dtype=np.float32) for band in many],
+        one,
+        passes,
+        at_once,
+        native._isa(),
+    )
+
+
+def count_frame(symbols: FrameSymbols, reference: FrameSymbols, network: ContextNetwork, level: int) -> float:
+    """Bits of a frame's subbands, as `coding.frames.write_subbands` gives them to a `SymbolCounter`.
+
+    Raises:
+        CorruptSegmentError: the network's sums may overflow.
+        ValueError, TypeError: an argument has the wrong type, shape or range.
+    """
+    return _counted(symbols, reference, network, level, False)[0]
+
+
+def table_indexes(
+    symbols: FrameSymbols, reference: FrameSymbols, network: ContextNetwork, level: int
+) -> tuple[IntArray, IntArray]:
+    """Tables (zeros, tails) of a frame's symbols in coding order; raises as `count_frame` does."""
+    tables = _counted(symbols, reference, network, level, True)[1].astype(np.int64)
+    return tables >> _TAIL_BITS, tables & (NUM_TAILS - 1)
+
+
+def _counted(
+    symbols: FrameSymbols, reference: FrameSymbols, network: ContextNetwork, level: int, wants_tables: bool
+) -> tuple[float, NDArray[np.int16]]:
+    return native._native.count_slice(
+        native_network(network),
+        costs(),
+        [_integers(plane) for plane in symbols],
+        [_integers(plane) for plane in reference],
+        level,
+        wants_tables,
+        native._isa(),
+    )
+
+
+def _integers(bands: Sequence[NDArray[np.integer[Any]]]) -> list[IntArray]:
+    for band in bands:
+        if band.dtype.kind not in "iu":
+            raise TypeError(f"symbols of {band.dtype}: must be integers")
+    return [np.ascontiguousarray(band, dtype=np.int64) for band in bands]
