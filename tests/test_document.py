@@ -8,7 +8,7 @@ import pytest
 
 from c3video.config import HybridConfig
 from tests.document_decoder import decode
-from tests.frame_streams import frame_header, synthetic_segment
+from tests.hybrid.streams import frame_header, synthetic_segment
 
 
 @pytest.mark.parametrize(

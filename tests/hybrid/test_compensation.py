@@ -26,7 +26,7 @@ from c3video.hybrid.compensation import (
     finish,
     whole_field,
 )
-from tests.frame_streams import split_field
+from tests.hybrid.streams import split_field
 
 LUMA, HALF = (0, 0), (1, 1)
 

@@ -21,7 +21,7 @@ from c3video.hybrid.decode import FRAMES_AHEAD, account, decode_frames
 from c3video.hybrid.reconstruction import reconstruct_plane
 from c3video.stream.layout import Header
 from c3video.video import Planes
-from tests.frame_streams import SyntheticSegment, frame_header, synthetic_segment, synthetic_stream
+from tests.hybrid.streams import SyntheticSegment, frame_header, synthetic_segment, synthetic_stream
 
 NAMES = ["numpy", *(["native"] if native.available() else [])]
 

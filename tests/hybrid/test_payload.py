@@ -26,7 +26,7 @@ from c3video.hybrid.payload import (
 from c3video.hybrid.subbands import SliceLayout, join_slices, slice_layouts
 from c3video.hybrid.symbol_coding import read_frames_motion
 from c3video.stream.layout import Header
-from tests.frame_streams import SyntheticSegment, frame_header, synthetic_segment
+from tests.hybrid.streams import SyntheticSegment, frame_header, synthetic_segment
 
 NUM_FRAMES = 4
 

@@ -12,7 +12,7 @@ from c3video.hybrid import symbol_coding as frames
 from c3video.hybrid.compensation import BOTH, MAX_VECTOR, MotionField, whole_field
 from c3video.hybrid.context_network import ContextNetwork, network_shapes
 from c3video.hybrid.frame_order import CodedFrame
-from tests.frame_streams import split_field
+from tests.hybrid.streams import split_field
 
 
 def random_network(rng: np.random.Generator, num_inputs: int, num_classes: int) -> ContextNetwork:

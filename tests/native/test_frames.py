@@ -26,7 +26,7 @@ from c3video.hybrid.compensation import (
 )
 from c3video.hybrid.wavelet import LIMIT, subband_shapes, synthesise
 from c3video.native.frames import PhasePlanes, block_errors, predict_plane, reconstruct_plane
-from tests.frame_streams import split_field
+from tests.hybrid.streams import split_field
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 

@@ -31,7 +31,7 @@ from c3video.hybrid.payload import prior
 from c3video.hybrid.symbol_coding import write_motion
 from c3video.native.frames import PhasePlanes, block_errors
 from c3video.native.search import search_field
-from tests.frame_streams import split_field
+from tests.hybrid.streams import split_field
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 

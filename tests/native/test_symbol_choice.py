@@ -22,7 +22,7 @@ from c3video.hybrid.payload import prior
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import write_plane, write_subbands
 from c3video.native import symbol_choice as rounding
-from tests.coding.test_frames import random_network, random_symbols
+from tests.hybrid.test_symbol_coding import random_network, random_symbols
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 

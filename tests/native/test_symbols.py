@@ -21,7 +21,7 @@ from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame, coding_order
 from c3video.native import symbols as context
-from tests.coding.test_frames import random_field, random_network, random_symbols
+from tests.hybrid.test_symbol_coding import random_field, random_network, random_symbols
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 

@@ -18,7 +18,7 @@ from c3video.config import C3Config, HybridConfig, LatentGrid, isotropic_grids
 from c3video.decoder import Decoder
 from c3video.hybrid.payload import NETWORKS
 from tests.conftest import encode_quickly, moving_clip
-from tests.frame_streams import frame_header, synthetic_stream
+from tests.hybrid.streams import frame_header, synthetic_stream
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
