@@ -24,6 +24,7 @@ from c3video.hybrid.payload import read_slice
 from c3video.hybrid.reconstruction import predict_plane, reconstruct_plane
 from c3video.hybrid.subbands import SliceLayout
 from c3video.hybrid.symbol_coding import read_frames_motion
+from c3video.native import c3
 from c3video.native import frames as frame
 from c3video.native import symbols as context
 
@@ -83,8 +84,8 @@ NUMPY = Engine(
 NATIVE = Engine(
     "native",
     native.NativeReader,
-    native.decode_grid,
-    native.synthesise,
+    c3.decode_grid,
+    c3.synthesise,
     context.read_motion,
     context.read_slice,
     frame.predict_plane,
@@ -98,12 +99,14 @@ def choose_engine(name: str | None = None) -> Engine:
     """The engine of that name; the fastest one there is for None.
 
     Raises:
-        ConfigError: unknown, or the extension was not built.
+        ConfigError: unknown, or the extension was not built, or C3VIDEO_ISA names no instruction set that it has here.
     """
     if name is None:
-        return NATIVE if native.available() else NUMPY
+        name = "native" if native.available() else "numpy"
     if name not in ENGINES:
         raise ConfigError(f"engine {name!r}: must be one of {', '.join(ENGINES)}")
     if name == "native" and not native.available():
         raise ConfigError("engine 'native': the C++ extension was not built (C3VIDEO_NATIVE=0), or C3VIDEO_ISA is none")
+    if name == "native":
+        native.isa()  # refuses a C3VIDEO_ISA that is not there before any work is done
     return ENGINES[name]

@@ -10,7 +10,7 @@
 #include <cmath>
 
 #include "shared/parallel.h"
-#include "hybrid/products.h"
+#include "c3/products.h"
 #include "shared/simd_float_math.h"
 
 namespace c3 {

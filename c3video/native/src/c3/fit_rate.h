@@ -52,6 +52,6 @@ struct RateJob {
     float* grad_weights;
 };
 
-using FitRate = void (*)(const RatePlan& plan, const RateJob& job, int num_threads);
+using FitRate = void(const RatePlan& plan, const RateJob& job, int num_threads);
 
 }  // namespace c3

@@ -7,7 +7,7 @@
 #include <exception>
 
 #include "shared/parallel.h"
-#include "hybrid/products.h"
+#include "c3/products.h"
 
 namespace c3 {
 namespace C3_ISA {
@@ -587,10 +587,6 @@ double clipped_mse(const float* samples, const float* target, int64_t count, flo
     double total = 0;
     for (double part : totals) total += part;
     return count ? total / (double)count : 0.0;
-}
-
-FitSynthesis fit_synthesis_kernels() {
-    return {upsample, upsample_backward, pointwise, pointwise_backward, residual, residual_backward, clipped_mse};
 }
 
 }  // namespace C3_ISA

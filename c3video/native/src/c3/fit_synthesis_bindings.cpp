@@ -12,42 +12,10 @@
 #include <optional>
 #include <string>
 
-#include "hybrid/block_pool.h"
-#include "shared/dispatch.h"
-#include "c3/fit_synthesis.h"
+#include "c3/block_pool.h"
+#include "c3/kernels.h"
+#include "shared/seam.h"
 
-namespace c3 {
-namespace plain {
-FitSynthesis fit_synthesis_kernels();
-}
-#ifdef C3_X86
-namespace avx2 {
-FitSynthesis fit_synthesis_kernels();
-}
-namespace avx512 {
-FitSynthesis fit_synthesis_kernels();
-}
-#endif
-
-const FitSynthesis* fit_synthesis(const char* isa) {
-    static const FitSynthesis on_plain = plain::fit_synthesis_kernels();
-#ifdef C3_X86
-    static const FitSynthesis on_avx2 = avx2::fit_synthesis_kernels(), on_avx512 = avx512::fit_synthesis_kernels();
-#endif
-    for (const Kernels& kernels : usable_kernels()) {
-        const std::string name = kernels.name;
-        if (*isa && name != isa) continue;
-#ifdef C3_X86
-        if (name == "avx2") return &on_avx2;
-        if (name == "avx512" || name == "avx512vnni") return &on_avx512;  // what VNNI adds is for integers
-#endif
-        return &on_plain;
-    }
-    return nullptr;
-}
-}  // namespace c3
-
-namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
@@ -63,16 +31,6 @@ using Weights = std::vector<nb::ndarray<const float, nb::c_contig, nb::device::c
 constexpr int64_t kMaxSize = 1 << 15;  // of one axis
 constexpr int64_t kMaxCells = 1 << 28;
 constexpr int kMaxFitWidth = 64;
-
-void require(bool good, const char* what) {
-    if (!good) throw nb::value_error(what);
-}
-
-const c3::FitSynthesis& kernels(const std::string& isa) {
-    const c3::FitSynthesis* found = c3::fit_synthesis(isa.c_str());
-    require(found != nullptr, "this processor or build has no such kernels");
-    return *found;
-}
 
 // As many threads as there is work for: to start one takes as long as some thousand cells.
 int threads_for(int64_t num_cells, int num_threads) {
@@ -138,9 +96,9 @@ void upsample(In<1> latents, Out<4> planes, const std::vector<std::vector<int>>&
     const size_t shape[] = {planes.shape(0), planes.shape(1), planes.shape(2), planes.shape(3)};
     const auto job = upsample_job(exponents, scale, latents.shape(0), shape, num_threads);
     require_apart(latents, planes);
-    const auto& use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    use.upsample(job, latents.data(), planes.data());
+    chosen.upsample(job, latents.data(), planes.data());
 }
 
 void upsample_backward(In<4> grad_planes, Out<1> grad_latents, const std::vector<std::vector<int>>& exponents, float scale,
@@ -148,9 +106,9 @@ void upsample_backward(In<4> grad_planes, Out<1> grad_latents, const std::vector
     const size_t shape[] = {grad_planes.shape(0), grad_planes.shape(1), grad_planes.shape(2), grad_planes.shape(3)};
     const auto job = upsample_job(exponents, scale, grad_latents.shape(0), shape, num_threads);
     require_apart(grad_latents, grad_planes);
-    const auto& use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    use.upsample_backward(job, grad_planes.data(), grad_latents.data());
+    chosen.upsample_backward(job, grad_planes.data(), grad_latents.data());
 }
 
 // `weights`: of each layer the weight (outputs, inputs), then the bias (outputs,).
@@ -177,9 +135,9 @@ void pointwise(In<2> inputs, const Weights& weights, Out<2> outputs, int num_thr
     const auto job = pointwise_job(inputs.shape(0), inputs.shape(1), outputs.shape(0), weights, num_threads);
     require(inputs.shape(1) == outputs.shape(1), "as many output columns as input columns");
     require_apart(inputs, outputs);
-    const auto& use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    use.pointwise(job, inputs.data(), outputs.data());
+    chosen.pointwise(job, inputs.data(), outputs.data());
 }
 
 void pointwise_backward(In<2> inputs, const Weights& weights, In<2> grad_outputs, std::optional<Out<2>> grad_inputs,
@@ -197,9 +155,9 @@ void pointwise_backward(In<2> inputs, const Weights& weights, In<2> grad_outputs
         require_apart(*grad_inputs, inputs);
         require_apart(*grad_inputs, grad_outputs);
     }
-    const auto& use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    use.pointwise_backward(job, inputs.data(), grad_outputs.data(), grad_inputs ? grad_inputs->data() : nullptr, grads);
+    chosen.pointwise_backward(job, inputs.data(), grad_outputs.data(), grad_inputs ? grad_inputs->data() : nullptr, grads);
 }
 
 c3::ResidualJob residual_job(const In<4>& inputs, const In<5>& weight, const In<1>& bias, bool active_input, int num_threads) {
@@ -221,9 +179,9 @@ void residual(In<4> inputs, In<5> weight, In<1> bias, bool active_input, Out<4> 
     const auto job = residual_job(inputs, weight, bias, active_input, num_threads);
     require_same_shape(outputs, inputs);
     require_apart(outputs, inputs);
-    const auto& use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    use.residual(job, inputs.data(), outputs.data());
+    chosen.residual(job, inputs.data(), outputs.data());
 }
 
 void residual_backward(In<4> inputs, In<5> weight, In<1> bias, bool active_input, In<4> grad_outputs,
@@ -238,9 +196,9 @@ void residual_backward(In<4> inputs, In<5> weight, In<1> bias, bool active_input
         require_apart(*grad_inputs, inputs);
         require_apart(*grad_inputs, grad_outputs);
     }
-    const auto& use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    use.residual_backward(job, inputs.data(), grad_outputs.data(), grad_inputs ? grad_inputs->data() : nullptr,
+    chosen.residual_backward(job, inputs.data(), grad_outputs.data(), grad_inputs ? grad_inputs->data() : nullptr,
                           grad_weight.data(), grad_bias.data());
 }
 
@@ -253,9 +211,9 @@ double clipped_mse(In<1> samples, In<1> target, std::optional<Out<1>> grad, int 
         require_apart(*grad, samples);
         require_apart(*grad, target);
     }
-    const auto& use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    return use.clipped_mse(samples.data(), target.data(), count, grad ? grad->data() : nullptr, threads);
+    return chosen.clipped_mse(samples.data(), target.data(), count, grad ? grad->data() : nullptr, threads);
 }
 
 }  // namespace
@@ -264,18 +222,18 @@ void bind_fit_synthesis(nb::module_& m) {
     const auto array = [](const char* name) { return nb::arg(name).noconvert(); };
     m.def("fit_empty", &empty, "shape"_a);
     m.def("fit_upsample", &upsample, array("latents"), array("planes"), "exponents"_a, "scale"_a, "num_threads"_a,
-          "isa"_a = "");
+          "isa"_a);
     m.def("fit_upsample_backward", &upsample_backward, array("grad_planes"), array("grad_latents"), "exponents"_a,
-          "scale"_a, "num_threads"_a, "isa"_a = "");
+          "scale"_a, "num_threads"_a, "isa"_a);
     m.def("fit_pointwise", &pointwise, array("inputs"), array("weights"), array("outputs"), "num_threads"_a,
-          "isa"_a = "");
+          "isa"_a);
     m.def("fit_pointwise_backward", &pointwise_backward, array("inputs"), array("weights"), array("grad_outputs"),
-          array("grad_inputs").none(), array("grad_weights"), "num_threads"_a, "isa"_a = "");
+          array("grad_inputs").none(), array("grad_weights"), "num_threads"_a, "isa"_a);
     m.def("fit_residual", &residual, array("inputs"), array("weight"), array("bias"), "active_input"_a,
-          array("outputs"), "num_threads"_a, "isa"_a = "");
+          array("outputs"), "num_threads"_a, "isa"_a);
     m.def("fit_residual_backward", &residual_backward, array("inputs"), array("weight"), array("bias"),
           "active_input"_a, array("grad_outputs"), array("grad_inputs").none(), array("grad_weight"),
-          array("grad_bias"), "num_threads"_a, "isa"_a = "");
+          array("grad_bias"), "num_threads"_a, "isa"_a);
     m.def("fit_clipped_mse", &clipped_mse, array("samples"), array("target"), array("grad").none(), "num_threads"_a,
-          "isa"_a = "");
+          "isa"_a);
 }

@@ -33,9 +33,9 @@ struct FrameJob {
     int num_threads;
 };
 
-using ReconstructPlane = void (*)(const FrameJob& job, uint16_t* samples);
+using ReconstructPlane = void(const FrameJob& job, uint16_t* samples);
 // The prediction alone, centred, 14 bits; the job's subbands are not looked at.
-using PredictPlane = void (*)(const FrameJob& job, int16_t* prediction);
+using PredictPlane = void(const FrameJob& job, int16_t* prediction);
 
 // These two tables are compensation.TAPS and compensation.RISES; tests/test_native_frame.py holds them equal.
 constexpr int kNumTaps = 8;

@@ -3,13 +3,11 @@
 #pragma once
 #include <nanobind/stl/pair.h>
 
-#include "hybrid/seam.h"
+#include "hybrid/kernels.h"
+#include "shared/arguments.h"
 
 using Plane = nb::ndarray<const uint16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Centred = nb::ndarray<const int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Ints2 = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Ints3 = nb::ndarray<const int32_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using Ints4 = nb::ndarray<const int32_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 
 inline void require_size(int64_t height, int64_t width) {
     require(height >= 1 && height <= c3::kMaxSide && width >= 1 && width <= c3::kMaxSide, "sides of a plane must be 1..32768");

@@ -77,7 +77,7 @@ auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& refe
                        const std::vector<int>& steps, int num_threads, const std::string& isa) {
     c3::FrameJob job = checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
     job.subbands = checked_subbands(job.height, job.width, symbols, steps);
-    const c3::Kernels& chosen = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridDecodeKernels>(isa);
     auto result = new_array<uint16_t>(job.height, job.width);
     {
         nb::gil_scoped_release release;
@@ -89,7 +89,7 @@ auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& refe
 auto predict_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, Ints2 splits,
                    int block_size, std::pair<int, int> shifts, int bit_depth, int num_threads, const std::string& isa) {
     const c3::FrameJob job = checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
-    const c3::Kernels& chosen = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridDecodeKernels>(isa);
     auto result = new_array<int16_t>(job.height, job.width);
     {
         nb::gil_scoped_release release;
@@ -104,7 +104,7 @@ c3::Phases make_phases(Plane samples, int bit_depth, int num_threads, const std:
     require_size((int64_t)samples.shape(0), (int64_t)samples.shape(1));
     require_settings(8, bit_depth, num_threads);
     const c3::PhaseJob job{samples.data(), (int)samples.shape(0), (int)samples.shape(1), bit_depth, num_threads};
-    const c3::Kernels& chosen = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     c3::Phases phases{job.height, job.width, 0, 0, nullptr};
     // what fills the last vector of a row, and an even number of rows, is written as well
     phases.stride = round_up(job.width + 2 * c3::kPhaseMargin, 32);
@@ -144,7 +144,7 @@ auto block_errors(Centred current, const c3::Phases& phases, Ints4 vectors, int 
         require_vectors(*other_vectors);
         job.other_vectors = other_vectors->data();
     }
-    const c3::Kernels& chosen = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     auto result = new_array<float>(job.num_candidates, rows, columns);
     {
         nb::gil_scoped_release release;
@@ -169,19 +169,19 @@ std::vector<std::vector<int>> taps() {
 void bind_frame(nb::module_& m) {
     m.def("reconstruct_plane", &reconstruct_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
           nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a,
-          nb::arg("symbols").noconvert(), "steps"_a, "num_threads"_a, "isa"_a = "");
+          nb::arg("symbols").noconvert(), "steps"_a, "num_threads"_a, "isa"_a);
     m.def("predict_plane", &predict_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
           nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, "num_threads"_a,
-          "isa"_a = "");
+          "isa"_a);
     nb::class_<c3::Phases>(m, "Phases")
         .def("__init__",
              [](c3::Phases* self, Plane samples, int bit_depth, int num_threads, const std::string& isa) {
                  new (self) c3::Phases(make_phases(samples, bit_depth, num_threads, isa));
              },
-             nb::arg("samples").noconvert(), "bit_depth"_a, "num_threads"_a, "isa"_a = "")
+             nb::arg("samples").noconvert(), "bit_depth"_a, "num_threads"_a, "isa"_a)
         .def("plane", &phase_plane, "quarters_y"_a, "quarters_x"_a);
     m.def("block_errors", &block_errors, nb::arg("current").noconvert(), "phases"_a, nb::arg("vectors").noconvert(), "block_size"_a,
-          nb::arg("other").none(), nb::arg("other_vectors").noconvert().none(), "num_threads"_a, "isa"_a = "");
+          nb::arg("other").none(), nb::arg("other_vectors").noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("rise", &rise, "side"_a);
     m.def("taps", &taps);
 }

@@ -5,7 +5,7 @@
 
 #include "shared/ans.h"
 #include "hybrid/context_network.h"
-#include "hybrid/sparse_tables.h"
+#include "shared/sparse_tables.h"
 
 namespace c3 {
 
@@ -42,6 +42,6 @@ struct MotionJob {
 };
 
 // Throws Corrupt.
-using ReadMotion = void (*)(Reader& reader, const SparseTables& tables, const ContextNetwork& network, const MotionJob& job);
+using ReadMotion = void(Reader& reader, const SparseTables& tables, const ContextNetwork& network, const MotionJob& job);
 
 }  // namespace c3

@@ -12,7 +12,7 @@
 #include "shared/ans.h"
 #include "hybrid/context_network.h"
 #include "shared/simd.h"
-#include "hybrid/sparse_tables.h"
+#include "shared/sparse_tables.h"
 
 namespace c3 {
 namespace C3_ISA {

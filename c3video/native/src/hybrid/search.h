@@ -27,6 +27,6 @@ struct SearchJob {
 
 // Of quarters of blocks, `vectors`: (references, 2, 2 block_rows, 2 block_columns), `modes`: (2 block_rows, 2 block_columns);
 // `splits`: (block_rows, block_columns)
-using SearchField = void (*)(const SearchJob& job, int32_t* vectors, int32_t* modes, int32_t* splits);
+using SearchField = void(const SearchJob& job, int32_t* vectors, int32_t* modes, int32_t* splits);
 
 }  // namespace c3

@@ -57,7 +57,7 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
     job.numerator = ratio.first, job.denominator = ratio.second;
     require(passes >= 1 && passes <= kMostPasses, "passes must be 1..100");
     job.passes = passes, job.num_threads = num_threads;
-    const c3::Kernels& chosen = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     auto vectors = new_array<int32_t>(phases.size(), 2, 2 * rows, 2 * columns);
     auto modes = new_array<int32_t>(2 * rows, 2 * columns);
     auto splits = new_array<int32_t>(rows, columns);
@@ -74,5 +74,5 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
 void bind_search(nb::module_& m) {
     m.def("search_field", &search_field, nb::arg("current").noconvert(), "phases"_a, nb::arg("starts").noconvert(), "block_size"_a,
           "slope"_a, nb::arg("component_bits").noconvert(), "mode_bits"_a, "split_bits"_a, "ratio"_a, "passes"_a, "num_threads"_a,
-          "isa"_a = "");
+          "isa"_a);
 }

@@ -12,7 +12,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "hybrid/seam.h"
+#include "hybrid/kernels.h"
+#include "shared/seam.h"
 
 using namespace nb::literals;
 
@@ -111,8 +112,8 @@ auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& b
     if (!before.empty()) check_shapes(before);
     require(steps.size() == coefficients.size(), "a step for each subband");
     if (!slopes.empty()) require_same_shapes(coefficients, slopes);
-    const c3::Kernels& encoders = kernels(isa);
-    c3::RoundingJob job;
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
+    c3::ChoiceJob job;
     job.plane = plane, job.num_passes = num_passes, job.costs = costs.data();
     job.order = at_once ? c3::Order::kAtOnce : c3::Order::kRaster;
     std::vector<nb::ndarray<nb::numpy, int32_t>> symbols;
@@ -143,23 +144,20 @@ auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& b
         known.planes[plane] = features_of(reference);
         job.slice.level = level, job.slice.num_references = 1;
         job.slice.references[0] = &known, job.slice.own = &own;
-        bits = encoders.choose_plane(network, scratch, job);
+        bits = chosen.choose_plane(network, scratch, job);
     }
     return nb::make_tuple(symbols, bits);
 }
 
 auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vector<Bands>& symbols, const std::vector<Bands>& reference,
-                 int level, bool wants_tables, const std::string& isa) {
+                 int level, const std::string& isa) {
     check_network(network, level);
     require(symbols.size() >= 1 && symbols.size() <= c3::kMaxSubbandPlanes && symbols.size() == reference.size(), "1..4 planes of both");
-    size_t count = 0;
     for (size_t plane = 0; plane < symbols.size(); plane++) {
         check_shapes(symbols[plane]);
         require_same_shapes(symbols[plane], reference[plane]);
-        for (const auto& band : symbols[plane]) count += band.size();
     }
-    const c3::Kernels& encoders = kernels(isa);
-    auto tables = new_array<int16_t>(wants_tables ? count : 0);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     double bits = 0.0;
     {
         nb::gil_scoped_release release;
@@ -173,16 +171,16 @@ auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vect
             for (const auto& band : symbols[plane]) narrowed.push_back(narrow(band));
         }
         for (auto& band : narrowed) slice.symbols.push_back(band.data());
-        bits = encoders.count_slice(network, scratch, slice, costs.data(), wants_tables ? static_cast<int16_t*>(tables.data()) : nullptr);
+        bits = chosen.count_slice(network, scratch, slice, costs.data());
     }
-    return nb::make_tuple(bits, tables);
+    return bits;
 }
 
 auto analyse(Array2<float> plane, int levels, const std::string& isa) {
     require(plane.shape(0) >= 1 && plane.shape(1) >= 1 && plane.shape(0) <= kMaxSide && plane.shape(1) <= kMaxSide &&
                 plane.size() <= kMaxSymbols, "a plane of 1..2^28 samples, a side of at most 2^15");
     require(levels >= 0 && levels <= c3::kMaxSubbandLevels, "0..5 levels");
-    const c3::Kernels& encoders = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     c3::AnalysisJob job{(int)plane.shape(0), (int)plane.shape(1), levels, plane.data(), {}};
     std::vector<nb::ndarray<nb::numpy, float>> bands(1 + 3 * levels);
     size_t height = plane.shape(0), width = plane.shape(1);
@@ -196,18 +194,18 @@ auto analyse(Array2<float> plane, int levels, const std::string& isa) {
     for (auto& band : bands) job.bands.push_back(static_cast<float*>(band.data()));
     {
         nb::gil_scoped_release release;
-        encoders.analyse(job);
+        chosen.analyse(job);
     }
     return bands;
 }
 
 }  // namespace
 
-void bind_rounding(nb::module_& m) {
+void bind_symbol_choice(nb::module_& m) {
     m.def("choose_plane", &choose_plane, "network"_a, nb::arg("costs").noconvert(), nb::arg("before").noconvert(),
           nb::arg("reference").noconvert(), "plane"_a, "level"_a, nb::arg("coefficients").noconvert(), "steps"_a,
-          nb::arg("slopes").noconvert(), "slope"_a, "num_passes"_a, "at_once"_a, "isa"_a = "");
+          nb::arg("slopes").noconvert(), "slope"_a, "num_passes"_a, "at_once"_a, "isa"_a);
     m.def("count_slice", &count_slice, "network"_a, nb::arg("costs").noconvert(), nb::arg("symbols").noconvert(),
-          nb::arg("reference").noconvert(), "level"_a, "wants_tables"_a, "isa"_a = "");
-    m.def("analyse", &analyse, nb::arg("plane").noconvert(), "levels"_a, "isa"_a = "");
+          nb::arg("reference").noconvert(), "level"_a, "isa"_a);
+    m.def("analyse", &analyse, nb::arg("plane").noconvert(), "levels"_a, "isa"_a);
 }
