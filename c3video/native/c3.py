@@ -22,13 +22,13 @@ IntArray = NDArray[np.int64]
 
 
 def decode_grid(
-    coder: native.NativeReader,
+    coder: Any,
     config: C3Config,
     layers: Sequence[Layer],
     shape: tuple[int, int, int],
     window: tuple[int, int] | None,
 ) -> IntArray:
-    """One latent grid (t, h, w): `c3.grid_coding.code_grid` for reading.
+    """One latent grid (t, h, w): `c3.grid_coding.code_grid` for reading, from a `NativeReader`.
 
     Raises:
         CorruptSegmentError: the payload is damaged.
