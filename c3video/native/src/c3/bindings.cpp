@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The seam between Python and the decoder's kernels of the C3 model: everything that comes from Python is checked here, then the GIL is let go.
+// The seam between Python and the decoder's kernels of the C3 model: everything that comes from Python is checked here,
+// then the GIL is let go.
 #include <cstdlib>
 #include <string>
 
@@ -51,23 +52,27 @@ void require_chain(const std::vector<c3::Layer>& layers, int num_inputs) {
     }
 }
 
-auto decode_grid(c3::Reader& reader, const c3::Tables& tables, std::vector<int> shape, std::vector<int> slopes, int q_step_256,
-                 Ints2 taps, std::vector<const c3::Layer*> layers, std::string isa) {
-    require(shape.size() == 3 && slopes.size() == 2 && taps.shape(1) == 3, "shape (t, h, w), slopes (row, frame), taps (n, 3)");
+auto decode_grid(c3::Reader& reader, const c3::Tables& tables, std::vector<int> shape, std::vector<int> slopes,
+                 int q_step_256, Ints2 taps, std::vector<const c3::Layer*> layers, std::string isa) {
+    require(shape.size() == 3 && slopes.size() == 2 && taps.shape(1) == 3,
+            "shape (t, h, w), slopes (row, frame), taps (n, 3)");
     c3::GridJob job{shape[0], shape[1], shape[2], slopes[0], slopes[1], q_step_256, {}, copied(layers)};
     require(job.num_frames >= 1 && job.height >= 1 && job.width >= 1, "an empty grid");
     require((int64_t)job.num_frames * job.height * job.width <= 1 << 28, "a grid of more than 2^28 latents");
     require(q_step_256 >= 1 && q_step_256 <= 1024, "q_step_256 must be 1..1024");
     require(taps.shape(0) >= 1 && taps.shape(0) <= 2 * c3::kMaxWidth, "1..128 taps");
-    require(job.row_slope >= 1 && job.row_slope <= 16 && job.frame_slope >= 0 && job.frame_slope <= 4096, "slopes out of range");
+    require(job.row_slope >= 1 && job.row_slope <= 16 && job.frame_slope >= 0 && job.frame_slope <= 4096,
+            "slopes out of range");
     for (size_t i = 0; i < taps.shape(0); i++) {
         const int32_t* tap = taps.data() + 3 * i;
-        require(std::abs(tap[0]) <= 128 && std::abs(tap[1]) <= 128 && (tap[2] == 0 || tap[2] == 1), "a tap is out of range");
+        require(std::abs(tap[0]) <= 128 && std::abs(tap[1]) <= 128 && (tap[2] == 0 || tap[2] == 1),
+                "a tap is out of range");
         require((tap[2] ? job.frame_slope : 0) - tap[1] - job.row_slope * tap[0] > 0,
                 "a tap must lie in an earlier wave");
         job.taps.push_back({tap[0], tap[1], tap[2] == 1});
     }
-    require(job.layers.size() >= 2 && job.layers.back().num_outputs == 2, "at least two layers, the last with two outputs");
+    require(job.layers.size() >= 2 && job.layers.back().num_outputs == 2,
+            "at least two layers, the last with two outputs");
     require_chain(job.layers, (int)taps.shape(0));
     auto result = new_array<int32_t>(job.num_frames, job.height, job.width);
     const auto chosen = c3::kernels<c3::C3DecodeKernels>(isa);
@@ -78,14 +83,18 @@ auto decode_grid(c3::Reader& reader, const c3::Tables& tables, std::vector<int> 
     return result;
 }
 
-auto synthesise(std::vector<int> shape, int q_step_256, int max_value, int residual_time_size, std::vector<Ints3> symbols, Ints2 exponents,
-                std::vector<const c3::Layer*> pointwise, std::vector<const c3::Layer*> residual, std::string isa) {
+auto synthesise(std::vector<int> shape, int q_step_256, int max_value, int residual_time_size,
+                std::vector<Ints3> symbols, Ints2 exponents, std::vector<const c3::Layer*> pointwise,
+                std::vector<const c3::Layer*> residual, std::string isa) {
     require(shape.size() == 3 && shape[0] >= 1 && shape[1] >= 1 && shape[2] >= 1, "shape (T, H, W)");
     require((int64_t)shape[0] * shape[1] * shape[2] <= 1 << 28, "a patch of more than 2^28 cells");
-    require(q_step_256 >= 1 && q_step_256 <= 1024 && max_value >= 1 && max_value <= 4095, "q_step_256 or max_value out of range");
+    require(q_step_256 >= 1 && q_step_256 <= 1024 && max_value >= 1 && max_value <= 4095,
+            "q_step_256 or max_value out of range");
     require(residual_time_size == 1 || residual_time_size == 3, "residual_time_size must be 1 or 3");
-    require(symbols.size() >= 1 && exponents.shape(0) == symbols.size() && exponents.shape(1) == 2, "exponents (grids, 2)");
-    c3::SynthesisJob job{shape[0], shape[1], shape[2], q_step_256, max_value, residual_time_size, {}, copied(pointwise), copied(residual)};
+    require(symbols.size() >= 1 && exponents.shape(0) == symbols.size() && exponents.shape(1) == 2,
+            "exponents (grids, 2)");
+    c3::SynthesisJob job{shape[0],           shape[1], shape[2],          q_step_256,      max_value,
+                         residual_time_size, {},       copied(pointwise), copied(residual)};
     for (size_t i = 0; i < symbols.size(); i++) {
         const int te = exponents.data()[2 * i], se = exponents.data()[2 * i + 1];
         require(te >= 0 && te <= 7 && se >= 0 && se <= 7, "exponents must be 0..7");
@@ -93,7 +102,8 @@ auto synthesise(std::vector<int> shape, int q_step_256, int max_value, int resid
         for (int axis = 0; axis < 3; axis++)
             require((int)symbols[i].shape(axis) == (shape[axis] + (1 << expected[axis]) - 1) >> expected[axis],
                     "a grid's shape does not follow from its exponents");
-        job.planes.push_back({(int)symbols[i].shape(0), (int)symbols[i].shape(1), (int)symbols[i].shape(2), te, se, symbols[i].data()});
+        job.planes.push_back(
+            {(int)symbols[i].shape(0), (int)symbols[i].shape(1), (int)symbols[i].shape(2), te, se, symbols[i].data()});
     }
     require(!job.pointwise.empty(), "at least one pointwise layer");
     require_chain(job.pointwise, (int)symbols.size());
@@ -113,11 +123,15 @@ auto synthesise(std::vector<int> shape, int q_step_256, int max_value, int resid
 }  // namespace
 
 void bind_c3(nb::module_& m) {
-    nb::class_<c3::Layer>(m, "Layer").def("__init__", [](c3::Layer* self, Ints2 weight, Ints1 bias, int accumulator_bits) {
-        new (self) c3::Layer(make_layer(weight, bias, accumulator_bits));
-    }, nb::arg("weight").noconvert(), nb::arg("bias").noconvert(), "accumulator_bits"_a);
-    m.def("decode_grid", &decode_grid, "reader"_a, "tables"_a, "shape"_a, "slopes"_a, "q_step_256"_a, nb::arg("taps").noconvert(),
-          "layers"_a, "isa"_a);
-    m.def("synthesise", &synthesise, "shape"_a, "q_step_256"_a, "max_value"_a, "residual_time_size"_a, nb::arg("symbols").noconvert(),
-          nb::arg("exponents").noconvert(), "pointwise"_a, "residual"_a, "isa"_a);
+    nb::class_<c3::Layer>(m, "Layer")
+        .def(
+            "__init__",
+            [](c3::Layer* self, Ints2 weight, Ints1 bias, int accumulator_bits) {
+                new (self) c3::Layer(make_layer(weight, bias, accumulator_bits));
+            },
+            nb::arg("weight").noconvert(), nb::arg("bias").noconvert(), "accumulator_bits"_a);
+    m.def("decode_grid", &decode_grid, "reader"_a, "tables"_a, "shape"_a, "slopes"_a, "q_step_256"_a,
+          nb::arg("taps").noconvert(), "layers"_a, "isa"_a);
+    m.def("synthesise", &synthesise, "shape"_a, "q_step_256"_a, "max_value"_a, "residual_time_size"_a,
+          nb::arg("symbols").noconvert(), nb::arg("exponents").noconvert(), "pointwise"_a, "residual"_a, "isa"_a);
 }

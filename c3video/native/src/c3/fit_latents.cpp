@@ -47,7 +47,8 @@ void load_block(const QuantiseJob& job, int64_t start, int size, Block& block) {
 }
 
 // splitmix64 of seed and position: 64 bits make two uniforms, so that element i is half i % 2 of word i / 2.
-// Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (the mixer is Stafford's 13th).
+// Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (the mixer is Stafford's
+// 13th).
 void make_uniforms(uint64_t seed, int64_t start, float* uniforms) {
     constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
     for (int i = 0; i < kBlock; i += 2) {
@@ -77,7 +78,8 @@ struct Soft {
 C3_INLINE Soft soft_round(VF x, float temperature, float span) {
     const VF middle = floor_of(x) + 0.5f, z = (x - middle) * (1.0f / temperature), far = exp_of(-2.0f * magnitude(z));
     const VF root = 1.0f / (1.0f + far);
-    return {fma(tanh_given(z, far, root), splatf(1.0f / span), middle), far * root * root * (4.0f / (temperature * span))};
+    return {fma(tanh_given(z, far, root), splatf(1.0f / span), middle),
+            far * root * root * (4.0f / (temperature * span))};
 }
 
 // Of a value below the middle of its step by at most half a step; the slope is by the value.

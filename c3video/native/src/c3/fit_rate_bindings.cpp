@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The seam between Python and what a fit does with latents: their rate, noise and rounding. Results are written into arrays
-// that Python made; every size is checked here, then the GIL is let go.
+// The seam between Python and what a fit does with latents: their rate, noise and rounding. Results are written into
+// arrays that Python made; every size is checked here, then the GIL is let go.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -27,7 +27,9 @@ using OutDoubles = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cp
 constexpr int64_t kMaxLatents = 1 << 28;
 constexpr int kMaxGrids = 64, kMaxAxis = 1 << 15, kMaxOffset = 128;
 
-void require_threads(int num_threads) { require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024"); }
+void require_threads(int num_threads) {
+    require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
+}
 
 // What is written must not be read elsewhere in the same call.
 template <typename A, typename B>
@@ -36,14 +38,17 @@ void require_apart(const A& a, const B& b) {
     require(a_begin + a.nbytes() <= b_begin || b_begin + b.nbytes() <= a_begin, "arrays overlap");
 }
 
-c3::RatePlan make_plan(const std::vector<std::vector<int>>& shapes, const std::vector<std::optional<std::pair<int, int>>>& corners,
-                       int context_size, int previous_size, float q_step, const std::vector<int>& hidden) {
-    require(context_size >= 3 && context_size <= c3::kMaxContextSize && context_size % 2, "context_size must be odd, 3..9");
+c3::RatePlan make_plan(const std::vector<std::vector<int>>& shapes,
+                       const std::vector<std::optional<std::pair<int, int>>>& corners, int context_size,
+                       int previous_size, float q_step, const std::vector<int>& hidden) {
+    require(context_size >= 3 && context_size <= c3::kMaxContextSize && context_size % 2,
+            "context_size must be odd, 3..9");
     require(previous_size >= 1 && previous_size <= c3::kMaxPreviousSize, "previous_size must be 1..8");
     require(std::isfinite(q_step) && q_step > 0.0f, "q_step must be above 0");
     require(hidden.size() >= 1 && hidden.size() <= c3::kMaxHiddenLayers, "1..3 hidden layers");
     for (int width : hidden) require(width >= 1 && width <= c3::kMaxHiddenWidth, "hidden layers are 1..64 wide");
-    require(shapes.size() >= 1 && shapes.size() <= kMaxGrids && corners.size() == shapes.size(), "1..64 grids, a corner or None each");
+    require(shapes.size() >= 1 && shapes.size() <= kMaxGrids && corners.size() == shapes.size(),
+            "1..64 grids, a corner or None each");
     c3::RatePlan plan{{}, context_size, previous_size, q_step, hidden};
     int64_t count = 0;
     for (size_t g = 0; g < shapes.size(); g++) {
@@ -54,7 +59,8 @@ c3::RatePlan make_plan(const std::vector<std::vector<int>>& shapes, const std::v
         const auto corner = corners[g].value_or(std::pair(0, 0));
         require(std::abs((int64_t)corner.first) <= kMaxOffset && std::abs((int64_t)corner.second) <= kMaxOffset,
                 "a corner must lie within 128 of its latent");
-        plan.grids.push_back({shapes[g][0], shapes[g][1], shapes[g][2], corners[g].has_value(), corner.first, corner.second});
+        plan.grids.push_back(
+            {shapes[g][0], shapes[g][1], shapes[g][2], corners[g].has_value(), corner.first, corner.second});
     }
     return plan;
 }
@@ -108,9 +114,9 @@ c3::QuantiseJob quantise_job(const In& latents, const std::vector<int64_t>& size
     return {{sizes, scales}, count, latents.data(), temperature, steps.data(), slopes ? slopes->data() : nullptr};
 }
 
-void add_noise(In latents, const std::vector<int64_t>& sizes, const std::vector<float>& scales, float temperature, float a,
-               uint64_t seed, std::optional<In> uniforms, Out steps, std::optional<Out> slopes, int num_threads,
-               const std::string& isa) {
+void add_noise(In latents, const std::vector<int64_t>& sizes, const std::vector<float>& scales, float temperature,
+               float a, uint64_t seed, std::optional<In> uniforms, Out steps, std::optional<Out> slopes,
+               int num_threads, const std::string& isa) {
     const auto job = quantise_job(latents, sizes, scales, temperature, steps, slopes, num_threads);
     require(std::isfinite(a) && a >= 1.0f && a <= 100.0f, "a must be 1..100");
     if (uniforms) {
@@ -123,8 +129,9 @@ void add_noise(In latents, const std::vector<int64_t>& sizes, const std::vector<
     chosen.add_noise(job, {a, uniforms ? uniforms->data() : nullptr, seed}, num_threads);
 }
 
-void straight_through(In latents, const std::vector<int64_t>& sizes, const std::vector<float>& scales, float temperature,
-                      Out steps, std::optional<Out> slopes, int num_threads, const std::string& isa) {
+void straight_through(In latents, const std::vector<int64_t>& sizes, const std::vector<float>& scales,
+                      float temperature, Out steps, std::optional<Out> slopes, int num_threads,
+                      const std::string& isa) {
     const auto job = quantise_job(latents, sizes, scales, temperature, steps, slopes, num_threads);
     const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
@@ -134,16 +141,20 @@ void straight_through(In latents, const std::vector<int64_t>& sizes, const std::
 }  // namespace
 
 void bind_fit_rate(nb::module_& m) {
-    nb::class_<c3::RatePlan>(m, "RatePlan").def("__init__",
-        [](c3::RatePlan* self, const std::vector<std::vector<int>>& shapes,
-           const std::vector<std::optional<std::pair<int, int>>>& corners, int context_size, int previous_size, float q_step,
-           const std::vector<int>& hidden) {
-            new (self) c3::RatePlan(make_plan(shapes, corners, context_size, previous_size, q_step, hidden));
-        }, "shapes"_a, "corners"_a, "context_size"_a, "previous_size"_a, "q_step"_a, "hidden"_a);
+    nb::class_<c3::RatePlan>(m, "RatePlan")
+        .def(
+            "__init__",
+            [](c3::RatePlan* self, const std::vector<std::vector<int>>& shapes,
+               const std::vector<std::optional<std::pair<int, int>>>& corners, int context_size, int previous_size,
+               float q_step, const std::vector<int>& hidden) {
+                new (self) c3::RatePlan(make_plan(shapes, corners, context_size, previous_size, q_step, hidden));
+            },
+            "shapes"_a, "corners"_a, "context_size"_a, "previous_size"_a, "q_step"_a, "hidden"_a);
     m.def("fit_grid_bits", &grid_bits, "plan"_a, "latents"_a.noconvert(), "weights"_a.noconvert(), "bits"_a.noconvert(),
           "grad_latents"_a.noconvert().none(), "grad_weights"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("fit_add_noise", &add_noise, "latents"_a.noconvert(), "sizes"_a, "scales"_a, "temperature"_a, "a"_a, "seed"_a,
-          "uniforms"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
+          "uniforms"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a,
+          "isa"_a);
     m.def("fit_straight_through", &straight_through, "latents"_a.noconvert(), "sizes"_a, "scales"_a, "temperature"_a,
           "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
 }

@@ -10,8 +10,8 @@
 
 namespace c3 {
 
-#define C3_DECODE_KERNELS(KERNEL)    \
-    KERNEL(DecodeGrid, decode_grid)  \
+#define C3_DECODE_KERNELS(KERNEL)   \
+    KERNEL(DecodeGrid, decode_grid) \
     KERNEL(Synthesise, synthesise)
 
 C3_DOMAIN(C3DecodeKernels, C3_DECODE_KERNELS)

@@ -2,10 +2,10 @@
 // The encoder's walk over subbands. Compiled once for each instruction set; all of them choose alike.
 //
 // Only what does not round to zero has a choice: the nearest multiple of the step, the next one towards zero, or zero.
-// Contexts hold what was coded before, so that one pass in coding order knows each choice's own bits. What a choice does
-// to the contexts of others can be told from the second pass on, from what the pass before left there: those of symbols
-// to the right and below, in the other orientations of its level, and one level finer. Those of other planes and of
-// later frames are left out.
+// Contexts hold what was coded before, so that one pass in coding order knows each choice's own bits. What a choice
+// does to the contexts of others can be told from the second pass on, from what the pass before left there: those of
+// symbols to the right and below, in the other orientations of its level, and one level finer. Those of other planes
+// and of later frames are left out.
 #include "hybrid/symbol_choice.h"
 
 #include <cmath>
@@ -33,7 +33,9 @@ inline int escape_bits(int magnitude) {
 struct Costs {
     const float* bits;
 
-    float near(unsigned table, int magnitude) const { return bits[table * (kCostRange + 1) + std::min(magnitude, kCostRange)]; }
+    float near(unsigned table, int magnitude) const {
+        return bits[table * (kCostRange + 1) + std::min(magnitude, kCostRange)];
+    }
     double of(unsigned table, int magnitude) const {
         const double cost = near(table, magnitude);
         return magnitude <= kCostRange ? cost : cost + (escape_bits(magnitude) - escape_bits(kCostRange));
@@ -90,8 +92,8 @@ private:
     }
 };
 
-// Places of one row, of this subband or another, whose contexts hold a candidate: `count` of them from `scale * x + first`
-// on, and what they weigh its feature with.
+// Places of one row, of this subband or another, whose contexts hold a candidate: `count` of them from `scale * x +
+// first` on, and what they weigh its feature with.
 struct Onlookers {
     static constexpr int max_count = 6;
 
@@ -159,17 +161,16 @@ public:
     void write_symbols() const {
         for (const Candidate& candidate : candidates_) {
             const size_t place = (size_t)candidate.y * own_.width + candidate.x;
-            const bool is_negative = coefficients_.floats ? coefficients_.floats[place] < 0 : coefficients_.doubles[place] < 0;
+            const bool is_negative =
+                coefficients_.floats ? coefficients_.floats[place] < 0 : coefficients_.doubles[place] < 0;
             symbols_[place] = is_negative ? -candidate.chosen : candidate.chosen;
         }
     }
 
 private:
     void find_candidates() {
-        if (coefficients_.floats)
-            find_candidates_in(coefficients_.floats);
-        else
-            find_candidates_in(coefficients_.doubles);
+        if (coefficients_.floats) find_candidates_in(coefficients_.floats);
+        else find_candidates_in(coefficients_.doubles);
     }
 
     template <typename Real>
@@ -181,7 +182,8 @@ private:
                 int large = 0;
                 for (int x = x0; x < end; x++) large |= std::abs(values[x]) > least;
                 for (int x = x0; large && x < end; x++)
-                    if (std::abs(values[x]) > least) add_candidate(y, x, std::abs((double)values[x]) / coefficients_.step);
+                    if (std::abs(values[x]) > least)
+                        add_candidate(y, x, std::abs((double)values[x]) / coefficients_.step);
             }
     }
 
@@ -224,7 +226,8 @@ private:
                 const int tap = 4 - i;  // the first one of them sees the candidate two to its right
                 below->weights[i] = contexts_->causal_weights(1 + tap / 2), below->shifts[i] = 16 * (tap % 2);
             }
-        if (Onlookers* two_below = add_onlookers(*this, y + 2, 1, 0, 1)) two_below->weights[0] = contexts_->causal_weights(0);
+        if (Onlookers* two_below = add_onlookers(*this, y + 2, 1, 0, 1))
+            two_below->weights[0] = contexts_->causal_weights(0);
         if (band_ == 0) return;
         for (int band = band_ + 1; band <= (band_ + 2) / 3 * 3; band++) {
             add_cross(*all[band], all[band]->contexts_->cross_weights(own_), y, 1);
@@ -320,8 +323,8 @@ private:
     alignas(64) int32_t sums_[kChunk][kFirstWidth];
 };
 
-double count_subband(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice, const int32_t* symbols,
-                     int plane, int band, Costs costs) {
+double count_subband(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice,
+                     const int32_t* symbols, int plane, int band, Costs costs) {
     FeaturePlane& own = slice.own->planes[plane][band];
     SubbandContexts contexts(network, scratch, slice, plane, band);
     alignas(64) int32_t sums[kChunk][kFirstWidth];

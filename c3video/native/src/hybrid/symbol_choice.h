@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Choosing the symbols of a plane's subbands by rate and distortion, and counting their bits: c3video/hybrid/fit/symbol_choice.py.
+// Choosing the symbols of a plane's subbands by rate and distortion, and counting their bits:
+// c3video/hybrid/fit/symbol_choice.py.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -40,7 +41,7 @@ struct ChoiceJob {
 using ChoosePlane = double(const ContextNetwork& network, SliceScratch& scratch, const ChoiceJob& job);
 
 // Bits of the symbols of a slice, whose features are there.
-using CountSlice = double(
-    const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice, const float* costs);
+using CountSlice = double(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice,
+                          const float* costs);
 
 }  // namespace c3

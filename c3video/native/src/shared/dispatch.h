@@ -58,10 +58,10 @@ Domain kernels(const std::string& isa) {
 #define C3_KERNEL_DECLARATION(type, name) type name;
 #define C3_KERNEL_BY_NAME(type, name) filled.name = name;
 
-#define C3_KERNELS_ON(isa, Domain, LIST)                              \
-    namespace isa {                                                   \
-    LIST(C3_KERNEL_DECLARATION)                                       \
-    inline void fill(Domain& filled) { LIST(C3_KERNEL_BY_NAME) }      \
+#define C3_KERNELS_ON(isa, Domain, LIST)                         \
+    namespace isa {                                              \
+    LIST(C3_KERNEL_DECLARATION)                                  \
+    inline void fill(Domain& filled) { LIST(C3_KERNEL_BY_NAME) } \
     }
 #define C3_DOMAIN_KERNELS(Domain, LIST)             \
     struct Domain {                                 \
@@ -70,14 +70,14 @@ Domain kernels(const std::string& isa) {
     C3_KERNELS_ON(plain, Domain, LIST)              \
     C3_WITH_AVX2(C3_KERNELS_ON(avx2, Domain, LIST)) \
     C3_WITH_AVX512(C3_KERNELS_ON(avx512, Domain, LIST))
-#define C3_DOMAIN_FILL(Domain, vnni)                                                                   \
-    inline void fill(Domain& filled, InstructionSet set) {                                             \
-        switch (set) {                                                                                 \
-            C3_WITH_AVX2(case InstructionSet::avx2 : return avx2::fill(filled);)                       \
-            C3_WITH_AVX512(case InstructionSet::avx512 : return avx512::fill(filled);)                 \
-            C3_WITH_AVX512VNNI(case InstructionSet::avx512vnni : return vnni::fill(filled);)           \
-            default: return plain::fill(filled);                                                       \
-        }                                                                                              \
+#define C3_DOMAIN_FILL(Domain, vnni)                                                         \
+    inline void fill(Domain& filled, InstructionSet set) {                                   \
+        switch (set) {                                                                       \
+            C3_WITH_AVX2(case InstructionSet::avx2 : return avx2::fill(filled);)             \
+            C3_WITH_AVX512(case InstructionSet::avx512 : return avx512::fill(filled);)       \
+            C3_WITH_AVX512VNNI(case InstructionSet::avx512vnni : return vnni::fill(filled);) \
+            default: return plain::fill(filled);                                             \
+        }                                                                                    \
     }
 
 #define C3_DOMAIN(Domain, LIST)                                 \
