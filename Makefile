@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 DEMO_PRESET ?= fast
 ARGS ?=
 ABLATE ?= --preset fast
+CPP := $(wildcard c3video/native/src/*/*.cpp c3video/native/src/*/*.h)
 SANITIZED := tests/native tests/hybrid/test_decode.py tests/test_conformance.py tests/test_corruption.py
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -74,14 +75,17 @@ table: $(READY)  ## the table of the README (CLIPS="a.mkv b.mkv")
 ablate: $(READY)  ## what each ingredient of a fit brings (ABLATE="--clips a.mkv b.mkv --rd-weights 3e-4 1e-3 3e-3 --name rates")
 	@$(BIN)/python -m eval.ablate $(ABLATE)
 
-check: $(READY)  ## lint, formatting and types
+check: $(READY)  ## lint, formatting (of C++ too) and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@if test -x $(BIN)/clang-format; then $(BIN)/clang-format --dry-run --Werror $(CPP); \
+	  else echo "clang-format is not there: C++ was not checked" >&2; fi
 
 format: $(READY)  ## put the formatting right
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@if test -x $(BIN)/clang-format; then $(BIN)/clang-format -i $(CPP); fi
 
 clean:  ## remove the environment, caches and the demo's files
 	rm -rf $(VENV) demo bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
