@@ -421,13 +421,17 @@ class TestSeam:
             {"other_vectors": None},
             {"other_vectors": np.zeros((2, 2, 2), np.int32)},
             {"other_vectors": np.full((2, 3, 2), -4097, np.int32)},
-            {"other": native.extension().Phases(np.zeros((40, 25), np.uint16), 8, 1) if native.available() else None},
+            {
+                "other": native.extension().Phases(np.zeros((40, 25), np.uint16), 8, 1, "")
+                if native.available()
+                else None
+            },
             {"num_threads": 0},
             {"isa": "mmx"},
         ],
     )
     def test_errors(self, change: dict[str, Any]) -> None:
-        phases = native.extension().Phases(np.zeros((40, 24), np.uint16), 8, 1)
+        phases = native.extension().Phases(np.zeros((40, 24), np.uint16), 8, 1, "")
         arguments = {
             "current": np.zeros((40, 24), np.int16),
             "phases": phases,

@@ -350,7 +350,7 @@ class TestSeam:
         ],
     )
     def test_hostile_arguments_raise(self, change: dict[str, Any]) -> None:
-        phases = native.extension().Phases(np.zeros((40, 24), np.uint16), 8, 1)
+        phases = native.extension().Phases(np.zeros((40, 24), np.uint16), 8, 1, "")
         arguments = {
             "current": np.zeros((40, 24), np.int16),
             "phases": [phases, phases],

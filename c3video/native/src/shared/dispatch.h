@@ -20,7 +20,7 @@
 
 namespace c3 {
 
-// In rising order. `plain` is written for the compiler's vectors: NEON and all others that have no set of their own.
+// In rising order. `plain` is what the compiler makes of loops and of vectors of 128 bits: NEON on ARM.
 enum class InstructionSet { plain, avx2, avx512, avx512vnni };
 
 const char* name_of(InstructionSet set);

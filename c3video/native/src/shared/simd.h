@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The few vector operations that the integer kernels need, for AVX-512, AVX2 and plain C++.
+// The few vector operations that the integer kernels need, for AVX-512, AVX2 and plain C++, of which
+// the compiler makes NEON on ARM.
 //
 // A V16 holds kLanes int16, a V32 half as many int32. `unpack` interleaves within 128-bit blocks as x86 does, and
 // `pack` undoes it, so that a pair of V32 sums made of unpacked operands packs back to the order of the operands.
