@@ -167,6 +167,7 @@ void bind_frame(nb::module_& m);
 void bind_search(nb::module_& m);
 void bind_context(nb::module_& m);
 void bind_rounding(nb::module_& m);
+void bind_pyramid(nb::module_& m);
 
 NB_MODULE(_native, m) {
     bind_fit_synthesis(m);
@@ -175,6 +176,7 @@ NB_MODULE(_native, m) {
     bind_search(m);
     bind_context(m);
     bind_rounding(m);
+    bind_pyramid(m);
     m.doc() = "Kernels of c3video; use them through c3video.native.";
     nb::exception<c3::Corrupt>(m, "Corrupt", PyExc_ValueError);
     nb::class_<c3::Layer>(m, "Layer").def("__init__", [](c3::Layer* self, Ints2 weight, Ints1 bias, int accumulator_bits) {
