@@ -77,9 +77,8 @@ def group_samples(weights: PyramidWeights, index: int, inputs: FloatArray) -> Fl
     """Samples (planes, h, w) of a group, 0..ONE, from its inputs (Z, h, w) with LATENT_BITS."""
     arrays = {name.split(".")[0]: array for name, array in weights.floats.items() if name.endswith(f".{index}")}
     shape, flat = inputs.shape[1:], inputs.reshape(len(inputs), -1)
-    # v1 and m have binary point 14; biases have SAMPLE_BITS.
-    hidden = arrays["v1"] @ flat + arrays["c1"][:, None] * 2.0 ** (14 + LATENT_BITS - SAMPLE_BITS)
-    hidden = np.maximum(saturate(round_shift(hidden, 14 + LATENT_BITS - SYNTHESIS_BITS)), 0.0)
+    hidden = arrays["v1"] @ flat + arrays["c1"][:, None] * 2.0 ** (12 + LATENT_BITS - SAMPLE_BITS)
+    hidden = np.maximum(saturate(round_shift(hidden, 12 + LATENT_BITS - SYNTHESIS_BITS)), 0.0)
     x = arrays["v2"] @ hidden + arrays["c2"][:, None] * 2.0 ** (12 + SYNTHESIS_BITS - SAMPLE_BITS)
     x = saturate(round_shift(x, 12 + SYNTHESIS_BITS - SAMPLE_BITS))
     x = saturate(x + saturate(round_shift(arrays["m"] @ flat, 14 + LATENT_BITS - SAMPLE_BITS)))

@@ -34,9 +34,9 @@ OUTPUT_BITS = 12
 """Binary point of the entropy network's outputs."""
 
 BINARY_POINTS = {
-    **dict.fromkeys(("w1", "b1", "w2", "b2", "w3", "b3", "l", "v2", "r1", "r2"), 12),
-    **dict.fromkeys(("v1", "m"), 14),
+    **dict.fromkeys(("w1", "b1", "w2", "b2", "w3", "b3", "l", "v1", "v2", "r1", "r2"), 12),
     **dict.fromkeys(("c1", "c2", "d1", "d2"), 13),
+    "m": 14,
     "u": 8,
 }
 """Binary point of each array, by its name without the group."""
@@ -120,7 +120,7 @@ class PyramidWeights:
         if "u" in arrays:
             _check_sum("u", arrays["u"], 32768, np.full(len(arrays["u"]), 1 << 7))
         for g in range(len(GROUPS[self.layout])):
-            _check_sum(f"v1.{g}", arrays[f"v1.{g}"], 32768, (np.abs(arrays[f"c1.{g}"]) << 7) + (1 << 9))
+            _check_sum(f"v1.{g}", arrays[f"v1.{g}"], 32768, (np.abs(arrays[f"c1.{g}"]) << 5) + (1 << 7))
             _check_sum(f"v2.{g}", arrays[f"v2.{g}"], 32767, (np.abs(arrays[f"c2.{g}"]) << 9) + (1 << 8))
             _check_sum(f"m.{g}", arrays[f"m.{g}"], 32768, np.full(len(arrays[f"m.{g}"]), 1 << 6))
             if self.config.refine_width:
@@ -151,6 +151,9 @@ def quantise(
 ) -> PyramidWeights:
     """The integers nearest to a fit's weights.
 
+    Where a hidden unit's weights are too large for its sums, they are halved until they fit and what reads it is
+    doubled: the network stays the same but for its rounding.
+
     Args:
         floats: by name; columns that read latents count them in steps and hold no gain.
         gains: of the grids; UNIT_GAIN each without them.
@@ -162,12 +165,34 @@ def quantise(
     shapes = weight_shapes(config, layout)
     if {name: np.shape(array) for name, array in floats.items()} != shapes:
         raise ConfigError(f"weights {', '.join(floats)}: must be {', '.join(shapes)}, of the configuration's shapes")
-    arrays = {}
+    gains = tuple(gains or [UNIT_GAIN] * config.num_grids)
+    scaled = {}
     for name in shapes:
-        scale = 2.0 ** BINARY_POINTS[name.split(".")[0]]
-        scaled = np.asarray(floats[name], dtype=np.float64) / column_units(name, config, layout) * scale
-        arrays[name] = np.clip(np.rint(scaled), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64)
-    return PyramidWeights(config, layout, arrays, tuple(gains or [UNIT_GAIN] * config.num_grids))
+        units = column_units(name, config, layout)
+        scaled[name] = np.asarray(floats[name], dtype=np.float64) / units * 2.0 ** BINARY_POINTS[name.split(".")[0]]
+    _shrink_units(scaled, max(1.0, max(gains) / UNIT_GAIN))
+    arrays = {name: np.clip(np.rint(x), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64) for name, x in scaled.items()}
+    return PyramidWeights(config, layout, arrays, gains)
+
+
+def _shrink_units(arrays: dict[str, FloatArray], largest_gain: float) -> None:
+    """Halve hidden units whose sums could leave 32 bits; `arrays` are at their binary points."""
+    for name in arrays:
+        kind, dot, group = name.partition(".")
+        if kind not in ("w1", "w2", "v1", "r1"):
+            continue
+        bias, reader = {"w1": ("b1", "w2"), "w2": ("b2", "w3"), "v1": ("c1", "v2"), "r1": ("d1", "r2")}[kind]
+        if reader == "w2" and "w2" not in arrays:
+            reader = "w3"
+        bias, reader = bias + dot + group, reader + dot + group
+        largest_input = MAX_CONTEXT if kind == "w1" else 32768
+        rows = np.abs(arrays[name]).reshape(len(arrays[name]), -1) * (largest_gain if kind == "v1" else 1.0)
+        # A little below what check allows, for the bias, which is small beside it, and for rounding.
+        excess = np.maximum(rows.sum(axis=1) / (0.9 * 2.0**31 / largest_input), rows.max(axis=1) / MAX_WEIGHT)
+        factor = 2.0 ** -np.ceil(np.log2(np.maximum(excess, 1.0)))
+        arrays[name] = arrays[name] * factor.reshape(-1, *[1] * (arrays[name].ndim - 1))
+        arrays[bias] = arrays[bias] * factor
+        arrays[reader] = arrays[reader] / factor
 
 
 def dequantise(weights: PyramidWeights) -> dict[str, FloatArray]:

@@ -176,7 +176,7 @@ private:
                 for (int g = 0; g < kGroups; g++) values[i][g] = load(in[i] + x + g * kLanes);
             pairs_.set_all(values, inputs_);
             dense(group_.linear, pairs_, [&](int o, int g, V32 a, V32 b) { sums[o][g] = rounded<7>(a, b); });
-            dense(group_.first, pairs_, [&](int o, int g, V32 a, V32 b) { values[o][g] = rectified<10>(a, b); });
+            dense(group_.first, pairs_, [&](int o, int g, V32 a, V32 b) { values[o][g] = rectified<8>(a, b); });
             pairs_.set_all(values, group_.first.num_outputs);
             dense(group_.second, pairs_, [&](int o, int g, V32 a, V32 b) {
                 const V16 sample = add_saturated(rounded<9>(a, b), sums[o][g]);
