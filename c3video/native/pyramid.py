@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pyramid model in C++: the integers of pyramid/payload.py and pyramid/synthesis.py, at the speed of the machine."""
+"""The pyramid model in C++: the integers of pyramid/payload.py and pyramid/synthesis.py, many times faster."""
 
 from __future__ import annotations
 

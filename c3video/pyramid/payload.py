@@ -38,7 +38,7 @@ MAX_SHIFT = 8
 """Differences to the prior are multiples of 2^0 .. 2^MAX_SHIFT."""
 
 GAIN_SCALE, CODE_SCALE, INDEX_SCALE = 36, 24, 44
-"""Scale indexes of the tables that gains (about UNIT_GAIN), codes of arrays and scale indexes (about CODE_SCALE) have."""
+"""Scale indexes of the tables of gains (less UNIT_GAIN), of arrays' codes, of scale indexes (less CODE_SCALE)."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,9 @@ def encode_picture(
     return data, _account(data, weight_bits, grid_bits)
 
 
-def _account(data: bytes, weight_bits: dict[str, float], grid_bits: Sequence[float] | NDArray[np.float64]) -> PictureBits:
+def _account(
+    data: bytes, weight_bits: dict[str, float], grid_bits: Sequence[float] | NDArray[np.float64]
+) -> PictureBits:
     grids = tuple(float(bits) for bits in grid_bits)
     return PictureBits(weight_bits, grids, 8.0 * len(data) - sum(weight_bits.values()) - sum(grids))
 

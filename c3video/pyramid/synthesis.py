@@ -13,7 +13,7 @@ from c3video.model.arithmetic import FloatArray, round_shift, saturate
 from c3video.pyramid.config import GROUPS, PlaneGroup
 from c3video.pyramid.upsampling import upsampled_levels
 from c3video.pyramid.weights import LATENT_BITS, SAMPLE_BITS, SYNTHESIS_BITS, PyramidWeights
-from c3video.video import Planes, PixelLayout
+from c3video.video import PixelLayout, Planes
 
 ONE = 1 << SAMPLE_BITS
 HALF = 1 << (SAMPLE_BITS - 1)

@@ -197,8 +197,8 @@ def _shrink_units(arrays: dict[str, FloatArray], largest_gain: float) -> None:
 
 def dequantise(weights: PyramidWeights) -> dict[str, FloatArray]:
     """The inverse of `quantise`: what the integers stand for, gains apart."""
-    floats = {}
+    floats: dict[str, FloatArray] = {}
     for name, array in weights.arrays.items():
         scale = 2.0 ** -BINARY_POINTS[name.split(".")[0]]
-        floats[name] = array * scale * column_units(name, weights.config, weights.layout)
+        floats[name] = array.astype(np.float64) * scale * column_units(name, weights.config, weights.layout)
     return floats
