@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""The pyramid model in C++: the integers of pyramid/payload.py and pyramid/synthesis.py, many times faster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video import native
+from c3video.errors import CorruptSegmentError
+from c3video.pyramid.config import GROUPS, TAPS
+from c3video.pyramid.contexts import wave_slope
+from c3video.pyramid.payload import PatchPlace, PatchReading
+from c3video.pyramid.weights import MAX_CONTEXT, PyramidWeights
+from c3video.video import PixelLayout, Planes
+
+
+def _dense(weight: NDArray[np.int64], bias: NDArray[np.int64], half: int, largest_input: int) -> Any:
+    flat = weight.reshape(len(weight), -1).astype(np.int32)
+    return native._native.PyramidLayer(flat, bias.astype(np.int32), half, largest_input)
+
+
+def read_patches(
+    coders: Sequence[native.NativeReader], weights: PyramidWeights, places: Sequence[PatchPlace], num_threads: int
+) -> tuple[list[NDArray[np.int16]], None]:
+    """`payload.read_patches`, patches on several threads; keeps no account of bits."""
+    arrays, config = weights.folded, weights.config
+    grids = [np.zeros((y.stop, x.stop), dtype=np.int16) for y, x in places[-1].slices]
+    second = [_dense(arrays["w2"], arrays["b2"] << 8, 1 << 11, 32767)] if "w2" in arrays else []
+    try:
+        native._native.decode_pyramid(
+            native._tables(),
+            [coder._reader for coder in coders],
+            grids,
+            config.patch_size,
+            np.array(TAPS[: config.num_taps], dtype=np.int32),
+            wave_slope(config.num_taps),
+            [_dense(arrays["w1"], bias, 1 << 3, MAX_CONTEXT) for bias in arrays["b1"]],
+            second,
+            _dense(arrays["w3"], np.zeros(2, dtype=np.int64), 1 << 7, 32767),
+            # The outputs are rounded by shifts of 8 and 9; a layer has one half for all its outputs.
+            _dense(arrays["l"], arrays["b3"] + np.array([1 << 7, 1 << 8]), 0, MAX_CONTEXT),
+            num_threads,
+            native._isa(),
+        )
+    except native._native.Corrupt as error:
+        raise CorruptSegmentError(str(error)) from None
+    return grids, None
+
+
+NATIVE = PatchReading(native.NativeReader, read_patches)
+"""In place of `payload.NUMPY` where native.available()."""
+
+
+def synthesise(
+    weights: PyramidWeights, symbols: Sequence[NDArray[np.integer]], layout: PixelLayout, num_threads: int = 1
+) -> Planes:
+    """`pyramid.synthesis.synthesise`, bands of rows on several threads."""
+    arrays = weights.folded
+    height, width = symbols[0].shape
+    planes = tuple(np.empty((-(-height >> v), -(-width >> h)), dtype=layout.dtype) for v, h in layout.planes)
+    run = native._native.synthesise_pyramid_8 if layout.bit_depth == 8 else native._native.synthesise_pyramid_16
+    run(
+        [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols],
+        arrays.get("u", np.zeros((0, 4), dtype=np.int64)).astype(np.int32),
+        [_group_layers(weights, index) for index in range(len(GROUPS[weights.layout]))],
+        list(planes),
+        layout.max_value,
+        num_threads,
+        native._isa(),
+    )
+    return planes
+
+
+def _group_layers(weights: PyramidWeights, index: int) -> list[Any]:
+    arrays = {name.split(".")[0]: array for name, array in weights.folded.items() if name.endswith(f".{index}")}
+    layers = [
+        _dense(arrays["v1"], arrays["c1"] << 5, 1 << 7, 32768),
+        _dense(arrays["v2"], arrays["c2"] << 9, 1 << 8, 32767),
+        _dense(arrays["m"], np.zeros(len(arrays["m"]), dtype=np.int64), 1 << 6, 32768),
+    ]
+    if weights.config.refine_width:
+        layers.append(_dense(arrays["r1"], arrays["d1"] << 12, 1 << 11, 32768))
+        layers.append(_dense(arrays["r2"], arrays["d2"] << 12, 1 << 11, 32767))
+    return layers

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Decoding the latents of patches: docs/c3v_pyramid.md, sections 3 and 4.
+#pragma once
+#include <cstdint>
+#include <exception>
+#include <vector>
+
+#include "../ans.h"
+#include "dense.h"
+
+namespace c3 {
+
+struct PyramidTap {
+    int dy, dx;
+};
+
+struct PyramidEntropy {
+    std::vector<PyramidTap> taps;
+    int slope;                                    // (y, x) is in wave x + slope * y
+    Dense first;                                  // of taps, then seven inputs from the grids above
+    std::vector<std::vector<int32_t>> grid_bias;  // its biases, by grid
+    std::vector<Dense> second;                    // none or one
+    Dense last, linear;                           // two outputs each; `linear` has what `first` has as inputs
+};
+
+// A patch's part of a grid.
+struct PyramidPart {
+    int height, width;
+    int16_t* latents;  // zeros, to be filled
+    size_t stride;
+};
+
+struct PyramidPatch {
+    Reader* reader;
+    std::vector<PyramidPart> parts;  // finest first
+};
+
+// Fills the patches, several at a time. What a patch threw is thrown again; of several, that of the first patch.
+using DecodePyramid = void (*)(const Tables& tables, const PyramidEntropy& model, const std::vector<PyramidPatch>& patches,
+                               int num_threads);
+
+}  // namespace c3

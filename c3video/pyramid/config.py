@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""What a pyramid model is: its configuration (travels in the stream), its groups of planes and its weights in order.
+
+The decoder's integers and the floats of a fit have the same arrays in the same order; a fit keeps them one after the
+other in one flat array.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from c3video.errors import ConfigError
+
+NUM_PARENTS = 7
+"""Inputs of the entropy network from the two grids above: six places of the next one, one of the one after it."""
+
+TAPS: tuple[tuple[int, int], ...] = (
+    *((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2)),
+    *((-2, -1), (-2, 1), (0, -3), (-3, 0), (-2, -2), (-2, 2), (-1, -3), (-1, 3)),
+)
+"""(dy, dx) of the causal taps; a model has the first `num_taps` of them."""
+
+UPSAMPLING_TAPS = 4
+
+
+@dataclass(frozen=True)
+class PyramidConfig:
+    """Everything a decoder must know of the model's shape.
+
+    Args:
+        num_grids: latent grids, 1..8; grid k has ceil(H / 2^k) x ceil(W / 2^k) latents for H x W luma samples.
+        num_taps: causal taps of the entropy network in the latent's own grid, 4..16.
+        entropy_layers: widths of its hidden layers, 1..2 of 4..48.
+        synthesis_width: hidden units of each group's synthesis, 4..48.
+        refine_width: hidden channels of the 3x3 refinement behind it, 0..32; 0: none.
+        patch_size: side of a patch of latents in luma samples, a multiple of 128, so that all grids have whole parts.
+        prior: number of the prior that the weights are differences to; 0 is the zero prior.
+    """
+
+    num_grids: int = 7
+    num_taps: int = 12
+    entropy_layers: tuple[int, ...] = (16, 16)
+    synthesis_width: int = 16
+    refine_width: int = 8
+    patch_size: int = 512
+    prior: int = 0
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is out of the range that a stream may carry."""
+        _check_range("num_grids", self.num_grids, 1, 8)
+        _check_range("num_taps", self.num_taps, 4, len(TAPS))
+        _check_range("number of entropy layers", len(self.entropy_layers), 1, 2)
+        for width in self.entropy_layers:
+            _check_range("entropy layer width", width, 4, 48)
+        _check_range("synthesis_width", self.synthesis_width, 4, 48)
+        _check_range("refine_width", self.refine_width, 0, 32)
+        _check_range("patch_size", self.patch_size, 128, 1 << 15)
+        if self.patch_size % 128:
+            raise ConfigError(f"patch_size = {self.patch_size}: must be a multiple of 128")
+        _check_range("prior", self.prior, 0, 255)
+
+    @property
+    def num_inputs(self) -> int:
+        """Inputs of the entropy network: causal taps, then parents."""
+        return self.num_taps + NUM_PARENTS
+
+
+@dataclass(frozen=True)
+class PlaneGroup:
+    """Planes of one resolution, made by one synthesis.
+
+    Args:
+        num_planes: samples that it makes at each place.
+        exponents: (y, x) halvings of its planes against luma.
+        num_given: planes made before that it reads: 1 (luma, pooled) for chroma apart from luma, else 0.
+        first_grid: finest grid that it reads.
+    """
+
+    num_planes: int
+    exponents: tuple[int, int]
+    num_given: int
+    first_grid: int
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """(h, w) of its planes in a picture of height x width luma samples."""
+        y, x = self.exponents
+        return -(-height >> y), -(-width >> x)
+
+    def num_inputs(self, num_grids: int) -> int:
+        """Inputs of its synthesis: upsampled latents, then given planes."""
+        return num_grids - self.first_grid + self.num_given
+
+
+_LUMA = PlaneGroup(1, (0, 0), 0, 0)
+_WHOLE = PlaneGroup(3, (0, 0), 0, 0)
+
+GROUPS: dict[str, tuple[PlaneGroup, ...]] = {
+    "gray": (_LUMA,),
+    "420": (_LUMA, PlaneGroup(2, (1, 1), 1, 1)),
+    "422": (_LUMA, PlaneGroup(2, (0, 1), 1, 0)),
+    "444": (_WHOLE,),
+    "rgb": (_WHOLE,),
+}
+"""Groups of planes of each layout, in coding order."""
+
+
+def grid_shapes(num_grids: int, height: int, width: int) -> list[tuple[int, int]]:
+    """(h, w) of each grid, finest first, for height x width luma samples."""
+    return [(-(-height >> k), -(-width >> k)) for k in range(num_grids)]
+
+
+def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of all weight arrays by name, in their fixed order.
+
+    Entropy network: `w1` (width, inputs), `b1` (grids, width), with two hidden layers `w2` (width, width) and `b2`,
+    `w3` (2, width), `b3` (2,), `l` (2, inputs). Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
+    Group g of planes: `v1.g` (hidden, inputs), `c1.g`, `v2.g` (planes, hidden), `c2.g`, `m.g` (planes, inputs), and
+    unless refine_width is 0 `r1.g` (refine, planes, 3, 3), `d1.g`, `r2.g` (planes, refine), `d2.g`.
+    Arrays of no elements (`u` of one grid) are left out.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    widths, inputs = config.entropy_layers, config.num_inputs
+    shapes |= {"w1": (widths[0], inputs), "b1": (config.num_grids, widths[0])}
+    if len(widths) == 2:
+        shapes |= {"w2": (widths[1], widths[0]), "b2": (widths[1],)}
+    shapes |= {"w3": (2, widths[-1]), "b3": (2,), "l": (2, inputs)}
+    if config.num_grids > 1:
+        shapes["u"] = (config.num_grids - 1, UPSAMPLING_TAPS)
+    hidden, refine = config.synthesis_width, config.refine_width
+    for g, group in enumerate(GROUPS[layout]):
+        planes, inputs = group.num_planes, group.num_inputs(config.num_grids)
+        shapes |= {f"v1.{g}": (hidden, inputs), f"c1.{g}": (hidden,)}
+        shapes |= {f"v2.{g}": (planes, hidden), f"c2.{g}": (planes,), f"m.{g}": (planes, inputs)}
+        if refine:
+            shapes |= {f"r1.{g}": (refine, planes, 3, 3), f"d1.{g}": (refine,)}
+            shapes |= {f"r2.{g}": (planes, refine), f"d2.{g}": (planes,)}
+    return shapes
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{name} = {value}: must be in {low}..{high}")
