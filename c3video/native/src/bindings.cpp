@@ -163,6 +163,7 @@ auto synthesise(std::vector<int> shape, int q_step_256, int max_value, int resid
 
 void bind_fit_synthesis(nb::module_& m);
 void bind_fit_rate(nb::module_& m);
+void bind_pyramid_fit(nb::module_& m);
 void bind_frame(nb::module_& m);
 void bind_search(nb::module_& m);
 void bind_context(nb::module_& m);
@@ -171,6 +172,7 @@ void bind_rounding(nb::module_& m);
 NB_MODULE(_native, m) {
     bind_fit_synthesis(m);
     bind_fit_rate(m);
+    bind_pyramid_fit(m);
     bind_frame(m);
     bind_search(m);
     bind_context(m);
