@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One step of a fit of the pyramid model on the native engine: rate, distortion and their gradients, float32 on the CPU.
+"""One step of a fit of the pyramid model on the native engine: rate, distortion, gradients; float32 on the CPU.
 
 `pyramid/fit/network.py` is the definition. Everything lies in flat arrays: latents grid by grid, finest first, each
 (h, w) row by row; weights in the order of `weight_shapes`; samples plane by plane.
