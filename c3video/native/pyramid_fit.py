@@ -146,3 +146,92 @@ class PyramidFit:
             None if grad_weights is None else grad_weights.astype(np.float32),
             None if grad_gains is None else grad_gains.astype(np.float32),
         )
+
+
+def add_noise(
+    latents: Floats,
+    temperature: float,
+    *,
+    kumaraswamy: float | None = None,
+    gaussian: float | None = None,
+    noise: Floats | None = None,
+    seed: int = 0,
+    num_threads: int = 1,
+    isa: str = "",
+) -> tuple[Floats, Floats]:
+    """Stage 1: soft rounding, noise, and the mean of a latent given its noisy value, as `add_noise` of C3's fit.
+
+    Just one of `kumaraswamy`, `gaussian` and `noise` says which noise.
+
+    Args:
+        latents: (L,).
+        temperature: of the soft rounding, above 0.
+        kumaraswamy: shape of noise on (-1/2, 1/2): 1 is uniform, more is more peaked; 1..100.
+        gaussian: standard deviation of Gaussian noise.
+        noise: (L,) to add.
+        seed: 0 .. 2^64 - 1; seed and position determine a latent's noise, on any number of threads.
+        num_threads: threads to use.
+        isa: instruction set, "" for the best.
+
+    Returns:
+        (L,) noisy values and (L,) their slopes by the latents.
+
+    Source: C3 section 3.1; Agustsson and Theis, Universally Quantized Neural Compression, arXiv 2006.09952.
+    """
+    if sum(kind is not None for kind in (kumaraswamy, gaussian, noise)) != 1:
+        raise ValueError("one of kumaraswamy, gaussian and noise")
+    steps, slopes = np.empty_like(latents), np.empty_like(latents)
+    shape, deviation = kumaraswamy or 0.0, gaussian or 0.0
+    _engine().pyramid_add_noise(latents, temperature, shape, deviation, seed, noise, steps, slopes, num_threads, isa)
+    return steps, slopes
+
+
+def straight_through(
+    latents: Floats, temperature: float, *, num_threads: int = 1, isa: str = ""
+) -> tuple[Floats, Floats]:
+    """Stage 2: latents (L,) rounded, halves to even, and (L,) the slopes of their soft rounding."""
+    steps, slopes = np.empty_like(latents), np.empty_like(latents)
+    _engine().pyramid_straight_through(latents, temperature, steps, slopes, num_threads, isa)
+    return steps, slopes
+
+
+class Adam:
+    """Adam (Kingma and Ba, 2015) on one flat array, in place.
+
+    Args:
+        parameter: (L,) float32, changed by `step`.
+        beta1, beta2, epsilon: as in torch.optim.Adam.
+    """
+
+    def __init__(self, parameter: Floats, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> None:
+        self.parameter, self.beta1, self.beta2, self.epsilon = parameter, beta1, beta2, epsilon
+        self.mean, self.square = np.zeros_like(parameter), np.zeros_like(parameter)
+        self.num_steps = 0
+
+    def step(
+        self,
+        grad: Floats,
+        rate: float,
+        *,
+        slopes: Floats | None = None,
+        grad_scale: float = 1.0,
+        num_threads: int = 1,
+        isa: str = "",
+    ) -> None:
+        """One step with learning rate `rate` along grad (L,), times slopes (L,) and `grad_scale`."""
+        self.num_steps += 1
+        _engine().pyramid_adam(
+            self.parameter,
+            grad,
+            slopes,
+            self.mean,
+            self.square,
+            rate,
+            self.beta1,
+            self.beta2,
+            self.epsilon,
+            self.num_steps,
+            grad_scale,
+            num_threads,
+            isa,
+        )

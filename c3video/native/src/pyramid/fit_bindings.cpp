@@ -14,16 +14,18 @@
 #include <string>
 
 #include "../dispatch.h"
+#include "fit_elements.h"
 #include "fit_plan.h"
 
-#define C3_DECLARE_PYRAMID_FIT(isa)                                            \
-    namespace c3 {                                                             \
-    namespace isa {                                                            \
-    namespace pyramid {                                                        \
+#define C3_DECLARE_PYRAMID_FIT(isa)                                              \
+    namespace c3 {                                                               \
+    namespace isa {                                                              \
+    namespace pyramid {                                                          \
     void fit_rate(const c3::pyramid::Plan&, const c3::pyramid::Job&, int);       \
     void fit_distortion(const c3::pyramid::Plan&, const c3::pyramid::Job&, int); \
-    }                                                                          \
-    }                                                                          \
+    c3::pyramid::Elements fit_elements();                                        \
+    }                                                                            \
+    }                                                                            \
     }
 C3_DECLARE_PYRAMID_FIT(plain)
 #ifdef C3_X86
@@ -48,19 +50,26 @@ void require(bool good, const char* what) {
     if (!good) throw nb::value_error(what);
 }
 
-Kernels kernels(const std::string& isa) {
+struct Fit {
+    Kernels step;
+    Elements elements;
+};
+
+Fit kernels(const std::string& isa) {
+#define C3_FIT(isa) {{c3::isa::pyramid::fit_rate, c3::isa::pyramid::fit_distortion}, c3::isa::pyramid::fit_elements()}
     for (const c3::Kernels& usable : c3::usable_kernels()) {
         const std::string name = usable.name;
         if (!isa.empty() && name != isa) continue;
 #ifdef C3_X86
-        if (name == "avx2") return {c3::avx2::pyramid::fit_rate, c3::avx2::pyramid::fit_distortion};
-        // What VNNI adds is for integers.
-        if (name == "avx512" || name == "avx512vnni") return {c3::avx512::pyramid::fit_rate, c3::avx512::pyramid::fit_distortion};
+        if (name == "avx2") return C3_FIT(avx2);
+        if (name == "avx512" || name == "avx512vnni") return C3_FIT(avx512);  // what VNNI adds is for integers
 #endif
-        return {c3::plain::pyramid::fit_rate, c3::plain::pyramid::fit_distortion};
+        return C3_FIT(plain);
     }
     throw nb::value_error("this processor or build has no such kernels");
 }
+
+void require_threads(int num_threads) { require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024"); }
 
 // What is written must not be read or written elsewhere in the same call.
 struct Ranges {
@@ -175,7 +184,7 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     require(!grad_latents || grad_latents->shape(0) == plan.num_latents, "a gradient has the size of its values");
     require(!grad_weights || grad_weights->shape(0) == plan.num_weights, "a gradient has the size of its values");
     require(!grad_gains || grad_gains->shape(0) == plan.grids.size(), "a gradient has the size of its values");
-    require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
+    require_threads(num_threads);
     Ranges ranges;
     for (const In* array : {&latents, &weights, &gains, &targets}) ranges.add(*array, false);
     for (const Doubles* array : {&bits, &squared_errors}) ranges.add(*array, true);
@@ -185,7 +194,7 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     if (grad_gains) ranges.add(*grad_gains, true);
     if (bits_weight) require(*bits_weight >= 0.0, "the weight of bits must be 0 or more");
 
-    const Kernels use = kernels(isa);
+    const Kernels use = kernels(isa).step;
     Job job{};
     job.latents = latents.data();
     job.weights = weights.data();
@@ -217,6 +226,59 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     if (!finite) plan.arenas.clear();  // what is not a number stays in none of the places that count on zeros
 }
 
+QuantiseJob quantise_job(const In& latents, float temperature, Out& steps, std::optional<Out>& slopes, Ranges& ranges) {
+    require(std::isfinite(temperature) && temperature > 0.0f, "temperature must be above 0");
+    require(steps.shape(0) == latents.shape(0), "as many steps as latents");
+    require(!slopes || slopes->shape(0) == latents.shape(0), "as many slopes as latents");
+    ranges.add(latents, false);
+    ranges.add(steps, true);
+    if (slopes) ranges.add(*slopes, true);
+    return {(int64_t)latents.shape(0), latents.data(), temperature, steps.data(), slopes ? slopes->data() : nullptr};
+}
+
+void add_noise(In latents, float temperature, float kumaraswamy, float deviation, uint64_t seed, std::optional<In> given,
+               Out steps, std::optional<Out> slopes, int num_threads, const std::string& isa) {
+    require_threads(num_threads);
+    require(kumaraswamy == 0.0f || (kumaraswamy >= 1.0f && kumaraswamy <= 100.0f), "kumaraswamy must be 0 or 1..100");
+    require(std::isfinite(deviation) && deviation >= 0.0f, "deviation must be 0 or more");
+    require(!given || given->shape(0) == latents.shape(0), "as much noise as latents");
+    Ranges ranges;
+    if (given) ranges.add(*given, false);
+    const QuantiseJob job = quantise_job(latents, temperature, steps, slopes, ranges);
+    const Elements use = kernels(isa).elements;
+    nb::gil_scoped_release release;
+    use.add_noise(job, {kumaraswamy, deviation, seed, given ? given->data() : nullptr}, num_threads);
+}
+
+void straight_through(In latents, float temperature, Out steps, std::optional<Out> slopes, int num_threads, const std::string& isa) {
+    require_threads(num_threads);
+    Ranges ranges;
+    const QuantiseJob job = quantise_job(latents, temperature, steps, slopes, ranges);
+    const Elements use = kernels(isa).elements;
+    nb::gil_scoped_release release;
+    use.straight_through(job, num_threads);
+}
+
+void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square, double rate, double beta1, double beta2,
+          double epsilon, int64_t step, double grad_scale, int num_threads, const std::string& isa) {
+    require_threads(num_threads);
+    for (size_t size : {grad.shape(0), mean.shape(0), square.shape(0), slopes ? slopes->shape(0) : grad.shape(0)})
+        require(size == parameter.shape(0), "parameter, gradient, slopes and moments must be of one size");
+    require(step >= 1, "steps count from 1");
+    require(beta1 >= 0.0 && beta1 < 1.0 && beta2 >= 0.0 && beta2 < 1.0, "betas must be 0 or more, below 1");
+    Ranges ranges;
+    ranges.add(grad, false);
+    if (slopes) ranges.add(*slopes, false);
+    for (const Out* array : {&parameter, &mean, &square}) ranges.add(*array, true);
+    const double mean_correction = 1.0 - std::pow(beta1, (double)step), square_correction = 1.0 - std::pow(beta2, (double)step);
+    const AdamJob job{(int64_t)parameter.shape(0), grad.data(), slopes ? slopes->data() : nullptr, parameter.data(), mean.data(),
+                      square.data(), (float)grad_scale, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2),
+                      (float)(rate / mean_correction), (float)(1.0 / std::sqrt(square_correction)), (float)epsilon};
+    const Elements use = kernels(isa).elements;
+    nb::gil_scoped_release release;
+    use.adam(job, num_threads);
+}
+
 }  // namespace
 
 void bind_pyramid_fit(nb::module_& m) {
@@ -241,4 +303,10 @@ void bind_pyramid_fit(nb::module_& m) {
           "targets"_a.noconvert(), "bits_weight"_a.none(), "error_weights"_a.noconvert().none(), "bits"_a.noconvert(),
           "squared_errors"_a.noconvert(), "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(),
           "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
+    m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "kumaraswamy"_a, "deviation"_a, "seed"_a,
+          "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
+    m.def("pyramid_straight_through", &straight_through, "latents"_a.noconvert(), "temperature"_a, "steps"_a.noconvert(),
+          "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
+    m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(), "mean"_a.noconvert(),
+          "square"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "grad_scale"_a, "num_threads"_a, "isa"_a = "");
 }

@@ -24,7 +24,7 @@ using c3::pyramid::Size;
 
 namespace {
 
-constexpr int kChunk = 192;              // positions from taps to gradients in one go
+constexpr int kChunk = 384;              // positions from taps to gradients in one go
 constexpr int kStripPositions = 4096;    // a strip with its parents and their gradients stays in the second-level cache
 constexpr int kFlushPositions = 1 << 15;
 constexpr int kReach = 16;               // floats that a tap may lie before a row, and a vector reach past one
