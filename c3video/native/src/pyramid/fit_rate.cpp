@@ -41,15 +41,15 @@ struct Bits {
 C3_INLINE Bits laplace_bits(VF x, VF location, VF output) {
     const VF half = splatf(0.5f), one = splatf(1.0f), zero = splatf(0.0f);
     const VF kept = at_most(at_least(output, -3.0f), 4.875f);
-    const VF scale = exp_of(kept + (3.0f - 3.4657359028f)), inverse = one / scale;
+    const VF scale = exp_of(kept + (3.0f - 3.4657359028f)), inverse = reciprocal(scale);
     const VF difference = x - location, distance = magnitude(difference);
     const VF inner = magnitude(distance - half), outer = distance + half;
     const VF upper = exp_of(-inner * inverse), lower = exp_of(-outer * inverse), drop = half * (upper - lower);
     const VF inside = if_less(distance, half, 1.0f - half * (upper + lower), drop);
-    const VF reach = one / fma(scale, splatf(10.0f), splatf(4.0f)), far = distance * reach;
-    const VF fall = one / fma(far, far, one), tail = (fall * fall) * 0x1p-16f;
+    const VF reach = reciprocal(fma(scale, splatf(10.0f), splatf(4.0f))), far = distance * reach;
+    const VF fall = reciprocal(fma(far, far, one)), tail = (fall * fall) * 0x1p-16f;
     const VF probability = inside + tail;
-    const VF slope = splatf(-1.44269504f) / probability;
+    const VF slope = -1.44269504f * reciprocal(probability);
     const VF tail_slope = -4.0f * tail * fall * far;  // of `tail` by `far`
     const VF by_distance = slope * fma(-inverse, drop, tail_slope * reach);
     const VF signed_inner = if_less(distance, half, inner, -inner);

@@ -42,6 +42,7 @@ struct GroupPlanes {
     float* x[kMaxPlanes];            // before refinement
     float* samples[kMaxPlanes];      // clipped
     float* grad_samples[kMaxPlanes];
+    bool is_refined_back;  // whether the gradients by x are there already
 
     size_t extended() const { return (size_t)(group->size.height + 2) * stride + kSlack; }
 };
@@ -100,13 +101,18 @@ struct Part {
     Arena& arena;
     std::vector<double> weight_grads, gain_grads, squared_errors;
     std::vector<VF> upsampling_sums;
-    float *rows[kMaxWidth + kMaxPlanes], *taps[9 * kMaxPlanes], *ones;
+    float *rows[kMaxWidth + kMaxPlanes], *taps[9 * kMaxPlanes], *ones, *mask, *target, *samples[kMaxPlanes];
     float* grad_x[kMaxPlanes];  // of this part's rows and one more at either side
+    Upsampler upsampler;
 
     Part(const Plan& plan, const Job& job, Arena& memory)
         : arena(memory), weight_grads(job.grad_weights ? plan.num_weights : 0, 0.0), gain_grads(plan.num_grids(), 0.0),
-          squared_errors(plan.num_planes, 0.0), upsampling_sums(4 * plan.num_grids(), splatf(0.0f)) {
+          squared_errors(plan.num_planes, 0.0), upsampling_sums(4 * plan.num_grids(), splatf(0.0f)),
+          upsampler(memory, plan.grids[0].width) {
         for (float*& row : rows) row = arena.take(kChunk);
+        for (float*& row : samples) row = arena.take(kChunk);
+        mask = arena.take(kChunk);
+        target = arena.take(kChunk);
         for (float*& row : taps) {
             row = arena.take(kChunk + 4 * kFloats);
             std::fill_n(row, kChunk + 4 * kFloats, 0.0f);
@@ -126,22 +132,20 @@ public:
     }
 
     void run() {
-        upsample_all();
+        take_levels();
+        for (int k = plan_.num_grids() - 1; k > 0; k--)
+            for_rows(plan_.grids[k].height, [&](int part, int y0, int y1) { upsample(k, parts_[part], y0, y1); });
+        for (const Group& group : plan_.groups) networks_.emplace_back(plan_, group, job_.weights, job_.gains);
         for (const Group& group : plan_.groups) {
-            networks_.emplace_back(plan_, group, job_.weights, job_.gains);
             groups_.push_back(make_planes(group));
-        }
-        for (size_t g = 0; g < groups_.size(); g++) {
-            if (plan_.groups[g].num_given) pool_given(groups_[g]);
-            forward(groups_[g], networks_[g]);
+            forward(groups_.back(), networks_[groups_.size() - 1]);
         }
         if (wants_back_) {
             for (size_t g = groups_.size(); g-- > 0;) {
                 backward(groups_[g], networks_[g]);
                 if (plan_.groups[g].num_given) unpool_given(groups_[g]);
             }
-            hand_down_pooled();
-            upsample_all_back();
+            for (int k = 1; k < plan_.num_grids(); k++) hand_up(k);
         }
         finish();
     }
@@ -169,63 +173,79 @@ private:
 
     float* take_plane(const Size& size) { return shared_.take(plane_floats(size)) + kPad; }
 
-    void upsample_all() {
-        const int num_grids = plan_.num_grids();
-        levels_.resize(num_grids);
-        grad_levels_.resize(num_grids);
-        for (int k = num_grids - 1; k >= 0; k--) {
+    void take_levels() {
+        levels_.resize(plan_.num_grids());
+        grad_levels_.resize(plan_.num_grids());
+        for (int k = 0; k < plan_.num_grids(); k++) {
             const Size& size = plan_.grids[k];
-            for (int j = k; j < num_grids; j++) {
+            for (int j = k; j < plan_.num_grids(); j++) {
                 levels_[k].push_back(take_plane(size));
                 // What lies behind the rows is read, for nothing.
                 std::fill_n(levels_[k].back() - kPad + (size_t)size.height * stride_of(size), kSlack, 0.0f);
                 if (wants_back_) grad_levels_[k].push_back(take_plane(size));
             }
         }
-        std::vector<std::unique_ptr<Upsampler>> upsamplers;
-        for (int part = 0; part < num_threads_; part++)
-            upsamplers.push_back(std::make_unique<Upsampler>(parts_[part].arena, plan_.grids[0].width));
-        for (int k = num_grids - 1; k >= 0; k--) {
-            const Size& size = plan_.grids[k];
-            for_rows(size.height, [&](int part, int y0, int y1) {
-                for (int y = y0; y < y1; y++) {
-                    float* row = levels_[k][0] + (size_t)y * stride_of(size);
-                    std::copy_n(job_.latents + plan_.grid_starts[k] + (size_t)y * size.width, size.width, row);
-                    repeat_edges(row, size.width);
-                }
-                for (int j = k + 1; j < num_grids; j++)
-                    upsamplers[part]->forward(levels_[k + 1][j - k - 1], plan_.grids[k + 1], job_.weights + plan_.u + 4 * k,
-                                              levels_[k][j - k], size, y0, y1);
-            });
+    }
+
+    // Rows y0 .. y1 of level k, from its own grid and the level above.
+    void upsample(int k, Part& part, int y0, int y1) {
+        const Size& size = plan_.grids[k];
+        for (int y = y0; y < y1; y++) {
+            float* row = levels_[k][0] + (size_t)y * stride_of(size);
+            std::copy_n(job_.latents + plan_.grid_starts[k] + (size_t)y * size.width, size.width, row);
+            repeat_edges(row, size.width);
+        }
+        for (int j = k + 1; j < plan_.num_grids(); j++)
+            part.upsampler.forward(levels_[k + 1][j - k - 1], plan_.grids[k + 1], job_.weights + plan_.u + 4 * k, levels_[k][j - k],
+                                   size, y0, y1);
+    }
+
+    // Gradients of rows r0 .. r1 of level k from those of the level below it.
+    void upsample_back(int k, Part& part, int r0, int r1) {
+        if (r0 >= r1) return;
+        // Chroma of half the resolution has handed its gradients to level 1 already.
+        const bool begun = k == 1 && plan_.groups.size() == 2 && plan_.groups[1].y_exponent;
+        VF* sums = job_.grad_weights ? part.upsampling_sums.data() + 4 * (k - 1) : nullptr;
+        for (int j = k; j < plan_.num_grids(); j++)
+            part.upsampler.backward(levels_[k][j - k], plan_.grids[k], job_.weights + plan_.u + 4 * (k - 1),
+                                    grad_levels_[k - 1][j - k + 1], plan_.grids[k - 1], grad_levels_[k][j - k], begun, r0, r1, sums);
+    }
+
+    // Rows y0 .. y1 of level k's gradients that are those of its own grid.
+    void hand_to_latents(int k, int y0, int y1) {
+        if (!job_.grad_latents) return;
+        const Size& size = plan_.grids[k];
+        for (int y = y0; y < y1; y++) {
+            const float* from = grad_levels_[k][0] + (size_t)y * stride_of(size);
+            float* to = job_.grad_latents + plan_.grid_starts[k] + (size_t)y * size.width;
+            for (int x = 0; x < size.width; x++) to[x] += from[x];
         }
     }
 
-    void upsample_all_back() {
-        const int num_grids = plan_.num_grids();
-        std::vector<std::unique_ptr<Upsampler>> upsamplers;
-        for (int part = 0; part < num_threads_; part++)
-            upsamplers.push_back(std::make_unique<Upsampler>(parts_[part].arena, plan_.grids[0].width));
-        // Chroma of half the resolution has handed its gradients to level 1 already.
-        const bool level_1_begun = plan_.groups.size() == 2 && plan_.groups[1].y_exponent;
-        for (int k = 0; k < num_grids; k++) {
-            const Size& size = plan_.grids[k];
-            if (k > 0)
-                for_rows(size.height, [&](int part, int r0, int r1) {
-                    VF* sums = job_.grad_weights ? parts_[part].upsampling_sums.data() + 4 * (k - 1) : nullptr;
-                    for (int j = k; j < num_grids; j++)
-                        upsamplers[part]->backward(levels_[k][j - k], size, job_.weights + plan_.u + 4 * (k - 1),
-                                                   grad_levels_[k - 1][j - k + 1], plan_.grids[k - 1], grad_levels_[k][j - k],
-                                                   k == 1 && level_1_begun, r0, r1, sums);
-                });
-            if (!job_.grad_latents) continue;
-            for_rows(size.height, [&](int, int y0, int y1) {
-                for (int y = y0; y < y1; y++) {
-                    const float* from = grad_levels_[k][0] + (size_t)y * stride_of(size);
-                    float* to = job_.grad_latents + plan_.grid_starts[k] + (size_t)y * size.width;
-                    for (int x = 0; x < size.width; x++) to[x] += from[x];
-                }
+    // The gradients of level k: what of them is left to do for level 1, all for those above.
+    void hand_up(int k) {
+        const Size& size = plan_.grids[k];
+        if (k == 1) {
+            const int parts = num_parts(plan_.grids[0].height);
+            in_parallel(parts, [&](int part) {  // between what two parts could do alone
+                upsample_back(1, parts_[part], ready_rows(part).second, part + 1 < parts ? ready_rows(part + 1).first : size.height);
             });
+        } else {
+            for_rows(size.height, [&](int part, int r0, int r1) { upsample_back(k, parts_[part], r0, r1); });
         }
+        for_rows(size.height, [&](int, int y0, int y1) { hand_to_latents(k, y0, y1); });
+    }
+
+    // Rows of level 1 whose gradient comes from rows of level 0 that are all in one part: row r reads 2r - 3 .. 2r + 4.
+    std::pair<int, int> ready_rows(int part) const {
+        const int height = plan_.grids[0].height, parts = num_parts(height);
+        const int y0 = (int)((int64_t)height * part / parts), y1 = (int)((int64_t)height * (part + 1) / parts);
+        const int first = y0 == 0 ? 0 : (y0 + 4) / 2;
+        return {first, std::max(first, ready_below(y1))};
+    }
+    // End of those that read no row from y on.
+    int ready_below(int y) const {
+        return y == plan_.grids[0].height ? (y + 1) / 2 : std::max(0, y - 3) / 2;
     }
 
     bool is_pooled(const Group& group) const { return group.x_exponent && !group.y_exponent; }
@@ -302,22 +322,20 @@ private:
     }
 
     // Latents that chroma of 4:2:2 read as means of two: their gradients go to the full resolution.
-    void hand_down_pooled() {
+    void hand_down_pooled(int y0, int y1) {
         if (groups_.size() < 2 || !is_pooled(*groups_[1].group)) return;
         const GroupPlanes& planes = groups_[1];
         const Size& to = plan_.grids[0];
-        for_rows(to.height, [&](int, int y0, int y1) {
-            for (int i = 0; i < planes.group->num_latent_inputs; i++)
-                for (int y = y0; y < y1; y++) {
-                    const float* from = planes.grad_inputs[i] + (size_t)y * planes.stride;
-                    float* row = grad_levels_[0][i] + (size_t)y * stride_of(to);
-                    for (int x = 0; x < to.width / 2; x++) {
-                        row[2 * x] += 0.5f * from[x];
-                        row[2 * x + 1] += 0.5f * from[x];
-                    }
-                    if (to.width % 2) row[to.width - 1] += from[to.width / 2];
+        for (int i = 0; i < planes.group->num_latent_inputs; i++)
+            for (int y = y0; y < y1; y++) {
+                const float* from = planes.grad_inputs[i] + (size_t)y * planes.stride;
+                float* row = grad_levels_[0][i] + (size_t)y * stride_of(to);
+                for (int x = 0; x < to.width / 2; x++) {
+                    row[2 * x] += 0.5f * from[x];
+                    row[2 * x + 1] += 0.5f * from[x];
                 }
-        });
+                if (to.width % 2) row[to.width - 1] += from[to.width / 2];
+            }
     }
 
     // f(first position, length) for chunks of rows y0 .. y1; position 0 stands kPad before the first sample of row 0.
@@ -327,11 +345,20 @@ private:
         for (int64_t start = (int64_t)y0 * stride; start < end; start += kChunk) f(start, (int)std::min<int64_t>(kChunk, end - start));
     }
 
+    // Rows of a plane that are worked on from one step to the next before others, so that they stay near.
+    static int near_rows(int stride) { return std::max(8, 4096 / stride); }
+
     void forward(GroupPlanes& planes, const Network& net) {
         const Group& group = *planes.group;
         const int stride = planes.stride, height = group.size.height, width = group.size.width;
+        const bool is_first = &planes == &groups_[0], is_last = groups_.size() == plan_.groups.size();
+        if (group.num_given) pool_given(planes);
         for_rows(height, [&](int part, int y0, int y1) {
-            for_chunks(y0, y1, stride, [&](int64_t start, int length) { synthesise(planes, net, parts_[part], start, length); });
+            for (int y = y0; y < y1; y += near_rows(stride)) {
+                const int end = std::min(y + near_rows(stride), y1);
+                if (is_first) upsample(0, parts_[part], y, end);
+                for_chunks(y, end, stride, [&](int64_t start, int length) { synthesise(planes, net, parts_[part], start, length); });
+            }
             for (int c = 0; c < net.planes; c++) {
                 float* x = planes.x[c];
                 for (int y = y0; y < y1; y++) repeat_edges(x + (int64_t)y * stride, width);
@@ -343,12 +370,17 @@ private:
                 }
             }
         });
+        planes.is_refined_back = is_last && wants_back_;
         for_rows(height, [&](int part, int y0, int y1) {
-            // A few rows at a time, so that they are still near when their errors are taken.
-            const int rows = std::max(1, 4096 / stride);
-            for (int y = y0; y < y1; y += rows) {
-                const int end = std::min(y + rows, y1);
-                for_chunks(y, end, stride, [&](int64_t start, int length) { refine(planes, net, parts_[part], start, length); });
+            // What no later group reads goes back at once.
+            if (planes.is_refined_back) return refine_back(planes, net, parts_[part], y0, y1, true);
+            for (int y = y0; y < y1; y += near_rows(stride)) {
+                const int end = std::min(y + near_rows(stride), y1);
+                for_chunks(y, end, stride, [&](int64_t start, int length) {
+                    float* targets[kMaxPlanes];
+                    for (int c = 0; c < net.planes; c++) targets[c] = planes.samples[c] - kPad + start;
+                    refine(planes, net, parts_[part], start, length, targets);
+                });
                 for (int c = 0; c < net.planes; c++)
                     for (int row = y; row < end; row++) take_errors(planes, parts_[part], c, row);
             }
@@ -386,16 +418,16 @@ private:
                 [&](int r, int64_t n, VF sum) { storef(part.rows[r] + n, rectified(sum, limit)); });
     }
 
-    void refine(const GroupPlanes& planes, const Network& net, Part& part, int64_t start, int length) {
+    // Samples of a chunk into `targets`; the refinement's hidden units stay in `rows`.
+    void refine(const GroupPlanes& planes, const Network& net, Part& part, int64_t start, int length, float* const* targets) {
         if (!net.refine) {
-            for (int c = 0; c < net.planes; c++)
-                std::copy_n(planes.x[c] - kPad + start, length, planes.samples[c] - kPad + start);
+            for (int c = 0; c < net.planes; c++) std::copy_n(planes.x[c] - kPad + start, length, targets[c]);
             return;
         }
         refined_units(planes, net, part, start, length);
         combine(part.rows, net.refine, net.refine_second_forward.data(), net.second_bias.data(), net.planes, length,
                 [&](int c, int64_t n, VF sum) {
-                    store_upto(planes.samples[c] - kPad + start, n, length, sum + loadf(planes.x[c] - kPad + start + n));
+                    store_upto(targets[c], n, length, sum + loadf(planes.x[c] - kPad + start + n));
                 });
     }
 
@@ -424,6 +456,44 @@ private:
         if (job_.samples) std::copy_n(samples, width, job_.samples + at);
     }
 
+    // Clips the samples of a chunk and turns them into the gradients of their errors.
+    void take_chunk_errors(const GroupPlanes& planes, Part& part, int64_t start, int length) {
+        const Group& group = *planes.group;
+        const VF zero = splatf(0.0f), one = splatf(1.0f);
+        for (int c = 0; c < group.num_planes; c++) {
+            const int plane = group.first_plane + c;
+            const size_t plane_at = plane_start(group, c);
+            // f(place in the chunk, place in the plane, length) for what rows have of the chunk.
+            const auto for_pieces = [&](auto f) {
+                for (int n = 0; n < length;) {
+                    const int64_t row = (start + n) / planes.stride;
+                    const int column = (int)(start + n - row * planes.stride) - kPad, begin = std::max(0, column);
+                    const int count = std::min(group.size.width - begin, length - n - (begin - column));
+                    if (count > 0) f(n + begin - column, plane_at + row * group.size.width + begin, count);
+                    n += planes.stride - kPad - column;
+                }
+            };
+            if (c == 0) std::fill_n(part.mask, kChunk, 0.0f);
+            std::fill_n(part.target, kChunk, 0.0f);
+            for_pieces([&](int n, size_t at, int count) {
+                std::copy_n(job_.targets + at, count, part.target + n);
+                if (c == 0) std::fill_n(part.mask + n, count, 1.0f);
+            });
+            const VF factor = splatf((float)(2.0 * job_.error_weights[plane]));
+            VF total = zero;
+            for (int n = 0; n < kChunk; n += kFloats) {
+                const VF mask = loadf(part.mask + n), sample = minf(one, maxf(zero, loadf(part.samples[c] + n)));
+                const VF error = if_less(zero, mask, sample - loadf(part.target + n), zero);
+                total = fma(error, error, total);
+                if (job_.samples) storef(part.target + n, sample);
+                storef(part.samples[c] + n, error * factor);
+            }
+            part.squared_errors[plane] += sum_lanes(total);
+            if (job_.samples)
+                for_pieces([&](int n, size_t at, int count) { std::copy_n(part.target + n, count, job_.samples + at); });
+        }
+    }
+
     size_t plane_start(const Group& group, int c) const {
         size_t start = 0;
         for (const Group& other : plan_.groups) {
@@ -435,17 +505,9 @@ private:
 
     void backward(const GroupPlanes& planes, const Network& net) {
         const int stride = planes.stride, height = planes.group->size.height;
-        for_rows(height, [&](int number, int y0, int y1) {
-            Part& part = parts_[number];
-            const size_t size = (size_t)(y1 - y0 + 2) * stride + kSlack;
-            for (int c = 0; c < net.planes; c++) {
-                part.grad_x[c] = part.arena.take(size + 2 * kFloats) + kFloats;
-                std::fill_n(part.grad_x[c], stride, 0.0f);
-                std::copy_n(planes.grad_samples[c] - kPad + (size_t)y0 * stride, (size_t)(y1 - y0) * stride, part.grad_x[c] + stride);
-                std::fill_n(part.grad_x[c] + (size_t)(y1 - y0 + 1) * stride, stride + kSlack, 0.0f);
-            }
-            if (net.refine) refine_back(planes, net, part, y0, y1);
-        });
+        const bool is_first = &planes == &groups_[0];
+        if (!planes.is_refined_back)
+            for_rows(height, [&](int part, int y0, int y1) { refine_back(planes, net, parts_[part], y0, y1, false); });
         for_rows(height, [&](int number, int y0, int y1) {
             Part& part = parts_[number];
             const bool is_last = number + 1 == num_parts(height);
@@ -464,7 +526,14 @@ private:
                     for (int i = 1; i <= kPad; i++) samples[-i] = samples[width - 1 + i] = 0.0f;
                 }
             }
-            synthesis_back(planes, net, part, y0, y1);
+            synthesis_back(planes, net, part, y0, y1, [&](int y, int end) {
+                if (!is_first) return;
+                hand_down_pooled(y, end);
+                hand_to_latents(0, y, end);
+                if (plan_.num_grids() == 1) return;
+                const auto [from, to] = ready_rows(number);
+                upsample_back(1, part, std::max(from, y == y0 ? 0 : ready_below(y)), end == y1 ? to : std::min(to, ready_below(end)));
+            });
         });
     }
 
@@ -473,8 +542,16 @@ private:
         return (int64_t)height * (part + 1) / parts - (int64_t)height * part / parts;
     }
 
-    void refine_back(const GroupPlanes& planes, const Network& net, Part& part, int y0, int y1) {
+    // Gradients by x of rows y0 .. y1, and what the rows beside them get. `with_errors`: from the errors that are taken
+    // here, else from those that were before.
+    void refine_back(const GroupPlanes& planes, const Network& net, Part& part, int y0, int y1, bool with_errors) {
         const Group& group = *planes.group;
+        const size_t size = (size_t)(y1 - y0 + 2) * planes.stride + kSlack;
+        for (int c = 0; c < net.planes; c++) {
+            part.grad_x[c] = part.arena.take(size + 2 * kFloats) + kFloats;
+            std::fill_n(part.grad_x[c] - kFloats, kFloats, 0.0f);
+        }
+        size_t cleared = 0;
         const int stride = planes.stride, num_taps = 9 * net.planes;
         const bool wants_weights = job_.grad_weights != nullptr;
         DotSums first(wants_weights ? net.refine : 0, num_taps + 1), second(wants_weights ? net.planes : 0, net.refine + 1);
@@ -495,9 +572,24 @@ private:
         int since_flush = 0;
         for_chunks(y0, y1, stride, [&](int64_t start, int length) {
             const int reach = std::min(kChunk, length + 2 * kFloats);
-            refined_units(planes, net, part, start, length);
             const float *grads[kMaxPlanes], *units[kMaxRefine + 1], *taps[9 * kMaxPlanes + 1];
-            for (int c = 0; c < net.planes; c++) grads[c] = planes.grad_samples[c] - kPad + start;
+            if (with_errors) {
+                refine(planes, net, part, start, length, part.samples);
+                take_chunk_errors(planes, part, start, length);
+                for (int c = 0; c < net.planes; c++) grads[c] = part.samples[c];
+            } else {
+                if (net.refine) refined_units(planes, net, part, start, length);
+                for (int c = 0; c < net.planes; c++) grads[c] = planes.grad_samples[c] - kPad + start;
+            }
+            const int64_t here = start - (int64_t)y0 * stride + stride;
+            const size_t touched = start + length == (int64_t)y1 * stride ? size : here + length + stride + 4 * kFloats;
+            for (int c = 0; c < net.planes; c++) {
+                if (touched > cleared) std::fill_n(part.grad_x[c] + cleared, touched - cleared, 0.0f);
+                float* target = part.grad_x[c] + here;
+                for (int n = 0; n < length; n++) target[n] += grads[c][n];
+            }
+            cleared = std::max(cleared, touched);
+            if (!net.refine) return;
             for (int r = 0; r < net.refine; r++) units[r] = part.rows[r];
             units[net.refine] = part.ones;
             second.add(grads, units, length);
@@ -511,7 +603,6 @@ private:
             first.add(units, taps, length);
             combine(units, net.refine, net.refine_back.data(), net.zeros.data(), num_taps, reach,
                     [&](int i, int64_t n, VF sum) { storef(part.taps[i] + kFloats + n, sum); });
-            const int64_t here = start - (int64_t)y0 * stride + stride;
             for (int c = 0; c < net.planes; c++)
                 for (int dy = -1; dy <= 1; dy++) {
                     float* target = part.grad_x[c] + here + dy * stride;
@@ -525,10 +616,12 @@ private:
                 since_flush = 0;
             }
         });
-        if (wants_weights) flush();
+        if (wants_weights && net.refine) flush();
     }
 
-    void synthesis_back(const GroupPlanes& planes, const Network& net, Part& part, int y0, int y1) {
+    // `then(y, end)` is called when the inputs' gradients of rows y .. end are there.
+    template <typename Then>
+    void synthesis_back(const GroupPlanes& planes, const Network& net, Part& part, int y0, int y1, Then then) {
         const Group& group = *planes.group;
         const int stride = planes.stride;
         const bool wants_weights = job_.grad_weights != nullptr, wants_gains = job_.grad_gains != nullptr;
@@ -542,7 +635,7 @@ private:
             second.flush([&](int c, int o, double sum) { grad[group.v2 + (size_t)c * net.hidden + o] += sum; });
         };
         int since_flush = 0;
-        for_chunks(y0, y1, stride, [&](int64_t start, int length) {
+        const auto chunk = [&](int64_t start, int length) {
             hidden_units(planes, net, part, start, length);
             const float *grads[kMaxPlanes], *units[kMaxWidth + kMaxPlanes], *inputs[kMaxInputs + 1];
             for (int c = 0; c < net.planes; c++) grads[c] = part.grad_x[c] + stride + start - (int64_t)y0 * stride;
@@ -562,7 +655,12 @@ private:
                 flush();
                 since_flush = 0;
             }
-        });
+        };
+        for (int y = y0; y < y1; y += near_rows(stride)) {
+            const int end = std::min(y + near_rows(stride), y1);
+            for_chunks(y, end, stride, chunk);
+            then(y, end);
+        }
         if (wants_weights) flush();
     }
 
