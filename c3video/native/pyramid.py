@@ -20,7 +20,7 @@ from c3video.video import PixelLayout, Planes
 
 def _dense(weight: NDArray[np.int64], bias: NDArray[np.int64], half: int, largest_input: int) -> Any:
     flat = weight.reshape(len(weight), -1).astype(np.int32)
-    return native._native.PyramidLayer(flat, bias.astype(np.int32), half, largest_input)
+    return native.extension().PyramidLayer(flat, bias.astype(np.int32), half, largest_input)
 
 
 def read_patches(
@@ -31,9 +31,9 @@ def read_patches(
     grids = [np.zeros((y.stop, x.stop), dtype=np.int16) for y, x in places[-1].slices]
     second = [_dense(arrays["w2"], arrays["b2"] << 8, 1 << 11, 32767)] if "w2" in arrays else []
     try:
-        native._native.decode_pyramid(
-            native._tables(),
-            [coder._reader for coder in coders],
+        native.extension().decode_pyramid(
+            native.probability_tables(),
+            [coder.handle for coder in coders],
             grids,
             config.patch_size,
             np.array(TAPS[: config.num_taps], dtype=np.int32),
@@ -44,9 +44,9 @@ def read_patches(
             # The outputs are rounded by shifts of 8 and 9; a layer has one half for all its outputs.
             _dense(arrays["l"], arrays["b3"] + np.array([1 << 7, 1 << 8]), 0, MAX_CONTEXT),
             num_threads,
-            native._isa(),
+            native.isa(),
         )
-    except native._native.Corrupt as error:
+    except native.extension().Corrupt as error:
         raise CorruptSegmentError(str(error)) from None
     return grids, None
 
@@ -62,7 +62,7 @@ def synthesise(
     arrays = weights.folded
     height, width = symbols[0].shape
     planes = tuple(np.empty((-(-height >> v), -(-width >> h)), dtype=layout.dtype) for v, h in layout.planes)
-    run = native._native.synthesise_pyramid_8 if layout.bit_depth == 8 else native._native.synthesise_pyramid_16
+    run = native.extension().synthesise_pyramid_8 if layout.bit_depth == 8 else native.extension().synthesise_pyramid_16
     run(
         [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols],
         arrays.get("u", np.zeros((0, 4), dtype=np.int64)).astype(np.int32),
@@ -70,7 +70,7 @@ def synthesise(
         list(planes),
         layout.max_value,
         num_threads,
-        native._isa(),
+        native.isa(),
     )
     return planes
 

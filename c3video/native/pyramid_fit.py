@@ -10,21 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video import native
 from c3video.pyramid.config import GROUPS, TAPS, PyramidConfig, grid_shapes, weight_shapes
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-
-
-def _engine() -> Any:
-    from c3video.native import _native  # only here: the package also works without
-
-    return _native
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +56,7 @@ class PyramidFit:
         config.check()
         groups = GROUPS[layout]
         self.config, self.layout, self.height, self.width, self.isa = config, layout, height, width, isa
-        self._plan = _engine().PyramidFitPlan(
+        self._plan = native.extension().PyramidFitPlan(
             height,
             width,
             config.num_grids,
@@ -120,7 +114,7 @@ class PyramidFit:
         grad_latents = np.empty(self.num_latents, dtype=np.float32) if wants_latents else None
         grad_weights = np.empty(self.num_weights) if wants_weights else None
         grad_gains = np.empty(num_grids) if wants_gains else None
-        _engine().pyramid_fit_step(
+        native.extension().pyramid_fit_step(
             self._plan,
             latents,
             weights,
@@ -135,7 +129,7 @@ class PyramidFit:
             grad_weights,
             grad_gains,
             num_threads,
-            self.isa,
+            self.isa or native.isa(),
         )
         rate = 0.0 if rd_weight is None else rd_weight * float(bits.sum()) / self.num_pixels
         return FitStep(
@@ -182,7 +176,9 @@ def add_noise(
         raise ValueError("one of kumaraswamy, gaussian and noise")
     steps, slopes = np.empty_like(latents), np.empty_like(latents)
     shape, deviation = kumaraswamy or 0.0, gaussian or 0.0
-    _engine().pyramid_add_noise(latents, temperature, shape, deviation, seed, noise, steps, slopes, num_threads, isa)
+    native.extension().pyramid_add_noise(
+        latents, temperature, shape, deviation, seed, noise, steps, slopes, num_threads, isa or native.isa()
+    )
     return steps, slopes
 
 
@@ -191,7 +187,7 @@ def straight_through(
 ) -> tuple[Floats, Floats]:
     """Stage 2: latents (L,) rounded, halves to even, and (L,) the slopes of their soft rounding."""
     steps, slopes = np.empty_like(latents), np.empty_like(latents)
-    _engine().pyramid_straight_through(latents, temperature, steps, slopes, num_threads, isa)
+    native.extension().pyramid_straight_through(latents, temperature, steps, slopes, num_threads, isa or native.isa())
     return steps, slopes
 
 
@@ -220,7 +216,7 @@ class Adam:
     ) -> None:
         """One step with learning rate `rate` along grad (L,), times slopes (L,) and `grad_scale`."""
         self.num_steps += 1
-        _engine().pyramid_adam(
+        native.extension().pyramid_adam(
             self.parameter,
             grad,
             slopes,
@@ -233,5 +229,5 @@ class Adam:
             self.num_steps,
             grad_scale,
             num_threads,
-            isa,
+            isa or native.isa(),
         )

@@ -7,9 +7,16 @@ other in one flat array.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from c3video.errors import ConfigError
+from c3video.limits import check_range, check_rd_weight, check_segment_size
+from c3video.stream.fields import U8, Field, Structure
+
+if TYPE_CHECKING:
+    from c3video.video import VideoFormat
 
 NUM_PARENTS = 7
 """Inputs of the entropy network from the two grids above: six places of the next one, one of the one after it."""
@@ -21,6 +28,23 @@ TAPS: tuple[tuple[int, int], ...] = (
 """(dy, dx) of the causal taps; a model has the first `num_taps` of them."""
 
 UPSAMPLING_TAPS = 4
+PATCH_UNIT = 128
+"""Sides of patches are multiples of it, so that every grid has whole parts."""
+MAX_PICTURE_SAMPLES = 1 << 27
+"""Samples of a picture; leaves room for 7680 x 4320 in 4:4:4."""
+
+PYRAMID_MODEL = Structure(
+    "pyramid model",
+    (
+        Field("num_grids", U8, 1, 8, "latent grids; grid k has ceil(H / 2^k) x ceil(W / 2^k) latents", since=5),
+        Field("num_taps", U8, 4, 16, "causal taps of the entropy network in a latent's own grid", since=5),
+        Field("num_entropy_layers", U8, 1, 2, "hidden layers of the entropy network", since=5),
+        Field("entropy_layers", U8, 4, 48, "their widths", "num_entropy_layers", since=5),
+        Field("synthesis_width", U8, 4, 48, "hidden units of each group's synthesis", since=5),
+        Field("refine_width", U8, 0, 32, "hidden channels of the refinement; 0: none", since=5),
+        Field("patch_units", U8, 1, 255, "side of a patch of latents in units of 128 luma samples", since=5),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -45,19 +69,46 @@ class PyramidConfig:
     patch_size: int = 512
     prior: int = 0
 
+    KIND: ClassVar[int] = 3
+    HAS_PATCHES: ClassVar[bool] = False
+    FIELDS: ClassVar[Structure] = PYRAMID_MODEL
+
     def check(self) -> None:
         """Raise ConfigError where a value is out of the range that a stream may carry."""
-        _check_range("num_grids", self.num_grids, 1, 8)
-        _check_range("num_taps", self.num_taps, 4, len(TAPS))
-        _check_range("number of entropy layers", len(self.entropy_layers), 1, 2)
+        check_range("num_grids", self.num_grids, 1, 8)
+        check_range("num_taps", self.num_taps, 4, len(TAPS))
+        check_range("number of entropy layers", len(self.entropy_layers), 1, 2)
         for width in self.entropy_layers:
-            _check_range("entropy layer width", width, 4, 48)
-        _check_range("synthesis_width", self.synthesis_width, 4, 48)
-        _check_range("refine_width", self.refine_width, 0, 32)
-        _check_range("patch_size", self.patch_size, 128, 1 << 15)
-        if self.patch_size % 128:
-            raise ConfigError(f"patch_size = {self.patch_size}: must be a multiple of 128")
-        _check_range("prior", self.prior, 0, 255)
+            check_range("entropy layer width", width, 4, 48)
+        check_range("synthesis_width", self.synthesis_width, 4, 48)
+        check_range("refine_width", self.refine_width, 0, 32)
+        check_range("patch_size", self.patch_size, PATCH_UNIT, 255 * PATCH_UNIT)
+        if self.patch_size % PATCH_UNIT:
+            raise ConfigError(f"patch_size = {self.patch_size}: must be a multiple of {PATCH_UNIT}")
+        check_range("prior", self.prior, 0, 255)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> PyramidConfig:
+        """The model of a header, from the values of PYRAMID_MODEL."""
+        plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width")
+        return cls(**{name: values[name] for name in plain}, patch_size=PATCH_UNIT * values["patch_units"])
+
+    def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
+        """Raise ConfigError for what a stream may not carry, which bounds the memory that a decoder needs."""
+        if (patch_rows, patch_columns) != (1, 1):
+            raise ConfigError(f"{patch_rows} x {patch_columns} patches: must be 1 x 1, whole pictures are coded")
+        height, width = video.cell_shape
+        samples = height * width * video.layout.num_cell_channels
+        check_segment_size("samples of a picture", samples, MAX_PICTURE_SAMPLES, segment_frames, "a smaller picture")
+
+    def for_video(self, video: VideoFormat) -> PyramidConfig:
+        """The model as clips of that format are best coded: as it is."""
+        return self
+
+    @property
+    def patch_units(self) -> int:
+        """Side of a patch in units of PATCH_UNIT."""
+        return self.patch_size // PATCH_UNIT
 
     @property
     def num_inputs(self) -> int:
@@ -137,6 +188,41 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     return shapes
 
 
-def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{name} = {value}: must be in {low}..{high}")
+@dataclass(frozen=True)
+class PyramidFitConfig:
+    """How long and how a picture is fitted. Nothing of it travels in the stream.
+
+    Args:
+        rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
+        noise_steps: length of the first stage, in which latents and weights move.
+        network_steps: length of the second, in which weights follow the rounded latents.
+        learning_rate, latent_rate: of weights (SOAP) and latents (Adam) in the first stage, falling to zero with a
+            half cosine.
+        network_rate: of the second stage, falling to a tenth.
+        temperature, noise_deviation: of soft rounding and of Gaussian noise, from the first step to the last.
+    """
+
+    rd_weight: float = 1e-3
+    noise_steps: int = 900
+    network_steps: int = 100
+    learning_rate: float = 1e-2
+    latent_rate: float = 0.16
+    network_rate: float = 1e-3
+    temperature: tuple[float, float] = (0.35, 0.08)
+    noise_deviation: tuple[float, float] = (0.22, 0.15)
+
+    def check(self) -> None:
+        """Raise ConfigError where a value makes no sense."""
+        check_rd_weight(self.rd_weight)
+        for name in ("noise_steps", "network_steps"):
+            check_range(name, getattr(self, name), 0, 10_000_000)
+
+
+PYRAMID_PRESETS: dict[str, PyramidFitConfig] = {
+    "ultrafast": PyramidFitConfig(noise_steps=180, network_steps=20),
+    "fast": PyramidFitConfig(noise_steps=900, network_steps=100),
+    "medium": PyramidFitConfig(noise_steps=4_500, network_steps=500),
+    "slow": PyramidFitConfig(noise_steps=22_500, network_steps=2_500),
+    "placebo": PyramidFitConfig(noise_steps=90_000, network_steps=10_000),
+}
+"""Efforts by name: steps over the whole picture, 1 : 5 : 25 : 125 : 500 in time."""

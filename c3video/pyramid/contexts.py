@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.model.arithmetic import FloatArray
+from c3video.coding.arithmetic import FloatArray
 from c3video.pyramid.config import TAPS, PyramidConfig
 from c3video.pyramid.weights import MAX_CONTEXT
 

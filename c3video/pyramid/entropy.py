@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.model.arithmetic import FloatArray, round_shift, saturate
-from c3video.model.entropy import MAX_LOCATION
-from c3video.model.tables import NUM_SCALES
+from c3video.c3.entropy import MAX_LOCATION
+from c3video.coding.arithmetic import FloatArray, round_shift, saturate
+from c3video.coding.tables import NUM_SCALES
 from c3video.pyramid.weights import ENTROPY_BITS, OUTPUT_BITS, PyramidWeights
 
 SCALE_ORIGIN = 24

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from c3video.model.arithmetic import FloatArray, round_shift, saturate
+from c3video.coding.arithmetic import FloatArray, round_shift, saturate
 from c3video.pyramid.config import GROUPS, PlaneGroup
 from c3video.pyramid.upsampling import upsampled_levels
 from c3video.pyramid.weights import LATENT_BITS, SAMPLE_BITS, SYNTHESIS_BITS, PyramidWeights

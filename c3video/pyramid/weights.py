@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.coding.arithmetic import FloatArray
 from c3video.errors import ConfigError, CorruptSegmentError
-from c3video.model.arithmetic import FloatArray
 from c3video.pyramid.config import GROUPS, PyramidConfig, weight_shapes
 
 IntArray = NDArray[np.int64]

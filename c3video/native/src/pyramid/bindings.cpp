@@ -2,15 +2,13 @@
 // The seam of the pyramid model: everything that comes from Python is checked here, then the GIL is let go.
 #include <cstdlib>
 
-#include "../seam.h"
-#include "kernels.h"
+#include "shared/arguments.h"
+#include "pyramid/kernels.h"
 
 using namespace nb::literals;
 
 namespace {
 
-using Ints1 = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Ints2 = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Grid = nb::ndarray<int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using ConstGrid = nb::ndarray<const int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Samples8 = nb::ndarray<uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -93,9 +91,9 @@ void decode(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vec
         }
     require(patches.size() == readers.size(), "a reader for each patch");
     require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
-    const c3::PyramidKernels chosen = c3::pyramid_kernels(kernels(isa).name);
+    const auto chosen = c3::kernels<c3::PyramidDecodeKernels>(isa);
     nb::gil_scoped_release release;
-    chosen.decode(tables, model, patches, num_threads);
+    chosen.decode_pyramid(tables, model, patches, num_threads);
 }
 
 c3::PyramidGroup make_group(const std::vector<const c3::Dense*>& layers, int num_inputs, int num_planes) {
@@ -160,9 +158,9 @@ void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, std::vector<std::v
     if (groups.size() == 2)
         picture.groups.push_back(make_group(groups[1], num_grids + (picture.chroma == c3::Chroma::halved_columns), 2));
     require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
-    const c3::PyramidKernels chosen = c3::pyramid_kernels(kernels(isa).name);
+    const auto chosen = c3::kernels<c3::PyramidDecodeKernels>(isa);
     nb::gil_scoped_release release;
-    chosen.synthesise(picture, num_threads);
+    chosen.synthesise_pyramid(picture, num_threads);
 }
 
 }  // namespace

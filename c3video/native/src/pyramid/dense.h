@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../simd.h"
+#include "shared/simd.h"
 
 #define C3_INLINE_ALWAYS inline __attribute__((always_inline))
 

@@ -13,27 +13,9 @@
 #include <optional>
 #include <string>
 
-#include "../dispatch.h"
-#include "fit_elements.h"
-#include "fit_plan.h"
+#include "pyramid/kernels.h"
+#include "shared/seam.h"
 
-#define C3_DECLARE_PYRAMID_FIT(isa)                                              \
-    namespace c3 {                                                               \
-    namespace isa {                                                              \
-    namespace pyramid {                                                          \
-    void fit_rate(const c3::pyramid::Plan&, const c3::pyramid::Job&, int);       \
-    void fit_distortion(const c3::pyramid::Plan&, const c3::pyramid::Job&, int); \
-    c3::pyramid::Elements fit_elements();                                        \
-    }                                                                            \
-    }                                                                            \
-    }
-C3_DECLARE_PYRAMID_FIT(plain)
-#ifdef C3_X86
-C3_DECLARE_PYRAMID_FIT(avx2)
-C3_DECLARE_PYRAMID_FIT(avx512)
-#endif
-
-namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
@@ -45,29 +27,6 @@ using Doubles = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using InDoubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 constexpr int kMaxAxis = 1 << 15;
-
-void require(bool good, const char* what) {
-    if (!good) throw nb::value_error(what);
-}
-
-struct Fit {
-    Kernels step;
-    Elements elements;
-};
-
-Fit kernels(const std::string& isa) {
-#define C3_FIT(isa) {{c3::isa::pyramid::fit_rate, c3::isa::pyramid::fit_distortion}, c3::isa::pyramid::fit_elements()}
-    for (const c3::Kernels& usable : c3::usable_kernels()) {
-        const std::string name = usable.name;
-        if (!isa.empty() && name != isa) continue;
-#ifdef C3_X86
-        if (name == "avx2") return C3_FIT(avx2);
-        if (name == "avx512" || name == "avx512vnni") return C3_FIT(avx512);  // what VNNI adds is for integers
-#endif
-        return C3_FIT(plain);
-    }
-    throw nb::value_error("this processor or build has no such kernels");
-}
 
 void require_threads(int num_threads) { require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024"); }
 
@@ -194,7 +153,7 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     if (grad_gains) ranges.add(*grad_gains, true);
     if (bits_weight) require(*bits_weight >= 0.0, "the weight of bits must be 0 or more");
 
-    const Kernels use = kernels(isa).step;
+    const auto use = c3::kernels<FitKernels>(isa);
     Job job{};
     job.latents = latents.data();
     job.weights = weights.data();
@@ -217,9 +176,9 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     if (job.grad_gains) std::fill_n(job.grad_gains, plan.grids.size(), 0.0);
     while (plan.arenas.size() < (size_t)num_threads + 1) plan.arenas.push_back(std::make_unique<Arena>());
     for (auto& arena : plan.arenas) arena->reset();
-    if (bits_weight) use.rate(plan, job, num_threads);
+    if (bits_weight) use.fit_rate(plan, job, num_threads);
     for (auto& arena : plan.arenas) arena->reset();
-    if (error_weights) use.distortion(plan, job, num_threads);
+    if (error_weights) use.fit_distortion(plan, job, num_threads);
     bool finite = true;
     for (size_t k = 0; k < plan.grids.size(); k++) finite = finite && std::isfinite(job.bits[k]);
     for (int p = 0; p < plan.num_planes; p++) finite = finite && std::isfinite(job.squared_errors[p]);
@@ -245,7 +204,7 @@ void add_noise(In latents, float temperature, float kumaraswamy, float deviation
     Ranges ranges;
     if (given) ranges.add(*given, false);
     const QuantiseJob job = quantise_job(latents, temperature, steps, slopes, ranges);
-    const Elements use = kernels(isa).elements;
+    const Elements use = c3::kernels<FitKernels>(isa).fit_elements();
     nb::gil_scoped_release release;
     use.add_noise(job, {kumaraswamy, deviation, seed, given ? given->data() : nullptr}, num_threads);
 }
@@ -254,7 +213,7 @@ void straight_through(In latents, float temperature, Out steps, std::optional<Ou
     require_threads(num_threads);
     Ranges ranges;
     const QuantiseJob job = quantise_job(latents, temperature, steps, slopes, ranges);
-    const Elements use = kernels(isa).elements;
+    const Elements use = c3::kernels<FitKernels>(isa).fit_elements();
     nb::gil_scoped_release release;
     use.straight_through(job, num_threads);
 }
@@ -274,7 +233,7 @@ void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square
     const AdamJob job{(int64_t)parameter.shape(0), grad.data(), slopes ? slopes->data() : nullptr, parameter.data(), mean.data(),
                       square.data(), (float)grad_scale, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2),
                       (float)(rate / mean_correction), (float)(1.0 / std::sqrt(square_correction)), (float)epsilon};
-    const Elements use = kernels(isa).elements;
+    const Elements use = c3::kernels<FitKernels>(isa).fit_elements();
     nb::gil_scoped_release release;
     use.adam(job, num_threads);
 }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Noise, rounding and Adam on flat latents. Compiled once for each instruction set. Blocks do not depend on the number
 // of threads, and neither do results.
-#include "fit_elements.h"
+#include "pyramid/fit_elements.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "../parallel.h"
-#include "../simd_float_math.h"
+#include "shared/parallel.h"
+#include "shared/simd_float_math.h"
 
 namespace c3 {
-namespace C3_ISA {
 namespace pyramid {
+namespace C3_ISA {
+
+using namespace c3::C3_ISA;
 
 using c3::pyramid::AdamJob;
 using c3::pyramid::Elements;
@@ -178,6 +180,6 @@ void adam(const AdamJob& job, int num_threads) {
 
 Elements fit_elements() { return {add_noise, straight_through, adam}; }
 
-}  // namespace pyramid
 }  // namespace C3_ISA
+}  // namespace pyramid
 }  // namespace c3

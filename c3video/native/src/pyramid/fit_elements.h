@@ -36,5 +36,7 @@ struct Elements {
     void (*adam)(const AdamJob& job, int num_threads);
 };
 
+using FitElements = Elements();
+
 }  // namespace pyramid
 }  // namespace c3

@@ -93,10 +93,8 @@ struct Job {
     double *grad_weights, *grad_gains;
 };
 
-struct Kernels {
-    void (*rate)(const Plan& plan, const Job& job, int num_threads);
-    void (*distortion)(const Plan& plan, const Job& job, int num_threads);
-};
+using FitRate = void(const Plan& plan, const Job& job, int num_threads);
+using FitDistortion = void(const Plan& plan, const Job& job, int num_threads);
 
 }  // namespace pyramid
 }  // namespace c3

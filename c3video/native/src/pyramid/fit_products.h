@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Layers of the fit's networks on chunks of positions, and the sums of their weights' gradients.
 #pragma once
-#include "../products.h"
-#include "../simd_float_math.h"
+#include "c3/products.h"
+#include "shared/simd_float_math.h"
 
 namespace c3 {
-namespace C3_ISA {
 namespace pyramid {
+namespace C3_ISA {
+
+using namespace c3::C3_ISA;
 
 // Sums over positions of products of two lists of rows, in vectors; doubles take them over from time to time, since
 // sums of some 2^15 floats are exact enough.
@@ -49,6 +51,6 @@ C3_INLINE VF reciprocal(VF x) {
 // Where a unit is above 0 its gradient passes.
 C3_INLINE VF passed(VF unit, VF grad) { return if_less(splatf(0.0f), unit, grad, splatf(0.0f)); }
 
-}  // namespace pyramid
 }  // namespace C3_ISA
+}  // namespace pyramid
 }  // namespace c3

@@ -8,13 +8,15 @@
 #include <algorithm>
 #include <vector>
 
-#include "../parallel.h"
-#include "fit_plan.h"
-#include "fit_products.h"
+#include "shared/parallel.h"
+#include "pyramid/fit_plan.h"
+#include "pyramid/fit_products.h"
 
 namespace c3 {
-namespace C3_ISA {
 namespace pyramid {
+namespace C3_ISA {
+
+using namespace c3::C3_ISA;
 
 using c3::pyramid::Arena;
 using c3::pyramid::Job;
@@ -474,6 +476,6 @@ void fit_rate(const Plan& plan, const Job& job, int num_threads) {
     });
 }
 
-}  // namespace pyramid
 }  // namespace C3_ISA
+}  // namespace pyramid
 }  // namespace c3

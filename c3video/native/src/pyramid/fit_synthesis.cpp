@@ -8,14 +8,16 @@
 #include <memory>
 #include <vector>
 
-#include "../parallel.h"
-#include "fit_plan.h"
-#include "fit_products.h"
-#include "fit_upsampling.h"
+#include "shared/parallel.h"
+#include "pyramid/fit_plan.h"
+#include "pyramid/fit_products.h"
+#include "pyramid/fit_upsampling.h"
 
 namespace c3 {
-namespace C3_ISA {
 namespace pyramid {
+namespace C3_ISA {
+
+using namespace c3::C3_ISA;
 
 using c3::pyramid::Group;
 using c3::pyramid::Job;
@@ -695,6 +697,6 @@ private:
 
 void fit_distortion(const Plan& plan, const Job& job, int num_threads) { Distortion(plan, job, num_threads).run(); }
 
-}  // namespace pyramid
 }  // namespace C3_ISA
+}  // namespace pyramid
 }  // namespace c3

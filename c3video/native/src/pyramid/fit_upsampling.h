@@ -3,12 +3,14 @@
 #pragma once
 #include <algorithm>
 
-#include "fit_plan.h"
-#include "fit_products.h"
+#include "pyramid/fit_plan.h"
+#include "pyramid/fit_products.h"
 
 namespace c3 {
-namespace C3_ISA {
 namespace pyramid {
+namespace C3_ISA {
+
+using namespace c3::C3_ISA;
 
 using c3::pyramid::Arena;
 using c3::pyramid::Size;
@@ -170,6 +172,6 @@ private:
     }
 };
 
-}  // namespace pyramid
 }  // namespace C3_ISA
+}  // namespace pyramid
 }  // namespace c3

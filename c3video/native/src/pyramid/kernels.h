@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: MIT
-// The pyramid model's kernels of each instruction set.
+// The kernels of the pyramid model, chosen by instruction set: see shared/dispatch.h.
 #pragma once
-#include <string>
-
-#include "latents.h"
-#include "synthesis.h"
+#include "pyramid/fit_elements.h"
+#include "pyramid/fit_plan.h"
+#include "pyramid/latents.h"
+#include "pyramid/synthesis.h"
+#include "shared/dispatch.h"
 
 namespace c3 {
 
-struct PyramidKernels {
-    DecodePyramid decode;
-    SynthesisePyramid synthesise;
-};
+#define PYRAMID_DECODE_KERNELS(KERNEL)    \
+    KERNEL(DecodePyramid, decode_pyramid) \
+    KERNEL(SynthesisePyramid, synthesise_pyramid)
 
-// Those of an instruction set that was compiled in, by its name in dispatch.h.
-PyramidKernels pyramid_kernels(const std::string& instruction_set);
+C3_DOMAIN(PyramidDecodeKernels, PYRAMID_DECODE_KERNELS)
+
+namespace pyramid {
+
+#define PYRAMID_FIT_KERNELS(KERNEL)       \
+    KERNEL(FitRate, fit_rate)             \
+    KERNEL(FitDistortion, fit_distortion) \
+    KERNEL(FitElements, fit_elements)
+
+C3_FLOAT_DOMAIN(FitKernels, PYRAMID_FIT_KERNELS)
+
+}  // namespace pyramid
 
 }  // namespace c3

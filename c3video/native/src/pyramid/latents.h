@@ -5,8 +5,8 @@
 #include <exception>
 #include <vector>
 
-#include "../ans.h"
-#include "dense.h"
+#include "shared/ans.h"
+#include "pyramid/dense.h"
 
 namespace c3 {
 
@@ -36,7 +36,7 @@ struct PyramidPatch {
 };
 
 // Fills the patches, several at a time. What a patch threw is thrown again; of several, that of the first patch.
-using DecodePyramid = void (*)(const Tables& tables, const PyramidEntropy& model, const std::vector<PyramidPatch>& patches,
+using DecodePyramid = void(const Tables& tables, const PyramidEntropy& model, const std::vector<PyramidPatch>& patches,
                                int num_threads);
 
 }  // namespace c3

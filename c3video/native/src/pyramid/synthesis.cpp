@@ -4,13 +4,13 @@
 // Everything is pulled: a row of samples asks for the rows of inputs around it, a row of upsampled latents for the rows
 // of the coarser level that it lies between. Each level keeps the few rows that are asked for again, so what is held
 // does not grow with the picture's height and stays in the cache. Requests come in rising order.
-#include "synthesis.h"
+#include "pyramid/synthesis.h"
 
 #include <algorithm>
 #include <exception>
 #include <memory>
 
-#include "../parallel.h"
+#include "shared/parallel.h"
 
 namespace c3 {
 namespace C3_ISA {
