@@ -17,6 +17,7 @@ import os
 import shlex
 import statistics
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -314,7 +315,7 @@ def _heading(options: argparse.Namespace, results: Sequence[Result], table: Path
     hours = sum(result.seconds for result in results) / 3600
     yield f"# Ablation: {options.name}"
     yield ""
-    yield (
+    yield from _wrapped(
         f"Profile `{options.profile}`, preset `{options.preset}`, rd_weight {rates}; the middle "
         f"{first.width}x{first.height} of the first {first.num_frames} frames of {clips}; seed {options.seed}. Figures "
         "are differences of the loss (MSE + rd_weight x bpp) against the base: positive where the change makes it "
@@ -322,12 +323,19 @@ def _heading(options: argparse.Namespace, results: Sequence[Result], table: Path
         "Bits are estimated by the fit, with the weights paid for; BD-rates are of such estimates."
     )
     yield ""
-    yield f"* `{options.command}`"
+    yield from _wrapped(f"* `{options.command}`")
     commits = ", ".join(dict.fromkeys(result.commit or "no repository" for result in results))
     today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
-    yield f"* commit {commits}; {today}; torch {torch.__version__}; {provenance.cpu_name()}"
+    yield from _wrapped(f"* commit {commits}; {today}; torch {torch.__version__}; {provenance.cpu_name()}")
     threads = torch.get_num_threads()
-    yield f"* {len(results)} fits, {hours:.2f} machine-hours on {threads} thread(s); one a line in `{table.name}`"
+    fits = f"{len(results)} fits, {hours:.2f} machine-hours on {threads} thread(s)"
+    yield from _wrapped(f"* {fits}; one a line in `{table.name}`")
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of a paragraph or of a point of a list, as long as the repository's Markdown has them."""
+    indent = "  " if text.startswith("* ") else ""
+    return textwrap.wrap(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _clips(paths: Sequence[Path]) -> list[Path]:

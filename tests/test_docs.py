@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""docs/c3v.md against the code: the tables that a decoder's author would copy. (Its field tables: tests/stream.)"""
+"""Documents against the code: tables that a decoder's author would copy (field tables: tests/stream), and layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from c3video.video import LAYOUTS
 from tests import document_decoder
 from tests.vectors.make import prior_row
 
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "c3v.md").read_text()
+REPOSITORY = Path(__file__).resolve().parent.parent
+DOCUMENT = (REPOSITORY / "docs" / "c3v.md").read_text()
+ROOMS = ("c3video", "docs", "eval", "handover", "pipelines", "tests")
+MARKDOWN = sorted([*REPOSITORY.glob("*.md"), *(path for room in ROOMS for path in (REPOSITORY / room).rglob("*.md"))])
 
 
 def test_probability_constants_are_those_of_the_code() -> None:
@@ -64,3 +67,10 @@ def test_shapes_of_networks_are_those_of_the_document() -> None:
             for name, shape in rows
         }
         assert shapes == network_shapes(inputs, classes)
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_lines_of_markdown_wrap_at_120(path: Path) -> None:
+    """Rows of tables cannot."""
+    lines = enumerate(path.read_text().splitlines(), 1)
+    assert not [number for number, line in lines if len(line) > 120 and not line.startswith("|")]
