@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from c3video.api import RGB_PROFILES
-from c3video.config import C3FitConfig, HybridFitConfig, fit_config, for_frame_size, model_config
+from c3video.c3.config import C3FitConfig
+from c3video.config import PROFILES, fit_config, model_config
 from c3video.encoder import EncodeProgress, SegmentReport, encode
 from c3video.errors import ConfigError, SourceError
+from c3video.hybrid.config import HybridFitConfig
 from c3video.progress import Progress
 from handover import files, provenance
 from pipelines.units import Unit
@@ -48,7 +49,7 @@ class OutOfTimeError(Exception):
 
 def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[str, Any]:
     """Encode one segment and write its files; returns its record."""
-    fit = fit_config(unit.preset, unit.rd_weight, model_config(unit.profile))
+    fit = fit_config(unit.profile, unit.preset, unit.rd_weight)
     if isinstance(fit, C3FitConfig) and unit.profile == "paper" and unit.clip.max_gradient_norm is not None:
         fit = replace(fit, max_gradient_norm=unit.clip.max_gradient_norm)
     steps: list[tuple[str, int, float, float, float, int]] = []
@@ -71,12 +72,12 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
             check_time(started, deadline, done)
 
     file = io.BytesIO()
-    open_clip = unit.clip.open_as_rgb if unit.profile in RGB_PROFILES else unit.clip.open
+    open_clip = unit.clip.open_as_rgb if PROFILES[unit.profile].as_rgb else unit.clip.open
     with open_clip(unit.first, unit.last) as source:
         (segment,) = encode(
             source,
             file,
-            for_frame_size(model_config(unit.profile), unit.clip.width, unit.clip.height),
+            model_config(unit.profile).for_video(source.format),
             fit,
             patch_size=unit.patches.size,
             segment_frames=unit.last - unit.first,

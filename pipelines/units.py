@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from c3video.config import HybridConfig, fit_config, model_config
+from c3video.config import fit_config, model_config
 from handover.clips import Clip
 from pipelines import datasets
 
@@ -91,9 +91,9 @@ def plan(
         for profile in profiles:
             model = model_config(profile)
             for rd_weight in rd_weights:
-                fit_config(preset, rd_weight, model)
+                fit_config(profile, preset, rd_weight)
                 cut = patches or paper_patches(rd_weight)
-                if isinstance(model, HybridConfig):  # it codes whole frames
+                if not model.HAS_PATCHES:
                     cut = replace(cut, size=None)
                 starts = range(0, clip.num_frames, cut.frames)
                 stream = stream_name(clip.name, profile, preset, rd_weight)

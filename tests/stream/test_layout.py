@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from c3video.config import C3Config, HybridConfig, LatentGrid
+from c3video.c3.config import C3Config, LatentGrid
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
+from c3video.hybrid.config import HybridConfig
 from c3video.stream import layout as syntax
 from c3video.stream.layout import (
     BLOB,
