@@ -15,11 +15,13 @@ from c3video.hybrid import payload as segment
 from c3video.hybrid.context_network import network_shapes
 from c3video.hybrid.wavelet import LIFTING
 from c3video.video import LAYOUTS
-from tests import document_decoder
+from tests import architecture, document_decoder
 from tests.vectors.make import prior_row
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "c3video"
 DOCUMENT = (REPOSITORY / "docs" / "c3v.md").read_text()
+ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text()
 ROOMS = ("c3video", "docs", "eval", "handover", "pipelines", "tests")
 MARKDOWN = sorted([*REPOSITORY.glob("*.md"), *(path for room in ROOMS for path in (REPOSITORY / room).rglob("*.md"))])
 
@@ -74,3 +76,29 @@ def test_lines_of_markdown_wrap_at_120(path: Path) -> None:
     """Rows of tables cannot."""
     lines = enumerate(path.read_text().splitlines(), 1)
     assert not [number for number, line in lines if len(line) > 120 and not line.startswith("|")]
+
+
+def test_list_of_files_is_that_of_the_package() -> None:
+    """`python -m tests.architecture` writes it."""
+    assert f"{architecture.START}\n{architecture.file_list(PACKAGE)}\n{architecture.END}" in ARCHITECTURE
+    listed = ARCHITECTURE[ARCHITECTURE.index(architecture.START) :]
+    for path in architecture.listed_files(PACKAGE):
+        folder = listed.split(f"### `{path.parent.relative_to(REPOSITORY)}/`\n")[1].partition("### ")[0]
+        if path.name == "__init__.py":
+            assert folder.count("(`__init__.py`)") == 1, path
+        elif path.suffix != ".cpp" or not path.with_suffix(".h").exists():
+            assert folder.count(f"\n| `{path.name}`") == 1, path
+
+
+def test_every_file_says_what_it_is() -> None:
+    rows = re.findall(r"^\| (`.*`) \| (.*) \|$", architecture.file_list(PACKAGE), flags=re.M)
+    assert len(rows) > 50
+    assert not [name for name, text in rows if not text]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/method.md"])
+def test_files_that_documents_name_are_there(name: str) -> None:
+    """In code marks, from the root or from the package; what jobs write (runs/, demo/) is not there yet."""
+    named = re.findall(r"`((?:[\w.-]+/)+(?:[\w-]+\.(?:py|md|cpp|h|csv|toml))?)`", (REPOSITORY / name).read_text())
+    missing = [path for path in named if not any((root / path).exists() for root in (REPOSITORY, PACKAGE))]
+    assert not [path for path in missing if not path.startswith(("runs/", "demo/", "bench/", "fit/"))]

@@ -80,7 +80,7 @@ def digest(data: bytes) -> dict[str, object]:
 
 def prior_row(name: str) -> str:
     """The line of docs/c3v.md that pins a prior."""
-    data = (ROOT / "c3video" / "model" / "priors" / f"{name}.i16").read_bytes()
+    data = (ROOT / "c3video" / "hybrid" / "priors" / f"{name}.i16").read_bytes()
     return f"| {name} | {len(data)} | {hashlib.sha256(data).hexdigest()} |"
 
 
