@@ -60,7 +60,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table: a task, and what came of it.
+    """One line of the table: a task and its result.
 
     Args:
         loss: MSE + rd_weight * bpp; mse is over all coded samples on [0, 1].

@@ -50,7 +50,7 @@ from handover.files import write_json
 CLIP = Path(__file__).resolve().parent.parent / "pipelines" / "clips" / "bunny_320x180.mkv"
 SIZES = {"176x144": (176, 144), "352x288": (352, 288), "1920x1080": (1920, 1080)}
 RATES = {"low": 4e-3, "high": 3e-4}
-"""rd_weight of the two rates; the table states the bpp that came of it."""
+"""rd_weight of the two rates; the table states the bpp that they gave."""
 NUM_FRAMES = 32
 
 

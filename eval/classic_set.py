@@ -171,7 +171,9 @@ class IvfDecoder:
             for picture in pictures:
                 # FFmpeg's H.264 and HEVC decoders give luma alone as 4:2:0 with flat chroma.
                 if picture.format.name != self._coded.pix_fmt and not self._format.layout.is_gray:
-                    raise SourceError(f"{self._path}: {picture.format.name} came of what was {self._coded.pix_fmt}")
+                    raise SourceError(
+                        f"{self._path}: {picture.format.name} was decoded from what was {self._coded.pix_fmt}"
+                    )
                 yield classic.decoded_planes(picture, self._coded, self._format)
 
 

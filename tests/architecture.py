@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The list of files in docs/architecture.md, made of what each file says of itself in its first sentence.
 
-python -m tests.architecture      writes it anew, after files came, went or changed their minds
+python -m tests.architecture      writes it again, after files came, went or changed
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from c3video.media.avframe import to_av_frame
 from c3video.video import LAYOUTS, MAX_PIXELS, Frame, PixelLayout, Planes, VideoFormat, check_planes
 
 _REPACKED = {
-    # The same samples in another order: swscale moves them and computes nothing (tests/test_source.py).
+    # The same samples in another order: swscale moves them and computes nothing (tests/media/test_source.py).
     **dict.fromkeys(("nv12", "nv21"), "yuv420p"),
     **dict.fromkeys(("nv16", "yuyv422", "uyvy422", "yvyu422"), "yuv422p"),
     **dict.fromkeys(("nv24", "nv42"), "yuv444p"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Python face of the C++ kernels: the same integers as model/ and coding/, at the speed of the machine.
+"""The Python face of the C++ kernels: the same integers as NumPy's, at the speed of the machine.
 
 `available()` tells whether the extension was built. The environment variable C3VIDEO_ISA names an instruction set
 ("avx2", "plain" ...) to use in place of the best one; results do not depend on it. "none" is as if the extension had

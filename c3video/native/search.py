@@ -32,7 +32,7 @@ def search_field(
 ) -> MotionField:
     """Vectors, modes and splits that cost least, residual and motion together (hybrid/fit/motion_search.py).
 
-    A block's vectors are priced by their differences to what the coder will expect of them, which hangs on the blocks
+    A block's vectors are priced by their differences to what the coder will expect of them, which depends on the blocks
     before it. Candidates come from the blocks around it, then small steps are taken from the best one.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The C++ kernels of the frame profile against the oracle, on every instruction set, and against hostile arguments."""
+"""The C++ kernels of the hybrid model against the oracle, on every instruction set, and against hostile arguments."""
 
 from __future__ import annotations
 
