@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""pipelines/encode_set.py, decode_set.py and merge.py: units, shards and resumption make the bytes of one encode."""
+"""pipelines/: units, shards and resumption make the bytes of one encode."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,19 +30,34 @@ CUT = Patches(2, (32, 40))
 FIT = C3FitConfig(noise_steps=4, rounding_steps=1, weight_steps=1, window_steps=2)
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(C3_PRESETS, "quick", FIT)
-    monkeypatch.setitem(PROFILES, "default", Profile(TINY_MODEL, C3_PRESETS, ""))
-    monkeypatch.setitem(PROFILES, "paper", Profile(TINY_MODEL, C3_PRESETS, "", as_rgb=True))
-    monkeypatch.setitem(PROFILES, "frames", Profile(HybridConfig(), HYBRID_PRESETS, ""))
-    monkeypatch.setitem(HYBRID_PRESETS, "quick", HybridFitConfig(plans=1, passes=0))
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(C3_PRESETS, "quick", FIT)
+        monkeypatch.setitem(PROFILES, "default", Profile(TINY_MODEL, C3_PRESETS, ""))
+        monkeypatch.setitem(PROFILES, "paper", Profile(TINY_MODEL, C3_PRESETS, "", as_rgb=True))
+        monkeypatch.setitem(PROFILES, "frames", Profile(HybridConfig(), HYBRID_PRESETS, ""))
+        monkeypatch.setitem(HYBRID_PRESETS, "quick", HybridFitConfig(plans=1, passes=0))
+        yield
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    path = write_y4m(tmp_path_factory.mktemp("clips") / "moving.y4m", 5, 32, 40)
+    return datasets.select("clips", path.parent)[0]
+
+
+@pytest.fixture(scope="module")
+def encoded_once(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Path:
+    out = tmp_path_factory.mktemp("encoded") / "out"
+    run(out, units_of(clip))
+    return out
 
 
 @pytest.fixture
-def clip(tmp_path: Path) -> Clip:
-    path = write_y4m(tmp_path / "moving.y4m", 5, 32, 40)
-    return datasets.select("clips", path.parent)[0]
+def encoded(encoded_once: Path, tmp_path: Path) -> Path:
+    """A run folder with the units of `units_of(clip)`, for one test to change."""
+    return shutil.copytree(encoded_once, tmp_path / "out")
 
 
 def units_of(clip: Clip, rd_weights: tuple[float, ...] = (1e-3,)) -> list[Unit]:
@@ -95,10 +111,8 @@ def test_frame_model_leaves_a_row_an_attempt_and_one_of_the_file(
     assert float(file[4]) == pytest.approx(bpp, rel=1e-4)
 
 
-def test_what_is_done_is_not_done_again(tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    units = units_of(clip)
-    run(out, units)
+def test_what_is_done_is_not_done_again(encoded: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    out, units = encoded, units_of(clip)
     (out / "units" / units[1].stream / "0001.json").unlink()
     before = {path: path.stat().st_mtime_ns for path in out.glob("units/*/*.c3v")}
     run(out, units)
@@ -107,12 +121,10 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, clip: Clip, capsys: pyte
     assert [path.name for path in before if before[path] != after[path]] == ["0001.c3v"]
 
 
-def test_unit_of_other_settings_is_not_taken_for_this_one(tmp_path: Path, clip: Clip) -> None:
-    out = tmp_path / "out"
-    run(out, units_of(clip))
+def test_unit_of_other_settings_is_not_taken_for_this_one(encoded: Path, clip: Clip) -> None:
     other = plan([clip], [1e-3], ["default"], "quick", CUT, seed=7)
     with pytest.raises(ConfigError, match="made with seed 0, now 7 is asked for"):
-        encode_set.run(out, other, threads=1)
+        encode_set.run(encoded, other, threads=1)
 
 
 def test_budget_leaves_units_for_the_next_run(tmp_path: Path, clip: Clip) -> None:
@@ -157,9 +169,8 @@ def test_shards_of_other_frames_are_not_merged(tmp_path: Path, clip: Clip) -> No
         merge.merge(tmp_path / "out", [tmp_path / "one", tmp_path / "two"])
 
 
-def test_decoding_checks_hashes_and_keeps_seconds_and_memory(tmp_path: Path, clip: Clip) -> None:
-    out = tmp_path / "out"
-    run(out, units_of(clip))
+def test_decoding_checks_hashes_and_keeps_seconds_and_memory(encoded: Path) -> None:
+    out = encoded
     (record,) = decode_set.run(out)
     assert record["num_frames"] == 5
     assert 0 < record["first_frame_seconds"] <= record["decode_seconds"]
