@@ -269,9 +269,9 @@ def test_motion_comes_back(isa: str, shape: tuple[int, int]) -> None:
     assert listed_fields(found) == listed_fields(fields)
 
 
-@pytest.mark.parametrize("frame", [CodedFrame(6, (5, 20), 2), CodedFrame(20, (17, 3), 1)])
-def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame: CodedFrame) -> None:
-    """Huge differences among them: predictions and vectors are clipped alike."""
+@cache
+def damaged_motion(frame: CodedFrame) -> list[tuple[bytes, object]]:
+    """Payloads, and what the oracle makes of them."""
     network, shape = motion_network(4), (4, 5)
     writer = SymbolWriter()
     oracle.write_motion(writer, network, random_field(np.random.default_rng(4), shape, 2), frame)
@@ -281,12 +281,19 @@ def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame:
         field = oracle.read_motion(coder, network, shape, frame)
         return listed_fields([field]), outcome(coder.finish)
 
+    return [(broken, outcome(lambda broken=broken: read(broken))) for broken in damaged(writer.finish(), 3, 30)]
+
+
+@pytest.mark.parametrize("frame", [CodedFrame(6, (5, 20), 2), CodedFrame(20, (17, 3), 1)])
+def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame: CodedFrame) -> None:
+    """Huge differences among them: predictions and vectors are clipped alike."""
+    network, shape = motion_network(4), (4, 5)
+
     def read_natively(broken: bytes) -> object:
         reader = context.MotionReader(broken, network, shape)
         return listed_fields([reader.read(frame)]), outcome(reader.finish)
 
-    for broken in damaged(writer.finish(), 3, 30):
-        expected = outcome(lambda broken=broken: read(broken))
+    for broken, expected in damaged_motion(frame):
         assert outcome(lambda broken=broken: read_natively(broken)) == expected
 
 
