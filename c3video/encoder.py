@@ -98,7 +98,7 @@ def encode(
         fit_config: a C3FitConfig for a C3Config, a HybridFitConfig for a HybridConfig.
         patch_size: largest (height, width) of a patch in luma samples; None for the default. The hybrid model has none.
         segment_frames: most frames a segment, 1..1024.
-        scene_cuts: whether a segment also begins where a scene does (media/scene_cuts.py).
+        scene_cuts: whether a segment also begins where a scene does (scene_cuts.py).
         seed: same seed, machine and thread count, same file.
         device: of a C3 model's fit, as torch names it. Bits and pixels are integers made on the CPU.
 

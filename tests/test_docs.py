@@ -16,6 +16,7 @@ from c3video.hybrid.context_network import network_shapes
 from c3video.hybrid.wavelet import LIFTING
 from c3video.video import LAYOUTS
 from tests import architecture, document_decoder
+from tests.markdown import WIDTH, wrapped
 from tests.vectors.make import prior_row
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -72,10 +73,26 @@ def test_shapes_of_networks_are_those_of_the_document() -> None:
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_lines_of_markdown_wrap_at_120(path: Path) -> None:
-    """Rows of tables cannot."""
+def test_lines_of_markdown_wrap(path: Path) -> None:
+    """At WIDTH; rows of tables cannot. `python -m tests.markdown` does it."""
     lines = enumerate(path.read_text().splitlines(), 1)
-    assert not [number for number, line in lines if len(line) > 120 and not line.startswith("|")]
+    assert not [number for number, line in lines if len(line) > WIDTH and not line.startswith("|")]
+
+
+def test_wrapping_keeps_words_lists_tables_and_code() -> None:
+    long = "word + 3. " * 20
+    text = (
+        f"# {long}\n\n{long}\n* {long}\n  1. {long}\n\n    {long}\n\n| {long} |\n\n```\n{long}\n```\n\nshort\nlines\n"
+    )
+    found = wrapped(text)
+    assert found.split() == text.split()
+    assert wrapped(found) == found
+    kept = [f"# {long}", f"    {long}", f"| {long} |", f"\n{long}\n```", "short\nlines"]
+    assert all(part in found for part in kept)
+    lines = found.split("\n")
+    assert [line for line in lines if len(line) > WIDTH] == [f"# {long}", f"    {long}", f"| {long} |", long]
+    assert not [line for line in lines if line.lstrip().startswith(("+", "3."))]
+    assert sum(line.startswith("* word") for line in lines) == sum(line.startswith("  1. word") for line in lines) == 1
 
 
 def test_list_of_files_is_that_of_the_package() -> None:

@@ -129,7 +129,7 @@ def network_shapes(num_inputs: int, num_classes: int) -> dict[str, tuple[int, ..
 
 
 def read_prior(name: str, num_inputs: int, num_classes: int) -> ContextNetwork:
-    """The prior of that name: little-endian int16 in stream order, in the package's folder hybrid/priors."""
+    """The prior of that name: little-endian int16 in stream order, in the package's folder model/priors."""
     data = np.frombuffer((files("c3video.hybrid") / "priors" / f"{name}.i16").read_bytes(), dtype="<i2")
     arrays, start = [], 0
     for shape in network_shapes(num_inputs, num_classes).values():

@@ -2,7 +2,7 @@
 """Motion fields and subband symbols of frames <-> coder.
 
 Everything is known to a writer, which codes a subband or a field at once; a reader must go symbol by symbol, since each
-one's table depends on those before. Tests hold the two together; `native/` has the reader in C++.
+one's table hangs on those before. Tests hold the two together; `native/` has the reader in C++.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def write_subbands(
 
     Args:
         symbols: by plane and subband (h, w).
-        reference: from `subbands.reference_magnitudes`.
+        reference: from `model.subbands.reference_magnitudes`.
         level: of the frame in the coding order.
     """
     for plane in range(len(symbols)):

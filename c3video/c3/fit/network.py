@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PatchNetwork: the differentiable twin of `c3/patch_model.py`, in float32 torch.
+"""PatchNetwork: the differentiable twin of model/, in float32 torch.
 
     parameters --quantise--> latents --+--> entropy networks --> bits
                                        +--> upsampling --> synthesis --> samples

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How much of what comes later depends on each block: finer where it is seen again, coarser where it passes by.
+"""How much of what comes later hangs on each block: finer where it is seen again, coarser where it passes by.
 
 A block that is well predicted hands on what it got from its references, so that its references' errors are its own.
 Going through the coding order backwards, each block gives its weight, times the share of it that prediction brings, to

@@ -83,7 +83,7 @@ class Plan:
     Args:
         gop: frames from anchor to anchor.
         strength: a level's quantisation step shrinks with its weight (hybrid/fit/importance.py) to this power.
-        base: step of a frame that nothing depends on, in units of the one that is best for a frame coded alone.
+        base: step of a frame that nothing hangs on, in units of the one that is best for a frame coded alone.
         filtered: whether anchors are coded for means along motion (hybrid/fit/temporal_filter.py).
     """
 
@@ -310,7 +310,7 @@ def fit_segment(
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A plan and its result."""
+    """A plan and what came of it."""
 
     plan: Plan
     coded: CodedFrames
@@ -402,7 +402,7 @@ class _Fit:
         return len(self.planes) * (self.fit_config.plans + self.fit_config.passes)
 
     def attempt(self, plan: Plan) -> _Attempt:
-        """Code the segment by a plan with the present networks."""
+        """Code the segment by a plan with the networks of now."""
         self.num_attempts += 1
 
         def advance(place: int) -> None:
@@ -454,7 +454,7 @@ class _Fit:
         return {index: self.filtered[index] for index in anchors}
 
     def weigh(self, attempt: _Attempt) -> None:
-        """Let blocks count by what depends on them, as far as an attempt shows."""
+        """Let blocks count by what hangs on them, as far as an attempt shows."""
         coded = attempt.coded
         indexes = [frame.index for frame in coded.frames]
         step = luma_step(max(coded.step_indexes), self.coded_as)

@@ -40,7 +40,7 @@ _SHRINK = 1.0 / 16.0
 
 
 def coefficients_of(residual: NDArray[np.floating[Any]], levels: int) -> list[NDArray[np.floating[Any]]]:
-    """`wavelet.analyse`; in float32, which holds all samples, where the extension is there."""
+    """`model.wavelet.analyse`; in float32, which holds all samples, where the extension is there."""
     if native.available():
         return list(native_rounding.analyse(residual.astype(np.float32), levels))
     return list(analyse(residual.astype(np.float64), levels))
@@ -63,7 +63,7 @@ def choose_symbols(
         coefficients: by subband (h, w).
         steps: quantisation step of each subband.
         symbols: of the frame, those of earlier planes chosen; this plane's are written here.
-        reference: magnitudes of the reference frames (`subbands.reference_magnitudes`).
+        reference: magnitudes of the reference frames (`model.subbands.reference_magnitudes`).
         slopes: squared steps that a bit is worth, at each place of a subband of a shape.
         passes: over each subband; 0 leaves the network out and widens the zone of zero a little.
     """

@@ -7,7 +7,7 @@ What shows in one frame only, noise above all, costs bits there and is of no use
 it. Their common part serves all of them. Errors are counted against the source all the same, so that a plan without
 the filter may win (hybrid/fit/segment.py).
 
-Source: Wennersten, Hollmann and Ström, Encoder-only GOP-based temporal filter, JVET-O0549; there weights depend on the
+Source: Wennersten, Hollmann and Ström, Encoder-only GOP-based temporal filter, JVET-O0549; there weights hang on the
 quantisation parameter, here on what a bit is worth.
 """
 
