@@ -26,7 +26,7 @@ from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.subbands import SliceLayout
 
 SliceSymbols = list[list[NDArray[np.int32]]]
-"""By plane and subband: (h, w); what `model.subbands.FrameSymbols` is for the oracle."""
+"""By plane and subband: (h, w); what `hybrid.subbands.FrameSymbols` is for the oracle."""
 
 
 class SliceReader:
