@@ -2,7 +2,7 @@
 """Motion fields and subband symbols of frames <-> coder.
 
 Everything is known to a writer, which codes a subband or a field at once; a reader must go symbol by symbol, since each
-one's table hangs on those before. Tests hold the two together; `native/` has the reader in C++.
+one's table depends on those before. Tests hold the two together; `native/` has the readers in C++.
 """
 
 from __future__ import annotations
@@ -13,23 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.rangecoder import SparseWriter, SymbolReader
-from c3video.hybrid import motion_symbols
-from c3video.hybrid.compensation import BOTH, FORWARD, MotionField
+from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork, magnitude_feature
 from c3video.hybrid.frame_order import CodedFrame
-from c3video.hybrid.motion_symbols import (
-    AROUND,
-    MODE_CLASS,
-    MODE_SIGNS,
-    PARTS,
-    SPLIT_CLASS,
-    Neighbours,
-    clip_component,
-    north_east_is_coded,
-    places_around,
-    to_symbols,
-    uses,
-)
+from c3video.hybrid.motion_symbols import read_field, to_symbols
 from c3video.hybrid.subbands import (
     CAUSAL,
     MAX_SYMBOL,
@@ -130,65 +117,11 @@ def write_motion(coder: SparseWriter, network: ContextNetwork, field: MotionFiel
 
 def read_motion(coder: SymbolReader, network: ContextNetwork, shape: tuple[int, int], frame: CodedFrame) -> MotionField:
     """Read the motion field of one frame of `shape` (bh, bw) blocks."""
-    num_references = len(frame.references)
-    # A margin of one on all sides: it uses no reference and is not split.
-    splits = np.zeros((shape[0] + 2, shape[1] + 2), dtype=np.int64)
-    modes = np.full((2 * shape[0] + 2, 2 * shape[1] + 2), -1, dtype=np.int64)
-    vectors = np.zeros((num_references, 2, *modes.shape), dtype=np.int64)
-    differences = np.zeros_like(vectors)
 
-    def read(symbol_class: int, features: IntArray) -> int:
-        tables = network.predict(features.reshape(-1, 1), symbol_class, frame.level)
-        return int(coder.code_sparse(*tables)[0])
+    def read(symbol_class: int, features: IntArray) -> IntArray:
+        return coder.code_sparse(*network.predict(features, symbol_class, frame.level))
 
-    signs = np.zeros_like(modes)
-
-    def read_part(y: int, x: int, height: int, width: int) -> None:
-        """The part that begins at quarter (y, x)."""
-        here = np.s_[y + 1 : y + 1 + height, x + 1 : x + 1 + width]
-        places = [(int(row), int(column)) for row, column in places_around(y, x, width) + 1]
-        if not north_east_is_coded(y, x, width):
-            places[2] = (0, 0)
-        mode = FORWARD
-        if num_references == 2:
-            near = np.array([signs[place] for place in places])[:, None]
-            sign = read(MODE_CLASS, motion_symbols.mode_features(near)) * int(motion_symbols.expected_sign(near)[0])
-            signs[here] = sign = max(-1, min(1, sign))
-            mode = MODE_SIGNS.index(sign)
-        is_both = np.array([mode == BOTH])
-        for reference in range(num_references):
-            if not uses(mode, reference):
-                continue
-            for component in range(2):
-                neighbours = Neighbours(
-                    np.array([vectors[reference, component][place] for place in places[:3]])[:, None],
-                    np.array([uses(modes[place], reference) for place in places[:3]])[:, None],
-                )
-                own = differences[reference, component]
-                first = differences[0, component, y + 1, x + 1 : x + 2] * (reference and is_both)
-                features = motion_symbols.component_features(
-                    neighbours.spreads(),
-                    own[places[0]][None],
-                    own[places[1]][None],
-                    differences[reference, 0, y + 1, x + 1 : x + 2] * component,
-                    first,
-                    is_both,
-                )
-                difference = read(1 + 2 * reference + component, features)
-                prediction = neighbours.prediction() + (motion_symbols.carried_on(first, frame) if reference else 0)
-                own[here] = difference
-                vectors[reference, component][here] = clip_component(int(prediction[0]) + difference)
-        modes[here] = mode
-
-    for row in range(shape[0]):
-        for column in range(shape[1]):
-            around = np.array([splits[row + 1 + dy, column + 1 + dx] for dy, dx in AROUND])
-            split = motion_symbols.split_of(read(SPLIT_CLASS, motion_symbols.split_features(around)))
-            splits[row + 1, column + 1] = split
-            for y, x, height, width in PARTS[split]:
-                read_part(2 * row + y, 2 * column + x, height, width)
-    inside = np.s_[..., 1:-1, 1:-1]
-    return MotionField(vectors[inside].copy(), modes[inside].copy(), splits[inside].copy())
+    return read_field(shape, frame, read)
 
 
 def write_frames_motion(
