@@ -167,7 +167,7 @@ class HybridFitConfig:
 
     Args:
         rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
-        rounding_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
+        choice_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
         chroma_slope: worth of a bit when symbols of the planes after the first are chosen, in units of the first's:
             below 1 since the usual 6:1:1 mean of PSNRs counts their errors for more than their samples.
         importance: power of a block's weight in later frames (hybrid/fit/importance.py) that its bits
@@ -178,7 +178,7 @@ class HybridFitConfig:
     """
 
     rd_weight: float = 1e-3
-    rounding_passes: int = 3
+    choice_passes: int = 3
     chroma_slope: float = 0.6
     importance: float = 0.7
     plans: int = 8
@@ -190,7 +190,7 @@ class HybridFitConfig:
         """Raise ConfigError where a value makes no sense."""
         if not 0.0 < self.rd_weight < 1.0:
             raise ConfigError(f"rd_weight = {self.rd_weight}: must be above 0 and below 1 (typical: 1e-4 to 1e-2)")
-        for name in ("rounding_passes", "plans", "passes", "tuning_steps"):
+        for name in ("choice_passes", "plans", "passes", "tuning_steps"):
             _check_range(name, getattr(self, name), 0, 10_000_000)
 
 

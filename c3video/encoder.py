@@ -22,7 +22,7 @@ from c3video.config import C3Config, C3FitConfig, HybridConfig, HybridFitConfig
 from c3video.engine import choose_engine
 from c3video.errors import ConfigError, SourceError
 from c3video.hybrid.fit.segment import fit_segment
-from c3video.hybrid.payload import SegmentBits, encode_segment
+from c3video.hybrid.payload import HybridBits, encode_payload
 from c3video.hybrid.subbands import slice_layouts
 from c3video.media.scene_cuts import split_at_cuts
 from c3video.progress import Progress
@@ -76,7 +76,7 @@ class SegmentReport:
     num_frames: int
     size_bytes: int
     estimated_bits: float
-    bits: tuple[PatchBits, ...] | SegmentBits
+    bits: tuple[PatchBits, ...] | HybridBits
     mse: float
     fit_seconds: float
     notes: tuple[str, ...]
@@ -165,7 +165,7 @@ class _EncodedSegment:
     patches: tuple[bytes, ...]
     decoded: list[Planes]
     estimated_bits: float
-    bits: tuple[PatchBits, ...] | SegmentBits
+    bits: tuple[PatchBits, ...] | HybridBits
     notes: tuple[str, ...] = ()
 
 
@@ -223,7 +223,7 @@ def _encode_frames(
         num_threads=torch.get_num_threads(),
     )
     layouts = slice_layouts(video.plane_shapes, video.layout.planes, model_config.num_slices)
-    data, bits = encode_segment(fitted.model, fitted.symbols, len(frames), model_config, layouts)
+    data, bits = encode_payload(fitted.parameters, fitted.symbols, len(frames), model_config, layouts)
     return _EncodedSegment((data,), list(fitted.decoded), fitted.estimated_bits, bits)
 
 

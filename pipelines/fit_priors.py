@@ -3,8 +3,8 @@
 
     clips x rd_weights --> segments, fitted with the priors of now --> their symbols --> priors, from blank networks
 
-    python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/model/priors
-    python -m tests.vectors.make      (streams and digests that hang on the priors)
+    python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/hybrid/priors
+    python -m tests.vectors.make      (streams and digests that depend on the priors)
 
 Clips on which results are reported must not be among them (eval/results/README.md says which were).
 """
@@ -33,9 +33,10 @@ from c3video.hybrid.fit.context_tuning import (
     total_bits,
     tune,
 )
-from c3video.hybrid.fit.segment import fit_segment, segment_samples
+from c3video.hybrid.fit.own_networks import segment_samples
+from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.frame_order import coding_order
-from c3video.hybrid.payload import NETWORKS
+from c3video.hybrid.payload import CONTEXT_NETWORKS
 from c3video.hybrid.subbands import slice_layouts
 from c3video.media.source import open_source
 
@@ -53,12 +54,12 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
     fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
-    return segment_samples(coding_order(len(planes), fitted.model.gop), fitted.symbols, layout)
+    return segment_samples(coding_order(len(planes), fitted.parameters.gop), fitted.symbols, layout)
 
 
 def fit_prior(name: str, samples: Samples, steps: int) -> ContextNetwork:
-    """A network of NETWORKS fitted to symbols."""
-    start = blank_network(*NETWORKS[name], seed=0)
+    """A network of CONTEXT_NETWORKS fitted to symbols."""
+    start = blank_network(*CONTEXT_NETWORKS[name], seed=0)
     with tqdm(total=steps, desc=name, unit="step") as progress:
 
         def report(step: int, bits: float) -> None:
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except C3VideoError as error:
         print(f"fit_priors: {error}", file=sys.stderr)
         return 1
-    for name in NETWORKS:
+    for name in CONTEXT_NETWORKS:
         network = fit_prior(name, joined([part[name] for part in parts]), options.steps)
         data = b"".join(array.astype("<i2").tobytes() for array in network.arrays())
         (options.out / f"{name}.i16").write_bytes(data)

@@ -24,7 +24,7 @@ from c3video.errors import CorruptSegmentError
 from c3video.hybrid.coded_planes import coded_format, from_coded
 from c3video.hybrid.compensation import MotionField, block_shape
 from c3video.hybrid.frame_order import CodedFrame
-from c3video.hybrid.payload import ParsedSegment, SegmentBits, parse_segment, read_network
+from c3video.hybrid.payload import HybridBits, ParsedPayload, parse_payload, read_network
 from c3video.hybrid.subbands import FrameSymbols, join_slices, plane_levels, slice_layouts, subband_steps
 from c3video.stream.layout import Header, Segment
 from c3video.video import Planes, frame_crc32
@@ -34,7 +34,7 @@ FRAMES_AHEAD = 4
 
 
 @dataclass(frozen=True)
-class OpenSegment:
+class OpenPayload:
     """A segment whose networks have been read and all else not yet.
 
     Args:
@@ -44,19 +44,19 @@ class OpenSegment:
         slices: each gives its part of each frame's subbands likewise.
     """
 
-    parsed: ParsedSegment
+    parsed: ParsedPayload
     coders: tuple[Any, ...]
     weight_bits: dict[str, float]
     motion: Iterator[MotionField | None]
     slices: tuple[Iterator[FrameSymbols], ...]
 
 
-def open_segment(header: Header, segment: Segment, engine: Engine) -> OpenSegment:
+def open_payload(header: Header, segment: Segment, engine: Engine) -> OpenPayload:
     """Take a segment apart as far as its networks. Raises CorruptSegmentError."""
     model, video = header.model, header.video
     assert isinstance(model, HybridConfig)
     with _naming(f"segment {segment.number}", segment):
-        parsed = parse_segment(segment.patches[0], len(segment.pts), model)
+        parsed = parse_payload(segment.patches[0], len(segment.pts), model)
         coders = tuple(map(engine.open_reader, parsed.payloads))
         networks, weight_bits = {}, {}
         for name, code in parsed.codes.items():
@@ -65,7 +65,7 @@ def open_segment(header: Header, segment: Segment, engine: Engine) -> OpenSegmen
             weight_bits[name] = before - coders[0].bits_left
         blocks = block_shape(video.plane_shapes[0], model.block_size)
         layouts = slice_layouts(video.plane_shapes, video.layout.planes, model.num_slices)
-        return OpenSegment(
+        return OpenPayload(
             parsed,
             coders,
             weight_bits,
@@ -86,9 +86,9 @@ def _naming(place: str, segment: Segment) -> Iterator[None]:
         raise CorruptSegmentError(f"{place}: {error}", segment=segment.number) from error
 
 
-def account(header: Header, segment: Segment, engine: Engine) -> tuple[ParsedSegment, SegmentBits]:
+def account(header: Header, segment: Segment, engine: Engine) -> tuple[ParsedPayload, HybridBits]:
     """Where the bits of a segment went; reads all symbols and makes no samples. Raises CorruptSegmentError."""
-    opened = open_segment(header, segment, engine)
+    opened = open_payload(header, segment, engine)
     motion, frames = 0.0, []
     for frame in opened.parsed.frames:
         with _naming(f"segment {segment.number}, frame {frame.index}", segment):
@@ -100,9 +100,9 @@ def account(header: Header, segment: Segment, engine: Engine) -> tuple[ParsedSeg
                 next(reader)
             frames.append(before - sum(coder.bits_left for coder in opened.coders[1:]))
     counted = sum(opened.weight_bits.values()) + motion + sum(frames)
-    levels = tuple(frame.level for frame in opened.parsed.frames)
+    depths = tuple(frame.depth for frame in opened.parsed.frames)
     overhead = 8.0 * len(segment.patches[0]) - counted
-    return opened.parsed, SegmentBits(opened.weight_bits, motion, tuple(frames), levels, overhead)
+    return opened.parsed, HybridBits(opened.weight_bits, motion, tuple(frames), depths, overhead)
 
 
 def decode_frames(header: Header, segment: Segment, engine: Engine, threads: int = 1) -> list[Planes]:
@@ -136,7 +136,7 @@ class _FrameDecoder:
     def __init__(self, header: Header, segment: Segment, engine: Engine) -> None:
         self._header, self._segment, self._engine = header, segment, engine
         self._coded = coded_format(header.video)
-        opened = open_segment(header, segment, engine)
+        opened = open_payload(header, segment, engine)
         self._step_indexes, self._frames = opened.parsed.step_indexes, opened.parsed.frames
         # Motion takes so little that a step of its own would cost more: it comes with the first slice.
         self._readers: tuple[Iterator[Any], ...] = (
@@ -273,7 +273,7 @@ class _FrameDecoder:
                 shifts,
                 coded.bit_depth,
                 symbols[plane],
-                subband_steps(self._step_indexes[frame.level], plane_levels(shifts), coded.norms[plane]),
+                subband_steps(self._step_indexes[frame.depth], plane_levels(shifts), coded.norms[plane]),
                 num_threads,
             )
             for plane, shifts in enumerate(coded.shifts)

@@ -178,7 +178,8 @@ class _Parts:
 def _part(y: int, x: int, height: int, width: int) -> _Parts:
     quarters = np.indices((height, width)).reshape(2, -1)
     owners = np.zeros(height * width, dtype=np.int64)
-    return _Parts(*(np.array([value]) for value in (0, 0, width)), quarters, owners).moved(y, x)
+    zero = np.array([0])
+    return _Parts(zero, zero, np.array([width]), quarters, owners).moved(y, x)
 
 
 _PARTS_OF_BLOCK = {split: [_part(*part) for part in parts] for split, parts in PARTS.items()}

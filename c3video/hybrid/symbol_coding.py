@@ -31,17 +31,17 @@ IntArray = NDArray[np.int64]
 
 
 def write_subbands(
-    coder: SparseWriter, network: ContextNetwork, symbols: FrameSymbols, reference: FrameSymbols, level: int
+    coder: SparseWriter, network: ContextNetwork, symbols: FrameSymbols, reference: FrameSymbols, depth: int
 ) -> None:
     """Write a slice of one frame.
 
     Args:
         symbols: by plane and subband (h, w).
         reference: from `model.subbands.reference_magnitudes`.
-        level: of the frame in the coding order.
+        depth: of the frame in the coding order.
     """
     for plane in range(len(symbols)):
-        write_plane(coder, network, symbols, reference, plane, level)
+        write_plane(coder, network, symbols, reference, plane, depth)
 
 
 def write_plane(
@@ -50,7 +50,7 @@ def write_plane(
     symbols: FrameSymbols,
     reference: FrameSymbols,
     plane: int,
-    level: int,
+    depth: int,
 ) -> None:
     """Write one plane of a slice; those of later planes need not be known."""
     bands = symbols[plane]
@@ -61,14 +61,14 @@ def write_plane(
         classes = symbol_class(plane, band, len(bands) // 3)
         # Most contexts are all zero, and those share a table.
         seen = features.any(axis=0)
-        at_zero = network.predict(np.zeros((len(features), 1)), classes, level)
+        at_zero = network.predict(np.zeros((len(features), 1)), classes, depth)
         tables = [np.full(values.size, int(index[0])) for index in at_zero]
-        tables[0][seen], tables[1][seen] = network.predict(features[:, seen], classes, level)
+        tables[0][seen], tables[1][seen] = network.predict(features[:, seen], classes, depth)
         coder.code_sparse(tables[0], tables[1], values.ravel())
 
 
 def read_subbands(
-    coder: SymbolReader, network: ContextNetwork, layout: SliceLayout, reference: FrameSymbols, level: int
+    coder: SymbolReader, network: ContextNetwork, layout: SliceLayout, reference: FrameSymbols, depth: int
 ) -> FrameSymbols:
     """Read a slice of one frame."""
     symbols = layout.empty()
@@ -77,12 +77,12 @@ def read_subbands(
             if values.size == 0:
                 continue
             known = known_features(symbols, reference, plane, band)
-            _read_subband(coder, network, values, known, symbol_class(plane, band, len(bands) // 3), level)
+            _read_subband(coder, network, values, known, symbol_class(plane, band, len(bands) // 3), depth)
     return symbols
 
 
 def _read_subband(
-    coder: SymbolReader, network: ContextNetwork, values: IntArray, known: IntArray, symbol_class: int, level: int
+    coder: SymbolReader, network: ContextNetwork, values: IntArray, known: IntArray, symbol_class: int, depth: int
 ) -> None:
     """Read one subband in raster order into `values` (h, w)."""
     height, width = values.shape
@@ -90,7 +90,7 @@ def _read_subband(
     flat = magnitudes.ravel()
     offsets = np.array([dy * (width + 4) + dx for dy, dx in CAUSAL])
     blank: NDArray[np.bool_] = ~np.any(known, axis=0)
-    at_zero = network.predict(np.zeros((len(CAUSAL) + len(known), 1)), symbol_class, level)
+    at_zero = network.predict(np.zeros((len(CAUSAL) + len(known), 1)), symbol_class, depth)
     for y in range(height):
         for x in range(width):
             place = (y + 2) * (width + 4) + x + 2
@@ -99,7 +99,7 @@ def _read_subband(
                 tables = at_zero
             else:
                 features = np.concatenate([magnitude_feature(taps), known[:, y * width + x]])
-                tables = network.predict(features[:, None], symbol_class, level)
+                tables = network.predict(features[:, None], symbol_class, depth)
             symbol = int(np.clip(coder.code_sparse(*tables)[0], -MAX_SYMBOL, MAX_SYMBOL))
             values[y, x] = symbol
             flat[place] = abs(symbol)
@@ -111,7 +111,7 @@ def write_motion(coder: SparseWriter, network: ContextNetwork, field: MotionFiel
     zeros, tails = np.empty_like(coded.symbols), np.empty_like(coded.symbols)
     for kind in np.unique(coded.classes):
         chosen = coded.classes == kind
-        zeros[chosen], tails[chosen] = network.predict(coded.features[:, chosen], int(kind), frame.level)
+        zeros[chosen], tails[chosen] = network.predict(coded.features[:, chosen], int(kind), frame.depth)
     coder.code_sparse(zeros, tails, coded.symbols)
 
 
@@ -119,7 +119,7 @@ def read_motion(coder: SymbolReader, network: ContextNetwork, shape: tuple[int, 
     """Read the motion field of one frame of `shape` (bh, bw) blocks."""
 
     def read(symbol_class: int, features: IntArray) -> IntArray:
-        return coder.code_sparse(*network.predict(features, symbol_class, frame.level))
+        return coder.code_sparse(*network.predict(features, symbol_class, frame.depth))
 
     return read_field(shape, frame, read)
 

@@ -17,7 +17,7 @@ from c3video.coding.rangecoder import SymbolCounter, SymbolWriter
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid import subbands, wavelet
 from c3video.hybrid.context_network import ContextNetwork
-from c3video.hybrid.fit.symbol_choice import choose_at_once
+from c3video.hybrid.fit.symbol_choice import PlaneChoice, choose_at_once
 from c3video.hybrid.payload import prior
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import write_plane, write_subbands
@@ -94,18 +94,9 @@ def test_choices_taken_at_once_are_numpy_s(isa: str, name: str, passes: int) -> 
         expected, found = layout.empty(), layout.empty()
         for plane, bands in enumerate(coefficients):
             steps = tuple(100 + band for band in range(len(bands)))
-            choose_at_once(
-                bands,
-                steps,
-                network,
-                expected,
-                reference,
-                plane,
-                level,
-                lambda shape: random_slopes(shape).astype(np.float64),
-                passes,
-            )
             slopes = [random_slopes(band.shape) for band in bands]
+            wide = [band.astype(np.float64) for band in slopes]
+            choose_at_once(PlaneChoice(bands, steps, wide, network, expected, reference, plane, level), passes)
             found[plane], bits = rounding.choose_plane(
                 bands, steps, network, found, reference, plane, level, slopes, passes, at_once=True
             )

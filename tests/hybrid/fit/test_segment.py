@@ -15,7 +15,8 @@ from c3video.decoder import Decoder
 from c3video.encoder import encode
 from c3video.engine import choose_engine
 from c3video.errors import ConfigError
-from c3video.hybrid.fit.segment import Plan, fit_segment
+from c3video.hybrid.fit.plans import Plan
+from c3video.hybrid.fit.segment import fit_segment
 from c3video.progress import Progress
 from c3video.video import ArraySource
 from tests.conftest import moving_clip
@@ -112,7 +113,7 @@ def test_progress_never_passes_its_end() -> None:
     assert 0 < steps[-1] <= seen[-1].num_steps
 
 
-def test_steps_shrink_with_the_weight_of_their_level() -> None:
+def test_steps_shrink_with_the_importance_of_their_depth() -> None:
     indexes = Plan(8, 0.4, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))
     assert list(indexes) == sorted(indexes)
     assert Plan(8, 0.5, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))[0] < indexes[0]
