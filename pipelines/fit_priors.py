@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from c3video.config import HYBRID_PRESETS, HybridConfig
 from c3video.engine import choose_engine
 from c3video.errors import C3VideoError
+from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.context_tuning import (
     FloatNetwork,

@@ -18,16 +18,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from c3video.config import HybridConfig
-from c3video.engine import Engine
+from c3video.engine import choose_engine
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.coded_planes import coded_format, from_coded
 from c3video.hybrid.compensation import MotionField, block_shape
+from c3video.hybrid.config import HybridConfig
+from c3video.hybrid.engine import ENGINES, HybridEngine
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.payload import HybridBits, ParsedPayload, parse_payload, read_network
-from c3video.hybrid.subbands import FrameSymbols, join_slices, plane_levels, slice_layouts, subband_steps
+from c3video.hybrid.subbands import (
+    FrameSymbols,
+    join_slices,
+    plane_levels,
+    quantisation_step,
+    slice_layouts,
+    subband_steps,
+)
+from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
 from c3video.video import Planes, frame_crc32
+
+_STEPS_OF_8_BITS = 64
+"""Steps are in units of 2^-14 of the full range; what is shown is in units of 2^-8."""
 
 FRAMES_AHEAD = 4
 """Frames read before their turn: enough that no thread waits for a slow frame, few enough for the memory."""
@@ -51,7 +63,7 @@ class OpenPayload:
     slices: tuple[Iterator[FrameSymbols], ...]
 
 
-def open_payload(header: Header, segment: Segment, engine: Engine) -> OpenPayload:
+def open_payload(header: Header, segment: Segment, engine: HybridEngine) -> OpenPayload:
     """Take a segment apart as far as its networks. Raises CorruptSegmentError."""
     model, video = header.model, header.video
     assert isinstance(model, HybridConfig)
@@ -86,7 +98,7 @@ def _naming(place: str, segment: Segment) -> Iterator[None]:
         raise CorruptSegmentError(f"{place}: {error}", segment=segment.number) from error
 
 
-def account(header: Header, segment: Segment, engine: Engine) -> tuple[ParsedPayload, HybridBits]:
+def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[ParsedPayload, HybridBits]:
     """Where the bits of a segment went; reads all symbols and makes no samples. Raises CorruptSegmentError."""
     opened = open_payload(header, segment, engine)
     motion, frames = 0.0, []
@@ -105,7 +117,19 @@ def account(header: Header, segment: Segment, engine: Engine) -> tuple[ParsedPay
     return opened.parsed, HybridBits(opened.weight_bits, motion, tuple(frames), depths, overhead)
 
 
-def decode_frames(header: Header, segment: Segment, engine: Engine, threads: int = 1) -> list[Planes]:
+def describe_frames(header: Header, segment: Segment) -> SegmentFacts:
+    """Bits by part of a segment, and what it says before its symbols. Raises CorruptSegmentError."""
+    parsed, bits = account(header, segment, ENGINES[choose_engine()])
+    steps = tuple(map(quantisation_step, parsed.step_indexes))
+    shown = " ".join(f"{step / _STEPS_OF_8_BITS:.4g}" for step in steps)
+    return SegmentFacts(
+        bits.by_part(),
+        {"gop": parsed.gop, "step_indexes": parsed.step_indexes, "steps": steps},
+        f"gop {parsed.gop}, steps by level in 1/256 of the full range: {shown}",
+    )
+
+
+def decode_frames(header: Header, segment: Segment, engine: HybridEngine, threads: int = 1) -> list[Planes]:
     """Planes of a segment's frames in display order, each of them checked against its hash.
 
     Raises:
@@ -130,10 +154,23 @@ class _Step:
 class _FrameDecoder:
     """What has been read and decoded of one segment, and so what may be done next.
 
-    Threads take one step after the other; what has come of them is noted, and looked at, under one lock.
+    A frame goes from left to right; between the bars stands where it is kept:
+
+        | payloads | --reading, once a reader--> | _parts | --decoding--> | _decoded | ----> returned
+              ^                                      ^              |
+              |                                      |              +--> | _references | --> dropped after its last use
+        at most FRAMES_AHEAD frames           complete: a part of
+        before all that are decoded           every reader, and all
+                                              its references there
+
+    A reader goes through the frames in coding order, and is idle or reads one. Threads go round and round:
+
+        wait for a step (_next_step) --> work, without the lock --> note what came of it, under the lock
+                 |
+                 +--> end: all frames are decoded, or a thread has failed
     """
 
-    def __init__(self, header: Header, segment: Segment, engine: Engine) -> None:
+    def __init__(self, header: Header, segment: Segment, engine: HybridEngine) -> None:
         self._header, self._segment, self._engine = header, segment, engine
         self._coded = coded_format(header.video)
         opened = open_payload(header, segment, engine)
@@ -143,14 +180,14 @@ class _FrameDecoder:
             zip(opened.motion, opened.slices[0], strict=True),
             *opened.slices[1:],
         )
-        self._num_read = [0] * len(self._readers)
-        self._busy: set[int] = set()  # readers at work
-        self._waiting: dict[int, dict[int, Any]] = {}  # by place in coding order, what each reader gave
+        self._num_read = [0] * len(self._readers)  # of frames, the one that is being read included
+        self._idle = set(range(len(self._readers)))
+        self._parts: dict[int, dict[int, Any]] = {}  # by place in coding order, what each reader gave
         self._uses = Counter(index for frame in self._frames for index in frame.references)
         self._references: dict[int, Planes] = {}  # by display index coded planes of 16 bits, while a frame needs them
         self._decoded: dict[int, Planes] = {}  # by display index
         self._changed = threading.Condition()
-        self._num_free = 0
+        self._num_free = 0  # threads without a step
         self._stopped = False
 
     def run(self, threads: int) -> list[Planes]:
@@ -200,39 +237,36 @@ class _FrameDecoder:
 
     def _startable(self) -> _Step | None:
         """A frame if one can be decoded, by all threads that have nothing else to do; or the reader that is behind."""
-        places = [place for place in self._waiting if self._is_complete(place)]
-        readers = [index for index in range(len(self._readers)) if self._may_read(index)]
+        places = [place for place in self._parts if self._is_complete(place)]
+        end = min(len(self._frames), len(self._decoded) + FRAMES_AHEAD)
+        readers = [index for index in sorted(self._idle) if self._num_read[index] < end]
         if places:
             return self._decoding(places[0], max(1, self._num_free // (len(places) + len(readers))))
         return self._reading(min(readers, key=self._num_read.__getitem__)) if readers else None
 
     def _is_complete(self, place: int) -> bool:
         has_references = all(index in self._references for index in self._frames[place].references)
-        return has_references and len(self._waiting[place]) == len(self._readers)
-
-    def _may_read(self, index: int) -> bool:
-        end = min(len(self._frames), len(self._decoded) + FRAMES_AHEAD)
-        return index not in self._busy and self._num_read[index] < end
+        return has_references and len(self._parts[place]) == len(self._readers)
 
     def _reading(self, index: int) -> _Step:
         """The next frame of a reader."""
         place = self._num_read[index]
         self._num_read[index] += 1
-        self._busy.add(index)
+        self._idle.remove(index)
 
         def work() -> Any:
             with self._naming(self._frames[place]):
                 return next(self._readers[index])
 
         def note(part: Any) -> None:
-            self._busy.remove(index)
-            self._waiting.setdefault(place, {})[index] = part
+            self._idle.add(index)
+            self._parts.setdefault(place, {})[index] = part
 
         return _Step(work, note)
 
     def _decoding(self, place: int, num_threads: int) -> _Step:
         """The samples of a frame that is complete."""
-        frame, parts = self._frames[place], self._waiting.pop(place)
+        frame, parts = self._frames[place], self._parts.pop(place)
         references = [self._references[index] for index in frame.references]
         layout = self._header.video.layout
 

@@ -14,8 +14,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from c3video.config import C3Config, HybridConfig, LatentGrid, isotropic_grids
+from c3video.c3.config import C3Config, LatentGrid, isotropic_grids
 from c3video.decoder import Decoder
+from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import CONTEXT_NETWORKS
 from tests.conftest import encode_quickly, moving_clip
 from tests.hybrid.streams import frame_header, synthetic_stream

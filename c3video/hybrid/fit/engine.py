@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.rangecoder import SymbolCounter
+from c3video.engine import EngineName
 from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.fit.block_errors import centred
 from c3video.hybrid.fit.motion_search import (
@@ -109,5 +110,5 @@ class _NativeFit:
         return MotionField(*(getattr(found, field.name).astype(np.int64) for field in fields(MotionField)))
 
 
-FIT_ENGINES: Mapping[str, HybridFitEngine] = {"numpy": _NumpyFit(), "native": _NativeFit()}
-"""By the name of an engine (c3video/engine.py)."""
+FIT_ENGINES: Mapping[EngineName, HybridFitEngine] = {"numpy": _NumpyFit(), "native": _NativeFit()}
+"""By name, as those of decoding (hybrid/engine.py)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from c3video.config import HybridFitConfig
 from c3video.errors import CorruptSegmentError
+from c3video.hybrid.config import HybridFitConfig
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.context_tuning import (
     FloatNetwork,

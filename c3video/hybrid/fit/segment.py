@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from c3video.config import HybridConfig, HybridFitConfig
-from c3video.engine import Engine
+from c3video.engine import EngineName
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
+from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.plans import PlanSearch
 from c3video.hybrid.fit.task import FitTask
@@ -47,7 +48,7 @@ def fit_segment(
     video: VideoFormat,
     config: HybridConfig,
     fit_config: HybridFitConfig,
-    engine: Engine,
+    engine: EngineName,
     *,
     seed: int = 0,
     report: Callable[[Progress], None] = lambda progress: None,
@@ -61,8 +62,8 @@ def fit_segment(
         report: called after each coded frame.
     """
     coded_planes = [to_coded(frame, video.layout) for frame in planes]
-    fit_engine = FIT_ENGINES[engine.name]
-    task = FitTask(coded_planes, coded_format(video), config, fit_config, engine, fit_engine, num_threads)
+    fit_engine = FIT_ENGINES[engine]
+    task = FitTask(coded_planes, coded_format(video), config, fit_config, ENGINES[engine], fit_engine, num_threads)
     trials = Trials(task, report)
     longest = max(1, min(MAX_GOP, len(planes) - 1))
     best = PlanSearch(trials.attempt, trials.weigh, longest, fit_config.plans, fit_engine.is_fast).best()

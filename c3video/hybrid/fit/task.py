@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from c3video.config import HybridConfig, HybridFitConfig
-from c3video.engine import Engine
 from c3video.hybrid.coded_planes import CodedFormat
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
+from c3video.hybrid.engine import HybridEngine
 from c3video.hybrid.fit.engine import HybridFitEngine
 from c3video.hybrid.subbands import SliceLayout, slice_layouts
 from c3video.video import Planes
@@ -30,7 +30,7 @@ class FitTask:
     coded_as: CodedFormat
     config: HybridConfig
     fit_config: HybridFitConfig
-    engine: Engine
+    engine: HybridEngine
     fit_engine: HybridFitEngine
     num_threads: int = 1
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import c3video
-from c3video.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.decoder import Decoder
 from c3video.encoder import encode
 from c3video.engine import choose_engine
 from c3video.errors import ConfigError
+from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.hybrid.fit.plans import Plan
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.progress import Progress

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from c3video import native
-from c3video.config import HybridConfig, HybridFitConfig
 from c3video.engine import choose_engine
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
+from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit import trials
 from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.plans import Plan, PlanSearch
@@ -36,8 +37,15 @@ def task_of(
     threads: int = 1,
 ) -> FitTask:
     coded, engine = [to_coded(frame, video.layout) for frame in planes], choose_engine(name)
-    fit_engine = FIT_ENGINES[engine.name]
-    return FitTask(coded, coded_format(video), HybridConfig(), config or HybridFitConfig(), engine, fit_engine, threads)
+    return FitTask(
+        coded,
+        coded_format(video),
+        HybridConfig(),
+        config or HybridFitConfig(),
+        ENGINES[engine],
+        FIT_ENGINES[engine],
+        threads,
+    )
 
 
 def target(planes: list[Planes], video: VideoFormat, index: int, slope: float = SLOPE, threads: int = 1) -> Planes:
