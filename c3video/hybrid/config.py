@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from c3video.video import VideoFormat
 
 MAX_LEVELS = 5
+"""Of luma's wavelet; a plane of half the size has one less, so that subbands of one number cover the same detail."""
 MAX_FRAME_SAMPLES = 1 << 27
 """Samples of a frame, which has no patches; leaves room for 7680 x 4320 in 4:4:4."""
 

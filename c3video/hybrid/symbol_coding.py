@@ -37,7 +37,7 @@ def write_subbands(
 
     Args:
         symbols: by plane and subband (h, w).
-        reference: from `model.subbands.reference_magnitudes`.
+        reference: from `hybrid.subbands.reference_magnitudes`.
         depth: of the frame in the coding order.
     """
     for plane in range(len(symbols)):

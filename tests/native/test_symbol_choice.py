@@ -22,6 +22,7 @@ from c3video.hybrid.payload import prior
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import write_plane, write_subbands
 from c3video.native import symbol_choice as rounding
+from c3video.native.symbols import native_network
 from tests.hybrid.test_symbol_coding import random_network, random_symbols
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
@@ -312,7 +313,7 @@ class TestSeam:
 
     def test_costs(self) -> None:
         costs = sparse_tables.costs()
-        network, good = native.context.native_network(networks()[0]), [[np.ones((4, 4), dtype=np.int64)] * 4]
+        network, good = native_network(networks()[0]), [[np.ones((4, 4), dtype=np.int64)] * 4]
         for bad in (costs[1:], costs.astype(np.float64), costs[..., ::-1], costs.ravel()):
             with pytest.raises(TypeError):
                 native._native.count_slice(network, bad, good, good, 0, False)

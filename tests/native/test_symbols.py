@@ -172,7 +172,7 @@ def test_shapes_of_subbands_need_not_fit_each_other(isa: str) -> None:
 def test_networks_at_the_edge_of_what_is_allowed(isa: str) -> None:
     """Sums near 2^30, activations at both ends of 16 bits, levels beyond those that have biases."""
     rng = np.random.default_rng(3)
-    frames = [replace(frame, level=3 * frame.depth) for frame in coding_order(4, 4)]
+    frames = [replace(frame, depth=3 * frame.depth) for frame in coding_order(4, 4)]
     (layout,) = layouts_of((21, 34), YUV420, 1)
     for first, second, last in [(15000, 1500, 2500), (20000, 100, 1000), (100, 1700, 2500)]:
         network = ContextNetwork(
