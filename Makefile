@@ -9,6 +9,8 @@ DEMO_PRESET ?= fast
 ARGS ?=
 ABLATE ?= --preset fast
 CPP := $(wildcard c3video/native/src/*/*.cpp c3video/native/src/*/*.h)
+# A process a core; a file's tests stay together, since they share what its fixtures encoded.
+PARALLEL := -n auto --maxprocesses 8 --dist loadscope
 SANITIZED := tests/native tests/hybrid/test_decode.py tests/test_conformance.py tests/test_corruption.py
 # VNNI reads and writes what AVX-512 does.
 SANITIZED_SETS := plain;avx2;avx512
@@ -35,11 +37,11 @@ $(READY): pyproject.toml constraints.txt $(wildcard c3video/native/src/*/*) c3vi
 demo: $(READY)  ## encode a small real clip, decode it through a pipe, check every frame, compare with x264 and x265 (DEMO_PRESET=fast)
 	@$(BIN)/python -m eval.demo --preset $(DEMO_PRESET)
 
-test: $(READY)  ## run the quick tests
-	@$(BIN)/python -m pytest -q -m "not slow"
+test: $(READY)  ## run the quick tests, on all cores
+	@$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
 
-test-slow: $(READY)  ## run the slow tests
-	@$(BIN)/python -m pytest -q -m slow
+test-slow: $(READY)  ## run the slow tests, on all cores
+	@$(BIN)/python -m pytest -q -m slow $(PARALLEL)
 
 test-sanitize: $(READY)  ## run the extension's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@test -x build/sanitize/bin/python || $(BIN)/python -m venv --without-pip build/sanitize

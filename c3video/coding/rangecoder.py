@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Residuals <-> bytes through constriction's ANS coder; nobody else imports `constriction`.
+"""Residuals <-> bytes through constriction's ANS coder; nothing else imports `constriction`.
 
 `SymbolWriter` and `SymbolReader` share one method, `code`, so that a walk over positions is written once and serves
 both directions. The payload is constriction's stack of 32-bit words, stored little-endian: the *last* word is read

@@ -38,7 +38,7 @@ from c3video.media.avframe import to_av_frame
 from c3video.video import LAYOUTS, MAX_PIXELS, Frame, PixelLayout, Planes, VideoFormat, check_planes
 
 _REPACKED = {
-    # The same samples in another order: swscale moves them and computes nothing (tests/test_source.py).
+    # The same samples in another order: swscale moves them and computes nothing (tests/media/test_source.py).
     **dict.fromkeys(("nv12", "nv21"), "yuv420p"),
     **dict.fromkeys(("nv16", "yuyv422", "uyvy422", "yvyu422"), "yuv422p"),
     **dict.fromkeys(("nv24", "nv42"), "yuv444p"),
@@ -58,6 +58,9 @@ _SWSCALE_FLAGS = (
 )
 _CHROMA_LOCATIONS = {"left": 1, "center": 2, "topleft": 3, "top": 4, "bottomleft": 5, "bottom": 6}
 _CONVERT = "convert it first: `ffmpeg -i IN -pix_fmt {pix_fmt} -c:v ffv1 OUT.mkv`"
+
+_TAGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+"""How PyAV shall read tags that are not UTF-8, which would else keep a file from being opened; since 19 none does."""
 
 _log = logging.getLogger(__name__)
 
@@ -332,7 +335,7 @@ def _open_with_ffmpeg(file: BinaryIO, name: str) -> _Opened:
     with _av_errors(source, "cannot be opened as a video"):
         # The whitelist keeps a playlist from reaching over the network.
         options = {"protocol_whitelist": "file,crypto,data"}
-        container = av.open(source, "r", options=options, metadata_errors="replace")
+        container = av.open(source, "r", options=options, **_TAGS)
     try:
         stream = _video_stream(container, name)
         decoded = _decode(container, stream, source)
@@ -388,9 +391,10 @@ def _format_of(container: InputContainer, stream: VideoStream, frame: av.VideoFr
         width=frame.width,
         height=frame.height,
         pix_fmt=layout.name,
-        time_base=stream.time_base or Fraction(1, 25),
-        frame_rate=stream.average_rate or stream.guessed_rate or Fraction(0),
-        sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(0),
+        # PyAV 19 has a rational of its own, which is false where nothing is known.
+        time_base=Fraction(stream.time_base or Fraction(1, 25)),
+        frame_rate=Fraction(stream.average_rate or stream.guessed_rate or 0),
+        sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 0),
         color_primaries=frame.color_primaries,
         color_trc=frame.color_trc,
         color_space=0 if layout.is_rgb else frame.colorspace,
@@ -445,7 +449,7 @@ def _num_frames(container: InputContainer, stream: VideoStream) -> int | None:
     if stream.frames:
         return stream.frames
     if container.duration and stream.average_rate:
-        return round(Fraction(container.duration, av.time_base) * stream.average_rate) or None
+        return round(Fraction(container.duration, av.time_base) * Fraction(stream.average_rate)) or None
     return None
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kernels of the frame profile: planes as `model.wavelet` and `model.compensation` define them, and motion search.
+"""Kernels of the hybrid model: planes as hybrid/wavelet.py and hybrid/compensation.py define them, and motion search.
 
     symbols --> coefficients --> wavelet.synthesise --+
     references, motion --> compensation.compensate ---+--> compensation.finish

@@ -26,7 +26,7 @@ Slopes = Sequence[NDArray[np.float32]]
 
 
 def analyse(plane: NDArray[np.generic], levels: int) -> list[NDArray[np.float32]]:
-    """`model.wavelet.analyse` in float32.
+    """`hybrid.wavelet.analyse` in float32.
 
     Args:
         plane: (h, w), float32 or int16.
@@ -58,7 +58,7 @@ def choose_plane(
         coefficients: by subband (h, w), float32 or float64.
         steps: quantisation step of each subband.
         symbols: of the frame; those of the plane before are looked at.
-        reference: from `model.subbands.reference_magnitudes`.
+        reference: from `hybrid.subbands.reference_magnitudes`.
         slopes: squared steps that a bit is worth, by subband (h, w), or everywhere.
         passes: over each subband; 0 leaves the network out. The first one goes in raster order and knows the context of
             each choice; those after it weigh what a choice does to the contexts of others as well.

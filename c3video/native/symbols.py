@@ -26,7 +26,7 @@ from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.subbands import SliceLayout
 
 SliceSymbols = list[list[NDArray[np.int32]]]
-"""By plane and subband: (h, w); what `model.subbands.FrameSymbols` is for the oracle."""
+"""By plane and subband: (h, w); what `hybrid.subbands.FrameSymbols` is for the oracle."""
 
 
 class SliceReader:
@@ -76,7 +76,7 @@ class SliceReader:
                 native.sparse_tables(),
                 self._network,
                 self._slice,
-                frame.level,
+                frame.depth,
                 [self._features[index] for index in frame.references],
                 own,
                 native.isa(),
@@ -129,7 +129,7 @@ class MotionReader:
                 native.sparse_tables(),
                 self._network,
                 self._shape,
-                frame.level,
+                frame.depth,
                 distances,
                 native.isa(),
             )

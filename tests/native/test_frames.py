@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The C++ kernels of the frame profile against the oracle, on every instruction set, and against hostile arguments."""
+"""The C++ kernels of the hybrid model against the oracle, on every instruction set, and against hostile arguments."""
 
 from __future__ import annotations
 
@@ -121,22 +121,25 @@ def test_planes_equal_the_oracle_s(isa: str, trial: int) -> None:
         assert np.array_equal(plane, want), num_threads
 
 
-@pytest.mark.parametrize("trial", range(24))
-def test_predictions_equal_the_oracle_s(isa: str, trial: int) -> None:
+@cache
+def case_and_prediction(trial: int) -> tuple[dict[str, Any], np.ndarray]:
     case = random_case(trial)
     arguments = {key: case[key] for key in ("references", "field", "block_size", "shifts", "bit_depth")}
     arguments["shape"] = SHAPES[trial % 8]
-    want = reconstruction.predict_plane(**arguments)
+    return arguments, reconstruction.predict_plane(**arguments)
+
+
+@pytest.mark.parametrize("trial", range(24))
+def test_predictions_equal_the_oracle_s(isa: str, trial: int) -> None:
+    arguments, want = case_and_prediction(trial)
     for num_threads in (1, 2, 3):
         found = predict_plane(**arguments, num_threads=num_threads)
         assert found.dtype == np.int16
         assert np.array_equal(found, want), num_threads
 
 
-@pytest.mark.parametrize("eighths_of_luma", [(0, 0), (4, 0), (0, 6), (2, 2), (1, 3)])
-@pytest.mark.parametrize("references", [1, 2])
-def test_plane_of_one_vector_equals_the_oracle_s(isa: str, eighths_of_luma: tuple[int, int], references: int) -> None:
-    """Where all windows join into one; rows or columns or both fall on samples."""
+@cache
+def plane_of_one_vector(eighths_of_luma: tuple[int, int], references: int) -> tuple[dict[str, Any], np.ndarray]:
     rng = np.random.default_rng(3)
     vectors = np.empty((references, 2, 5, 40), dtype=np.int64)
     vectors[:, 0], vectors[:, 1] = eighths_of_luma
@@ -149,7 +152,15 @@ def test_plane_of_one_vector_equals_the_oracle_s(isa: str, eighths_of_luma: tupl
         "symbols": [np.zeros(shape, np.int32) for shape in subband_shapes((75, 640), 3)],
         "steps": [1] * 10,
     }
-    assert np.array_equal(reconstruct_plane(**case), expected(case))
+    return case, expected(case)
+
+
+@pytest.mark.parametrize("eighths_of_luma", [(0, 0), (4, 0), (0, 6), (2, 2), (1, 3)])
+@pytest.mark.parametrize("references", [1, 2])
+def test_plane_of_one_vector_equals_the_oracle_s(isa: str, eighths_of_luma: tuple[int, int], references: int) -> None:
+    """Where all windows join into one; rows or columns or both fall on samples."""
+    case, want = plane_of_one_vector(eighths_of_luma, references)
+    assert np.array_equal(reconstruct_plane(**case), want)
 
 
 def test_largest_values_equal_the_oracle_s(isa: str) -> None:

@@ -17,7 +17,7 @@ from c3video.coding.rangecoder import SymbolCounter
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid import subbands, wavelet
 from c3video.hybrid.context_network import ContextNetwork
-from c3video.hybrid.fit.symbol_choice import choose_at_once
+from c3video.hybrid.fit.symbol_choice import PlaneChoice, choose_at_once
 from c3video.hybrid.payload import prior
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import write_plane, write_subbands
@@ -86,50 +86,72 @@ LAYOUTS = {
 }
 
 
+def steps_of(bands: Sequence[np.ndarray]) -> tuple[int, ...]:
+    return tuple(100 + band for band in range(len(bands)))
+
+
+@cache
+def chosen_by_numpy(name: str, passes: int) -> list[tuple[FrameSymbols, list[float]]]:
+    """With each network: the symbols, and the bits of each plane."""
+    layout = LAYOUTS[name]
+    coefficients, reference = case_of(layout, passes)
+    chosen = []
+    for level, network in enumerate(networks()):
+        expected, bits = layout.empty(), []
+        for plane, bands in enumerate(coefficients):
+            slopes = [random_slopes(band.shape).astype(np.float64) for band in bands]
+            choice = PlaneChoice(bands, steps_of(bands), slopes, network, expected, reference, plane, level)
+            choose_at_once(choice, passes)
+            bits.append(bits_of(network, expected, reference, plane, level))
+        chosen.append((expected, bits))
+    return chosen
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize("passes", [0, 1, 3])
 def test_choices_taken_at_once_are_numpy_s(isa: str, name: str, passes: int) -> None:
     layout = LAYOUTS[name]
     coefficients, reference = case_of(layout, passes)
-    for level, network in enumerate(networks()):
-        expected, found = layout.empty(), layout.empty()
+    for level, (network, (expected, wanted_bits)) in enumerate(
+        zip(networks(), chosen_by_numpy(name, passes), strict=True)
+    ):
+        found = layout.empty()
         for plane, bands in enumerate(coefficients):
-            steps = tuple(100 + band for band in range(len(bands)))
-            choose_at_once(
-                bands,
-                steps,
-                network,
-                expected,
-                reference,
-                plane,
-                level,
-                lambda shape: random_slopes(shape).astype(np.float64),
-                passes,
-            )
             slopes = [random_slopes(band.shape) for band in bands]
             found[plane], bits = symbol_choice.choose_plane(
-                bands, steps, network, found, reference, plane, level, slopes, passes, at_once=True
+                bands, steps_of(bands), network, found, reference, plane, level, slopes, passes, at_once=True
             )
             for ours, theirs in zip(found[plane], expected[plane], strict=True):
                 np.testing.assert_array_equal(ours, theirs)
-            assert bits == pytest.approx(bits_of(network, expected, reference, plane, level), rel=1e-6, abs=1e-3)
+            assert bits == pytest.approx(wanted_bits[plane], rel=1e-6, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_bits_are_the_writer_s(isa: str, name: str) -> None:
+@cache
+def symbols_to_count(name: str) -> tuple[FrameSymbols, FrameSymbols]:
+    """Symbols, some of them the largest there are, and their references."""
     layout = LAYOUTS[name]
     rng = np.random.default_rng(3)
     symbols = random_symbols(rng, layout)
     for band in symbols[0]:
         band[rng.random(band.shape) < 0.01] = -subbands.MAX_SYMBOL
-    _, reference = case_of(layout, 4)
+    return symbols, case_of(layout, 4)[1]
 
-    for network in networks():
+
+@cache
+def counted_bits(name: str, network: int, level: int) -> float:
+    """What NumPy's counter makes of them."""
+    counter = SymbolCounter()
+    write_subbands(counter, networks()[network], *symbols_to_count(name), level)
+    return counter.estimated_bits
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_bits_are_the_writer_s(isa: str, name: str) -> None:
+    symbols, reference = symbols_to_count(name)
+    for number, network in enumerate(networks()):
         for level in (0, 3, 9):
-            counter = SymbolCounter()
-            write_subbands(counter, network, symbols, reference, level)
             assert symbol_choice.count_frame(symbols, reference, network, level) == pytest.approx(
-                counter.estimated_bits, rel=1e-6, abs=1e-3
+                counted_bits(name, number, level), rel=1e-6, abs=1e-3
             )
 
 

@@ -61,7 +61,7 @@ def write_slice(
     for frame in frames:
         symbols = random_symbols(rng, layout)
         reference = subbands.reference_magnitudes([found[index] for index in frame.references], layout)
-        oracle.write_subbands(writer, network, symbols, reference, frame.level)
+        oracle.write_subbands(writer, network, symbols, reference, frame.depth)
         found[frame.index] = symbols
     return writer.finish(), [found[frame.index] for frame in frames]
 
@@ -72,7 +72,7 @@ def oracle_slice(
     reader, found = SymbolReader(payload), {}
     for frame in frames:
         reference = subbands.reference_magnitudes([found[index] for index in frame.references], layout)
-        found[frame.index] = oracle.read_subbands(reader, network, layout, reference, frame.level)
+        found[frame.index] = oracle.read_subbands(reader, network, layout, reference, frame.depth)
     reader.finish()
     return list(found.values())
 
@@ -156,9 +156,11 @@ def test_slices_come_back(
         assert all(band.dtype == np.int32 for plane in found[0] for band in plane)
 
 
-def test_shapes_of_subbands_need_not_fit_each_other(isa: str) -> None:
-    """What a context takes from a subband of another size is what the oracle takes."""
+@cache
+def misfits() -> list[tuple[bytes, ContextNetwork, subbands.SliceLayout, Sequence[CodedFrame], list[Any]]]:
+    """Slices of subbands of any shapes, some of them empty."""
     frames, network, rng = coding_order(4, 4), subband_network(7), np.random.default_rng(7)
+    cases = []
     for _ in range(6):
         layout = subbands.SliceLayout(
             tuple(
@@ -166,13 +168,20 @@ def test_shapes_of_subbands_need_not_fit_each_other(isa: str) -> None:
             )
         )
         payload, symbols = write_slice(network, layout, frames, 1)
-        assert listed(list(context.read_slice(payload, network, layout, frames))) == listed(symbols)
+        cases.append((payload, network, layout, frames, listed(symbols)))
+    return cases
+
+
+def test_shapes_of_subbands_need_not_fit_each_other(isa: str) -> None:
+    """What a context takes from a subband of another size is what the oracle takes."""
+    for payload, network, layout, frames, symbols in misfits():
+        assert listed(list(context.read_slice(payload, network, layout, frames))) == symbols
 
 
 def test_networks_at_the_edge_of_what_is_allowed(isa: str) -> None:
     """Sums near 2^30, activations at both ends of 16 bits, levels beyond those that have biases."""
     rng = np.random.default_rng(3)
-    frames = [replace(frame, level=3 * frame.level) for frame in coding_order(4, 4)]
+    frames = [replace(frame, depth=3 * frame.depth) for frame in coding_order(4, 4)]
     (layout,) = layouts_of((21, 34), YUV420, 1)
     for first, second, last in [(15000, 1500, 2500), (20000, 100, 1000), (100, 1700, 2500)]:
         network = ContextNetwork(
@@ -202,13 +211,24 @@ def test_symbols_are_clipped_as_the_oracle_clips_them(isa: str) -> None:
     assert listed(list(context.read_slice(payload, network, layout, frames))) == [[[seen.tolist()]]]
 
 
-def test_damaged_slices_give_our_error_or_the_oracle_s_symbols(isa: str) -> None:
+@cache
+def damaged_slices() -> list[tuple[bytes, object]]:
+    """Payloads, and what the oracle makes of them."""
     frames = coding_order(2, 2)
     (layout,) = layouts_of((9, 14), YUV420, 1)
     network = subband_network(2)
     payload, _ = write_slice(network, layout, frames, 2)
-    for broken in damaged(payload, 0, 12):
-        expected = outcome(lambda broken=broken: listed(oracle_slice(broken, network, layout, frames)))
+    return [
+        (broken, outcome(lambda broken=broken: listed(oracle_slice(broken, network, layout, frames))))
+        for broken in damaged(payload, 0, 12)
+    ]
+
+
+def test_damaged_slices_give_our_error_or_the_oracle_s_symbols(isa: str) -> None:
+    frames = coding_order(2, 2)
+    (layout,) = layouts_of((9, 14), YUV420, 1)
+    network = subband_network(2)
+    for broken, expected in damaged_slices():
         found = outcome(lambda broken=broken: listed(list(context.read_slice(broken, network, layout, frames))))
         assert found == expected
 
@@ -223,7 +243,7 @@ def test_symbols_of_damaged_slices_are_the_oracle_s_before_the_end_tells(isa: st
             continue
         expected = outcome(
             lambda broken=broken: listed(
-                [oracle.read_subbands(SymbolReader(broken), network, layout, layout.empty(), frame.level)]
+                [oracle.read_subbands(SymbolReader(broken), network, layout, layout.empty(), frame.depth)]
             )
         )
         found = outcome(lambda broken=broken: listed([context.SliceReader(broken, network, layout, [frame]).read()]))
@@ -249,9 +269,9 @@ def test_motion_comes_back(isa: str, shape: tuple[int, int]) -> None:
     assert listed_fields(found) == listed_fields(fields)
 
 
-@pytest.mark.parametrize("frame", [CodedFrame(6, (5, 20), 2), CodedFrame(20, (17, 3), 1)])
-def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame: CodedFrame) -> None:
-    """Huge differences among them: predictions and vectors are clipped alike."""
+@cache
+def damaged_motion(frame: CodedFrame) -> list[tuple[bytes, object]]:
+    """Payloads, and what the oracle makes of them."""
     network, shape = motion_network(4), (4, 5)
     writer = SymbolWriter()
     oracle.write_motion(writer, network, random_field(np.random.default_rng(4), shape, 2), frame)
@@ -261,12 +281,19 @@ def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame:
         field = oracle.read_motion(coder, network, shape, frame)
         return listed_fields([field]), outcome(coder.finish)
 
+    return [(broken, outcome(lambda broken=broken: read(broken))) for broken in damaged(writer.finish(), 3, 30)]
+
+
+@pytest.mark.parametrize("frame", [CodedFrame(6, (5, 20), 2), CodedFrame(20, (17, 3), 1)])
+def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame: CodedFrame) -> None:
+    """Huge differences among them: predictions and vectors are clipped alike."""
+    network, shape = motion_network(4), (4, 5)
+
     def read_natively(broken: bytes) -> object:
         reader = context.MotionReader(broken, network, shape)
         return listed_fields([reader.read(frame)]), outcome(reader.finish)
 
-    for broken in damaged(writer.finish(), 3, 30):
-        expected = outcome(lambda broken=broken: read(broken))
+    for broken, expected in damaged_motion(frame):
         assert outcome(lambda broken=broken: read_natively(broken)) == expected
 
 
