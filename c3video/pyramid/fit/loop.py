@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How a picture is fitted: latents and networks from noise, networks alone for the rounded latents, then integers.
 
-    stage "noise"       latents softly rounded and noisy, all weights        Adam and SOAP, rates falling by a half cosine
-    stage "networks"    latents rounded and fixed, weights alone             SOAP
+    stage "noise"       latents softly rounded and noisy, and all weights; Adam and SOAP, rates falling by a half cosine
+    stage "networks"    latents rounded and fixed, weights alone; SOAP
     stage "integers"    weights on grids of their own, chosen by what they cost and what they spoil (precision.py)
 
 Latents do not move after the first stage: a straight-through gradient made them worse in each trial

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """SOAP for the few small matrices of a decoder's networks: Adam in the eigenbasis of Shampoo's preconditioner.
 
-Source: Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam, arXiv 2409.11321. Against Adam it lowers the loss of
-a picture's fit by 16% after 800 steps (eval/results/pyramid_trials.md).
+Source: Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam, arXiv 2409.11321. Against Adam it lowers the
+loss of a picture's fit by 16% after 800 steps (eval/results/pyramid_trials.md).
 """
 
 from __future__ import annotations
