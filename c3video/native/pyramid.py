@@ -78,9 +78,9 @@ def synthesise(
 def _group_layers(weights: PyramidWeights, index: int) -> list[Any]:
     arrays = {name.split(".")[0]: array for name, array in weights.folded.items() if name.endswith(f".{index}")}
     layers = [
-        _dense(arrays["v1"], arrays["c1"] << 5, 1 << 7, 32768),
+        _dense(arrays["v1"], arrays["c1"] << 7, 1 << 9, 32768),
         _dense(arrays["v2"], arrays["c2"] << 9, 1 << 8, 32767),
-        _dense(arrays["m"], np.zeros(len(arrays["m"]), dtype=np.int64), 1 << 6, 32768),
+        _dense(arrays["m"], np.zeros(len(arrays["m"]), dtype=np.int64), 1 << 8, 32768),
     ]
     if weights.config.refine_width:
         layers.append(_dense(arrays["r1"], arrays["d1"] << 12, 1 << 11, 32768))

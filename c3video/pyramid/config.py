@@ -194,27 +194,34 @@ class PyramidFitConfig:
 
     Args:
         rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
+        use_prior: whether to start from the prior that was fitted for the layout at the nearest rate.
         noise_steps: length of the first stage, in which latents and weights move.
         network_steps: length of the second, in which weights follow the rounded latents.
         learning_rate, latent_rate: of weights (SOAP) and latents (Adam) in the first stage, falling to zero with a
             half cosine.
+        latent_betas: of Adam on the latents; their first gradients are far larger than the later ones, so a long
+            memory of squares would hold them back.
         network_rate: of the second stage, falling to a tenth.
+        rounding_steps: of the weights that are still free after each array that is rounded.
         temperature, noise_deviation: of soft rounding and of Gaussian noise, from the first step to the last.
     """
 
     rd_weight: float = 1e-3
+    use_prior: bool = True
     noise_steps: int = 900
     network_steps: int = 100
     learning_rate: float = 1e-2
     latent_rate: float = 0.16
+    latent_betas: tuple[float, float] = (0.8, 0.9)
     network_rate: float = 1e-3
-    temperature: tuple[float, float] = (0.35, 0.08)
+    rounding_steps: int = 10
+    temperature: tuple[float, float] = (0.5, 0.08)
     noise_deviation: tuple[float, float] = (0.22, 0.15)
 
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""
         check_rd_weight(self.rd_weight)
-        for name in ("noise_steps", "network_steps"):
+        for name in ("noise_steps", "network_steps", "rounding_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
 
 

@@ -31,8 +31,8 @@ IntArray = NDArray[np.int64]
 CUBIC_KERNEL = (-6, 58, 222, -18)
 """Upsampling of prior 0: cubic interpolation (Catmull-Rom) a quarter of a coarse sample off, binary point 8."""
 
-PRIORS: tuple[int, ...] = ()
-"""Numbers of the files in the folder priors, each since some version; add, never change or reuse."""
+PRIORS: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+"""Numbers of the files in the folder prior_files, each since some version; add, never change or reuse."""
 
 MAX_PRIOR = 255
 _MAGIC = b"C3P1"
@@ -105,7 +105,7 @@ def stored_prior(number: int) -> Prior:
     """
     if number not in PRIORS:
         raise ConfigError(f"prior {number}: must be 0 or one of {PRIORS}")
-    return Prior.from_bytes((files("c3video.pyramid") / "priors" / f"{number}.i16").read_bytes(), number)
+    return Prior.from_bytes((files("c3video.pyramid") / "prior_files" / f"{number}.i16").read_bytes(), number)
 
 
 def prior_arrays(config: PyramidConfig, layout: str) -> Mapping[str, IntArray]:

@@ -43,7 +43,7 @@ def synthesise(weights: PyramidWeights, symbols: Sequence[NDArray[np.integer]], 
     for index, group in enumerate(GROUPS[weights.layout]):
         inputs = _latent_inputs(group, levels)
         if group.num_given:
-            given = round_shift(pool(np.stack(planes[: group.num_given]), group.exponents) - HALF, 2)
+            given = pool(np.stack(planes[: group.num_given]), group.exponents) - HALF
             inputs = np.concatenate([inputs, given])
         planes += list(group_samples(weights, index, inputs))
     return tuple(

@@ -22,7 +22,7 @@ MAX_WEIGHT = 32767
 MAX_CONTEXT = 8191
 """Latents are clipped to +-MAX_CONTEXT where a context reads them; that leaves a row of weights a sum of 64."""
 
-LATENT_BITS = 6
+LATENT_BITS = 8
 """Binary point of upsampled latents."""
 ENTROPY_BITS = 8
 """Binary point of hidden units of the entropy network."""
@@ -43,20 +43,6 @@ BINARY_POINTS = {
 
 UNIT_GAIN = 64
 """A grid's gain is a byte, 1..255, in units of 1/64."""
-
-
-def latent_shift(grid: int) -> int:
-    """Shift of a latent of a grid to LATENT_BITS: a step of grid k is 2^-(k // 2) of one of grid 0.
-
-    A latent of a coarse grid weighs on more samples, so its step is the finer one: this gives its upsampled values
-    the range, at the price of fractions that are not missed.
-    """
-    return LATENT_BITS - grid // 2
-
-
-def unit_of(grid: int) -> float:
-    """What a step of a grid is worth where weights meet it, in steps of grid 0."""
-    return 2.0 ** (latent_shift(grid) - LATENT_BITS)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no equality of use: weights are themselves only
@@ -120,9 +106,9 @@ class PyramidWeights:
         if "u" in arrays:
             _check_sum("u", arrays["u"], 32768, np.full(len(arrays["u"]), 1 << 7))
         for g in range(len(GROUPS[self.layout])):
-            _check_sum(f"v1.{g}", arrays[f"v1.{g}"], 32768, (np.abs(arrays[f"c1.{g}"]) << 5) + (1 << 7))
+            _check_sum(f"v1.{g}", arrays[f"v1.{g}"], 32768, (np.abs(arrays[f"c1.{g}"]) << 7) + (1 << 9))
             _check_sum(f"v2.{g}", arrays[f"v2.{g}"], 32767, (np.abs(arrays[f"c2.{g}"]) << 9) + (1 << 8))
-            _check_sum(f"m.{g}", arrays[f"m.{g}"], 32768, np.full(len(arrays[f"m.{g}"]), 1 << 6))
+            _check_sum(f"m.{g}", arrays[f"m.{g}"], 32768, np.full(len(arrays[f"m.{g}"]), 1 << 8))
             if self.config.refine_width:
                 _check_sum(f"r1.{g}", arrays[f"r1.{g}"], 32768, (np.abs(arrays[f"d1.{g}"]) << 12) + (1 << 11))
                 _check_sum(f"r2.{g}", arrays[f"r2.{g}"], 32767, (np.abs(arrays[f"d2.{g}"]) << 12) + (1 << 11))
@@ -134,18 +120,6 @@ def _check_sum(name: str, weight: IntArray, largest_input: int, rest: IntArray) 
         raise CorruptSegmentError(f"sums of {name} may reach {sums.max()}: must stay below 2^31")
 
 
-def column_units(name: str, config: PyramidConfig, layout: str) -> FloatArray | float:
-    """What the inputs of an array are worth (inputs,), where a fit counts latents in steps: 1 but for `v1` and `m`."""
-    kind, _, group_index = name.partition(".")
-    if kind not in ("v1", "m"):
-        return 1.0
-    group = GROUPS[layout][int(group_index)]
-    units = np.ones(group.num_inputs(config.num_grids))
-    for column, grid in enumerate(range(group.first_grid, config.num_grids)):
-        units[column] = unit_of(grid)
-    return units
-
-
 def quantise(
     config: PyramidConfig, layout: str, floats: Mapping[str, NDArray[np.floating]], gains: Sequence[int] | None = None
 ) -> PyramidWeights:
@@ -155,7 +129,7 @@ def quantise(
     doubled: the network stays the same but for its rounding.
 
     Args:
-        floats: by name; columns that read latents count them in steps and hold no gain.
+        floats: by name; columns that read latents hold no gain.
         gains: of the grids; UNIT_GAIN each without them.
 
     Raises:
@@ -168,8 +142,7 @@ def quantise(
     gains = tuple(gains or [UNIT_GAIN] * config.num_grids)
     scaled = {}
     for name in shapes:
-        units = column_units(name, config, layout)
-        scaled[name] = np.asarray(floats[name], dtype=np.float64) / units * 2.0 ** BINARY_POINTS[name.split(".")[0]]
+        scaled[name] = np.asarray(floats[name], dtype=np.float64) * 2.0 ** BINARY_POINTS[name.split(".")[0]]
     _shrink_units(scaled, max(1.0, max(gains) / UNIT_GAIN))
     arrays = {name: np.clip(np.rint(x), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64) for name, x in scaled.items()}
     return PyramidWeights(config, layout, arrays, gains)
@@ -200,5 +173,5 @@ def dequantise(weights: PyramidWeights) -> dict[str, FloatArray]:
     floats: dict[str, FloatArray] = {}
     for name, array in weights.arrays.items():
         scale = 2.0 ** -BINARY_POINTS[name.split(".")[0]]
-        floats[name] = array.astype(np.float64) * scale * column_units(name, weights.config, weights.layout)
+        floats[name] = array.astype(np.float64) * scale
     return floats

@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.errors import FitError
-from c3video.native.pyramid_fit import Adam, Floats, PyramidFit, add_noise
+from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_noise
 from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes, weight_shapes
-from c3video.pyramid.fit.precision import ChosenWeights, choose_integers
+from c3video.pyramid.fit.precision import RoundingTask, choose_integers
 from c3video.pyramid.fit.soap import Soap
-from c3video.pyramid.fit.start import start_weights
+from c3video.pyramid.fit.start import start_weights, with_prior
 from c3video.pyramid.synthesis import layout_key
-from c3video.pyramid.weights import PyramidWeights
+from c3video.pyramid.weights import PyramidWeights, quantise
 from c3video.video import VideoFormat
 
 
@@ -78,6 +78,8 @@ def fit_picture(
         FitError: the loss is not finite.
     """
     layout = layout_key(video.layout)
+    if fit_config.use_prior:
+        config = with_prior(config, layout, fit_config.rd_weight)
     plan = PyramidFit(config, layout, video.height, video.width)
     targets = np.concatenate([plane.ravel() for plane in planes]).astype(np.float32) / video.layout.max_value
     weights = start_weights(config, layout, seed)
@@ -85,16 +87,7 @@ def fit_picture(
     fit = _Fit(plan, targets, state, fit_config, seed, report, num_threads)
     fit.noise_stage()
     fit.network_stage()
-    chosen = choose_integers(plan, targets, state.latents, state.arrays, fit_config.rd_weight, num_threads)
-    return _fitted(plan, chosen, state.latents)
-
-
-def _fitted(plan: PyramidFit, chosen: ChosenWeights, latents: Floats) -> FittedPicture:
-    symbols, at = [], 0
-    for h, w in grid_shapes(plan.config.num_grids, plan.height, plan.width):
-        symbols.append(latents[at : at + h * w].reshape(h, w).astype(np.int64))
-        at += h * w
-    return FittedPicture(chosen.weights, chosen.shifts, tuple(symbols), chosen.bits, chosen.loss)
+    return fit.integer_stage()
 
 
 def _views(flat: Floats, config: PyramidConfig, layout: str) -> dict[str, Floats]:
@@ -126,7 +119,7 @@ class _Fit:
     def noise_stage(self) -> None:
         """Latents and weights together; ends with latents rounded."""
         config, state = self.fit_config, self.state
-        adam, soap = Adam(state.latents, epsilon=1e-12), Soap(state.arrays)
+        adam, soap = Adam(state.latents, *config.latent_betas, epsilon=1e-12), Soap(state.arrays)
         for step in range(config.noise_steps):
             done = step / config.noise_steps
             falling = 0.5 * (1.0 + math.cos(math.pi * done))
@@ -156,33 +149,63 @@ class _Fit:
         if config.network_steps:
             state.weights[:] = best
 
-    def _step(self, latents: Floats, stage: str, step: int) -> tuple[Floats, dict[str, Floats]]:
-        found = self.plan.step(
-            latents, self.state.weights, self.targets, self.fit_config.rd_weight, num_threads=self.num_threads
+    def integer_stage(self) -> FittedPicture:
+        """The picture in integers."""
+        config, state, plan = self.fit_config, self.state, self.plan
+        task = RoundingTask(
+            quantise(plan.config, plan.layout, state.arrays),
+            state.arrays,
+            lambda: self._coded(wants_weights=False).loss,
+            lambda: _views(_given(self._coded().grad_weights), plan.config, plan.layout),
+            config.rd_weight / plan.num_pixels,
+            config.rounding_steps,
+            config.network_rate,
         )
-        self._say(stage, step, found.loss, float(found.squared_errors.sum()), float(found.bits.sum()))
-        assert found.grad_latents is not None
-        assert found.grad_weights is not None
-        return found.grad_latents, _views(found.grad_weights, self.plan.config, self.plan.layout)
+        chosen = choose_integers(task)
+        found = self._coded(wants_weights=False)
+        symbols, at = [], 0
+        for h, w in grid_shapes(plan.config.num_grids, plan.height, plan.width):
+            symbols.append(state.latents[at : at + h * w].reshape(h, w).astype(np.int64))
+            at += h * w
+        bits = float(found.bits.sum()) + chosen.bits
+        loss = found.loss + config.rd_weight * chosen.bits / plan.num_pixels
+        return FittedPicture(chosen.weights, chosen.shifts, tuple(symbols), bits, loss)
 
-    def _weights_step(self, step: int) -> tuple[float, dict[str, Floats]]:
-        found = self.plan.step(
+    def _coded(self, *, wants_weights: bool = True) -> FitStep:
+        """Loss of the latents as they are, and the gradient by weights."""
+        return self.plan.step(
             self.state.latents,
             self.state.weights,
             self.targets,
             self.fit_config.rd_weight,
             wants_latents=False,
+            wants_weights=wants_weights,
             num_threads=self.num_threads,
         )
+
+    def _step(self, latents: Floats, stage: str, step: int) -> tuple[Floats, dict[str, Floats]]:
+        found = self.plan.step(
+            latents, self.state.weights, self.targets, self.fit_config.rd_weight, num_threads=self.num_threads
+        )
+        self._say(stage, step, found.loss, float(found.squared_errors.sum()), float(found.bits.sum()))
+        return _given(found.grad_latents), _views(_given(found.grad_weights), self.plan.config, self.plan.layout)
+
+    def _weights_step(self, step: int) -> tuple[float, dict[str, Floats]]:
+        found = self._coded()
         self._say("networks", step, found.loss, float(found.squared_errors.sum()), float(found.bits.sum()))
-        assert found.grad_weights is not None
-        return found.loss, _views(found.grad_weights, self.plan.config, self.plan.layout)
+        return found.loss, _views(_given(found.grad_weights), self.plan.config, self.plan.layout)
 
     def _say(self, stage: str, step: int, loss: float, squared_error: float, bits: float) -> None:
         if not math.isfinite(loss):
             raise FitError(f"loss is {loss} at step {step} ({stage}); try another --seed")
         mse, bpp = squared_error / self.plan.num_samples, bits / self.plan.num_pixels
         self.report(Progress(stage, step, self._num_steps, loss, mse, bpp))
+
+
+def _given(gradient: Floats | None) -> Floats:
+    """A gradient that was asked for."""
+    assert gradient is not None
+    return gradient
 
 
 def _between(ends: tuple[float, float], done: float) -> float:

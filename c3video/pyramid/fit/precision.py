@@ -1,27 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Weights as integers: how coarse each array may be, by what it saves and what it spoils.
+"""Weights as integers, one array after the other: what an array loses by rounding, those still free make up for.
 
-Differences of an array to its prior are multiples of 2^s. Each s is found by trial with the latents as they will be
-coded: the loss is that of the rounded weights, rate of latents, weights and all.
+    for each array, from the one with most weights to the one with fewest:
+        the exponent s for which multiples of 2^s cost least, loss and bits together; rounded so, fixed
+        some steps of the arrays that are not fixed yet
+
+All arrays rounded at once lose several times as much: their errors add up in places where they could cancel
+(eval/results/pyramid_trials.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.tables import best_scale
-from c3video.native.pyramid_fit import Floats, PyramidFit
+from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.payload import MAX_SHIFT
 from c3video.pyramid.priors import prior_arrays
 from c3video.pyramid.weights import PyramidWeights, dequantise, quantise
 
 IntArray = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
-_START_SHIFT = 5
 _CODE_BITS = 10.0
 """About what an array's code and the index of its table take."""
 
@@ -32,14 +36,34 @@ class ChosenWeights:
 
     Args:
         shifts: s of each array.
-        bits: of latents and weights together.
-        loss: MSE on [0, 1] + rd_weight * bpp.
+        bits: of the weights.
     """
 
     weights: PyramidWeights
     shifts: dict[str, int]
     bits: float
-    loss: float
+
+
+@dataclass(frozen=True)
+class RoundingTask:
+    """What rounding asks a fit for.
+
+    Args:
+        weights: with the shapes of the model; their arrays do not count.
+        arrays: of the fit by name, views that the two functions below read.
+        loss: of the arrays as they are, latents as they will be coded.
+        gradients: likewise, by name.
+        bit_worth: what a bit adds to the loss.
+        steps, rate: of SOAP after each array.
+    """
+
+    weights: PyramidWeights
+    arrays: Mapping[str, Floats]
+    loss: Callable[[], float]
+    gradients: Callable[[], Mapping[str, Floats]]
+    bit_worth: float
+    steps: int
+    rate: float
 
 
 def on_grid(fine: IntArray, prior: IntArray, shift: int) -> IntArray:
@@ -54,48 +78,40 @@ def weight_bits(array: IntArray, prior: IntArray, shift: int) -> float:
     return best_scale(differences)[1] + _CODE_BITS if differences.any() else _CODE_BITS / 2
 
 
-def choose_integers(
-    plan: PyramidFit,
-    targets: Floats,
-    latents: Floats,
-    arrays: Mapping[str, Floats],
-    rd_weight: float,
-    num_threads: int = 1,
-) -> ChosenWeights:
-    """Integers for the weights of a fit.
+def choose_integers(task: RoundingTask) -> ChosenWeights:
+    """Integers for the weights of a fit; its arrays are rounded on the way."""
+    config, layout = task.weights.config, task.weights.layout
+    prior = prior_arrays(config, layout)
+    order = sorted(task.arrays, key=lambda name: -task.arrays[name].size)
+    fixed: dict[str, IntArray] = {}
+    shifts: dict[str, int] = {}
+    bits = 0.0
+    for name in order:
+        array = task.arrays[name]
+        fine = quantise(config, layout, task.arrays).arrays | fixed
+        best = (np.inf, 0, fine[name], 0.0)
+        kept = array.copy()
+        for shift in range(MAX_SHIFT, -1, -1):
+            rounded = on_grid(fine[name], prior[name], shift)
+            array[...] = _floats(task.weights, fine | {name: rounded})[name]
+            of_array = weight_bits(rounded, prior[name], shift)
+            loss = task.loss() + task.bit_worth * of_array
+            if loss < best[0]:
+                best = (loss, shift, rounded, of_array)
+            elif shift < best[1] - 2:
+                break
+            array[...] = kept
+        _, shifts[name], fixed[name], of_array = best
+        array[...] = _floats(task.weights, fine | fixed)[name]
+        bits += of_array
+        free = {other: task.arrays[other] for other in order if other not in fixed}
+        if free:
+            soap = Soap(free)
+            for _ in range(task.steps):
+                soap.step(task.gradients(), task.rate)
+    arrays = {name: fixed[name] for name in task.arrays}
+    return ChosenWeights(PyramidWeights(config, layout, arrays, task.weights.gains), shifts, bits)
 
-    Args:
-        targets: (S,) samples on [0, 1].
-        latents: (L,) as they will be coded.
-        arrays: the fit's weights by name.
-    """
-    fine = quantise(plan.config, plan.layout, arrays)
-    prior = prior_arrays(plan.config, plan.layout)
 
-    def tried(shifts: dict[str, int]) -> ChosenWeights:
-        rounded = {name: on_grid(array, prior[name], shifts[name]) for name, array in fine.arrays.items()}
-        weights = PyramidWeights(plan.config, plan.layout, rounded, fine.gains)
-        floats = dequantise(weights)
-        flat = np.concatenate([floats[name].ravel() for name in rounded]).astype(np.float32)
-        found = plan.step(
-            latents, flat, targets, rd_weight, wants_latents=False, wants_weights=False, num_threads=num_threads
-        )
-        of_weights = sum(weight_bits(array, prior[name], shifts[name]) for name, array in rounded.items())
-        bits = float(found.bits.sum()) + of_weights
-        return ChosenWeights(weights, shifts, bits, found.loss + rd_weight * of_weights / plan.num_pixels)
-
-    best = tried(dict.fromkeys(fine.arrays, _START_SHIFT))
-    improved = True
-    while improved:
-        improved = False
-        for name in fine.arrays:
-            for change in (1, -1):
-                moved = False
-                while 0 <= best.shifts[name] + change <= MAX_SHIFT:
-                    candidate = tried(best.shifts | {name: best.shifts[name] + change})
-                    if candidate.loss >= best.loss:
-                        break
-                    best, moved, improved = candidate, True, True
-                if moved:
-                    break
-    return best
+def _floats(weights: PyramidWeights, arrays: Mapping[str, IntArray]) -> Mapping[str, NDArray[np.float64]]:
+    return dequantise(PyramidWeights(weights.config, weights.layout, arrays, weights.gains))

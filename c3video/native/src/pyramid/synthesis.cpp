@@ -17,7 +17,7 @@ namespace C3_ISA {
 
 namespace {
 
-constexpr int kLatentBits = 6;
+constexpr int kLatentBits = 8;
 constexpr int kOne = 1 << 13;
 constexpr int kMaxZ = kMaxGrids + 1;
 constexpr int kKept = 8;  // rows of a ring; four are needed at most, and some between luma and chroma
@@ -78,7 +78,7 @@ struct Taps {
 class Level {
 public:
     Level(const PyramidPicture& picture, int index, Level* coarser)
-        : grid_(picture.grids[index]), shift_(kLatentBits - index / 2), coarser_(coarser),
+        : grid_(picture.grids[index]), coarser_(coarser),
           num_planes_((int)picture.grids.size() - index), rows_(num_planes_, grid_.width, kKept),
           wide_(coarser ? num_planes_ - 1 : 0, coarser ? 2 * coarser->grid_.width : 1, kKept),
           even_(0, 0, 0, 0), odd_(0, 0, 0, 0) {
@@ -97,7 +97,7 @@ public:
     void make(int y) {
         const int16_t* latents = grid_.latents + (size_t)y * grid_.width;
         int16_t* out = rows_.row(0, y);
-        const int lowest = -(32768 >> shift_), highest = 32767 >> shift_, unit = 1 << shift_;
+        constexpr int lowest = -(32768 >> kLatentBits), highest = 32767 >> kLatentBits, unit = 1 << kLatentBits;
         for (int x = 0; x < grid_.width; x++) {  // saturated: where a shift would pass int16, its end is taken
             const int s = latents[x];
             out[x] = (int16_t)(s > highest ? 32767 : s < lowest ? -32768 : s * unit);
@@ -139,7 +139,6 @@ private:
     }
 
     const PyramidGrid grid_;
-    const int shift_;
     Level* coarser_;
     const int num_planes_;
     Rows rows_, wide_;  // `wide_`: the coarser level's rows at this one's width
@@ -175,8 +174,8 @@ private:
             for (int i = 0; i < inputs_; i++)
                 for (int g = 0; g < kGroups; g++) values[i][g] = load(in[i] + x + g * kLanes);
             pairs_.set_all(values, inputs_);
-            dense(group_.linear, pairs_, [&](int o, int g, V32 a, V32 b) { sums[o][g] = rounded<7>(a, b); });
-            dense(group_.first, pairs_, [&](int o, int g, V32 a, V32 b) { values[o][g] = rectified<8>(a, b); });
+            dense(group_.linear, pairs_, [&](int o, int g, V32 a, V32 b) { sums[o][g] = rounded<9>(a, b); });
+            dense(group_.first, pairs_, [&](int o, int g, V32 a, V32 b) { values[o][g] = rectified<10>(a, b); });
             pairs_.set_all(values, group_.first.num_outputs);
             dense(group_.second, pairs_, [&](int o, int g, V32 a, V32 b) {
                 const V16 sample = add_saturated(rounded<9>(a, b), sums[o][g]);
@@ -228,12 +227,12 @@ void pool_columns(const int16_t* __restrict in, int width, int16_t* __restrict o
 }
 
 void pool_columns_given(const int16_t* __restrict in, int width, int16_t* __restrict out) {
-    for (int x = 0; x < width; x++) out[x] = (int16_t)((((in[2 * x] + in[2 * x + 1] + 1) >> 1) - kOne / 2 + 2) >> 2);
+    for (int x = 0; x < width; x++) out[x] = (int16_t)(((in[2 * x] + in[2 * x + 1] + 1) >> 1) - kOne / 2);
 }
 
 void pool_given(const int16_t* __restrict a, const int16_t* __restrict b, int width, int16_t* __restrict out) {
     for (int x = 0; x < width; x++)
-        out[x] = (int16_t)((((a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1] + 2) >> 2) - kOne / 2 + 2) >> 2);
+        out[x] = (int16_t)(((a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1] + 2) >> 2) - kOne / 2);
 }
 
 template <typename Sample>
