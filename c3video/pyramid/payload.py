@@ -192,6 +192,8 @@ def encode_picture(
     symbols: Sequence[NDArray[Any]],
     video: VideoFormat,
     shifts: dict[str, int] | None = None,
+    writing: PatchWriting | None = None,
+    num_threads: int = 1,
 ) -> tuple[bytes, PictureBits]:
     """Bytes of a picture and their accounting.
 
@@ -199,10 +201,13 @@ def encode_picture(
         symbols: latents of each grid (h, w), finest first.
         shifts: by array; differences to the prior are rounded down to multiples of 2^shift, so give weights that
             are such multiples away from it.
+        writing: what writes patches, NUMPY_WRITING if None; all write the same bytes.
+        num_threads: patches written at the same time.
 
     Raises:
         ConfigError: shapes or symbols that do not fit.
     """
+    writing = writing or NUMPY_WRITING
     config = weights.config
     shapes = grid_shapes(config.num_grids, video.height, video.width)
     if [grid.shape for grid in symbols] != shapes:
@@ -213,15 +218,10 @@ def encode_picture(
     if weights.layout != layout_key(video.layout):
         raise ConfigError(f"weights of layout {weights.layout} for {video.pix_fmt}")
     places = patch_places(config, video.height, video.width)
-    grid_bits, payloads, weight_bits = np.zeros(config.num_grids), [], {"gain": 0.0}
-    for index, place in enumerate(places):
-        coder = SymbolWriter()
-        if index == 0:
-            _, weight_bits = code_weights(coder, config, weights.layout, weights, shifts)
-        parts = [grid[rows_columns] for grid, rows_columns in zip(symbols, place.slices, strict=True)]
-        _, bits = code_patch(coder, weights, place.shapes, parts)
-        grid_bits += bits
-        payloads.append(coder.finish())
+    coders = [writing.open_writer() for _ in places]
+    _, weight_bits = code_weights(coders[0], config, weights.layout, weights, shifts)
+    grid_bits = writing.write_patches(coders, weights, places, symbols, num_threads)
+    payloads = [coder.finish() for coder in coders]
     data = bytes([config.prior])
     data += b"".join(write_varint(len(payload)) + payload for payload in payloads[:-1]) + payloads[-1]
     return data, _account(data, weight_bits, grid_bits)
@@ -291,6 +291,39 @@ def read_patches(
 
 
 NUMPY = PatchReading(SymbolReader, read_patches)
+
+
+@dataclass(frozen=True)
+class PatchWriting:
+    """What writes patches, likewise.
+
+    Args:
+        open_writer: -> coder.
+        write_patches: (coders, weights, places, grids, num_threads) -> bits of each grid.
+    """
+
+    open_writer: Callable[[], Any]
+    write_patches: Callable[
+        [Sequence[Any], PyramidWeights, Sequence[PatchPlace], Sequence[NDArray[Any]], int], list[float]
+    ]
+
+
+def write_patches(
+    coders: Sequence[Any],
+    weights: PyramidWeights,
+    places: Sequence[PatchPlace],
+    symbols: Sequence[NDArray[Any]],
+    num_threads: int,
+) -> list[float]:
+    """All latents of a picture (grids (h, w), finest first), patch by patch. `num_threads` changes nothing."""
+    total = np.zeros(len(symbols))
+    for coder, place in zip(coders, places, strict=True):
+        parts = [grid[rows_columns] for grid, rows_columns in zip(symbols, place.slices, strict=True)]
+        total += code_patch(coder, weights, place.shapes, parts)[1]
+    return total.tolist()
+
+
+NUMPY_WRITING = PatchWriting(SymbolWriter, write_patches)
 
 
 def decode_picture(

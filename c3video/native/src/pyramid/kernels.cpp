@@ -6,12 +6,12 @@
 #define C3_DECLARE(isa)                                                                                               \
     namespace c3 {                                                                                                    \
     namespace isa {                                                                                                   \
-    void decode_pyramid(const Tables&, const PyramidEntropy&, const std::vector<PyramidPatch>&, int num_threads);     \
+    void code_pyramid(const Tables&, const PyramidEntropy&, std::vector<PyramidPatch>&, int num_threads);             \
     void synthesise_pyramid(const PyramidPicture&, int num_threads);                                                  \
     }                                                                                                                 \
     }
 #define C3_KERNELS(isa) \
-    if (instruction_set == #isa) return {isa::decode_pyramid, isa::synthesise_pyramid};
+    if (instruction_set == #isa) return {isa::code_pyramid, isa::synthesise_pyramid};
 
 C3_DECLARE(plain)
 #ifdef C3_X86

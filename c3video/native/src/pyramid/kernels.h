@@ -9,7 +9,7 @@
 namespace c3 {
 
 struct PyramidKernels {
-    DecodePyramid decode;
+    CodePyramid code;
     SynthesisePyramid synthesise;
 };
 

@@ -136,14 +136,20 @@ public:
         while (ring_ < furthest + 1) ring_ *= 2;
     }
 
-    void decode(const PyramidPatch& patch) {
+    void code(PyramidPatch& patch) {
         const int num_grids = (int)patch.parts.size();
+        patch.bits.assign(num_grids, 0.0);
+        size_t count = 0;
+        for (const PyramidPart& part : patch.parts) count += (size_t)part.height * part.width;
+        if (patch.writer) patch.writer->expect(count);
         for (int k = num_grids - 1; k >= 0; k--) {
-            decode_part(*patch.reader, k, patch.parts[k], k + 1 < num_grids, k > 0);
+            const double before = patch.writer ? patch.writer->bits() : 0.0;
+            code_part(patch, k, k + 1 < num_grids, k > 0);
+            if (patch.writer) patch.bits[k] = patch.writer->bits() - before;
             std::swap(above_, here_);  // what is above the next grid
             std::swap(far_above_, far_here_);
         }
-        if (!patch.reader->empty()) throw Corrupt("patch payload has data left after its last symbol; it is damaged");
+        if (patch.reader && !patch.reader->empty()) throw Corrupt("patch payload has data left after its last symbol; it is damaged");
     }
 
 private:
@@ -151,7 +157,8 @@ private:
         int y, residual, radius, step;
     };
 
-    void decode_part(Reader& reader, int grid, const PyramidPart& part, bool has_parents, bool has_children) {
+    void code_part(const PyramidPatch& patch, int grid, bool has_parents, bool has_children) {
+        const PyramidPart& part = patch.parts[grid];
         const int h = part.height, w = part.width, slope = model_.slope;
         if (has_children) {
             here_.resize(h, w, slope);
@@ -197,7 +204,9 @@ private:
                 }
             }
             batch.finish();
-            read_wave(reader, part, wave, y_first, y_last, own + 1, half, has_children ? here_.row(wave) : nullptr);
+            int16_t* kept = has_children ? here_.row(wave) : nullptr;
+            if (patch.reader) read_wave(*patch.reader, part, wave, y_first, y_last, own + 1, half, kept);
+            else write_wave(*patch.writer, part, wave, y_first, y_last, own + 1, half, kept);
         }
     }
 
@@ -259,6 +268,23 @@ private:
         reader.cursor() = cursor;
     }
 
+    void write_wave(Writer& writer, const PyramidPart& part, long wave, int y_first, int y_last, int16_t* own, int half,
+                    int16_t* kept) {
+        const int32_t* found[2] = {tables_of_[0].data(), tables_of_[1].data()};
+        excesses_.clear();
+        for (int y = y_first; y <= y_last; y++) {
+            const int32_t predicted = found[y & 1][y >> 1];
+            const int symbol = part.latents[y * part.stride + (wave - (long)model_.slope * y)];
+            const int16_t context = (int16_t)std::clamp(symbol, -kMaxContext, kMaxContext);
+            own[(y & 1) * half + (y >> 1)] = context;
+            if (kept) kept[y] = context;
+            const int table = predicted & ((1 << kTableBits) - 1), step = predicted >> kTableBits;
+            const int excess = writer.residual(tables_, table, symbol - step);
+            if (excess) excesses_.push_back(excess);
+        }
+        for (const int excess : excesses_) writer.excess(excess);
+    }
+
     const Tables& tables_;
     const Slot* middle_;
     const PyramidEntropy& model_;
@@ -268,21 +294,21 @@ private:
     std::vector<int16_t> rows_, zeros_;
     std::vector<int32_t> tables_of_[2];  // predictions of the even and the odd rows of a wave
     std::vector<Escape> escapes_;
+    std::vector<int> excesses_;
     SkewedPlane above_, far_above_;  // the grid above; of its latents what is above them
     SkewedPlane here_, far_here_;    // the same for the grid below, filled in on the way
 };
 
 }  // namespace
 
-void decode_pyramid(const Tables& tables, const PyramidEntropy& model, const std::vector<PyramidPatch>& patches,
-                    int num_threads) {
+void code_pyramid(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches, int num_threads) {
     const std::vector<Slot> middle = middle_slots(tables);
     std::vector<std::exception_ptr> thrown(patches.size());
     std::atomic<size_t> next{0};
     in_parallel(std::min(num_threads, (int)patches.size()), [&](int) {
         for (size_t i = next++; i < patches.size(); i = next++) {
             try {
-                PatchWalk(tables, middle, model).decode(patches[i]);
+                PatchWalk(tables, middle, model).code(patches[i]);
             } catch (...) {
                 thrown[i] = std::current_exception();
             }
