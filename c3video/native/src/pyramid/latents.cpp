@@ -16,6 +16,7 @@
 
 namespace c3 {
 namespace C3_ISA {
+namespace pyramid {
 
 namespace {
 
@@ -25,25 +26,9 @@ constexpr int kParents = 7;
 constexpr int kMaxInputs = 16 + kParents;
 constexpr int kTableBits = 10;  // scale index and fraction
 
-#if defined(C3_AVX512)
 inline V32 table_of(V32 place, V32 scale) {
-    const V32 fraction = _mm512_and_si512(place, _mm512_set1_epi32(15));
-    const V32 step = _mm512_slli_epi32(_mm512_srai_epi32(place, 4), kTableBits);
-    return _mm512_or_si512(_mm512_or_si512(step, _mm512_slli_epi32(scale, 4)), fraction);
+    return or32(or32(shifted_left<kTableBits>(shifted<4>(place)), shifted_left<4>(scale)), and32(place, 15));
 }
-#elif defined(C3_AVX2)
-inline V32 table_of(V32 place, V32 scale) {
-    const V32 fraction = _mm256_and_si256(place, _mm256_set1_epi32(15));
-    const V32 step = _mm256_slli_epi32(_mm256_srai_epi32(place, 4), kTableBits);
-    return _mm256_or_si256(_mm256_or_si256(step, _mm256_slli_epi32(scale, 4)), fraction);
-}
-#else
-inline V32 table_of(V32 place, V32 scale) {
-    for (int i = 0; i < 4; i++)
-        place.v[i] = (place.v[i] >> 4) * (1 << kTableBits) + scale.v[i] * 16 + (place.v[i] & 15);
-    return place;
-}
-#endif
 
 // What the network says of a latent in one number: its location in whole steps above, below its table.
 inline V32 prediction(V32 location, V32 scale) {
@@ -301,14 +286,16 @@ private:
 
 }  // namespace
 
+}  // namespace pyramid
+
 void code_pyramid(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches, int num_threads) {
-    const std::vector<Slot> middle = middle_slots(tables);
+    const std::vector<pyramid::Slot> middle = pyramid::middle_slots(tables);
     std::vector<std::exception_ptr> thrown(patches.size());
     std::atomic<size_t> next{0};
     in_parallel(std::min(num_threads, (int)patches.size()), [&](int) {
         for (size_t i = next++; i < patches.size(); i = next++) {
             try {
-                PatchWalk(tables, middle, model).code(patches[i]);
+                pyramid::PatchWalk(tables, middle, model).code(patches[i]);
             } catch (...) {
                 thrown[i] = std::current_exception();
             }
