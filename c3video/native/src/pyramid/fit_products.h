@@ -31,6 +31,28 @@ private:
     Floats sums_;
 };
 
+// A block of rows of `layer`, for all positions. Not inlined: among the rest of a caller's variables g++ would keep some
+// of the sums in memory.
+template <int R, typename Finish>
+__attribute__((noinline)) void layer_rows(const float* const* in, int num_inputs, const float* matrix, int stride,
+                                          const float* bias, int64_t length, int start, const Finish& finish) {
+    constexpr int V = block_vectors(R);
+    for (int64_t n = 0; n < length; n += V * kFloats)
+        combine_block<R, V>(in, num_inputs, matrix + start, stride, bias + start, n,
+                            [&](int r, int64_t at, VF sum) { finish(start + r, at, sum); });
+}
+
+// As `combine` of products.h.
+template <typename Finish>
+inline void layer(const float* const* in, int num_inputs, const float* matrix, const float* bias, int num_outputs,
+                  int64_t length, const Finish& finish) {
+    for_blocks(num_outputs, kBlockRows, [&](int start, int size) {
+        with_size<kBlockRows>(size, [&](auto rows) {
+            layer_rows<decltype(rows)::value>(in, num_inputs, matrix, num_outputs, bias, length, start, finish);
+        });
+    });
+}
+
 // max(x, 0), at most `limit`; NaN stays.
 C3_INLINE VF rectified(VF x, VF limit) { return minf(limit, maxf(splatf(0.0f), x)); }
 

@@ -5,6 +5,7 @@
 // Planes of a group lie in rows of one stride, so that positions can be counted through rows and their ends. What is
 // computed at the ends of rows is never used: gradients there are zero.
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -52,10 +53,15 @@ struct Network {
     int hidden, planes, inputs, refine, rows;  // rows: hidden units and below them the linear path
     std::vector<float> forward, forward_bias, back, plain_back, second_forward, second;
     std::vector<float> refine_forward, refine_bias, refine_back, refine_second_forward, refine_second;
-    std::vector<float> zeros, second_bias, gains;
+    std::vector<float> zeros, second_bias, gains, lowest, highest;
 
     Network(const Plan& plan, const Group& g, const float* w, const float* all_gains)
         : hidden(plan.synthesis_width), planes(g.num_planes), inputs(g.num_inputs), refine(plan.refine_width), rows(hidden + planes) {
+        // Hidden units are held between 0 and their limit, the linear path is not.
+        lowest.assign(rows, -std::numeric_limits<float>::infinity());
+        highest.assign(rows, std::numeric_limits<float>::infinity());
+        std::fill_n(lowest.begin(), hidden, 0.0f);
+        std::fill_n(highest.begin(), hidden, kHiddenLimit);
         gains.assign(inputs, 1.0f);
         for (int i = 0; i < g.num_latent_inputs; i++) gains[i] = all_gains[g.first_grid + i];
         for (auto* matrix : {&forward, &back, &plain_back}) matrix->resize((size_t)rows * inputs);
@@ -391,15 +397,15 @@ private:
     void hidden_units(const GroupPlanes& planes, const Network& net, Part& part, int64_t start, int length) {
         const float* inputs[kMaxInputs];
         for (int i = 0; i < net.inputs; i++) inputs[i] = planes.inputs[i] - kPad + start;
-        const VF limit = splatf(kHiddenLimit);
-        combine(inputs, net.inputs, net.forward.data(), net.forward_bias.data(), net.rows, length, [&](int o, int64_t n, VF sum) {
-            storef(part.rows[o] + n, o < net.hidden ? rectified(sum, limit) : sum);
+        const float *lowest = net.lowest.data(), *highest = net.highest.data();
+        layer(inputs, net.inputs, net.forward.data(), net.forward_bias.data(), net.rows, length, [&](int o, int64_t n, VF sum) {
+            storef(part.rows[o] + n, minf(splatf(highest[o]), maxf(splatf(lowest[o]), sum)));
         });
     }
 
     void synthesise(const GroupPlanes& planes, const Network& net, Part& part, int64_t start, int length) {
         hidden_units(planes, net, part, start, length);
-        combine(part.rows, net.hidden, net.second_forward.data(), net.zeros.data(), net.planes, length, [&](int c, int64_t n, VF sum) {
+        layer(part.rows, net.hidden, net.second_forward.data(), net.zeros.data(), net.planes, length, [&](int c, int64_t n, VF sum) {
             store_upto(planes.x[c] - kPad + start, n, length, sum + loadf(part.rows[net.hidden + c] + n));
         });
     }
@@ -414,7 +420,7 @@ private:
         const float* taps[9 * kMaxPlanes];
         find_taps(planes, start, taps);
         const VF limit = splatf(kRefineLimit);
-        combine(taps, 9 * net.planes, net.refine_forward.data(), net.refine_bias.data(), net.refine, length,
+        layer(taps, 9 * net.planes, net.refine_forward.data(), net.refine_bias.data(), net.refine, length,
                 [&](int r, int64_t n, VF sum) { storef(part.rows[r] + n, rectified(sum, limit)); });
     }
 
@@ -425,7 +431,7 @@ private:
             return;
         }
         refined_units(planes, net, part, start, length);
-        combine(part.rows, net.refine, net.refine_second_forward.data(), net.second_bias.data(), net.planes, length,
+        layer(part.rows, net.refine, net.refine_second_forward.data(), net.second_bias.data(), net.planes, length,
                 [&](int c, int64_t n, VF sum) {
                     store_upto(targets[c], n, length, sum + loadf(planes.x[c] - kPad + start + n));
                 });
@@ -594,14 +600,14 @@ private:
             units[net.refine] = part.ones;
             second.add(grads, units, length);
             // Past the end of these rows the next ones' gradients lie: they are left to their own chunks.
-            combine(grads, net.planes, net.refine_second.data(), net.zeros.data(), net.refine, length, [&](int r, int64_t n, VF sum) {
+            layer(grads, net.planes, net.refine_second.data(), net.zeros.data(), net.refine, length, [&](int r, int64_t n, VF sum) {
                 storef(part.rows[r] + n, passed(loadf(part.rows[r] + n), sum));
             });
             for (int r = 0; r < net.refine; r++) std::fill(part.rows[r] + length, part.rows[r] + kChunk, 0.0f);
             find_taps(planes, start, taps);
             taps[num_taps] = part.ones;
             first.add(units, taps, length);
-            combine(units, net.refine, net.refine_back.data(), net.zeros.data(), num_taps, reach,
+            layer(units, net.refine, net.refine_back.data(), net.zeros.data(), num_taps, reach,
                     [&](int i, int64_t n, VF sum) { storef(part.taps[i] + kFloats + n, sum); });
             for (int c = 0; c < net.planes; c++)
                 for (int dy = -1; dy <= 1; dy++) {
@@ -642,13 +648,13 @@ private:
             for (int o = 0; o < net.hidden; o++) units[o] = part.rows[o];
             for (int c = 0; c < net.planes; c++) units[net.hidden + c] = grads[c];
             second.add(grads, units, length);
-            combine(grads, net.planes, net.second.data(), net.zeros.data(), net.hidden, length, [&](int o, int64_t n, VF sum) {
+            layer(grads, net.planes, net.second.data(), net.zeros.data(), net.hidden, length, [&](int o, int64_t n, VF sum) {
                 storef(part.rows[o] + n, passed(loadf(part.rows[o] + n), sum));
             });
             for (int i = 0; i < net.inputs; i++) inputs[i] = planes.inputs[i] - kPad + start;
             inputs[net.inputs] = part.ones;
             first.add(units, inputs, length);
-            combine(units, net.rows, wants_gains ? net.plain_back.data() : net.back.data(), net.zeros.data(), net.inputs, length,
+            layer(units, net.rows, wants_gains ? net.plain_back.data() : net.back.data(), net.zeros.data(), net.inputs, length,
                     [&](int i, int64_t n, VF sum) { store_upto(planes.grad_inputs[i] - kPad + start, n, length, sum); });
             if (wants_gains) take_gains(planes, net, part, start, length);
             if ((since_flush += length) > kFlushPositions) {
