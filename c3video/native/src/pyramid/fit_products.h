@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Layers of the fit's networks on chunks of positions, and the sums of their weights' gradients.
 #pragma once
-#include "../products.h"
-#include "../simd_float_math.h"
+#include "c3/products.h"
+#include "shared/simd_float_math.h"
 
 namespace c3 {
 namespace C3_ISA {
@@ -12,7 +12,8 @@ namespace pyramid {
 // sums of some 2^15 floats are exact enough.
 class DotSums {
 public:
-    DotSums(int rows, int columns) : rows_(rows), columns_(columns), sums_((size_t)std::max(1, rows * columns) * kFloats) {}
+    DotSums(int rows, int columns)
+        : rows_(rows), columns_(columns), sums_((size_t)std::max(1, rows * columns) * kFloats) {}
 
     void add(const float* const* a, const float* const* b, int64_t length) {
         if (rows_ && columns_) dot(a, rows_, b, columns_, length, reinterpret_cast<VF*>(sums_.data()));
@@ -22,7 +23,8 @@ public:
     template <typename F>
     void flush(F f) {
         for (int r = 0; r < rows_; r++)
-            for (int c = 0; c < columns_; c++) f(r, c, (double)sum_lanes(loadf(sums_.data() + (size_t)(r * columns_ + c) * kFloats)));
+            for (int c = 0; c < columns_; c++)
+                f(r, c, (double)sum_lanes(loadf(sums_.data() + (size_t)(r * columns_ + c) * kFloats)));
         std::fill_n(sums_.data(), sums_.size(), 0.0f);
     }
 
@@ -31,8 +33,8 @@ private:
     Floats sums_;
 };
 
-// A block of rows of `layer`, for all positions. Not inlined: among the rest of a caller's variables g++ would keep some
-// of the sums in memory.
+// A block of rows of `layer`, for all positions. Not inlined: among the rest of a caller's variables g++ would keep
+// some of the sums in memory.
 template <int R, typename Finish>
 __attribute__((noinline)) void layer_rows(const float* const* in, int num_inputs, const float* matrix, int stride,
                                           const float* bias, int64_t length, int start, const Finish& finish) {

@@ -9,9 +9,9 @@
 #include <limits>
 #include <vector>
 
-#include "../parallel.h"
-#include "fit_plan.h"
-#include "fit_products.h"
+#include "pyramid/fit_plan.h"
+#include "pyramid/fit_products.h"
+#include "shared/parallel.h"
 
 namespace c3 {
 namespace C3_ISA {
@@ -25,17 +25,17 @@ using c3::pyramid::Size;
 
 namespace {
 
-constexpr int kChunk = 384;              // positions from taps to gradients in one go
-constexpr int kStripPositions = 4096;    // a strip with its parents and their gradients stays in the second-level cache
+constexpr int kChunk = 384;            // positions from taps to gradients in one go
+constexpr int kStripPositions = 4096;  // a strip with its parents and their gradients stays in the second-level cache
 constexpr int kFlushPositions = 1 << 15;
-constexpr int kReach = 16;               // floats that a tap may lie before a row, and a vector reach past one
-constexpr int kMargin = 3;               // zeros between rows: the farthest tap to the left or right
-constexpr int kHalo = 3;                 // rows above a strip that its taps read
+constexpr int kReach = 16;  // floats that a tap may lie before a row, and a vector reach past one
+constexpr int kMargin = 3;  // zeros between rows: the farthest tap to the left or right
+constexpr int kHalo = 3;    // rows above a strip that its taps read
 constexpr float kHiddenLimit = 32767.0f / 256.0f;
 static_assert(kChunk % kStep == 0);
 
-// laplace_bits of pyramid/fit/network.py, which says what the numbers mean, in three steps. They are made in a loop each:
-// the rounds of short loops overlap in the processor, which those of one with all these dependent steps do not.
+// laplace_bits of pyramid/fit/network.py, which says what the numbers mean, in three steps. They are made in a loop
+// each: the rounds of short loops overlap in the processor, which those of one with all these dependent steps do not.
 struct Scale {
     VF scale, inverse;
 };
@@ -117,9 +117,10 @@ void for_strips(const Plan& plan, int part, int num_parts, F f) {
 class Worker {
 public:
     Worker(const Plan& plan, const Job& job, Arena& arena, int part, int num_parts)
-        : plan_(plan), job_(job), part_(part), num_parts_(num_parts), two_(plan.hidden.size() == 2), first_(plan.hidden[0]),
-          last_(plan.hidden.back()), rows_(first_ + 2), inputs_(plan.num_inputs()), bits_(plan.num_grids(), 0.0),
-          first_sums_(rows_, inputs_ + 1), second_sums_(two_ ? last_ : 0, first_ + 1), last_sums_(2, last_) {
+        : plan_(plan), job_(job), part_(part), num_parts_(num_parts), two_(plan.hidden.size() == 2),
+          first_(plan.hidden[0]), last_(plan.hidden.back()), rows_(first_ + 2), inputs_(plan.num_inputs()),
+          bits_(plan.num_grids(), 0.0), first_sums_(rows_, inputs_ + 1), second_sums_(two_ ? last_ : 0, first_ + 1),
+          last_sums_(2, last_) {
         size_t largest = 0;
         for_strips(plan, part, num_parts, [&](const Strip& s) { largest = std::max(largest, plane_size(s)); });
         own_ = arena.take(largest);
@@ -184,8 +185,10 @@ private:
     float *own_, *grad_own_, *mask_, *parents_[kNumParents], *grad_parents_[kNumParents], *ones_, *source_;
     float *scale_, *inverse_, *upper_, *lower_;
     std::vector<float*> hidden_, second_, outputs_, tap_grads_;
-    // First layer with the linear path below it: (inputs, rows_) forward, (rows_, inputs) back; then the others likewise.
-    std::vector<float> first_forward_, first_back_, first_bias_, lowest_, highest_, second_forward_, last_forward_, zeros_;
+    // First layer with the linear path below it: (inputs, rows_) forward, (rows_, inputs) back; then the others
+    // likewise.
+    std::vector<float> first_forward_, first_back_, first_bias_, lowest_, highest_, second_forward_, last_forward_,
+        zeros_;
     DotSums first_sums_, second_sums_, last_sums_;
     std::vector<const float*> a_, b_;
 
@@ -199,7 +202,8 @@ private:
         first_back_.resize((size_t)inputs_ * rows_);
         for (int o = 0; o < rows_; o++)
             for (int i = 0; i < inputs_; i++) {
-                const float weight = o < first_ ? w[plan_.w1 + (size_t)o * inputs_ + i] : w[plan_.l + (size_t)(o - first_) * inputs_ + i];
+                const float weight = o < first_ ? w[plan_.w1 + (size_t)o * inputs_ + i]
+                                                : w[plan_.l + (size_t)(o - first_) * inputs_ + i];
                 first_forward_[(size_t)i * rows_ + o] = first_back_[(size_t)o * inputs_ + i] = weight;
             }
         first_bias_.resize(rows_);
@@ -211,7 +215,8 @@ private:
         if (two_) {
             second_forward_.resize((size_t)first_ * last_);
             for (int o = 0; o < last_; o++)
-                for (int i = 0; i < first_; i++) second_forward_[(size_t)i * last_ + o] = w[plan_.w2 + (size_t)o * first_ + i];
+                for (int i = 0; i < first_; i++)
+                    second_forward_[(size_t)i * last_ + o] = w[plan_.w2 + (size_t)o * first_ + i];
         }
         last_forward_.resize((size_t)last_ * 2);
         for (int o = 0; o < 2; o++)
@@ -227,7 +232,9 @@ private:
         double* grad = weight_grads_.data();
         first_sums_.flush([&](int o, int i, double sum) {
             if (i == inputs_) grad[o < first_ ? plan_.b1 + (size_t)grid * first_ + o : plan_.b3 + o - first_] += sum;
-            else grad[o < first_ ? plan_.w1 + (size_t)o * inputs_ + i : plan_.l + (size_t)(o - first_) * inputs_ + i] += sum;
+            else
+                grad[o < first_ ? plan_.w1 + (size_t)o * inputs_ + i : plan_.l + (size_t)(o - first_) * inputs_ + i] +=
+                    sum;
         });
         if (two_)
             second_sums_.flush([&](int o, int i, double sum) {
@@ -274,7 +281,8 @@ private:
         const int inputs = plan_.num_taps + num_parents(strip);
         for (int i = 0; i < first_; i++) first_bias_[i] = job_.weights[plan_.b1 + (size_t)strip.grid * first_ + i];
         for (int i = 0; i < 2; i++) first_bias_[first_ + i] = job_.weights[plan_.b3 + i];
-        for (int start = 0; start < length; start += kChunk) chunk(strip, start, std::min(kChunk, length - start), inputs);
+        for (int start = 0; start < length; start += kChunk)
+            chunk(strip, start, std::min(kChunk, length - start), inputs);
 
         if (!job_.grad_latents) return;
         for_own_rows(strip, [&](size_t to, size_t from) {
@@ -342,10 +350,12 @@ private:
         for (int i = 0; i < kNumParents; i++) g[i] = grad_parents_[i] + from;
         float* target = grads_ + p.start + (size_t)py * p.row;
         for (int i = 0; i < n; i++)
-            target[i] += ((g[0][2 * i] + g[0][2 * i + 1]) + (g[2][2 * i + 2] + g[2][2 * i - 1])) + (g[5][2 * i - 2] + g[5][2 * i + 3]);
+            target[i] += ((g[0][2 * i] + g[0][2 * i + 1]) + (g[2][2 * i + 2] + g[2][2 * i - 1])) +
+                         (g[5][2 * i - 2] + g[5][2 * i + 3]);
         if (py + sy >= 0 && py + sy < p.height) {
             target = grads_ + p.start + (size_t)(py + sy) * p.row;
-            for (int i = 0; i < n; i++) target[i] += (g[1][2 * i] + g[1][2 * i + 1]) + (g[3][2 * i + 2] + g[3][2 * i - 1]);
+            for (int i = 0; i < n; i++)
+                target[i] += (g[1][2 * i] + g[1][2 * i + 1]) + (g[3][2 * i + 2] + g[3][2 * i - 1]);
         }
         if (py - sy >= 0 && py - sy < p.height) {
             target = grads_ + p.start + (size_t)(py - sy) * p.row;
@@ -363,22 +373,24 @@ private:
     // Positions start .. start + length - 1 of the strip: forward, bits, backward.
     void chunk(const Strip& strip, int start, int length, int inputs) {
         const int stride = strip.stride(), origin = kReach + kHalo * stride + start;
-        for (int i = 0; i < plan_.num_taps; i++) b_[i] = own_ + origin + plan_.taps[i].first * stride + plan_.taps[i].second;
+        for (int i = 0; i < plan_.num_taps; i++)
+            b_[i] = own_ + origin + plan_.taps[i].first * stride + plan_.taps[i].second;
         for (int i = plan_.num_taps; i < inputs; i++) b_[i] = parents_[i - plan_.num_taps] + start;
         const VF limit = splatf(kHiddenLimit);
-        layer(b_.data(), inputs, first_forward_.data(), first_bias_.data(), rows_, length, [&](int o, int64_t n, VF sum) {
-            storef(hidden_[o] + n, minf(splatf(highest_[o]), maxf(splatf(lowest_[o]), sum)));
-        });
+        layer(b_.data(), inputs, first_forward_.data(), first_bias_.data(), rows_, length,
+              [&](int o, int64_t n, VF sum) {
+                  storef(hidden_[o] + n, minf(splatf(highest_[o]), maxf(splatf(lowest_[o]), sum)));
+              });
         const std::vector<float*>& last = two_ ? second_ : hidden_;
         if (two_) {
             for (int i = 0; i < first_; i++) a_[i] = hidden_[i];
             layer(a_.data(), first_, second_forward_.data(), job_.weights + plan_.b2, last_, length,
-                    [&](int o, int64_t n, VF sum) { storef(second_[o] + n, rectified(sum, limit)); });
+                  [&](int o, int64_t n, VF sum) { storef(second_[o] + n, rectified(sum, limit)); });
         }
         std::vector<const float*>& a = a_;
         for (int i = 0; i < last_; i++) a[i] = last[i];
         layer(a.data(), last_, last_forward_.data(), zeros_.data(), 2, length,
-                [&](int o, int64_t n, VF sum) { storef(outputs_[o] + n, sum + loadf(hidden_[first_ + o] + n)); });
+              [&](int o, int64_t n, VF sum) { storef(outputs_[o] + n, sum + loadf(hidden_[first_ + o] + n)); });
 
         // The outputs' gradients take their place.
         const float* here = own_ + origin;
@@ -398,8 +410,8 @@ private:
             storef(lower_ + n, found.lower);
         }
         for (int n = 0; n < length; n += kFloats) {
-            const Bits found = laplace_bits(loadf(outputs_[0] + n), loadf(outputs_[1] + n), loadf(scale_ + n), loadf(inverse_ + n),
-                                            loadf(upper_ + n), loadf(lower_ + n));
+            const Bits found = laplace_bits(loadf(outputs_[0] + n), loadf(outputs_[1] + n), loadf(scale_ + n),
+                                            loadf(inverse_ + n), loadf(upper_ + n), loadf(lower_ + n));
             const VF mask = loadf(mask_ + start + n);
             total = fma(found.bits, mask, total);
             if (!grad_here && !wants_weights_) continue;
@@ -422,17 +434,15 @@ private:
 
         for (int i = 0; i < last_; i++) a[i] = last[i];
         if (wants_weights_) last_sums_.add(outputs, a.data(), length);
-        layer(outputs, 2, job_.weights + plan_.w3, zeros_.data(), last_, reach, [&](int o, int64_t n, VF sum) {
-            storef(last[o] + n, passed(loadf(last[o] + n), sum));
-        });
+        layer(outputs, 2, job_.weights + plan_.w3, zeros_.data(), last_, reach,
+              [&](int o, int64_t n, VF sum) { storef(last[o] + n, passed(loadf(last[o] + n), sum)); });
         if (two_) {
             std::vector<const float*>& units = units_;
             units.assign(hidden_.begin(), hidden_.begin() + first_);
             units.push_back(ones_);
             if (wants_weights_) second_sums_.add(a.data(), units.data(), length);
-            layer(a.data(), last_, job_.weights + plan_.w2, zeros_.data(), first_, reach, [&](int o, int64_t n, VF sum) {
-                storef(hidden_[o] + n, passed(loadf(hidden_[o] + n), sum));
-            });
+            layer(a.data(), last_, job_.weights + plan_.w2, zeros_.data(), first_, reach,
+                  [&](int o, int64_t n, VF sum) { storef(hidden_[o] + n, passed(loadf(hidden_[o] + n), sum)); });
         }
         for (int i = 0; i < rows_; i++) a[i] = hidden_[i];
         if (wants_weights_) {
@@ -457,7 +467,8 @@ private:
         const int stride = inputs_;  // of the matrix, whose last columns a grid without parents has no use for
         for_blocks(inputs, kBlockRows, [&](int first, int size) {
             with_size<kBlockRows>(size, [&](auto rows) {
-                layer_rows<decltype(rows)::value>(a_.data(), rows_, first_back_.data(), stride, zeros_.data(), reach, first,
+                layer_rows<decltype(rows)::value>(a_.data(), rows_, first_back_.data(), stride, zeros_.data(), reach,
+                                                  first,
                                                   [&](int i, int64_t at, VF sum) { storef(targets[i] + at, sum); });
             });
         });
@@ -487,11 +498,15 @@ private:
 };
 
 }  // namespace
+}  // namespace pyramid
 
-void fit_rate(const Plan& plan, const Job& job, int num_threads) {
+using namespace pyramid;
+
+void pyramid_rate(const Plan& plan, const Job& job, int num_threads) {
     std::vector<Worker> workers;
     workers.reserve(num_threads);
-    for (int part = 0; part < num_threads; part++) workers.emplace_back(plan, job, *plan.arenas[part + 1], part, num_threads);
+    for (int part = 0; part < num_threads; part++)
+        workers.emplace_back(plan, job, *plan.arenas[part + 1], part, num_threads);
     in_parallel(num_threads, [&](int part) { workers[part].run(); });
     for (const auto& worker : workers) {
         for (int k = 0; k < plan.num_grids(); k++) job.bits[k] += worker.bits()[k];
@@ -507,6 +522,5 @@ void fit_rate(const Plan& plan, const Job& job, int num_threads) {
     });
 }
 
-}  // namespace pyramid
 }  // namespace C3_ISA
 }  // namespace c3
