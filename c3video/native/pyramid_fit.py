@@ -10,21 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video import native
 from c3video.pyramid.config import GROUPS, TAPS, PyramidConfig, grid_shapes, weight_shapes
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-
-
-def _engine() -> Any:
-    from c3video.native import _native  # only here: the package also works without
-
-    return _native
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +49,13 @@ class PyramidFit:
         config: of the model.
         layout: a key of GROUPS.
         height, width: of the picture in luma samples, 1..32768.
-        isa: instruction set, one of native.instruction_sets(); "" for the best.
     """
 
-    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int, isa: str = "") -> None:
+    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int) -> None:
         config.check()
         groups = GROUPS[layout]
-        self.config, self.layout, self.height, self.width, self.isa = config, layout, height, width, isa
-        self._plan = _engine().PyramidFitPlan(
+        self.config, self.layout, self.height, self.width = config, layout, height, width
+        self._plan = native.extension().PyramidFitPlan(
             height,
             width,
             config.num_grids,
@@ -120,7 +113,7 @@ class PyramidFit:
         grad_latents = np.empty(self.num_latents, dtype=np.float32) if wants_latents else None
         grad_weights = np.empty(self.num_weights) if wants_weights else None
         grad_gains = np.empty(num_grids) if wants_gains else None
-        _engine().pyramid_fit_step(
+        native.extension().pyramid_fit_step(
             self._plan,
             latents,
             weights,
@@ -135,7 +128,7 @@ class PyramidFit:
             grad_weights,
             grad_gains,
             num_threads,
-            self.isa,
+            native.isa(),
         )
         rate = 0.0 if rd_weight is None else rd_weight * float(bits.sum()) / self.num_pixels
         return FitStep(
@@ -157,7 +150,6 @@ def add_noise(
     noise: Floats | None = None,
     seed: int = 0,
     num_threads: int = 1,
-    isa: str = "",
 ) -> tuple[Floats, Floats]:
     """Stage 1: soft rounding, noise, and the mean of a latent given its noisy value, as `add_noise` of C3's fit.
 
@@ -171,7 +163,6 @@ def add_noise(
         noise: (L,) to add.
         seed: 0 .. 2^64 - 1; seed and position determine a latent's noise, on any number of threads.
         num_threads: threads to use.
-        isa: instruction set, "" for the best.
 
     Returns:
         (L,) noisy values and (L,) their slopes by the latents.
@@ -182,16 +173,16 @@ def add_noise(
         raise ValueError("one of kumaraswamy, gaussian and noise")
     steps, slopes = np.empty_like(latents), np.empty_like(latents)
     shape, deviation = kumaraswamy or 0.0, gaussian or 0.0
-    _engine().pyramid_add_noise(latents, temperature, shape, deviation, seed, noise, steps, slopes, num_threads, isa)
+    native.extension().pyramid_add_noise(
+        latents, temperature, shape, deviation, seed, noise, steps, slopes, num_threads, native.isa()
+    )
     return steps, slopes
 
 
-def straight_through(
-    latents: Floats, temperature: float, *, num_threads: int = 1, isa: str = ""
-) -> tuple[Floats, Floats]:
+def straight_through(latents: Floats, temperature: float, *, num_threads: int = 1) -> tuple[Floats, Floats]:
     """Stage 2: latents (L,) rounded, halves to even, and (L,) the slopes of their soft rounding."""
     steps, slopes = np.empty_like(latents), np.empty_like(latents)
-    _engine().pyramid_straight_through(latents, temperature, steps, slopes, num_threads, isa)
+    native.extension().pyramid_straight_through(latents, temperature, steps, slopes, num_threads, native.isa())
     return steps, slopes
 
 
@@ -216,11 +207,10 @@ class Adam:
         slopes: Floats | None = None,
         grad_scale: float = 1.0,
         num_threads: int = 1,
-        isa: str = "",
     ) -> None:
         """One step with learning rate `rate` along grad (L,), times slopes (L,) and `grad_scale`."""
         self.num_steps += 1
-        _engine().pyramid_adam(
+        native.extension().pyramid_adam(
             self.parameter,
             grad,
             slopes,
@@ -233,5 +223,5 @@ class Adam:
             self.num_steps,
             grad_scale,
             num_threads,
-            isa,
+            native.isa(),
         )

@@ -288,13 +288,13 @@ void bind_pyramid_fit(nb::module_& m) {
     m.def("pyramid_fit_step", &run, "plan"_a, "latents"_a.noconvert(), "weights"_a.noconvert(), "gains"_a.noconvert(),
           "targets"_a.noconvert(), "bits_weight"_a.none(), "error_weights"_a.noconvert().none(), "bits"_a.noconvert(),
           "squared_errors"_a.noconvert(), "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(),
-          "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
+          "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "kumaraswamy"_a, "deviation"_a,
           "seed"_a, "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a,
-          "isa"_a = "");
+          "isa"_a);
     m.def("pyramid_straight_through", &straight_through, "latents"_a.noconvert(), "temperature"_a,
-          "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
+          "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(),
           "mean"_a.noconvert(), "square"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a,
-          "grad_scale"_a, "num_threads"_a, "isa"_a = "");
+          "grad_scale"_a, "num_threads"_a, "isa"_a);
 }
