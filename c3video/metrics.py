@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from c3video import decoder
 from c3video.errors import SourceError
-from c3video.source import RgbConverter, open_source
+from c3video.media.source import RgbConverter, open_source
 from c3video.video import Frame, VideoFormat
 
 Plane = NDArray[np.generic]
@@ -121,7 +121,7 @@ class Comparison:
         psnr_yuv611: mean over frames of (6 psnr_y + psnr_u + psnr_v) / 8.
         psnr_r, psnr_g, psnr_b: of the planes of RGB clips.
         psnr_rgb: of the MSE over R, G and B of a frame. YUV clips are both converted first
-            (`c3video.source.RgbConverter`), by the reference's declared matrix and range; None if swscale
+            (`c3video.media.source.RgbConverter`), by the reference's declared matrix and range; None if swscale
             does not know the matrix.
         psnr_rgb_seq: of the MSE over R, G and B of all frames.
         ssim: `ssim` of luma (of an RGB clip the mean over R, G and B), mean over frames; None where a side is
@@ -253,7 +253,7 @@ def compare(
     """Compare two clips, of which either may be a .c3v file or anything that FFmpeg opens.
 
     If the distorted clip is RGB and the reference YUV, the reference is converted as for encoding, by
-    `c3video.source.RgbConverter`.
+    `c3video.media.source.RgbConverter`.
 
     Args:
         frames: range of the reference that the distorted clip was made from, (first, end).

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c3video.fit.network import PatchNetwork
-from c3video.model.patch_model import LayerSpec, Precision
+from c3video.c3.fit.network import PatchNetwork
+from c3video.c3.patch_model import LayerSpec, Precision
 
 
 class TorchNetwork(PatchNetwork):

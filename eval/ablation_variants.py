@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from c3video.config import FitConfig, ModelConfig
-from c3video.fit.loop import fit_patch
+from c3video.c3.config import C3Config, C3FitConfig
+from c3video.c3.fit.loop import fit_patch
 from eval.ablation_networks import GeluNetwork, SharedEntropyNetwork, fixed_precision
 
 BASE = "base"
@@ -32,13 +32,13 @@ class Variant:
 
     name: str
     says: str
-    model: Callable[[ModelConfig], ModelConfig] = lambda config: config
-    fit: Callable[[FitConfig], FitConfig] = lambda config: config
+    model: Callable[[C3Config], C3Config] = lambda config: config
+    fit: Callable[[C3FitConfig], C3FitConfig] = lambda config: config
     options: Mapping[str, Any] = field(default_factory=dict)
     no_stream: str = ""
     seed_offset: int = 0
 
-    def changes(self, model: ModelConfig, fit: FitConfig) -> bool:
+    def changes(self, model: C3Config, fit: C3FitConfig) -> bool:
         """Whether it differs from a fit with these configurations."""
         is_other = self.model(model) != model or self.fit(fit) != fit
         return bool(is_other or self.options or self.seed_offset) or self.name == BASE
@@ -48,28 +48,28 @@ class Variant:
         return set(self.options) <= set(inspect.signature(fit_patch).parameters)
 
 
-def _fit(**changes: Any) -> Callable[[FitConfig], FitConfig]:
+def _fit(**changes: Any) -> Callable[[C3FitConfig], C3FitConfig]:
     return lambda config: replace(config, **changes)
 
 
-def _model(**changes: Any) -> Callable[[ModelConfig], ModelConfig]:
+def _model(**changes: Any) -> Callable[[C3Config], C3Config]:
     return lambda config: replace(config, **changes)
 
 
-def _without_windows(config: ModelConfig) -> ModelConfig:
+def _without_windows(config: C3Config) -> C3Config:
     return replace(config, grids=tuple(replace(grid, previous_window=False) for grid in config.grids))
 
 
-def _isotropic(config: ModelConfig) -> ModelConfig:
+def _isotropic(config: C3Config) -> C3Config:
     return replace(config, grids=tuple(g for g in config.grids if g.time_exponent == g.space_exponent))
 
 
-def _one_stage(config: FitConfig) -> FitConfig:
+def _one_stage(config: C3FitConfig) -> C3FitConfig:
     steps = config.noise_steps + config.rounding_steps + config.weight_steps
     return replace(config, noise_steps=steps, rounding_steps=0, weight_steps=0)
 
 
-def _no_weight_stage(config: FitConfig) -> FitConfig:
+def _no_weight_stage(config: C3FitConfig) -> C3FitConfig:
     return replace(config, rounding_steps=config.rounding_steps + config.weight_steps, weight_steps=0)
 
 

@@ -3,7 +3,7 @@
 
 Decoding is timed on streams of three sizes at two rates and of both models, whole and in parts; a fit step in native
 and in torch. All figures are CPU seconds of this process (whole decodes with two threads: wall seconds), medians of
-several runs. A stream of the patch model is fitted with few steps, and at 1920x1080 one fitted patch stands in for all
+several runs. A stream of the C3 model is fitted with few steps, and at 1920x1080 one fitted patch stands in for all
 24: speed does not depend on what the picture shows, but on sizes and on how many latents are not zero.
 """
 
@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import platform
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -30,31 +27,30 @@ import numpy as np
 import torch
 
 from c3video import native
-from c3video.coding.patch import decode_patch
-from c3video.config import (
-    FitConfig,
-    FrameFitConfig,
-    FrameModelConfig,
-    ModelConfig,
-    fit_config,
-    for_frame_size,
-    patch_model_config,
-)
-from c3video.decoder import Decoder, decode_segment, patch_grid
+from c3video.c3.config import C3Config, C3FitConfig
+from c3video.c3.decode import patch_grid
+from c3video.c3.engine import ENGINES as C3_ENGINES
+from c3video.c3.fit.network import PatchNetwork, default_windows
+from c3video.c3.payload import decode_patch
+from c3video.config import c3_config
+from c3video.decoder import Decoder, decode_segment
 from c3video.encoder import encode
-from c3video.engine import NATIVE, choose_engine
-from c3video.fit.network import PatchNetwork, default_windows
-from c3video.fit.segment import fit_segment
-from c3video.frame_decoder import account
-from c3video.source import open_source
-from c3video.stream.syntax import VERSION, Header, Segment
+from c3video.engine import choose_engine
+from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
+from c3video.hybrid.decode import account
+from c3video.hybrid.engine import ENGINES as HYBRID_ENGINES
+from c3video.hybrid.fit.segment import fit_segment
+from c3video.media.source import open_source
+from c3video.stream.layout import VERSION, Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import ArraySource, Planes, VideoFormat, cells_to_planes, frame_crc32
+from handover import provenance
+from handover.files import write_json
 
 CLIP = Path(__file__).resolve().parent.parent / "pipelines" / "clips" / "bunny_320x180.mkv"
 SIZES = {"176x144": (176, 144), "352x288": (352, 288), "1920x1080": (1920, 1080)}
 RATES = {"low": 4e-3, "high": 3e-4}
-"""rd_weight of the two rates; the table states the bpp that came of it."""
+"""rd_weight of the two rates; the table states the bpp that they gave."""
 NUM_FRAMES = 32
 
 
@@ -80,7 +76,7 @@ def make_stream(width: int, height: int, rd_weight: float, steps: int, work: Pat
         return path.read_bytes()
     large = width * height > 352 * 288
     patch = clip_of_size(320, 270) if large else clip_of_size(width, height)
-    fit = FitConfig(
+    fit = C3FitConfig(
         rd_weight=rd_weight, noise_steps=steps, rounding_steps=5, weight_steps=5, window_steps=max(1, steps // 4)
     )
     file = io.BytesIO()
@@ -89,7 +85,7 @@ def make_stream(width: int, height: int, rd_weight: float, steps: int, work: Pat
         if sys.stderr.isatty():
             print(f"\rfitting {path.name}: step {progress.fit.step}/{progress.fit.num_steps}", end="", file=sys.stderr)
 
-    encode(patch, file, patch_model_config("cells"), fit, report=report)
+    encode(patch, file, c3_config("cells"), fit, report=report)
     data = repeat_patch(file.getvalue(), width, height) if large else file.getvalue()
     path.write_bytes(data)
     return data
@@ -113,7 +109,7 @@ def repeat_patch(data: bytes, width: int, height: int) -> bytes:
 
 def clip_frames(header: Header, segment: Segment) -> list[Any]:
     """Decoded frames of one segment."""
-    return decode_segment(header, segment, NATIVE)
+    return list(decode_segment(header, segment, "native"))
 
 
 def median_seconds(run: Callable[[], object], clock: Callable[[], float], repeats: int) -> float:
@@ -132,22 +128,23 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
     with Decoder(io.BytesIO(data)) as clip:
         header, segment = clip.header, next(clip.coded_segments())
     model = header.model
-    assert isinstance(model, ModelConfig)
+    assert isinstance(model, C3Config)
     video, num_frames = header.video, len(segment.pts)
     num_pixels = video.width * video.height * num_frames
     channels, max_value = video.layout.num_cell_channels, video.layout.max_value
     shapes = patch_grid(header).shapes(num_frames)
     jobs = list(zip(segment.patches, shapes, strict=True))
+    kernels = C3_ENGINES["native"]
 
     def entropy() -> list[Any]:
         return [
-            decode_patch(data, model, channels, shape, NATIVE.open_reader, NATIVE.decode_grid) for data, shape in jobs
+            decode_patch(data, model, channels, shape, kernels.open_reader, kernels.decode_grid) for data, shape in jobs
         ]
 
     patches = entropy()
 
     def synthesis() -> list[Any]:
-        return [NATIVE.synthesise(p.model, p.symbols, s, max_value) for p, (_, s) in zip(patches, jobs, strict=True)]
+        return [kernels.synthesise(p.model, p.symbols, s, max_value) for p, (_, s) in zip(patches, jobs, strict=True)]
 
     cells = patch_grid(header).assemble(synthesis()).astype(video.layout.dtype)
 
@@ -156,7 +153,8 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
             frame_crc32(cells_to_planes(cells[:, index], video))
 
     def whole(threads: int = 1) -> None:
-        decode_segment(header, segment, NATIVE, threads)
+        for _ in decode_segment(header, segment, "native", threads):
+            pass
 
     seconds = {
         part: median_seconds(run, time.process_time, repeats)
@@ -173,23 +171,23 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
         "ns_per_symbol": seconds["entropy"] / num_symbols * 1e9,
         **{f"{part}_mpixel_s": num_pixels / value / 1e6 for part, value in seconds.items()},
         "two_thread_speedup": wall_one / wall_two,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mib": provenance.peak_memory_mib(),
     }
 
 
 def make_frames_stream(width: int, height: int, rd_weight: float, work: Path) -> bytes:
-    """A stream of one segment of the frame model at that size, kept in `work`."""
+    """A stream of one segment of the hybrid model at that size, kept in `work`."""
     path = work / f"bench_v{VERSION}_frames_{width}x{height}_{rd_weight:g}.c3v"
     if not path.exists():
-        model = for_frame_size(FrameModelConfig(), width, height)
-        file = io.BytesIO()
-        encode(clip_of_size(width, height), file, model, fit_config("ultrafast", rd_weight, model))
+        clip, file = clip_of_size(width, height), io.BytesIO()
+        fit = replace(HYBRID_PRESETS["ultrafast"], rd_weight=rd_weight)
+        encode(clip, file, HybridConfig().for_video(clip.format), fit)
         path.write_bytes(file.getvalue())
     return path.read_bytes()
 
 
 def bench_decode_frames(name: str, rate: str, data: bytes, repeats: int) -> dict[str, Any]:
-    """The same figures for the frame model, whose parts are reading and reconstruction."""
+    """The same figures for the hybrid model, whose parts are reading and reconstruction."""
     with Decoder(io.BytesIO(data)) as clip:
         header, segment = clip.header, next(clip.coded_segments())
     num_frames = len(segment.pts)
@@ -197,10 +195,11 @@ def bench_decode_frames(name: str, rate: str, data: bytes, repeats: int) -> dict
     num_symbols = num_frames * sum(height * width for height, width in header.video.plane_shapes)
 
     def read() -> None:
-        account(header, segment, NATIVE)
+        account(header, segment, HYBRID_ENGINES["native"])
 
     def whole(threads: int = 1) -> None:
-        decode_segment(header, segment, NATIVE, threads)
+        for _ in decode_segment(header, segment, "native", threads):
+            pass
 
     reading, decoding = (median_seconds(run, time.process_time, repeats) for run in (read, whole))
     wall_one = median_seconds(whole, time.perf_counter, repeats)
@@ -214,12 +213,12 @@ def bench_decode_frames(name: str, rate: str, data: bytes, repeats: int) -> dict
         "reconstruction_mpixel_s": num_pixels / max(decoding - reading, 1e-9) / 1e6,
         "whole_mpixel_s": num_pixels / decoding / 1e6,
         "two_thread_speedup": wall_one / wall_two,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mib": provenance.peak_memory_mib(),
     }
 
 
 def print_decode_frames(sizes: list[str], work: Path, repeats: int) -> list[dict[str, Any]]:
-    """The table of the frame model; returns its rows."""
+    """The table of the hybrid model; returns its rows."""
     print(
         f"\n{'frames':10} {'rate':5} {'bpp':>6} {'ns/symbol':>9} | Mpixel/s of one core: "
         f"{'reading':>8} {'reconstruction':>14} {'whole':>7} | 2 threads  MiB"
@@ -243,7 +242,7 @@ def bench_fit(profile: str, repeats: int) -> dict[str, Any]:
     `cells` takes the 4:2:0 planes at 320x180, `paper` the cells of 176x144 as RGB would have them.
     """
     size, channels, area = ((16, 90, 160), 6, 4) if profile == "cells" else ((16, 144, 176), 3, 1)
-    config, generator = patch_model_config(profile), torch.Generator().manual_seed(0)
+    config, generator = c3_config(profile), torch.Generator().manual_seed(0)
     target = torch.rand(channels, *size, generator=generator)
     num_pixels = area * size[0] * size[1] * size[2]
     seconds = {}
@@ -271,14 +270,13 @@ def bench_fit(profile: str, repeats: int) -> dict[str, Any]:
 
 def bench_frame_fit(repeats: int) -> dict[str, Any]:
     """The same of `default`: coding five frames of 176x144 once (preset ultrafast), native and in NumPy."""
-    source, model = clip_of_size(176, 144), FrameModelConfig()
+    source, model = clip_of_size(176, 144), HybridConfig()
     planes = [frame.planes for frame in source][:5]
     num_pixels = len(planes) * 176 * 144
-    fit = fit_config("ultrafast", 1e-3, model)
-    assert isinstance(fit, FrameFitConfig)
+    fit = replace(HYBRID_PRESETS["ultrafast"], rd_weight=1e-3)
 
     def code() -> None:
-        fit_segment(planes, source.format, model, fit, choose_engine())
+        fit_segment(planes, source.format, model, fit, HYBRID_ENGINES[choose_engine()])
 
     seconds = {"native": median_seconds(code, time.process_time, repeats)}
     with mock.patch.dict(os.environ, C3VIDEO_ISA="none"):
@@ -292,9 +290,9 @@ def bench_frame_fit(repeats: int) -> dict[str, Any]:
 
 def synthesis_macs_per_pixel(profile: str) -> float:
     """Multiply-adds a luma sample of the synthesis networks, 4:2:0 cells, without interpolation."""
-    from c3video.model.patch_model import layer_specs
+    from c3video.c3.patch_model import layer_specs
 
-    specs = layer_specs(patch_model_config(profile), 6)
+    specs = layer_specs(c3_config(profile), 6)
     return sum(float(np.prod(s.weight_shape)) for s in specs if s.network == "synthesis") / 4
 
 
@@ -311,7 +309,7 @@ def main() -> int:
         return 1
     arguments.out.mkdir(parents=True, exist_ok=True)
     peak = native.integer_peak()
-    isa = os.environ.get("C3VIDEO_ISA") or native.instruction_sets()[0]
+    isa = native.isa()
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {isa}:"
         f" {peak / 1e9:.0f} G int16 multiply-adds a second and core"
@@ -355,14 +353,8 @@ def main() -> int:
         f"default  native {coded['native_us_per_pixel']:.3f}  NumPy {coded['numpy_us_per_pixel']:.3f}"
         f"  ratio {coded['ratio']:.1f}"
     )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    (arguments.out / "bench.json").write_text(
-        json.dumps(
-            {"commit": commit, "isa": isa, "integer_peak": peak, "frames": frames, "patches": rows, "fit": fits},
-            indent=1,
-        )
-        + "\n"
-    )
+    figures = {"isa": isa, "integer_peak": peak, "frames": frames, "patches": rows, "fit": fits}
+    write_json(arguments.out / "bench.json", {"commit": provenance.commit()} | figures)
     return 0
 
 

@@ -27,10 +27,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 import c3video
 from c3video.errors import C3VideoError
+from c3video.media.source import RgbConverter, open_source
 from c3video.metrics import Comparison, compare
-from c3video.source import RgbConverter, open_source
+from c3video.stream.layout import Segment
 from c3video.stream.reader import Reader
-from c3video.stream.syntax import Segment
 from c3video.video import Frame, VideoFormat, frame_crc32
 from eval import classic
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 import c3video.decoder
-from c3video.config import FitConfig, model_config
+from c3video.c3.config import C3FitConfig
+from c3video.config import model_config
 from c3video.encoder import EncodeProgress, encode
 from c3video.errors import SourceError
 from c3video.video import ArraySource, VideoFormat
@@ -27,7 +28,7 @@ from c3video.video import ArraySource, VideoFormat
 RD_WEIGHT = 1e-3
 REFERENCE = {"loss": 7.06e-4, "psnr_rgb_seq": 34.88, "bpp": 0.3805}
 """What the reference reached on this patch, bits estimated, weights included."""
-FIT = FitConfig(
+FIT = C3FitConfig(
     rd_weight=RD_WEIGHT,
     noise_steps=2000,
     rounding_steps=200,

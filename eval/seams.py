@@ -6,7 +6,7 @@
 
 A viewer sees a join as a sudden change of the error: `jump` is how many dB better the first frame of a segment is than
 the frame before it, `usual` the median difference of all other neighbours, `change` the mean square of the error's
-change from frame to frame at joins, in units of its median elsewhere. Of the patch model also `edges`: by how many dB
+change from frame to frame at joins, in units of its median elsewhere. Of the C3 model also `edges`: by how many dB
 samples within 4 of an inner edge of a patch are worse than all others.
 
     python -m eval.seams a.mkv b.mkv --frames 96
@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import c3video
+from c3video.c3.decode import patch_grid
 from c3video.config import PRESETS, PROFILES
-from c3video.decoder import Decoder, patch_grid
+from c3video.decoder import Decoder
 from c3video.encoder import EncodeProgress
 from c3video.errors import C3VideoError
+from c3video.media.source import open_source
 from c3video.metrics import psnr_db
-from c3video.source import open_source
-from c3video.stream.syntax import Header
+from c3video.stream.layout import Header
 from c3video.video import ArraySource, Frame, VideoFormat
 from eval import classic
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Clips -> priors of the context networks, which ship with the package and are part of the format.
 
-    clips x rd_weights --> segments, fitted with the priors of now --> their symbols --> priors, from blank networks
+    clips x rd_weights --> segments, fitted with the present priors --> their symbols --> priors, from blank networks
 
-    python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/model/priors
-    python -m tests.vectors.make      (streams and digests that hang on the priors)
+    python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/hybrid/priors
+    python -m tests.vectors.make      (streams and digests that depend on the priors)
 
 Clips on which results are reported must not be among them (eval/results/README.md says which were).
 """
@@ -20,16 +20,25 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from c3video.coding.segment import NETWORKS
-from c3video.config import FRAME_PRESETS, FrameModelConfig
 from c3video.engine import choose_engine
 from c3video.errors import C3VideoError
-from c3video.fit.context_tuning import FloatNetwork, Samples, blank_network, joined, to_integers, total_bits, tune
-from c3video.fit.segment import fit_segment, segment_samples
-from c3video.model.context_network import ContextNetwork
-from c3video.model.frame_order import coding_order
-from c3video.model.subbands import slice_layouts
-from c3video.source import open_source
+from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.engine import ENGINES
+from c3video.hybrid.fit.context_tuning import (
+    FloatNetwork,
+    Samples,
+    blank_network,
+    joined,
+    to_integers,
+    total_bits,
+    tune,
+)
+from c3video.hybrid.fit.segment import fit_segment, segment_samples
+from c3video.hybrid.frame_order import coding_order
+from c3video.hybrid.payload import NETWORKS
+from c3video.hybrid.subbands import slice_layouts
+from c3video.media.source import open_source
 
 RD_WEIGHTS = (2e-4, 8e-4, 2.5e-3, 6e-3)
 NUM_FRAMES = 17
@@ -42,8 +51,8 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     """Symbols of the first frames of a clip, fitted with the priors that the package has. Raises SourceError."""
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
-    fit_config = replace(FRAME_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
-    fitted = fit_segment(planes, video, FrameModelConfig(), fit_config, choose_engine())
+    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
+    fitted = fit_segment(planes, video, HybridConfig(), fit_config, ENGINES[choose_engine()])
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
     return segment_samples(coding_order(len(planes), fitted.model.gop), fitted.symbols, layout)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -12,14 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from c3video.config import FitConfig, LatentGrid, ModelConfig
+from c3video.c3.config import C3Config, C3FitConfig, LatentGrid
+from c3video.c3.patch_model import Layer, PatchModel, Precision, centred_window, layer_specs
 from c3video.encoder import encode
-from c3video.model.patch_model import Layer, PatchModel, Precision, centred_window, layer_specs
 from c3video.video import ArraySource, VideoFormat
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests start: each core has a process of tests already
 
-TINY_MODEL = ModelConfig(
+TINY_MODEL = C3Config(
     grids=(LatentGrid(0, 1, True), LatentGrid(1, 2, True), LatentGrid(5, 0)),
     entropy_layers=(8, 8),
     synthesis_layers=(8, 8),
@@ -29,7 +31,7 @@ TINY_MODEL = ModelConfig(
 
 
 @pytest.fixture
-def tiny_model() -> ModelConfig:
+def tiny_model() -> C3Config:
     return TINY_MODEL
 
 
@@ -38,7 +40,7 @@ def random_patch() -> Callable[..., tuple[PatchModel, tuple[np.ndarray, ...]]]:
     """make(config, num_channels, shape, seed) -> a PatchModel of random integers, and random symbols for it."""
 
     def make(
-        config: ModelConfig, num_channels: int, shape: tuple[int, int, int], seed: int = 0
+        config: C3Config, num_channels: int, shape: tuple[int, int, int], seed: int = 0
     ) -> tuple[PatchModel, tuple[np.ndarray, ...]]:
         rng = np.random.default_rng(seed)
         precision = Precision(8, 9)
@@ -60,7 +62,7 @@ def random_patch() -> Callable[..., tuple[PatchModel, tuple[np.ndarray, ...]]]:
     return make
 
 
-QUICK_FIT = FitConfig(noise_steps=12, rounding_steps=3, weight_steps=3, window_steps=6)
+QUICK_FIT = C3FitConfig(noise_steps=12, rounding_steps=3, weight_steps=3, window_steps=6)
 
 
 def moving_clip(num_frames: int, height: int, width: int, pix_fmt: str = "yuv420p", seed: int = 0) -> ArraySource:
@@ -81,7 +83,7 @@ def moving_clip(num_frames: int, height: int, width: int, pix_fmt: str = "yuv420
     return ArraySource(frames, video)
 
 
-def encode_quickly(source: ArraySource, model: ModelConfig = TINY_MODEL, **options: Any) -> bytes:
+def encode_quickly(source: ArraySource, model: C3Config = TINY_MODEL, **options: Any) -> bytes:
     """A .c3v stream of few steps."""
     file = io.BytesIO()
     encode(source, file, model, QUICK_FIT, **options)

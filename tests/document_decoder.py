@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A decoder of the frame model written from docs/c3v.md alone, in plain Python without arrays: slow, and no relation.
+"""A decoder of the hybrid model written from docs/c3v.md alone, in plain Python without arrays: slow, and no relation.
 
 Sections are named where they are followed. It takes the blob of a segment and knows nothing of what c3video does with
 it; a test compares.
@@ -180,7 +180,7 @@ class Network:
 
 def prior(name: str) -> Network:
     inputs, classes = SHAPES[name]
-    data = (ROOT / "c3video" / "model" / "priors" / f"{name}.i16").read_bytes()
+    data = (ROOT / "c3video" / "hybrid" / "priors" / f"{name}.i16").read_bytes()
     numbers = [int.from_bytes(data[i : i + 2], "little", signed=True) for i in range(0, len(data), 2)]
     arrays = []
     for size in network_sizes(inputs, classes):

@@ -13,7 +13,7 @@ from c3video.decoder import Decoder
 from c3video.errors import CorruptSegmentError, NotC3VError, StreamError, TruncatedStreamError
 from c3video.video import Frame
 from tests.conftest import encode_quickly, moving_clip
-from tests.frame_streams import frame_header, synthetic_stream
+from tests.hybrid.streams import frame_header, synthetic_stream
 
 
 @pytest.fixture(scope="module", params=["patches", "frames"])

@@ -6,24 +6,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c3video.config import FrameModelConfig
+from c3video.hybrid.config import HybridConfig
 from tests.document_decoder import decode
-from tests.frame_streams import frame_header, synthetic_segment
+from tests.hybrid.streams import frame_header, synthetic_segment
 
 
 @pytest.mark.parametrize(
     ("size", "pix_fmt", "config", "num_frames", "gop"),
     [
-        ((22, 19), "yuv420p", FrameModelConfig(8, 1), 5, 4),
-        ((33, 10), "yuv422p10le", FrameModelConfig(16, 2), 3, 1),
-        ((9, 12), "yuv444p", FrameModelConfig(32, 1), 3, 2),
-        ((1, 1), "gray10le", FrameModelConfig(8, 1), 2, 3),
-        ((13, 18), "gbrp", FrameModelConfig(8, 1), 3, 2),
-        ((9, 11), "gbrp10le", FrameModelConfig(16, 1), 2, 1),
+        ((22, 19), "yuv420p", HybridConfig(8, 1), 5, 4),
+        ((33, 10), "yuv422p10le", HybridConfig(16, 2), 3, 1),
+        ((9, 12), "yuv444p", HybridConfig(32, 1), 3, 2),
+        ((1, 1), "gray10le", HybridConfig(8, 1), 2, 3),
+        ((13, 18), "gbrp", HybridConfig(8, 1), 3, 2),
+        ((9, 11), "gbrp10le", HybridConfig(16, 1), 2, 1),
     ],
 )
 def test_segment_decodes_as_the_document_says(
-    size: tuple[int, int], pix_fmt: str, config: FrameModelConfig, num_frames: int, gop: int
+    size: tuple[int, int], pix_fmt: str, config: HybridConfig, num_frames: int, gop: int
 ) -> None:
     header = frame_header(*size, pix_fmt, config)
     video = header.video

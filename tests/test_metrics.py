@@ -213,7 +213,7 @@ def test_compare_takes_the_frame_range_of_the_reference(tmp_path: Path) -> None:
 
 
 def test_compare_converts_a_yuv_reference_for_an_rgb_clip(tmp_path: Path) -> None:
-    from c3video.source import open_source
+    from c3video.media.source import open_source
 
     reference = write_y4m(tmp_path / "a.y4m", make_frames(make_format()))
     with open_source(reference, as_rgb=True) as source:

@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from c3video.config import FitConfig, model_config
+from c3video.c3.config import C3FitConfig
+from c3video.config import model_config
 from c3video.encoder import encode
 from tests.conftest import TINY_MODEL, moving_clip
 
-FIT = FitConfig(noise_steps=150, rounding_steps=10, weight_steps=10, window_steps=50)
+FIT = C3FitConfig(noise_steps=150, rounding_steps=10, weight_steps=10, window_steps=50)
 
 
 @pytest.mark.parametrize("rd_weight", [2e-4, 5e-3])

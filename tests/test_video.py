@@ -176,5 +176,5 @@ def test_array_source_of_wrong_shape_raises_config_error() -> None:
 
 
 def test_video_sink_and_avframe_import_no_av() -> None:
-    program = "import sys, c3video.video, c3video.sink, c3video.avframe; sys.exit('av' in sys.modules)"
+    program = "import sys, c3video.video, c3video.media.sink, c3video.media.avframe; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Residuals <-> bytes through constriction's ANS coder; nobody else imports `constriction`.
+"""Residuals <-> bytes through constriction's ANS coder; nothing else imports `constriction`.
 
 `SymbolWriter` and `SymbolReader` share one method, `code`, so that a walk over positions is written once and serves
 both directions. The payload is constriction's stack of 32-bit words, stored little-endian: the *last* word is read
@@ -17,9 +17,9 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.coding import sparse_tables
+from c3video.coding.tables import RADII, cumulative, residual_bits
 from c3video.errors import CorruptSegmentError
-from c3video.model import sparse_tables
-from c3video.model.tables import RADII, cumulative, residual_bits
 
 MAX_EXCESS_BITS = 20
 """Longest excess of an escaped residual: |residual| <= R + 2^20."""
@@ -50,17 +50,26 @@ def _raw_model(num_bits: int) -> constriction.stream.model.Uniform:
 
 
 class Coder(Protocol):
-    """What a walk asks of its coder. `estimated_bits`: what the tables promise for all that was coded so far."""
-
-    estimated_bits: float
+    """What a walk asks of its coder."""
 
     def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None) -> IntArray:
         """Code one residual a table, in order; returns the residuals.
 
         Args:
-            scales, fractions: (N,) table of each residual (model/tables.py).
+            scales, fractions: (N,) table of each residual (coding/tables.py).
             residuals: (N,) what to write; ignored by a reader.
         """
+
+
+class Reader(Coder, Protocol):
+    """What is asked of a coder that reads, an engine's (engine.py)."""
+
+    @property
+    def estimated_bits(self) -> float | None:
+        """What the tables promise for all that was read so far; None from a reader that keeps no account."""
+
+    def finish(self) -> None:
+        """Raise CorruptSegmentError unless everything has been read."""
 
 
 class SparseWriter(Protocol):
@@ -85,7 +94,7 @@ class SymbolWriter:
         return residuals
 
     def code_sparse(self, zeros: IntArray, tails: IntArray, symbols: IntArray) -> IntArray:
-        """Write symbols (N,) under the tables (zeros, tails) of model/sparse_tables.py; escapes follow each symbol."""
+        """Write symbols (N,) under the tables (zeros, tails) of coding/sparse_tables.py; escapes follow each symbol."""
         radius = sparse_tables.RADIUS
         starts = np.concatenate([[0], np.flatnonzero(np.abs(symbols) > radius) + 1, [len(symbols)]])
         for first, last in pairwise(starts):
@@ -165,7 +174,7 @@ class SymbolReader:
         return decoded
 
     def code_sparse(self, zeros: IntArray, tails: IntArray) -> IntArray:
-        """Read symbols (N,) that lie under the tables (zeros, tails) of model/sparse_tables.py."""
+        """Read symbols (N,) that lie under the tables (zeros, tails) of coding/sparse_tables.py."""
         radius = sparse_tables.RADIUS
         symbols = np.empty(len(zeros), dtype=np.int64)
         for index, table in enumerate(zip(zeros.tolist(), tails.tolist(), strict=True)):

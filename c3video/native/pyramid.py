@@ -22,37 +22,37 @@ IntArray = NDArray[np.int64]
 
 def _dense(weight: NDArray[np.int64], bias: NDArray[np.int64], half: int, largest_input: int) -> Any:
     flat = weight.reshape(len(weight), -1).astype(np.int32)
-    return native._native.PyramidLayer(flat, bias.astype(np.int32), half, largest_input)
+    return native.extension().PyramidLayer(flat, bias.astype(np.int32), half, largest_input)
 
 
 class NativeWriter:
     """`coding.rangecoder.SymbolWriter` in C++, as far as the pyramid model needs it."""
 
     def __init__(self) -> None:
-        self._writer = native._native.PyramidWriter()
+        self.handle = native.extension().PyramidWriter()
 
     @property
     def estimated_bits(self) -> float:
         """What the tables promise for all that was coded so far."""
-        return self._writer.bits()
+        return self.handle.bits()
 
     def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None) -> IntArray:
         assert residuals is not None
         tables = (values.astype(np.int32) for values in (scales, fractions, residuals))
-        self._writer.residuals(native._tables(), *tables)
+        self.handle.residuals(native.probability_tables(), *tables)
         return residuals
 
     def finish(self) -> bytes:
         """The payload: little-endian words."""
-        return self._writer.finish()
+        return self.handle.finish()
 
 
 def _code_patches(
     readers: list[Any], writers: list[Any], weights: PyramidWeights, grids: list[NDArray[np.int16]], num_threads: int
 ) -> list[float]:
     arrays, config = weights.folded, weights.config
-    return native._native.code_pyramid(
-        native._tables(),
+    return native.extension().code_pyramid(
+        native.probability_tables(),
         readers,
         writers,
         grids,
@@ -65,7 +65,7 @@ def _code_patches(
         # The outputs are rounded by shifts of 8 and 9; a layer has one half for all its outputs.
         _dense(arrays["l"], arrays["b3"] + np.array([1 << 7, 1 << 8]), 0, MAX_CONTEXT),
         num_threads,
-        native._isa(),
+        native.isa(),
     )
 
 
@@ -75,8 +75,8 @@ def read_patches(
     """`payload.read_patches`, patches on several threads; keeps no account of bits."""
     grids = [np.zeros((y.stop, x.stop), dtype=np.int16) for y, x in places[-1].slices]
     try:
-        _code_patches([coder._reader for coder in coders], [], weights, grids, num_threads)
-    except native._native.Corrupt as error:
+        _code_patches([coder.handle for coder in coders], [], weights, grids, num_threads)
+    except native.extension().Corrupt as error:
         raise CorruptSegmentError(str(error)) from None
     return grids, None
 
@@ -90,7 +90,7 @@ def write_patches(
 ) -> list[float]:
     """`payload.write_patches`, patches on several threads."""
     grids = [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols]
-    return _code_patches([], [coder._writer for coder in coders], weights, grids, num_threads)
+    return _code_patches([], [coder.handle for coder in coders], weights, grids, num_threads)
 
 
 NATIVE = PatchReading(native.NativeReader, read_patches)
@@ -106,7 +106,7 @@ def synthesise(
     arrays = weights.folded
     height, width = symbols[0].shape
     planes = tuple(np.empty((-(-height >> v), -(-width >> h)), dtype=layout.dtype) for v, h in layout.planes)
-    run = native._native.synthesise_pyramid_8 if layout.bit_depth == 8 else native._native.synthesise_pyramid_16
+    run = native.extension().synthesise_pyramid_8 if layout.bit_depth == 8 else native.extension().synthesise_pyramid_16
     run(
         [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols],
         arrays.get("u", np.zeros((0, 4), dtype=np.int64)).astype(np.int32),
@@ -114,7 +114,7 @@ def synthesise(
         list(planes),
         layout.max_value,
         num_threads,
-        native._isa(),
+        native.isa(),
     )
     return planes
 
@@ -122,9 +122,9 @@ def synthesise(
 def _group_layers(weights: PyramidWeights, index: int) -> list[Any]:
     arrays = {name.split(".")[0]: array for name, array in weights.folded.items() if name.endswith(f".{index}")}
     layers = [
-        _dense(arrays["v1"], arrays["c1"] << 5, 1 << 7, 32768),
+        _dense(arrays["v1"], arrays["c1"] << 7, 1 << 9, 32768),
         _dense(arrays["v2"], arrays["c2"] << 9, 1 << 8, 32767),
-        _dense(arrays["m"], np.zeros(len(arrays["m"]), dtype=np.int64), 1 << 6, 32768),
+        _dense(arrays["m"], np.zeros(len(arrays["m"]), dtype=np.int64), 1 << 8, 32768),
     ]
     if weights.config.refine_width:
         layers.append(_dense(arrays["r1"], arrays["d1"] << 12, 1 << 11, 32768))

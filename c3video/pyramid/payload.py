@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
+from c3video.coding.tables import NUM_SCALES, best_scale
 from c3video.coding.varint import read_varint, write_varint
 from c3video.errors import ConfigError, CorruptSegmentError
-from c3video.model.tables import NUM_SCALES, best_scale
 from c3video.pyramid.config import PyramidConfig, grid_shapes
 from c3video.pyramid.contexts import as_context, parent_inputs, plan_walk
 from c3video.pyramid.entropy import predict
@@ -101,6 +101,12 @@ def patch_places(config: PyramidConfig, height: int, width: int) -> list[PatchPl
     ]
 
 
+def _bits_of(coder: Coder) -> float:
+    """What the tables promise for all that a coder has coded; NaN where it keeps no account."""
+    bits = getattr(coder, "estimated_bits", None)
+    return math.nan if bits is None else float(bits)
+
+
 def code_weights(
     coder: Coder, config: PyramidConfig, layout: str, weights: PyramidWeights | None, shifts: dict[str, int] | None
 ) -> tuple[PyramidWeights, dict[str, float]]:
@@ -136,10 +142,10 @@ def code_weights(
         number(None if weights is None else weights.gains[k], GAIN_SCALE, UNIT_GAIN, 1, 255, f"gain of grid {k}")
         for k in range(config.num_grids)
     )
-    bits["gain"] = coder.estimated_bits
+    bits["gain"] = _bits_of(coder)
     arrays = {}
     for name, start in prior.items():
-        before = coder.estimated_bits
+        before = _bits_of(coder)
         shift = (shifts or {}).get(name, 0)
         given = None if weights is None else (weights.arrays[name] - start) >> shift
         changed = None if given is None else int(given.any()) * (shift + 1)
@@ -151,7 +157,7 @@ def code_weights(
             differences = code(None if given is None else given.ravel(), start.size, scale)
             arrays[name] = start + (differences.reshape(start.shape) << (changed - 1))
         part = "upsampling" if name == "u" else "synthesis" if "." in name else "entropy"
-        bits[part] += coder.estimated_bits - before
+        bits[part] += _bits_of(coder) - before
     return PyramidWeights(config, layout, arrays, gains), bits
 
 
@@ -173,7 +179,7 @@ def code_patch(
     found: list[IntArray] = [np.zeros(shape, dtype=np.int64) for shape in shapes]
     bits = [0.0] * len(shapes)
     for k in range(len(shapes) - 1, -1, -1):
-        before = coder.estimated_bits
+        before = _bits_of(coder)
         walk = plan_walk(weights.config, shapes[k])
         parents = parent_inputs(shapes[k], *(found[j] if j < len(shapes) else None for j in (k + 1, k + 2)))
         latents = walk.empty()
@@ -183,7 +189,7 @@ def code_patch(
             values = np.clip(coder.code(scales, fractions, given) + steps, -MAX_SYMBOL, MAX_SYMBOL)
             found[k][rows, columns] = values
             latents[walk.places(rows, columns)] = as_context(values)
-        bits[k] = coder.estimated_bits - before
+        bits[k] = _bits_of(coder) - before
     return found, bits
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from c3video.model.arithmetic import FloatArray, round_shift, saturate
+from c3video.coding.arithmetic import FloatArray, round_shift, saturate
 from c3video.pyramid.config import GROUPS, PlaneGroup
 from c3video.pyramid.upsampling import upsampled_levels
 from c3video.pyramid.weights import LATENT_BITS, SAMPLE_BITS, SYNTHESIS_BITS, PyramidWeights
@@ -43,7 +43,7 @@ def synthesise(weights: PyramidWeights, symbols: Sequence[NDArray[np.integer]], 
     for index, group in enumerate(GROUPS[weights.layout]):
         inputs = _latent_inputs(group, levels)
         if group.num_given:
-            given = round_shift(pool(np.stack(planes[: group.num_given]), group.exponents) - HALF, 2)
+            given = pool(np.stack(planes[: group.num_given]), group.exponents) - HALF  # 32 steps from 0 to 1
             inputs = np.concatenate([inputs, given])
         planes += list(group_samples(weights, index, inputs))
     return tuple(

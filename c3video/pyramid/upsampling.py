@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.model.arithmetic import FloatArray, round_shift, saturate
+from c3video.coding.arithmetic import FloatArray, round_shift, saturate
 from c3video.pyramid.weights import BINARY_POINTS, PyramidWeights, latent_shift
 
 IntArray = NDArray[np.int64]

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.coding.arithmetic import FloatArray
 from c3video.errors import ConfigError, CorruptSegmentError
-from c3video.model.arithmetic import FloatArray
 from c3video.pyramid.config import GROUPS, PyramidConfig, weight_shapes
 
 IntArray = NDArray[np.int64]
@@ -22,8 +22,8 @@ MAX_WEIGHT = 32767
 MAX_CONTEXT = 8191
 """Latents are clipped to +-MAX_CONTEXT where a context reads them; that leaves a row of weights a sum of 64."""
 
-LATENT_BITS = 6
-"""Binary point of upsampled latents."""
+LATENT_BITS = 8
+"""Binary point of upsampled latents, in steps of grid 0."""
 ENTROPY_BITS = 8
 """Binary point of hidden units of the entropy network."""
 SYNTHESIS_BITS = 10
@@ -120,9 +120,9 @@ class PyramidWeights:
         if "u" in arrays:
             _check_sum("u", arrays["u"], 32768, np.full(len(arrays["u"]), 1 << 7))
         for g in range(len(GROUPS[self.layout])):
-            _check_sum(f"v1.{g}", arrays[f"v1.{g}"], 32768, (np.abs(arrays[f"c1.{g}"]) << 5) + (1 << 7))
+            _check_sum(f"v1.{g}", arrays[f"v1.{g}"], 32768, (np.abs(arrays[f"c1.{g}"]) << 7) + (1 << 9))
             _check_sum(f"v2.{g}", arrays[f"v2.{g}"], 32767, (np.abs(arrays[f"c2.{g}"]) << 9) + (1 << 8))
-            _check_sum(f"m.{g}", arrays[f"m.{g}"], 32768, np.full(len(arrays[f"m.{g}"]), 1 << 6))
+            _check_sum(f"m.{g}", arrays[f"m.{g}"], 32768, np.full(len(arrays[f"m.{g}"]), 1 << 8))
             if self.config.refine_width:
                 _check_sum(f"r1.{g}", arrays[f"r1.{g}"], 32768, (np.abs(arrays[f"d1.{g}"]) << 12) + (1 << 11))
                 _check_sum(f"r2.{g}", arrays[f"r2.{g}"], 32767, (np.abs(arrays[f"d2.{g}"]) << 12) + (1 << 11))
@@ -165,7 +165,7 @@ def quantise(
     shapes = weight_shapes(config, layout)
     if {name: np.shape(array) for name, array in floats.items()} != shapes:
         raise ConfigError(f"weights {', '.join(floats)}: must be {', '.join(shapes)}, of the configuration's shapes")
-    gains = tuple(gains or [UNIT_GAIN] * config.num_grids)
+    gains = (UNIT_GAIN,) * config.num_grids if gains is None else tuple(gains)
     scaled = {}
     for name in shapes:
         units = column_units(name, config, layout)

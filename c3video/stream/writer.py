@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from c3video.errors import ConfigError
-from c3video.stream.syntax import Header, IndexEntry, Segment, write_header, write_index, write_segment
+from c3video.stream.layout import Header, IndexEntry, Segment, write_header, write_index, write_segment
 
 
 class Writer:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Losses on the way of the fits: step by step for patches, attempt by attempt for the frame model."""
+"""Losses on the way of the fits: step by step for patches, attempt by attempt for the hybrid model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def convergence_section(run: RunFolder) -> str:
 
 
 _OF_ATTEMPTS = (
-    "The frame model codes a segment several times: by one plan after another (how far apart anchors are, and how much "
+    "The hybrid model codes a segment several times: by one plan after another (how far apart anchors are, how much "
     "finer they are coded), then with context networks tuned on what the best plan gave. Lines show the best loss so "
     "far against that of the first attempt: strong ones averages over the segments of a clip, faint ones single "
     "segments. Their last point is the file, with its headers, which is why they can rise at the end."

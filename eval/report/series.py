@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from c3video.config import PROFILES, ModelConfig
+from c3video.c3.config import C3Config
+from c3video.config import PROFILES
 from eval.rd import BD, bd_rate
 from eval.report.chart import swatch
 from eval.run_folder import Point, RunFolder, Series, by_quality
 
-PAPER = ModelConfig()
+PAPER = C3Config()
 
 METRICS = {
     "psnr_yuv611": "PSNR 6:1:1",
@@ -109,13 +110,13 @@ def select_box(label: str, name: str, values: Sequence[str], chosen: str) -> str
     return f'<label>{label} <select name="{name}">{options}</select></label>'
 
 
-def patch_model_of(profile: str) -> ModelConfig:
-    """The model of a profile of the patch model, as this version knows it; the paper's for any other."""
-    model = PROFILES.get(profile)
-    return model if isinstance(model, ModelConfig) else PAPER
+def patch_model_of(profile: str) -> C3Config:
+    """The model of a profile of the C3 model, as this version knows it; the paper's for any other."""
+    model = PROFILES[profile].model if profile in PROFILES else None
+    return model if isinstance(model, C3Config) else PAPER
 
 
-def grid_name(config: ModelConfig, grid: int) -> str:
+def grid_name(config: C3Config, grid: int) -> str:
     """Resolution in time and space of a latent grid, as in "1/2, 1/4"."""
     if grid >= len(config.grids):
         return "?"

@@ -13,7 +13,7 @@ from eval.run_folder import RunFolder
 
 
 def windows_section(run: RunFolder) -> str:
-    """A panel a clip and profile, with the window of every patch and grid; the frame model has none."""
+    """A panel a clip and profile, with the window of every patch and grid; the hybrid model has none."""
     if not run.windows:
         return ""
     config = patch_model_of(run.windows[0].profile)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from c3video.coding.rangecoder import MAX_EXCESS_BITS, SymbolReader, SymbolWriter
+from c3video.coding.tables import RADIUS, cumulative
 from c3video.errors import CorruptSegmentError
-from c3video.model.tables import RADIUS, cumulative
 
 
 def random_residuals(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

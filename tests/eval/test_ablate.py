@@ -11,15 +11,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from c3video.config import PRESETS, PROFILES, FitConfig, ModelConfig
-from c3video.fit.network import PatchNetwork, default_windows
+from c3video.c3.config import C3_PRESETS, C3Config, C3FitConfig
+from c3video.c3.fit.network import PatchNetwork, default_windows
+from c3video.config import PROFILES, Profile
 from eval import ablate
 from eval.ablate import Result, Task, as_markdown, main, read_clip, results_of, write_results
 from eval.ablation_networks import GeluNetwork, SharedEntropyNetwork
 from eval.ablation_variants import BASE, VARIANTS, Variant
+from handover import provenance
 from tests.conftest import QUICK_FIT, TINY_MODEL
 
-PATCH_PROFILES = {name: model for name, model in PROFILES.items() if isinstance(model, ModelConfig)}
+PATCH_PROFILES = {name: profile.model for name, profile in PROFILES.items() if isinstance(profile.model, C3Config)}
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 
 
@@ -34,12 +36,12 @@ def test_variants_have_names_of_their_own_and_possible_configurations() -> None:
     for variant in VARIANTS:
         for model in PATCH_PROFILES.values():
             variant.model(model).check()
-        variant.fit(FitConfig()).check()
+        variant.fit(C3FitConfig()).check()
 
 
 def test_what_a_profile_has_already_is_no_variant_of_it() -> None:
     left = {
-        name: {variant.name for variant in VARIANTS if variant.changes(model, PRESETS["fast"])}
+        name: {variant.name for variant in VARIANTS if variant.changes(model, C3_PRESETS["fast"])}
         for name, model in PATCH_PROFILES.items()
     }
     assert BASE in left["cells"] & left["paper"]
@@ -51,17 +53,17 @@ def test_what_a_profile_has_already_is_no_variant_of_it() -> None:
 
 def test_variants_without_a_stage_keep_the_number_of_steps() -> None:
     for name in ("one-stage", "no-weight-stage"):
-        fit = BY_NAME[name].fit(PRESETS["fast"])
-        fast = PRESETS["fast"]
+        fit = BY_NAME[name].fit(C3_PRESETS["fast"])
+        fast = C3_PRESETS["fast"]
         before, after = (x.noise_steps + x.rounding_steps + x.weight_steps for x in (fast, fit))
         assert before == after, name
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "ultrafast", QUICK_FIT)
-    monkeypatch.setitem(PROFILES, "cells", TINY_MODEL)
-    monkeypatch.setattr(ablate, "_commit", lambda: "abc")
+    monkeypatch.setitem(C3_PRESETS, "ultrafast", QUICK_FIT)
+    monkeypatch.setitem(PROFILES, "cells", Profile(TINY_MODEL, C3_PRESETS, ""))
+    monkeypatch.setattr(provenance, "commit", lambda: "abc")
 
 
 def run_main(out: Path, *more: str) -> int:
@@ -95,7 +97,7 @@ def test_fits_are_run_once_and_compared(
     assert run_main(tmp_path, *wanted, "uniform-noise", "--budget-minutes", "0") == 3
     assert "| not run |" in (tmp_path / "ablation-t.md").read_text()
 
-    monkeypatch.setattr(ablate, "_commit", lambda: "def")
+    monkeypatch.setattr(provenance, "commit", lambda: "def")
     capsys.readouterr()
     assert run_main(tmp_path, *wanted) == 1
     assert "holds fits of commit abc" in capsys.readouterr().err
@@ -147,13 +149,13 @@ def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "line 2" in capsys.readouterr().err
 
 
-def new_network(kind: type[PatchNetwork], config: ModelConfig) -> PatchNetwork:
+def new_network(kind: type[PatchNetwork], config: C3Config) -> PatchNetwork:
     generator = torch.Generator().manual_seed(0)
     return kind(config, 3, (2, 8, 10), torch.full((3,), 0.5), default_windows(config), generator)
 
 
 @pytest.mark.skipif(not BY_NAME["gelu"].can_run(), reason="fits take no networks of others yet")
-def test_gelu_network_has_gelu_between_its_layers(tiny_model: ModelConfig) -> None:
+def test_gelu_network_has_gelu_between_its_layers(tiny_model: C3Config) -> None:
     network = new_network(GeluNetwork, tiny_model)
     assert not network.is_native
     inputs = torch.randn(3, 5)
@@ -164,7 +166,7 @@ def test_gelu_network_has_gelu_between_its_layers(tiny_model: ModelConfig) -> No
 
 
 @pytest.mark.skipif(not BY_NAME["shared-entropy"].can_run(), reason="fits take no networks of others yet")
-def test_shared_network_is_one_network_a_grid_with_equal_weights(tiny_model: ModelConfig) -> None:
+def test_shared_network_is_one_network_a_grid_with_equal_weights(tiny_model: C3Config) -> None:
     shared, apart = new_network(SharedEntropyNetwork, tiny_model), new_network(PatchNetwork, tiny_model)
     assert {spec.grid for spec in shared.specs} == {-1, 0}
     with torch.no_grad():

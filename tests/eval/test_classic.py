@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from c3video.errors import ConfigError
+from c3video.media.source import open_source
 from c3video.metrics import measure
-from c3video.source import open_source
 from c3video.video import Frame, VideoFormat
 from eval import classic
 

@@ -114,7 +114,7 @@ def test_parts_come_in_one_order_whatever_file_has_them_first(out: Path, tmp_pat
 
 
 def write_attempts(path: Path, fits: dict[str, list[tuple[str, float]]]) -> None:
-    """convergence.csv of one clip of the frame model, as pipelines write it: losses by segment."""
+    """convergence.csv of one clip of the hybrid model, as pipelines write it: losses by segment."""
     lines = ["clip,profile,preset,quality,segment,patch,stage,step,loss,psnr_db,bpp"]
     for segment, (_, rows) in enumerate(fits.items()):
         lines += [

@@ -12,7 +12,7 @@ from PIL import Image
 
 import c3video
 from c3video.errors import SourceError
-from c3video.source import open_source
+from c3video.media.source import open_source
 from eval.run_folder import SampleFrame, read_sample_frames
 from eval.sample_frames import Sample, as_rgb, sample_clip, write_sample_frames
 from tests.conftest import encode_quickly, moving_clip

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c3video.config import ModelConfig, isotropic_grids
-from c3video.stream.syntax import Header
+from c3video.c3.config import C3Config, isotropic_grids
+from c3video.stream.layout import Header
 from c3video.video import VideoFormat
 from eval.seams import edge_loss_db, main, seams
 
@@ -37,7 +37,7 @@ def test_change_counts_errors_that_move_though_no_frame_is_better() -> None:
 
 
 def header(rows: int, columns: int) -> Header:
-    return Header(VideoFormat(40, 24, "yuv420p"), ModelConfig(grids=isotropic_grids(3, 1)), 4, rows, columns)
+    return Header(VideoFormat(40, 24, "yuv420p"), C3Config(grids=isotropic_grids(3, 1)), 4, rows, columns)
 
 
 def test_edges_of_patches() -> None:

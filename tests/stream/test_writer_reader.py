@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import pytest
 
-from c3video.config import LatentGrid, ModelConfig
+from c3video.c3.config import C3Config, LatentGrid
 from c3video.errors import (
     ConfigError,
     CorruptSegmentError,
@@ -23,13 +23,13 @@ from c3video.errors import (
     TruncatedStreamError,
     UnsupportedVersionError,
 )
-from c3video.stream import syntax
+from c3video.stream import layout as syntax
+from c3video.stream.layout import Header, Segment
 from c3video.stream.reader import LostSegment, Reader
-from c3video.stream.syntax import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import VideoFormat
 
-HEADER = Header(VideoFormat(8, 6, "yuv420p"), ModelConfig(grids=(LatentGrid(0, 0),)), 4, 1, 2)
+HEADER = Header(VideoFormat(8, 6, "yuv420p"), C3Config(grids=(LatentGrid(0, 0),)), 4, 1, 2)
 HEADER_BYTES = len(syntax.write_header(HEADER))
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Make the conformance streams anew: `python -m tests.vectors.make`. Only with a new version of the format.
+"""Make the conformance streams again: `python -m tests.vectors.make`. Only with a new version of the format.
 
-The priors of the context networks are part of it: their digests in docs/c3v.md are written anew as well.
+The priors of the context networks are part of it: their digests in docs/c3v.md are written again as well.
 """
 
 from __future__ import annotations
@@ -14,42 +14,43 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from c3video.coding.segment import NETWORKS
-from c3video.config import FrameModelConfig, LatentGrid, ModelConfig, isotropic_grids
+from c3video.c3.config import C3Config, LatentGrid, isotropic_grids
 from c3video.decoder import Decoder
+from c3video.hybrid.config import HybridConfig
+from c3video.hybrid.payload import NETWORKS
 from tests.conftest import encode_quickly, moving_clip
-from tests.frame_streams import frame_header, synthetic_stream
+from tests.hybrid.streams import frame_header, synthetic_stream
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 DOCUMENT = ROOT / "docs" / "c3v.md"
 
 STREAMS: dict[str, Callable[[], bytes]] = {
-    # Of the patch model: clips, fitted for a few steps.
+    # Of the C3 model: clips, fitted for a few steps.
     "420_segments": lambda: encode_quickly(
         moving_clip(5, 18, 22, "yuv420p"),
-        ModelConfig(grids=(LatentGrid(5, 0), LatentGrid(2, 0), *isotropic_grids(4, 2)), residual_time_size=1),
+        C3Config(grids=(LatentGrid(5, 0), LatentGrid(2, 0), *isotropic_grids(4, 2)), residual_time_size=1),
         segment_frames=2,
     ),
     "422_10bit_patches": lambda: encode_quickly(
         moving_clip(3, 21, 35, "yuv422p10le"),
-        ModelConfig(grids=isotropic_grids(3, 3), entropy_layers=(16,), synthesis_layers=(12, 8), context_size=5),
+        C3Config(grids=isotropic_grids(3, 3), entropy_layers=(16,), synthesis_layers=(12, 8), context_size=5),
         patch_size=(16, 20),
     ),
-    "rgb_paper": lambda: encode_quickly(moving_clip(4, 16, 20, "gbrp"), ModelConfig()),
+    "rgb_paper": lambda: encode_quickly(moving_clip(4, 16, 20, "gbrp"), C3Config()),
     "gray_still": lambda: encode_quickly(
         moving_clip(1, 13, 9, "gray"),
-        ModelConfig(grids=isotropic_grids(4, 0), synthesis_layers=(), residual_layers=0, q_step_256=51),
+        C3Config(grids=isotropic_grids(4, 0), synthesis_layers=(), residual_layers=0, q_step_256=51),
     ),
-    # Of the frame model: random symbols and motion, coded by nobody's decision.
+    # Of the hybrid model: random symbols and motion, coded by nobody's decision.
     "frames_420_slices": lambda: synthetic_stream(
-        frame_header(66, 40, "yuv420p", FrameModelConfig(16, 3), segment_frames=6), (6, 2), gop=4, shifts=(2, None)
+        frame_header(66, 40, "yuv420p", HybridConfig(16, 3), segment_frames=6), (6, 2), gop=4, shifts=(2, None)
     )[0],
     "frames_422_10bit": lambda: synthetic_stream(
-        frame_header(25, 33, "yuv422p10le", FrameModelConfig(8, 1)), (4,), gop=1, density=0.1, shifts=(None, 0)
+        frame_header(25, 33, "yuv422p10le", HybridConfig(8, 1)), (4,), gop=1, density=0.1, shifts=(None, 0)
     )[0],
     "frames_444_priors": lambda: synthetic_stream(
-        frame_header(17, 21, "yuv444p", FrameModelConfig(32, 1)),
+        frame_header(17, 21, "yuv444p", HybridConfig(32, 1)),
         (3,),
         gop=32,
         density=0.2,
@@ -58,7 +59,7 @@ STREAMS: dict[str, Callable[[], bytes]] = {
         shifts=(None, None),
     )[0],
     "frames_rgb": lambda: synthetic_stream(
-        frame_header(19, 22, "gbrp", FrameModelConfig(8, 1)), (4,), gop=2, density=0.2, step_index=44
+        frame_header(19, 22, "gbrp", HybridConfig(8, 1)), (4,), gop=2, density=0.2, step_index=44
     )[0],
     "frames_gray_still": lambda: synthetic_stream(frame_header(1, 50, "gray"), (1,), density=0.3, step_index=85)[0],
 }
@@ -79,7 +80,7 @@ def digest(data: bytes) -> dict[str, object]:
 
 def prior_row(name: str) -> str:
     """The line of docs/c3v.md that pins a prior."""
-    data = (ROOT / "c3video" / "model" / "priors" / f"{name}.i16").read_bytes()
+    data = (ROOT / "c3video" / "hybrid" / "priors" / f"{name}.i16").read_bytes()
     return f"| {name} | {len(data)} | {hashlib.sha256(data).hexdigest()} |"
 
 

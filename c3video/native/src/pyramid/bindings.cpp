@@ -2,15 +2,13 @@
 // The seam of the pyramid model: everything that comes from Python is checked here, then the GIL is let go.
 #include <cstdlib>
 
-#include "../seam.h"
-#include "kernels.h"
+#include "pyramid/kernels.h"
+#include "shared/arguments.h"
 
 using namespace nb::literals;
 
 namespace {
 
-using Ints1 = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Ints2 = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Grid = nb::ndarray<int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using ConstGrid = nb::ndarray<const int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Samples8 = nb::ndarray<uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -113,11 +111,11 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
         }
     require(patches.size() == num_coders, "a coder for each patch");
     require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
-    const c3::PyramidKernels chosen = c3::pyramid_kernels(kernels(isa).name);
+    const auto chosen = c3::kernels<c3::PyramidKernels>(isa);
     std::vector<double> bits(num_grids);
     {
         nb::gil_scoped_release release;
-        chosen.code(tables, model, patches, num_threads);
+        chosen.code_pyramid(tables, model, patches, num_threads);
         for (const c3::PyramidPatch& patch : patches)
             for (int k = 0; k < num_grids; k++) bits[k] += patch.bits[k];
     }
@@ -207,9 +205,9 @@ void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, std::vector<std::v
     if (groups.size() == 2)
         picture.groups.push_back(make_group(groups[1], num_grids + (picture.chroma == c3::Chroma::halved_columns), 2));
     require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
-    const c3::PyramidKernels chosen = c3::pyramid_kernels(kernels(isa).name);
+    const auto chosen = c3::kernels<c3::PyramidKernels>(isa);
     nb::gil_scoped_release release;
-    chosen.synthesise(picture, num_threads);
+    chosen.synthesise_pyramid(picture, num_threads);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "vectors.h"
+#include "pyramid/vectors.h"
 
 namespace c3 {
 

@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: MIT
-// The pyramid model's kernels of each instruction set.
+// The kernels of the pyramid model, chosen by instruction set: see shared/dispatch.h. Those of its fit: fit_kernels.h.
 #pragma once
-#include <string>
-
-#include "latents.h"
-#include "synthesis.h"
+#include "pyramid/latents.h"
+#include "pyramid/synthesis.h"
+#include "shared/dispatch.h"
 
 namespace c3 {
 
-struct PyramidKernels {
-    CodePyramid code;
-    SynthesisePyramid synthesise;
-};
+#define PYRAMID_KERNELS(KERNEL)        \
+    KERNEL(CodePyramid, code_pyramid) \
+    KERNEL(SynthesisePyramid, synthesise_pyramid)
 
-// Those of an instruction set that was compiled in, by its name in dispatch.h.
-PyramidKernels pyramid_kernels(const std::string& instruction_set);
+C3_DOMAIN(PyramidKernels, PYRAMID_KERNELS)
 
 }  // namespace c3

@@ -6,13 +6,13 @@
 // and odd rows are taken apart, the parents of neighbouring columns are neighbours in one row too, and so are all taps:
 // contexts are plain loads. In a wave of the own grid the even rows come first, then the odd ones; only as many waves
 // are kept as the furthest tap needs, in a ring. A grid that has a finer one below it is kept whole, with rows in order.
-#include "latents.h"
+#include "pyramid/latents.h"
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 
-#include "../parallel.h"
+#include "shared/parallel.h"
 
 namespace c3 {
 namespace C3_ISA {

@@ -5,9 +5,9 @@
 #include <exception>
 #include <vector>
 
-#include "../ans.h"
-#include "dense.h"
-#include "writer.h"
+#include "pyramid/dense.h"
+#include "pyramid/writer.h"
+#include "shared/ans.h"
 
 namespace c3 {
 
@@ -39,7 +39,7 @@ struct PyramidPatch {
 };
 
 // Reads or writes the patches, several at a time. What a patch threw is thrown again; of several, that of the first one.
-using CodePyramid = void (*)(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
-                             int num_threads);
+using CodePyramid = void(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
+                         int num_threads);
 
 }  // namespace c3

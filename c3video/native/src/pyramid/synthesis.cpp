@@ -4,13 +4,13 @@
 // Everything is pulled: a row of samples asks for the rows of inputs around it, a row of upsampled latents for the rows
 // of the coarser level that it lies between. Each level keeps the few rows that are asked for again, so what is held
 // does not grow with the picture's height and stays in the cache. Requests come in rising order.
-#include "synthesis.h"
+#include "pyramid/synthesis.h"
 
 #include <algorithm>
 #include <exception>
 #include <memory>
 
-#include "../parallel.h"
+#include "shared/parallel.h"
 
 namespace c3 {
 namespace C3_ISA {
@@ -18,7 +18,7 @@ namespace pyramid {
 
 namespace {
 
-constexpr int kLatentBits = 6;
+constexpr int kLatentBits = 8;
 constexpr int kOne = 1 << 13;
 constexpr int kMaxZ = kMaxGrids + 1;
 constexpr int kKept = 8;  // rows of a ring; four are needed at most, and some between luma and chroma
@@ -166,8 +166,8 @@ private:
             for (int i = 0; i < inputs_; i++)
                 for (int g = 0; g < kGroups; g++) values[i][g] = load(in[i] + x + g * kLanes);
             pairs_.set_all(values, inputs_);
-            dense(group_.linear, pairs_, [&](int o, int g, V32 a, V32 b) { sums[o][g] = rounded<7>(a, b); });
-            dense(group_.first, pairs_, [&](int o, int g, V32 a, V32 b) { values[o][g] = rectified<8>(a, b); });
+            dense(group_.linear, pairs_, [&](int o, int g, V32 a, V32 b) { sums[o][g] = rounded<9>(a, b); });
+            dense(group_.first, pairs_, [&](int o, int g, V32 a, V32 b) { values[o][g] = rectified<10>(a, b); });
             pairs_.set_all(values, group_.first.num_outputs);
             dense(group_.second, pairs_, [&](int o, int g, V32 a, V32 b) {
                 const V16 sample = add_saturated(rounded<9>(a, b), sums[o][g]);
@@ -219,12 +219,12 @@ void pool_columns(const int16_t* __restrict in, int width, int16_t* __restrict o
 }
 
 void pool_columns_given(const int16_t* __restrict in, int width, int16_t* __restrict out) {
-    for (int x = 0; x < width; x++) out[x] = (int16_t)((((in[2 * x] + in[2 * x + 1] + 1) >> 1) - kOne / 2 + 2) >> 2);
+    for (int x = 0; x < width; x++) out[x] = (int16_t)(((in[2 * x] + in[2 * x + 1] + 1) >> 1) - kOne / 2);
 }
 
 void pool_given(const int16_t* __restrict a, const int16_t* __restrict b, int width, int16_t* __restrict out) {
     for (int x = 0; x < width; x++)
-        out[x] = (int16_t)((((a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1] + 2) >> 2) - kOne / 2 + 2) >> 2);
+        out[x] = (int16_t)(((a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1] + 2) >> 2) - kOne / 2);
 }
 
 template <typename Sample>

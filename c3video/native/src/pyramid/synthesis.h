@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "dense.h"
+#include "pyramid/dense.h"
 
 namespace c3 {
 
@@ -40,6 +40,6 @@ struct PyramidPicture {
 };
 
 // Fills the planes, bands of rows on several threads.
-using SynthesisePyramid = void (*)(const PyramidPicture& picture, int num_threads);
+using SynthesisePyramid = void(const PyramidPicture& picture, int num_threads);
 
 }  // namespace c3

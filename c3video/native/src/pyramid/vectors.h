@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The vectors of the pyramid model's kernels: those of ../simd.h, but where that has arrays the compiler's own vectors of
+// The vectors of the pyramid model's kernels: those of shared/simd.h, but where that has arrays the compiler's own vectors of
 // 128 bits, which are SSE2's and NEON's.
 #pragma once
-#include "../frame_simd.h"
+#include "hybrid/frame_simd.h"
 
 namespace c3 {
 namespace C3_ISA {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The writing side of ../ans.h: constriction's AnsCoder, byte for byte.
+// The writing side of shared/ans.h: constriction's AnsCoder, byte for byte.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <vector>
 
-#include "../ans.h"
+#include "shared/ans.h"
 
 namespace c3 {
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""How a C3 patch is overfit. Encoder only."""

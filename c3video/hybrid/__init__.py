@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Frames predicted from frames: motion, wavelet subbands and context networks (docs/architecture.md)."""

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Fitting context networks to symbols: the priors of the package, and a segment's own differences to them.
+
+A float twin of `hybrid/context_network.py`; Adam on the bits of all symbols, then differences rounded to a grid that
+pays for itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from c3video.c3.fit.network import activate
+from c3video.coding.sparse_tables import MIN_WIDTH, NUM_TAILS, NUM_ZEROS
+from c3video.coding.tables import PRECISION_BITS
+from c3video.hybrid import motion_symbols
+from c3video.hybrid.compensation import MotionField
+from c3video.hybrid.context_network import (
+    FEATURE_BITS,
+    NUM_LEVELS,
+    TAIL_ORIGIN,
+    WEIGHT_BITS,
+    ZERO_ORIGIN,
+    ContextNetwork,
+    network_shapes,
+)
+from c3video.hybrid.frame_order import CodedFrame
+from c3video.hybrid.subbands import FrameSymbols, causal_features, known_features, symbol_class
+
+IntArray = NDArray[np.int64]
+
+_LN2 = math.log(2.0)
+
+_LEAST_LOG_WIDTH = math.log(MIN_WIDTH) - PRECISION_BITS * _LN2
+
+_LEAST = torch.tensor([-ZERO_ORIGIN / 4, -TAIL_ORIGIN / 2])
+_MOST = torch.tensor([(NUM_ZEROS - 1 - ZERO_ORIGIN) / 4, (NUM_TAILS - 1 - TAIL_ORIGIN) / 2])
+"""Outputs of the first and the last table."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Symbols and what is known of them.
+
+    Args:
+        features: float32 (N, inputs), in units (binary point removed).
+        classes, levels: int64 (N,).
+        magnitudes: float32 (N,).
+        weights: float32 (N,) how many symbols each stands for.
+    """
+
+    features: Tensor
+    classes: Tensor
+    levels: Tensor
+    magnitudes: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        return len(self.magnitudes)
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """All of them."""
+    return Samples(*(torch.cat([getattr(part, name) for part in parts]) for name in Samples.__dataclass_fields__))
+
+
+def _samples(features: IntArray, symbol_class: int, level: int, symbols: IntArray) -> Samples:
+    """Symbols of one class and frame; those that are zero in a context of zeros become one with their number."""
+    magnitudes = np.abs(symbols.ravel())
+    seen = features.any(axis=0) | (magnitudes > 0)
+    kept = np.concatenate([np.flatnonzero(seen), np.flatnonzero(~seen)[:1]])
+    weights = np.ones(len(kept), dtype=np.float32)
+    if not seen.all():
+        weights[-1] = np.count_nonzero(~seen)
+    chosen = features[:, kept].T.astype(np.float32) * 2.0**-FEATURE_BITS
+    full = torch.full((len(kept),), 1, dtype=torch.int64)
+    return Samples(
+        torch.from_numpy(np.ascontiguousarray(chosen)),
+        full * symbol_class,
+        full * min(level, NUM_LEVELS - 1),
+        torch.from_numpy(magnitudes[kept].astype(np.float32)),
+        torch.from_numpy(weights),
+    )
+
+
+def subband_samples(symbols: FrameSymbols, reference: FrameSymbols, level: int) -> Samples:
+    """All subband symbols of a frame."""
+    parts = []
+    for plane, bands in enumerate(symbols):
+        for band, values in enumerate(bands):
+            if values.size:
+                features = np.concatenate([causal_features(values), known_features(symbols, reference, plane, band)])
+                parts.append(_samples(features, symbol_class(plane, band, len(bands) // 3), level, values))
+    return joined(parts)
+
+
+def motion_samples(field: MotionField, frame: CodedFrame) -> Samples:
+    """All motion symbols of a frame."""
+    coded = motion_symbols.to_symbols(field, frame)
+    parts = []
+    for found in np.unique(coded.classes):
+        chosen = coded.classes == found
+        parts.append(_samples(coded.features[:, chosen], int(found), frame.level, coded.symbols[chosen]))
+    return joined(parts)
+
+
+class FloatNetwork(nn.Module):
+    """The twin. Parameters are in units, by the names of ContextNetwork."""
+
+    first: nn.Parameter
+    class_bias: nn.Parameter
+    level_bias: nn.Parameter
+    second: nn.Parameter
+    second_bias: nn.Parameter
+    last: nn.Parameter
+    last_bias: nn.Parameter
+
+    def __init__(self, start: ContextNetwork) -> None:
+        super().__init__()
+        for name, array in zip(ContextNetwork.__dataclass_fields__, start.arrays(), strict=True):
+            setattr(self, name, nn.Parameter(torch.from_numpy(array.astype(np.float32) * 2.0**-WEIGHT_BITS)))
+
+    def forward(self, samples: Samples) -> Tensor:
+        """(N, 2): logit of zero; logit of stopping at each magnitude."""
+        hidden = F.linear(samples.features, self.first)
+        hidden = activate(hidden + self.class_bias[samples.classes] + self.level_bias[samples.levels])
+        hidden = activate(F.linear(hidden, self.second, self.second_bias))
+        outputs = F.linear(hidden, self.last) + self.last_bias[samples.classes]
+        return torch.minimum(torch.maximum(outputs, _LEAST), _MOST)
+
+    def arrays(self) -> list[NDArray[np.float32]]:
+        """All parameters in stream order."""
+        return [getattr(self, name).detach().numpy() for name in ContextNetwork.__dataclass_fields__]
+
+
+def symbol_bits(outputs: Tensor, magnitudes: Tensor) -> Tensor:
+    """(N,) bits of symbols: coding/sparse_tables.py without its rounding of indexes."""
+    zero, stop = outputs.unbind(1)
+    nats = F.softplus(zero) + F.softplus(-stop) + (magnitudes - 1.0) * F.softplus(stop) + _LN2
+    nats = torch.where(magnitudes > 0.5, nats, F.softplus(-zero))
+    # No slot is narrower than sparse_tables.MIN_WIDTH.
+    return -torch.logaddexp(-nats, torch.full_like(nats, _LEAST_LOG_WIDTH)) / _LN2
+
+
+def tune(
+    samples: Samples,
+    start: ContextNetwork,
+    steps: int,
+    learning_rate: float,
+    seed: int = 0,
+    batch: int = 16384,
+    report: Callable[[int, float], None] = lambda step, bits: None,
+) -> FloatNetwork:
+    """Adam with a half cosine, on random batches."""
+    network = FloatNetwork(start)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    generator = torch.Generator().manual_seed(seed)
+    # Samples that stand for many are few: all of them are in every batch.
+    heavy, light = (torch.nonzero(mask)[:, 0] for mask in (samples.weights > 1.0, samples.weights <= 1.0))
+    total = float(samples.weights.sum())
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+        drawn = light
+        if len(light) > batch:
+            drawn = light[torch.randint(len(light), (batch,), generator=generator)]
+        chosen = torch.cat([heavy, drawn])
+        part = Samples(*(getattr(samples, name)[chosen] for name in Samples.__dataclass_fields__))
+        bits = symbol_bits(network(part), part.magnitudes) * part.weights
+        scale = len(light) / max(1, len(drawn))
+        loss = (bits[: len(heavy)].sum() + scale * bits[len(heavy) :].sum()) / total
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        report(step, float(loss.detach()))
+    return network
+
+
+def total_bits(network: FloatNetwork, samples: Samples, batch: int = 1 << 18) -> float:
+    """Bits of all symbols."""
+    bits = 0.0
+    with torch.no_grad():
+        for first in range(0, len(samples), batch):
+            part = Samples(*(getattr(samples, name)[first : first + batch] for name in Samples.__dataclass_fields__))
+            bits += float((symbol_bits(network(part), part.magnitudes) * part.weights).sum(dtype=torch.float64))
+    return bits
+
+
+def to_integers(network: FloatNetwork, start: ContextNetwork, shift: int) -> ContextNetwork:
+    """Integers at differences from `start` that are multiples of 2^shift, the nearest ones."""
+    arrays = []
+    for values, old in zip(network.arrays(), start.arrays(), strict=True):
+        difference = values.astype(np.float64) * 2.0**WEIGHT_BITS - old
+        steps = np.rint(difference * 2.0**-shift).astype(np.int64) << shift
+        arrays.append(np.clip(old + steps, -32767, 32767))
+    return ContextNetwork(*arrays)
+
+
+def blank_network(num_inputs: int, num_classes: int, seed: int) -> ContextNetwork:
+    """Where the fit of a prior starts."""
+    generator = np.random.default_rng(seed)
+    arrays = []
+    for name, shape in network_shapes(num_inputs, num_classes).items():
+        width = 0.0 if name.endswith("bias") else 1.0 / math.sqrt(shape[-1])
+        arrays.append(np.rint(generator.normal(0.0, 1.0, shape) * width * 2.0**WEIGHT_BITS).astype(np.int64))
+    arrays[-1][:, 0] = 2 << WEIGHT_BITS
+    return ContextNetwork(*arrays)

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+// The seam between Python and the readers of subbands and motion: everything that comes from Python is checked here,
+// then the GIL is let go.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include "hybrid/kernels.h"
+#include "shared/arguments.h"
+
+using namespace nb::literals;
+
+namespace {
+
+constexpr size_t kMaxSymbols = 1 << 28;
+constexpr int kMaxSide = 1 << 15, kMaxDistance = 1 << 15;
+
+// ContextNetwork.check of hybrid/context_network.py.
+c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias, Ints2 second, Ints1 second_bias,
+                                Ints2 last, Ints2 last_bias) {
+    using namespace c3;
+    const size_t num_inputs = first.shape(1), num_classes = class_bias.shape(0);
+    const auto shaped = [](const Ints2& array, size_t rows, size_t columns) {
+        return array.shape(0) == rows && array.shape(1) == columns;
+    };
+    require(num_inputs >= 1 && num_inputs <= 64 && num_classes >= 1 && num_classes <= 64,
+            "1..64 inputs, 1..64 classes");
+    require(shaped(first, kFirstWidth, num_inputs) && shaped(class_bias, num_classes, kFirstWidth) &&
+                shaped(level_bias, kContextLevels, kFirstWidth) && shaped(second, kSecondWidth, kFirstWidth) &&
+                second_bias.shape(0) == kSecondWidth && shaped(last, 2, kSecondWidth) &&
+                shaped(last_bias, num_classes, 2),
+            "shapes of a context network");
+    const auto copied = [](const int32_t* values, size_t count) {
+        for (size_t i = 0; i < count; i++)
+            require(values[i] >= -32767 && values[i] <= 32767, "a weight must fit 16 bits");
+        return std::vector<int32_t>(values, values + count);
+    };
+    ContextNetwork network{(int)num_inputs,
+                           (int)num_classes,
+                           copied(first.data(), first.size()),
+                           copied(class_bias.data(), class_bias.size()),
+                           copied(level_bias.data(), level_bias.size()),
+                           copied(second.data(), second.size()),
+                           copied(second_bias.data(), second_bias.size()),
+                           copied(last.data(), last.size()),
+                           copied(last_bias.data(), last_bias.size())};
+    const auto largest = [](const std::vector<int32_t>& values, size_t start, size_t step) {
+        int64_t result = 0;
+        for (size_t i = start; i < values.size(); i += step) result = std::max<int64_t>(result, std::abs(values[i]));
+        return result;
+    };
+    const auto total = [](const std::vector<int32_t>& weights, size_t row, size_t columns) {
+        int64_t result = 0;
+        for (size_t i = row * columns; i < (row + 1) * columns; i++) result += std::abs(weights[i]);
+        return result;
+    };
+    const auto fits = [](int64_t sum) { require(sum < 1 << 30, "the sums of a layer must stay below 2^30"); };
+    for (int o = 0; o < kFirstWidth; o++)
+        fits(total(network.first, o, num_inputs) * kMaxFeature +
+             ((largest(network.class_bias, o, kFirstWidth) + largest(network.level_bias, o, kFirstWidth))
+              << kFeatureBits));
+    for (int o = 0; o < kSecondWidth; o++)
+        fits(total(network.second, o, kFirstWidth) * 32768 +
+             (largest(network.second_bias, o, kSecondWidth) << kContextHiddenBits));
+    for (int o = 0; o < 2; o++)
+        fits(total(network.last, o, kSecondWidth) * 32768 + (largest(network.last_bias, o, 2) << kContextHiddenBits));
+    return network;
+}
+
+// Blocks of one size. Fresh memory costs a page fault for each 4 KiB, which is longer than filling it takes, so blocks
+// that were given back are handed out again, and large ones ask for large pages. Used with the GIL held.
+class SymbolBlocks {
+public:
+    explicit SymbolBlocks(size_t num_symbols) : bytes_(num_symbols * sizeof(int32_t)) {}
+    SymbolBlocks(const SymbolBlocks&) = delete;
+    ~SymbolBlocks() {
+        for (int32_t* block : kept_) std::free(block);
+    }
+
+    int32_t* take() {
+        if (!kept_.empty()) {
+            int32_t* block = kept_.back();
+            kept_.pop_back();
+            return block;
+        }
+        constexpr size_t large_page = 1 << 21;
+        const size_t unit = bytes_ >= large_page ? large_page : 64;
+        void* block = std::aligned_alloc(unit, (bytes_ / unit + 1) * unit);
+        if (block == nullptr) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+        if (unit == large_page) madvise(block, (bytes_ / unit + 1) * unit, MADV_HUGEPAGE);
+#endif
+        return static_cast<int32_t*>(block);
+    }
+
+    void give_back(int32_t* block) noexcept {
+        try {
+            kept_.push_back(block);
+        } catch (const std::bad_alloc&) {
+            std::free(block);
+        }
+    }
+
+private:
+    const size_t bytes_;
+    std::vector<int32_t*> kept_;
+};
+
+// One slice of the frames of a segment: its shapes and what is used again and again.
+class Slice {
+public:
+    explicit Slice(std::vector<std::vector<std::pair<int, int>>> shapes) : shapes_(std::move(shapes)) {
+        require(shapes_.size() >= 1 && shapes_.size() <= c3::kMaxSubbandPlanes, "1..4 planes");
+        for (const auto& plane : shapes_) {
+            require(plane.size() % 3 == 1 && plane.size() <= 3 * c3::kMaxSubbandLevels + 1,
+                    "one subband and three a level, of at most 5");
+            for (const auto& [height, width] : plane) {
+                require(height >= 0 && width >= 0 && height <= kMaxSide && width <= kMaxSide, "a side must be 0..2^15");
+                num_symbols_ += (size_t)height * width;
+            }
+        }
+        require(num_symbols_ <= kMaxSymbols, "a slice of more than 2^28 symbols");
+        blocks_ = std::make_shared<SymbolBlocks>(num_symbols_);
+    }
+
+    c3::SliceFeatures new_features() const {
+        c3::SliceFeatures features;
+        for (const auto& plane : shapes_) {
+            features.planes.emplace_back(plane.size());
+            for (size_t band = 0; band < plane.size(); band++)
+                features.planes.back()[band].resize(plane[band].first, plane[band].second);
+        }
+        return features;
+    }
+
+    bool has_shapes_of(const c3::SliceFeatures& features) const {
+        const auto same_shape = [](const auto& shape, const auto& band) {
+            return shape.first == band.height && shape.second == band.width;
+        };
+        const auto same_shapes = [&](const auto& ours, const auto& theirs) {
+            return std::equal(ours.begin(), ours.end(), theirs.begin(), theirs.end(), same_shape);
+        };
+        return std::equal(shapes_.begin(), shapes_.end(), features.planes.begin(), features.planes.end(), same_shapes);
+    }
+
+    // An array for each subband, of any value, all in one block that comes back to us when the last of them goes.
+    std::vector<nb::ndarray<nb::numpy, int32_t>> new_symbols() const {
+        struct Block {
+            std::shared_ptr<SymbolBlocks> from;
+            int32_t* symbols;
+
+            explicit Block(std::shared_ptr<SymbolBlocks> blocks) : from(std::move(blocks)), symbols(from->take()) {}
+            Block(const Block&) = delete;
+            ~Block() { from->give_back(symbols); }
+        };
+        auto block = std::make_unique<Block>(blocks_);
+        int32_t* next = block->symbols;
+        nb::capsule owner(block.get(), [](void* p) noexcept { delete static_cast<Block*>(p); });
+        block.release();
+        std::vector<nb::ndarray<nb::numpy, int32_t>> arrays;
+        for (const auto& plane : shapes_)
+            for (const auto& [height, width] : plane) {
+                const size_t shape[] = {(size_t)height, (size_t)width};
+                arrays.emplace_back(next, 2, shape, owner);
+                next += shape[0] * shape[1];
+            }
+        return arrays;
+    }
+
+    c3::SliceScratch scratch;
+
+private:
+    std::vector<std::vector<std::pair<int, int>>> shapes_;
+    size_t num_symbols_ = 0;
+    std::shared_ptr<SymbolBlocks> blocks_;
+};
+
+auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network, Slice& slice,
+                int level, std::vector<c3::SliceFeatures*> references, c3::SliceFeatures& own, std::string isa) {
+    require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses,
+            "not a network of subbands");
+    require(level >= 0 && references.size() <= 2, "a level is not negative, and there are at most two references");
+    require(slice.has_shapes_of(own), "features of another slice");
+    const auto read = c3::kernels<c3::HybridDecodeKernels>(isa).read_slice;
+    c3::SliceJob job{level, (int)references.size(), {}, &own, {}};
+    for (size_t i = 0; i < references.size(); i++) {
+        require(references[i] != nullptr && references[i] != &own && slice.has_shapes_of(*references[i]),
+                "a reference is missing, of another slice, or what is to be read");
+        job.references[i] = references[i];
+    }
+    auto symbols = slice.new_symbols();
+    for (auto& band : symbols) job.symbols.push_back(static_cast<int32_t*>(band.data()));
+    {
+        nb::gil_scoped_release release;
+        read(reader, tables, network, slice.scratch, job);
+    }
+    return symbols;
+}
+
+auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network,
+                 std::pair<int, int> shape, int level, std::vector<int> distances, std::string isa) {
+    require(network.num_inputs == c3::kMotionInputs && network.num_classes == c3::kMotionClasses,
+            "not a network of motion");
+    require(shape.first >= 1 && shape.second >= 1 && shape.first <= kMaxSide && shape.second <= kMaxSide &&
+                (size_t)shape.first * shape.second <= kMaxSymbols / 16,
+            "a field of 1..2^24 blocks");
+    require(level >= 0 && (distances.size() == 1 || distances.size() == 2),
+            "a level is not negative; one or two references");
+    require(distances.front() >= 1 && distances.back() != 0,
+            "the first reference must be earlier, the second another frame");
+    for (int distance : distances)
+        require(distance >= -kMaxDistance && distance <= kMaxDistance, "a reference must be at most 2^15 frames away");
+    const auto read = c3::kernels<c3::HybridDecodeKernels>(isa).read_motion;
+    auto vectors = new_zeros<int32_t>(distances.size(), 2, 2 * shape.first, 2 * shape.second);
+    auto modes = new_zeros<int32_t>(2 * shape.first, 2 * shape.second);
+    auto splits = new_zeros<int32_t>(shape.first, shape.second);
+    const c3::MotionJob job{shape.first,
+                            shape.second,
+                            level,
+                            (int)distances.size(),
+                            distances.front(),
+                            distances.back(),
+                            static_cast<int32_t*>(vectors.data()),
+                            static_cast<int32_t*>(modes.data()),
+                            static_cast<int32_t*>(splits.data())};
+    {
+        nb::gil_scoped_release release;
+        read(reader, tables, network, job);
+    }
+    return nb::make_tuple(vectors, modes, splits);
+}
+
+}  // namespace
+
+void bind_context(nb::module_& m) {
+    nb::class_<c3::ContextNetwork>(m, "ContextNetwork")
+        .def(
+            "__init__",
+            [](c3::ContextNetwork* self, Ints2 first, Ints2 class_bias, Ints2 level_bias, Ints2 second,
+               Ints1 second_bias, Ints2 last, Ints2 last_bias) {
+                new (self) c3::ContextNetwork(
+                    make_network(first, class_bias, level_bias, second, second_bias, last, last_bias));
+            },
+            nb::arg("first").noconvert(), nb::arg("class_bias").noconvert(), nb::arg("level_bias").noconvert(),
+            nb::arg("second").noconvert(), nb::arg("second_bias").noconvert(), nb::arg("last").noconvert(),
+            nb::arg("last_bias").noconvert());
+    nb::class_<c3::SliceFeatures>(m, "SliceFeatures");
+    nb::class_<Slice>(m, "Slice")
+        .def(nb::init<std::vector<std::vector<std::pair<int, int>>>>(), "shapes"_a)
+        .def("new_features", &Slice::new_features);
+    m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "slice"_a, "level"_a, "references"_a, "own"_a,
+          "isa"_a);
+    m.def("read_motion", &read_motion, "reader"_a, "tables"_a, "network"_a, "shape"_a, "level"_a, "distances"_a,
+          "isa"_a);
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Reading the subbands of a slice of one frame: docs/c3v.md, section 15.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "hybrid/context_network.h"
+#include "shared/ans.h"
+#include "shared/sparse_tables.h"
+
+namespace c3 {
+
+constexpr int kMaxSubbandSymbol = 1 << 15;
+constexpr int kMaxSubbandLevels = 5, kMaxSubbandPlanes = 4;
+
+// Features of one subband, with a margin of zeros: two rows above, one below, four columns on either side, so that
+// every tap, and its neighbour to the right, may be read. One bit a place tells where they are not zero.
+struct FeaturePlane {
+    static constexpr int kAbove = 2, kBelow = 1, kBeside = 4;
+
+    int height = 0, width = 0;
+
+    void resize(int h, int w) {
+        height = h, width = w;
+        values_.assign((size_t)(kAbove + h + kBelow) * stride(), 0);
+        bits_.assign((size_t)(kAbove + h + kBelow) * words(), 0);
+    }
+    size_t stride() const { return width + 2 * kBeside; }
+    size_t words() const { return (width + 63) / 64 + 2; }
+    int16_t* values(int y) { return values_.data() + (y + kAbove) * stride() + kBeside; }
+    uint64_t* bits(int y) { return bits_.data() + (y + kAbove) * words() + 1; }
+
+private:
+    std::vector<int16_t> values_;
+    std::vector<uint64_t> bits_;
+};
+
+// Features of one frame's slice.
+struct SliceFeatures {
+    std::vector<std::vector<FeaturePlane>> planes;  // by plane and subband
+};
+
+// What a walk needs beside them; of no meaning between two subbands.
+struct SliceScratch {
+    FeaturePlane hl, lh, before;  // cut to a subband's shape, where it is not theirs
+    FeaturePlane references;      // four rows, used in turn, of the sum of two references
+};
+
+// All features have the same shapes, and `own` is none of the references: checked where a job is made
+// (context_bindings.cpp).
+struct SliceJob {
+    int level;
+    int num_references;  // 0, 1 or 2
+    SliceFeatures* references[2];
+    SliceFeatures* own;             // to be filled
+    std::vector<int32_t*> symbols;  // to be filled, by subband of all planes
+};
+
+// Throws Corrupt.
+using ReadSlice = void(Reader& reader, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch,
+                       const SliceJob& job);
+
+}  // namespace c3

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// Choosing the symbols of a plane's subbands by rate and distortion, and counting their bits:
+// c3video/hybrid/fit/symbol_choice.py.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "hybrid/context_network.h"
+#include "hybrid/subbands.h"
+
+namespace c3 {
+
+constexpr int kCostRange = 64;  // largest magnitude with a cost of its own
+
+// One subband to be chosen.
+struct Coefficients {
+    const float* floats;    // (h, w), or null
+    const double* doubles;  // (h, w), where there are no floats
+    const float* slopes;    // (h, w) squared steps that a bit is worth, or null where `slope` holds
+    float slope;
+    int step;
+};
+
+enum class Order {
+    kAtOnce,  // each pass sees what the pass before left
+    kRaster,  // each choice sees those before it; passes after the first weigh what it does to others as well
+};
+
+// `slice.own` has the features of the plane before and room for this plane's, and the reference, if there is one, those
+// of the sum of all references. `slice.symbols` holds this plane's subbands alone.
+struct ChoiceJob {
+    SliceJob slice;
+    int plane;
+    std::vector<Coefficients> bands;
+    int num_passes;
+    Order order;
+    const float* costs;  // (64 * 16, 65) bits of magnitudes in each table
+};
+
+// Writes symbols and features of one plane; returns its bits.
+using ChoosePlane = double(const ContextNetwork& network, SliceScratch& scratch, const ChoiceJob& job);
+
+// Bits of the symbols of a slice, whose features are there.
+using CountSlice = double(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice,
+                          const float* costs);
+
+}  // namespace c3

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// The tables of docs/c3v.md, section 13 (coding/sparse_tables.py), all 1024 of them.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "shared/ans.h"
+
+namespace c3 {
+
+constexpr int kNumZeros = 64, kNumTails = 16, kSparseRadius = 15;
+constexpr int kSparseBounds = 2 * kSparseRadius + 4;  // of a table
+constexpr int kZeroSlot = kSparseRadius + 1;
+constexpr int kSparseMinWidth = 1 << 4;
+
+struct SparseTables {
+    struct Zero {
+        uint32_t from, width;
+    };
+    std::vector<Zero> zeros;      // (64 * 16,) the slot of zero, by itself, so that it stays in the first cache
+    std::vector<int32_t> bounds;  // (64 * 16, 34)
+
+    // From the probabilities 0 < p < 2^30 of zero by i and of one more by k.
+    SparseTables(const int32_t* zero, const int32_t* tail) {
+        constexpr int64_t spread = (1 << kPrecisionBits) - (kSparseBounds - 1) * kSparseMinWidth;
+        zeros.reserve(kNumZeros * kNumTails);
+        bounds.resize(kNumZeros * kNumTails * kSparseBounds);
+        for (int table = 0; table < kNumZeros * kNumTails; table++) {
+            int32_t* bound = bounds.data() + table * kSparseBounds;
+            int64_t rest = (1ll << 30) - zero[table / kNumTails];
+            int64_t widths[kSparseRadius + 1];  // of magnitudes 1..16, the last for what is larger
+            for (int m = 0; m < kSparseRadius; m++) {
+                const int64_t faded = rest * tail[table % kNumTails] >> 30;
+                widths[m] = ((rest - faded) * spread >> 31) + kSparseMinWidth;
+                rest = faded;
+            }
+            widths[kSparseRadius] = (rest * spread >> 31) + kSparseMinWidth;
+            bound[0] = 0;
+            for (int slot = 0; slot < kZeroSlot; slot++)
+                bound[slot + 1] = bound[slot] + (int32_t)widths[kSparseRadius - slot];
+            bound[kSparseBounds - 1] = 1 << kPrecisionBits;
+            for (int slot = kSparseBounds - 2; slot > kZeroSlot; slot--)
+                bound[slot] = bound[slot + 1] - (int32_t)widths[slot - kZeroSlot - 1];
+            zeros.push_back({(uint32_t)bound[kZeroSlot], (uint32_t)(bound[kZeroSlot + 1] - bound[kZeroSlot])});
+        }
+    }
+
+    const int32_t* bounds_of(unsigned table) const { return bounds.data() + table * kSparseBounds; }
+
+    int read(Cursor& cursor, unsigned table) const {
+        const int32_t* bound = bounds_of(table);
+        const uint32_t low = cursor.low();
+        int slot = kZeroSlot;
+        while ((int32_t)low < bound[slot]) slot--;
+        while ((int32_t)low >= bound[slot + 1]) slot++;
+        return step(cursor, table, slot, low);
+    }
+
+    // Steps over the symbol in a slot, and over what escapes from it.
+    int step(Cursor& cursor, unsigned table, int slot, uint32_t low) const {
+        const int32_t* bound = bounds_of(table) + slot;
+        cursor.advance((uint32_t)bound[0], (uint32_t)(bound[1] - bound[0]), low);
+        const int symbol = slot - kZeroSlot;
+        if (symbol > kSparseRadius) return kSparseRadius + cursor.excess();
+        if (symbol < -kSparseRadius) return -kSparseRadius - cursor.excess();
+        return symbol;
+    }
+};
+
+}  // namespace c3

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""Readers of the hybrid model's symbols in C++: the same integers as `hybrid/symbol_coding.py` reads.
+
+    payload of a slice -> SliceReader --> subbands of each frame
+    first payload -> NativeReader (networks) -> MotionReader --> motion field of each frame
+
+Symbols and motion are int32. The extension must be there (`native.available()`); it lets the GIL go while a
+frame is read, so slices may be read by several threads, each of them by one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video import native
+from c3video.errors import CorruptSegmentError
+from c3video.hybrid.compensation import MotionField
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.frame_order import CodedFrame
+from c3video.hybrid.subbands import SliceLayout
+
+SliceSymbols = list[list[NDArray[np.int32]]]
+"""By plane and subband: (h, w); what `hybrid.subbands.FrameSymbols` is for the oracle."""
+
+
+class SliceReader:
+    """Reads one slice of a segment's frames.
+
+    Args:
+        payload: holds the slice's subbands of all frames and nothing else; or a reader of one.
+        network: of subbands.
+        layout: the slice's shapes.
+        frames: in coding order.
+
+    Raises:
+        CorruptSegmentError: the payload is not whole words or the network's sums may overflow.
+        ValueError: the layout is not one of subbands.
+    """
+
+    def __init__(
+        self,
+        payload: bytes | native.NativeReader,
+        network: ContextNetwork,
+        layout: SliceLayout,
+        frames: Sequence[CodedFrame],
+    ) -> None:
+        self._coder = native.NativeReader(payload) if isinstance(payload, bytes) else payload
+        self._network = native_network(network)
+        self._slice = native.extension().Slice([list(plane) for plane in layout.shapes])
+        self._starts = np.cumsum([0, *(len(plane) for plane in layout.shapes)]).tolist()
+        self._frames = frames
+        self._num_read = 0
+        self._last_use = {index: place for place, frame in enumerate(frames) for index in frame.references}
+        self._features: dict[int, Any] = {}  # of frames that later ones need, by display index
+        self._unused: list[Any] = []
+
+    def read(self) -> SliceSymbols:
+        """The next frame.
+
+        Raises:
+            CorruptSegmentError: the payload is damaged.
+            ValueError: the network is not one of subbands.
+            IndexError: there are no more frames.
+        """
+        place, frame = self._num_read, self._frames[self._num_read]
+        own = self._unused.pop() if self._unused else self._slice.new_features()
+        try:
+            bands = native.extension().read_slice(
+                self._coder.handle,
+                native.sparse_tables(),
+                self._network,
+                self._slice,
+                frame.level,
+                [self._features[index] for index in frame.references],
+                own,
+                native.isa(),
+            )
+        except native.extension().Corrupt as error:
+            raise CorruptSegmentError(str(error)) from None
+        self._num_read += 1
+        self._features[frame.index] = own
+        for index in {frame.index, *frame.references}:
+            if self._last_use.get(index, -1) <= place:
+                self._unused.append(self._features.pop(index))
+        return [bands[start:end] for start, end in pairwise(self._starts)]
+
+    def finish(self) -> None:
+        """Raise CorruptSegmentError unless everything has been read."""
+        self._coder.finish()
+
+
+class MotionReader:
+    """Reads the motion fields of a segment's frames, in coding order.
+
+    Args:
+        payload: one that holds nothing else, or a reader that has read what comes before the fields; it may go on
+            reading after them.
+        network: of motion.
+        shape: (bh, bw) blocks.
+
+    Raises:
+        CorruptSegmentError: the payload is not whole words or the network's sums may overflow.
+    """
+
+    def __init__(self, payload: bytes | native.NativeReader, network: ContextNetwork, shape: tuple[int, int]) -> None:
+        self._coder = native.NativeReader(payload) if isinstance(payload, bytes) else payload
+        self._network = native_network(network)
+        self._shape = shape
+
+    def read(self, frame: CodedFrame) -> MotionField | None:
+        """The next frame's field, of int32; None where it has no references.
+
+        Raises:
+            CorruptSegmentError: the payload is damaged.
+            ValueError: the network is not one of motion, or the first reference is not an earlier one.
+        """
+        if not frame.references:
+            return None
+        distances = [frame.index - index for index in frame.references]
+        try:
+            vectors, modes, splits = native.extension().read_motion(
+                self._coder.handle,
+                native.sparse_tables(),
+                self._network,
+                self._shape,
+                frame.level,
+                distances,
+                native.isa(),
+            )
+        except native.extension().Corrupt as error:
+            raise CorruptSegmentError(str(error)) from None
+        return MotionField(vectors, modes, splits)
+
+    def finish(self) -> None:
+        """Raise CorruptSegmentError unless everything has been read."""
+        self._coder.finish()
+
+
+def read_slice(
+    coder: bytes | native.NativeReader, network: ContextNetwork, layout: SliceLayout, frames: Sequence[CodedFrame]
+) -> Iterator[SliceSymbols]:
+    """`coding.segment.read_slice`: one slice of all frames, each read when it is asked for.
+
+    Raises:
+        CorruptSegmentError: the payload does not decode, or has something left after the last frame.
+    """
+    reader = SliceReader(coder, network, layout, frames)
+    for place in range(len(frames)):
+        symbols = reader.read()
+        if place == len(frames) - 1:
+            reader.finish()
+        yield symbols
+
+
+def read_motion(
+    coder: native.NativeReader, network: ContextNetwork, shape: tuple[int, int], frames: Sequence[CodedFrame]
+) -> Iterator[MotionField | None]:
+    """`coding.frames.read_frames_motion`: the fields of all frames, each read when it is asked for.
+
+    Raises:
+        CorruptSegmentError: the payload does not decode, or has something left after the last field.
+    """
+    reader = MotionReader(coder, network, shape)
+    for place, frame in enumerate(frames):
+        field = reader.read(frame)
+        if place == len(frames) - 1:
+            reader.finish()
+        yield field
+
+
+@lru_cache(maxsize=8)
+def native_network(network: ContextNetwork) -> Any:
+    """A network as the extension takes it. Raises CorruptSegmentError where its sums may overflow."""
+    network.check()
+    return native.extension().ContextNetwork(
+        *(np.ascontiguousarray(array, dtype=np.int32) for array in network.arrays())
+    )

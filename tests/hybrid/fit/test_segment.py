@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Fitting segments of the hybrid model."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import c3video
+from c3video.decoder import Decoder
+from c3video.encoder import encode
+from c3video.engine import choose_engine
+from c3video.errors import ConfigError
+from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
+from c3video.hybrid.engine import ENGINES
+from c3video.hybrid.fit.segment import Plan, fit_segment
+from c3video.progress import Progress
+from c3video.video import ArraySource
+from tests.conftest import moving_clip
+
+QUICK = HybridFitConfig(plans=2, passes=1, tuning_steps=5)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "gray", "gbrp"])
+def test_what_the_fit_saw_is_what_a_decoder_makes(pix_fmt: str) -> None:
+    clip = moving_clip(5, 38, 52, pix_fmt)
+    fitted = fit_segment([frame.planes for frame in clip], clip.format, HybridConfig(), QUICK, ENGINES[choose_engine()])
+    file = io.BytesIO()
+    encode(clip, file, HybridConfig(), QUICK)
+    with Decoder(io.BytesIO(file.getvalue())) as decoder:
+        for frame, expected in zip(decoder, fitted.decoded, strict=True):
+            for ours, theirs in zip(frame.planes, expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 9])
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (17, 64)])
+def test_any_length_and_size(num_frames: int, size: tuple[int, int]) -> None:
+    clip = moving_clip(num_frames, *size, "yuv420p")
+    file = io.BytesIO()
+    reports = encode(clip, file, HybridConfig(), QUICK, segment_frames=4)
+    with Decoder(io.BytesIO(file.getvalue())) as decoder:
+        assert len(list(decoder)) == num_frames
+    assert sum(report.num_frames for report in reports) == num_frames
+
+
+def test_estimate_is_what_the_bytes_hold() -> None:
+    clip = moving_clip(6, 64, 80, "yuv420p")
+    file = io.BytesIO()
+    (report,) = encode(clip, file, HybridConfig(), replace(QUICK, rd_weight=1e-4))
+    coded_bits = sum(report.bits.weights.values()) + report.bits.motion + sum(report.bits.frames)
+    assert coded_bits == pytest.approx(report.estimated_bits, rel=1e-6)
+    assert report.bits.overhead < 8 * 64 + 0.01 * report.estimated_bits
+
+
+def test_gray_costs_hardly_more_as_rgb() -> None:
+    """What three planes have in common is coded once, and as finely."""
+    clip = moving_clip(5, 64, 80, "gray")
+    as_rgb = ArraySource([frame.planes * 3 for frame in clip], replace(clip.format, pix_fmt="gbrp"))
+    sizes, errors = [], []
+    for source in (clip, as_rgb):
+        file = io.BytesIO()
+        (report,) = encode(source, file, HybridConfig(), replace(QUICK, rd_weight=2e-4))
+        sizes.append(len(file.getvalue()))
+        errors.append(report.mse)
+    assert sizes[1] < 1.1 * sizes[0]
+    assert errors[1] == pytest.approx(errors[0], rel=0.05)
+
+
+def test_same_seed_same_file() -> None:
+    clip = moving_clip(4, 32, 48, "yuv420p")
+    files = [io.BytesIO(), io.BytesIO()]
+    for file in files:
+        encode(clip, file, HybridConfig(), QUICK, seed=3)
+    assert files[0].getvalue() == files[1].getvalue()
+
+
+def test_larger_rd_weight_smaller_file() -> None:
+    clip = moving_clip(4, 48, 64, "yuv420p")
+    sizes = []
+    for rd_weight in (1e-4, 1e-3, 1e-2):
+        file = io.BytesIO()
+        encode(clip, file, HybridConfig(), replace(QUICK, rd_weight=rd_weight))
+        sizes.append(len(file.getvalue()))
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 1.3 * sizes[-1]
+
+
+def test_more_effort_is_no_worse() -> None:
+    clip = moving_clip(8, 48, 64, "yuv420p")
+    planes = [frame.planes for frame in clip]
+    num_pixels = 8 * 48 * 64
+
+    def loss(config: HybridFitConfig) -> float:
+        found = fit_segment(planes, clip.format, HybridConfig(), config, ENGINES[choose_engine()])
+        return found.squared_error / (1.5 * num_pixels) + config.rd_weight * found.estimated_bits / num_pixels
+
+    assert loss(HYBRID_PRESETS["fast"]) <= loss(HYBRID_PRESETS["ultrafast"]) * 1.001
+
+
+def test_progress_never_passes_its_end() -> None:
+    clip = moving_clip(5, 32, 32, "yuv420p")
+    seen: list[Progress] = []
+    fit_segment(
+        [frame.planes for frame in clip], clip.format, HybridConfig(), HYBRID_PRESETS["fast"], ENGINES[choose_engine()],
+        report=seen.append,
+    )  # fmt: skip
+    steps = [progress.step for progress in seen]
+    assert steps == sorted(steps)
+    assert 0 < steps[-1] <= seen[-1].num_steps
+
+
+def test_steps_shrink_with_the_weight_of_their_level() -> None:
+    indexes = Plan(8, 0.4, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))
+    assert list(indexes) == sorted(indexes)
+    assert Plan(8, 0.5, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))[0] < indexes[0]
+    assert Plan(8, 0.5, 1.2).step_indexes(1e-3, 1.5, (1.0,))[0] == Plan(8, 0.3, 1.2).step_indexes(1e-3, 1.5, (1.0,))[0]
+
+
+def test_fits_of_the_wrong_kind_are_refused() -> None:
+    clip = moving_clip(2, 32, 32, "yuv420p")
+    with pytest.raises(ConfigError, match="HybridFitConfig"):
+        encode(clip, io.BytesIO(), HybridConfig(), c3video.config.C3FitConfig())
+    with pytest.raises(ConfigError, match="whole frames"):
+        encode(clip, io.BytesIO(), HybridConfig(), QUICK, patch_size=(16, 16))

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Small valid streams of the hybrid model from synthetic symbols, made without an encoder or a decoder."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.hybrid.coded_planes import coded_format, from_coded
+from c3video.hybrid.compensation import BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
+from c3video.hybrid.config import HybridConfig
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.frame_order import CodedFrame, coding_order, num_levels
+from c3video.hybrid.motion_symbols import PARTS, uses
+from c3video.hybrid.payload import (
+    NETWORKS,
+    SegmentBits,
+    SegmentModel,
+    SegmentSymbols,
+    encode_segment,
+    prior,
+)
+from c3video.hybrid.reconstruction import reconstruct_plane
+from c3video.hybrid.subbands import MAX_STEP_INDEX, FrameSymbols, plane_levels, slice_layouts, subband_steps
+from c3video.stream.layout import Header, Segment
+from c3video.stream.writer import Writer
+from c3video.video import Planes, VideoFormat, frame_crc32
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SyntheticSegment:
+    """A segment and all that went into it.
+
+    Args:
+        planes: of each frame in display order.
+    """
+
+    segment: Segment
+    model: SegmentModel
+    symbols: SegmentSymbols
+    bits: SegmentBits
+    planes: tuple[Planes, ...]
+
+
+def frame_header(
+    height: int,
+    width: int,
+    pix_fmt: str = "yuv420p",
+    config: HybridConfig | None = None,
+    segment_frames: int = 16,
+) -> Header:
+    video = VideoFormat(width, height, pix_fmt, time_base=Fraction(1, 25), frame_rate=Fraction(25))
+    return Header(video, config or HybridConfig(), segment_frames, 1, 1)
+
+
+def nudged_network(name: str, rng: np.random.Generator, shift: int) -> ContextNetwork:
+    """The prior with a few integers moved by multiples of 2^shift."""
+    return ContextNetwork(
+        *(
+            array + ((rng.random(array.shape) < 0.2) * rng.integers(-3, 4, array.shape) << shift)
+            for array in prior(name).arrays()
+        )
+    )
+
+
+def synthetic_segment(
+    header: Header,
+    num_frames: int,
+    *,
+    number: int = 0,
+    gop: int = 8,
+    step_index: int = 56,
+    density: float = 0.05,
+    reach: int = 12,
+    shifts: tuple[int | None, int | None] = (None, 3),
+    seed: int = 0,
+) -> SyntheticSegment:
+    """A segment of sparse random symbols and smooth random motion.
+
+    Args:
+        density: share of symbols that are not zero; a few of them are large.
+        reach: largest component of most vectors, in quarter samples.
+        shifts: of the differences of the networks (subbands, motion); None for the prior.
+    """
+    rng = np.random.default_rng(seed)
+    config, video = header.model, header.video
+    assert isinstance(config, HybridConfig)
+    frames = coding_order(num_frames, gop)
+    networks, network_shifts = {}, dict(zip(NETWORKS, shifts, strict=True))
+    for name, shift in network_shifts.items():
+        networks[name] = prior(name) if shift is None else nudged_network(name, rng, shift)
+    levels = num_levels(num_frames, gop)
+    steps = tuple(min(step_index + 2 * level, MAX_STEP_INDEX) for level in range(levels))
+    model = SegmentModel(gop, steps, networks, network_shifts)
+    (whole,) = slice_layouts(video.plane_shapes, video.layout.planes, 1)
+    blocks = block_shape(video.plane_shapes[0], config.block_size)
+    symbols = SegmentSymbols(
+        tuple(_field(rng, blocks, frame, reach) for frame in frames),
+        tuple(_symbols(rng, whole.empty(), density) for _ in frames),
+    )
+    layouts = slice_layouts(video.plane_shapes, video.layout.planes, config.num_slices)
+    data, bits = encode_segment(model, symbols, num_frames, config, layouts)
+    planes = reconstructed(header, model, symbols, frames)
+    first = number * header.segment_frames
+    segment = Segment(
+        number,
+        tuple(range(first, first + num_frames)),
+        (1,) * num_frames,
+        tuple(map(frame_crc32, planes)),
+        (data,),
+    )
+    return SyntheticSegment(segment, model, symbols, bits, planes)
+
+
+def _symbols(rng: np.random.Generator, shapes: FrameSymbols, density: float) -> FrameSymbols:
+    found = []
+    for bands in shapes:
+        plane = []
+        for band in bands:
+            values = rng.laplace(0, 2, band.shape) * (rng.random(band.shape) < density)
+            values *= np.where(rng.random(band.shape) < 0.01, 30, 1)
+            plane.append(np.rint(values).astype(np.int64))
+        found.append(plane)
+    return found
+
+
+def _field(rng: np.random.Generator, shape: tuple[int, int], frame: CodedFrame, reach: int) -> MotionField | None:
+    num_references = len(frame.references)
+    if not num_references:
+        return None
+    quarters = (2 * shape[0], 2 * shape[1])
+    modes = rng.choice([0, 1, BOTH, BOTH], quarters) if num_references == 2 else np.zeros(quarters, dtype=np.int64)
+    vectors = rng.integers(-reach, reach + 1, (num_references, 2, 1, 1)) + rng.integers(
+        -2, 3, (num_references, 2, *quarters)
+    )
+    return split_field(vectors, modes, rng.choice([WHOLE, WHOLE, ROWS, COLUMNS, QUARTERS], shape))
+
+
+def split_field(vectors: IntArray, modes: IntArray, splits: IntArray) -> MotionField:
+    """A field of blocks that are split so: each part has what is at its first quarter, no vector that it does not use.
+
+    Args:
+        vectors: (references, 2, 2 bh, 2 bw).
+        modes: (2 bh, 2 bw).
+        splits: (bh, bw).
+    """
+    used = np.stack([uses(modes, reference) for reference in range(len(vectors))])
+    vectors, modes = vectors * used[:, None], modes.copy()
+    for row, column in np.ndindex(splits.shape):
+        for y, x, height, width in PARTS[splits[row, column]]:
+            first = (2 * row + y, 2 * column + x)
+            part = np.s_[..., first[0] : first[0] + height, first[1] : first[1] + width]
+            modes[part] = modes[first]
+            vectors[part] = vectors[:, :, first[0], first[1]][..., None, None]
+    return MotionField(vectors, modes, splits)
+
+
+def reconstructed(
+    header: Header, model: SegmentModel, symbols: SegmentSymbols, frames: tuple[CodedFrame, ...]
+) -> tuple[Planes, ...]:
+    """Frames in display order, by the oracle."""
+    coded, config = coded_format(header.video), header.model
+    assert isinstance(config, HybridConfig)
+    decoded: dict[int, Planes] = {}
+    for frame, field, found in zip(frames, symbols.fields, symbols.frames, strict=True):
+        decoded[frame.index] = tuple(
+            reconstruct_plane(
+                [decoded[index][plane] for index in frame.references],
+                field,
+                config.block_size,
+                shifts,
+                coded.bit_depth,
+                found[plane],
+                subband_steps(model.step_indexes[frame.level], plane_levels(shifts), coded.norms[plane]),
+            )
+            for plane, shifts in enumerate(coded.shifts)
+        )
+    return tuple(from_coded(decoded[index], header.video.layout) for index in range(len(frames)))
+
+
+def synthetic_stream(header: Header, lengths: tuple[int, ...], **options: object) -> tuple[bytes, list[Planes]]:
+    """A whole stream of segments of these lengths, and the planes of all frames."""
+    file, planes = io.BytesIO(), []
+    with Writer(file, header) as writer:
+        for number, length in enumerate(lengths):
+            made = synthetic_segment(header, length, number=number, seed=number, **options)  # type: ignore[arg-type]
+            writer.write_segment(made.segment)
+            planes += made.planes
+    return file.getvalue(), planes
