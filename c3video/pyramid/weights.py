@@ -23,7 +23,7 @@ MAX_CONTEXT = 8191
 """Latents are clipped to +-MAX_CONTEXT where a context reads them; that leaves a row of weights a sum of 64."""
 
 LATENT_BITS = 8
-"""Binary point of upsampled latents."""
+"""Binary point of upsampled latents, in steps of grid 0."""
 ENTROPY_BITS = 8
 """Binary point of hidden units of the entropy network."""
 SYNTHESIS_BITS = 10
@@ -139,7 +139,7 @@ def quantise(
     shapes = weight_shapes(config, layout)
     if {name: np.shape(array) for name, array in floats.items()} != shapes:
         raise ConfigError(f"weights {', '.join(floats)}: must be {', '.join(shapes)}, of the configuration's shapes")
-    gains = tuple(gains or [UNIT_GAIN] * config.num_grids)
+    gains = (UNIT_GAIN,) * config.num_grids if gains is None else tuple(gains)
     scaled = {}
     for name in shapes:
         scaled[name] = np.asarray(floats[name], dtype=np.float64) * 2.0 ** BINARY_POINTS[name.split(".")[0]]

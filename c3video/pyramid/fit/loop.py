@@ -81,7 +81,8 @@ def fit_picture(
     if fit_config.use_prior:
         config = with_prior(config, layout, fit_config.rd_weight)
     plan = PyramidFit(config, layout, video.height, video.width)
-    targets = np.concatenate([plane.ravel() for plane in planes]).astype(np.float32) / video.layout.max_value
+    samples = np.concatenate([plane.ravel() for plane in planes])
+    targets = samples.astype(np.float32) / np.float32(video.layout.max_value)
     weights = start_weights(config, layout, seed)
     state = _State(np.zeros(plan.num_latents, dtype=np.float32), weights, _views(weights, config, layout))
     fit = _Fit(plan, targets, state, fit_config, seed, report, num_threads)

@@ -14,6 +14,7 @@
 
 namespace c3 {
 namespace C3_ISA {
+namespace pyramid {
 
 namespace {
 
@@ -21,16 +22,6 @@ constexpr int kLatentBits = 8;
 constexpr int kOne = 1 << 13;
 constexpr int kMaxZ = kMaxGrids + 1;
 constexpr int kKept = 8;  // rows of a ring; four are needed at most, and some between luma and chroma
-
-#if defined(C3_AVX512) || defined(C3_AVX2)
-inline V32 as32(V16 a) { return a; }
-#else
-inline V32 as32(V16 a) {
-    V32 r;
-    std::memcpy(r.v, a.v, 16);
-    return r;
-}
-#endif
 
 // Places 2i from `even`, 2i + 1 from `odd`.
 inline void store_zipped(int16_t* p, V16 even, V16 odd) {
@@ -320,13 +311,15 @@ constexpr int kLeastBand = 16;  // rows that are worth a thread, since a band ma
 
 }  // namespace
 
+}  // namespace pyramid
+
 void synthesise_pyramid(const PyramidPicture& picture, int num_threads) {
     const int height = picture.planes.back().height;
-    const int bands = std::max(1, std::min(num_threads, height / kLeastBand));
+    const int bands = std::max(1, std::min(num_threads, height / pyramid::kLeastBand));
     std::vector<std::exception_ptr> thrown(bands);
     in_parallel(bands, [&](int band) {
         try {
-            Band(picture).run((int)((int64_t)height * band / bands), (int)((int64_t)height * (band + 1) / bands));
+            pyramid::Band(picture).run((int)((int64_t)height * band / bands), (int)((int64_t)height * (band + 1) / bands));
         } catch (...) {  // no memory
             thrown[band] = std::current_exception();
         }
