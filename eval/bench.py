@@ -309,7 +309,7 @@ def main() -> int:
         return 1
     arguments.out.mkdir(parents=True, exist_ok=True)
     peak = native.integer_peak()
-    isa = os.environ.get("C3VIDEO_ISA") or native.instruction_sets()[0]
+    isa = native.isa()
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {isa}:"
         f" {peak / 1e9:.0f} G int16 multiply-adds a second and core"

@@ -41,8 +41,8 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_tables_are_those_of_the_oracle() -> None:
-    assert native._native.taps() == TAPS.tolist()
-    assert {side: tuple(native._native.rise(side)) for side in RISES} == RISES
+    assert native.extension().taps() == TAPS.tolist()
+    assert {side: tuple(native.extension().rise(side)) for side in RISES} == RISES
 
 
 def random_motion(
@@ -339,9 +339,9 @@ class TestSeam:
     )
     def test_planes(self, change: dict[str, Any]) -> None:
         arguments = self.arguments()
-        assert native._native.reconstruct_plane(**arguments).shape == (40, 24)
+        assert native.extension().reconstruct_plane(**arguments).shape == (40, 24)
         with pytest.raises((TypeError, ValueError)):
-            native._native.reconstruct_plane(**{**arguments, **change})
+            native.extension().reconstruct_plane(**{**arguments, **change})
 
     @pytest.mark.parametrize(
         "change",
@@ -360,16 +360,16 @@ class TestSeam:
     )
     def test_predictions(self, change: dict[str, Any]) -> None:
         arguments = {key: value for key, value in self.arguments().items() if key not in ("symbols", "steps")}
-        assert native._native.predict_plane(**arguments).shape == (40, 24)
+        assert native.extension().predict_plane(**arguments).shape == (40, 24)
         with pytest.raises((TypeError, ValueError)):
-            native._native.predict_plane(**{**arguments, **change})
+            native.extension().predict_plane(**{**arguments, **change})
 
     def test_one_reference_has_one_mode(self) -> None:
         arguments = {**self.arguments(), "references": [np.zeros((40, 24), np.uint16)]}
         arguments["vectors"] = arguments["vectors"][:1]
-        assert native._native.reconstruct_plane(**arguments).shape == (40, 24)
+        assert native.extension().reconstruct_plane(**arguments).shape == (40, 24)
         with pytest.raises(ValueError, match="mode"):
-            native._native.reconstruct_plane(**{**arguments, "modes": np.ones((6, 4), np.int32)})
+            native.extension().reconstruct_plane(**{**arguments, "modes": np.ones((6, 4), np.int32)})
 
     def test_python_face_takes_what_fits_and_raises_on_the_rest(self) -> None:
         case = random_case(0)
@@ -393,7 +393,7 @@ class TestSeam:
         arguments = {**self.arguments(), "references": [np.full((40, 24), 65535, np.uint16)] * 2}
         for vector in (0, 2):
             arguments["vectors"] = np.full((2, 2, 6, 4), vector, np.int32)
-            assert native._native.reconstruct_plane(**arguments).max() < 256
+            assert native.extension().reconstruct_plane(**arguments).max() < 256
 
     @pytest.mark.parametrize(
         "change",
@@ -409,12 +409,12 @@ class TestSeam:
     )
     def test_phases(self, change: dict[str, Any]) -> None:
         arguments = {"samples": np.zeros((4, 4), np.uint16), "bit_depth": 8, "num_threads": 1, "isa": ""}
-        phases = native._native.Phases(**arguments)
+        phases = native.extension().Phases(**arguments)
         for phase in ((4, 0), (0, -1)):
             with pytest.raises(ValueError, match="phase"):
                 phases.plane(*phase)
         with pytest.raises((TypeError, ValueError)):
-            native._native.Phases(**{**arguments, **change})
+            native.extension().Phases(**{**arguments, **change})
 
     @pytest.mark.parametrize(
         "change",
@@ -432,13 +432,17 @@ class TestSeam:
             {"other_vectors": None},
             {"other_vectors": np.zeros((2, 2, 2), np.int32)},
             {"other_vectors": np.full((2, 3, 2), -4097, np.int32)},
-            {"other": native._native.Phases(np.zeros((40, 25), np.uint16), 8, 1) if native.available() else None},
+            {
+                "other": native.extension().Phases(np.zeros((40, 25), np.uint16), 8, 1, "")
+                if native.available()
+                else None
+            },
             {"num_threads": 0},
             {"isa": "mmx"},
         ],
     )
     def test_errors(self, change: dict[str, Any]) -> None:
-        phases = native._native.Phases(np.zeros((40, 24), np.uint16), 8, 1)
+        phases = native.extension().Phases(np.zeros((40, 24), np.uint16), 8, 1, "")
         arguments = {
             "current": np.zeros((40, 24), np.int16),
             "phases": phases,
@@ -449,6 +453,6 @@ class TestSeam:
             "num_threads": 1,
             "isa": "",
         }
-        assert native._native.block_errors(**arguments).shape == (5, 3, 2)
+        assert native.extension().block_errors(**arguments).shape == (5, 3, 2)
         with pytest.raises((TypeError, ValueError)):
-            native._native.block_errors(**{**arguments, **change})
+            native.extension().block_errors(**{**arguments, **change})

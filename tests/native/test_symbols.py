@@ -109,7 +109,7 @@ def damaged(payload: bytes, seed: int, count: int) -> list[bytes]:
 
 
 def test_tables_are_the_oracle_s() -> None:
-    tables = native._sparse_tables()
+    tables = native.sparse_tables()
     for zero in range(sparse_tables.NUM_ZEROS):
         for tail in range(sparse_tables.NUM_TAILS):
             assert tables.bounds(zero, tail) == sparse_tables.cumulative(zero, tail).tolist()
@@ -305,7 +305,7 @@ class TestSeam:
 
     def test_network(self) -> None:
         good = self.arrays()
-        assert native._native.ContextNetwork(*good) is not None
+        assert native.extension().ContextNetwork(*good) is not None
         for index, array in enumerate(good):
             for bad in (
                 array.astype(np.int64),
@@ -319,26 +319,26 @@ class TestSeam:
                 "weights",
             ):
                 with pytest.raises((TypeError, ValueError)):
-                    native._native.ContextNetwork(*good[:index], bad, *good[index + 1 :])
+                    native.extension().ContextNetwork(*good[:index], bad, *good[index + 1 :])
 
     @pytest.mark.parametrize("index", [0, 3, 5])
     def test_network_whose_sums_may_overflow(self, index: int) -> None:
         good = self.arrays()
         with pytest.raises(ValueError, match=r"2\^30"):
-            native._native.ContextNetwork(*good[:index], np.full_like(good[index], 32767), *good[index + 1 :])
+            native.extension().ContextNetwork(*good[:index], np.full_like(good[index], 32767), *good[index + 1 :])
         network = ContextNetwork(*good[:index], np.full_like(good[index], 32767), *good[index + 1 :])
         with pytest.raises(CorruptSegmentError):
             context.SliceReader(bytes([1, 0, 0, 0]), network, layouts_of((8, 8), GRAY, 1)[0], coding_order(1, 1))
 
     def test_tables(self) -> None:
         zero, tail = np.full(64, 5, np.int32), np.full(16, 5, np.int32)
-        assert native._native.SparseTables(zero, tail) is not None
+        assert native.extension().SparseTables(zero, tail) is not None
         for bad in [(zero[1:], tail), (zero, tail[1:]), (zero * 0, tail), (zero, tail - 6), (zero, tail + 2**30)]:
             with pytest.raises((TypeError, ValueError)):
-                native._native.SparseTables(*bad)
+                native.extension().SparseTables(*bad)
         for place in [(-1, 0), (64, 0), (0, -1), (0, 16)]:
             with pytest.raises(ValueError, match="table index"):
-                native._sparse_tables().bounds(*place)
+                native.sparse_tables().bounds(*place)
 
     def test_symbols(self) -> None:
         for zeros, tails in [([64], [0]), ([-1], [0]), ([0], [16]), ([0], [-1]), ([0, 0], [0])]:
@@ -364,7 +364,7 @@ class TestSeam:
     )
     def test_layouts(self, shapes: Any) -> None:
         with pytest.raises((TypeError, ValueError)):
-            native._native.Slice(shapes)
+            native.extension().Slice(shapes)
 
     @pytest.mark.parametrize(
         "change",
@@ -388,15 +388,15 @@ class TestSeam:
         ],
     )
     def test_slices(self, change: dict[str, Any]) -> None:
-        ours, another = native._native.Slice([[(4, 4)] * 4]), native._native.Slice([[(4, 4)] * 3 + [(4, 5)]])
+        ours, another = native.extension().Slice([[(4, 4)] * 4]), native.extension().Slice([[(4, 4)] * 3 + [(4, 5)]])
         features = {name: ours.new_features() for name in ("own", "first", "second")}
         features["another"] = another.new_features()
 
         def read(**changed: Any) -> list[np.ndarray]:
             arguments = {
-                "reader": native._native.Reader(np.random.default_rng(0).bytes(400)),
-                "tables": native._sparse_tables(),
-                "network": native._native.ContextNetwork(*self.arrays()),
+                "reader": native.extension().Reader(np.random.default_rng(0).bytes(400)),
+                "tables": native.sparse_tables(),
+                "network": native.extension().ContextNetwork(*self.arrays()),
                 "slice": "ours",
                 "level": 0,
                 "references": ["first", "second"],
@@ -408,13 +408,13 @@ class TestSeam:
             arguments["slice"] = {"ours": ours, "another": another}.get(arguments["slice"])
             if arguments["references"] is not None:
                 arguments["references"] = [features.get(name) for name in arguments["references"]]
-            return native._native.read_slice(**arguments)
+            return native.extension().read_slice(**arguments)
 
         assert [band.shape for band in read()] == [(4, 4)] * 4
         assert len(read(references=["first", "first"])) == 4
         with pytest.raises((TypeError, ValueError)) as error:
             read(**change)
-        assert not isinstance(error.value, native._native.Corrupt)
+        assert not isinstance(error.value, native.extension().Corrupt)
 
     @pytest.mark.parametrize(
         "change",
