@@ -120,8 +120,10 @@ class _Fit:
     def noise_stage(self) -> None:
         """Latents and weights together; ends with latents rounded."""
         config, state = self.fit_config, self.state
-        adam, soap = Adam(state.latents, *config.latent_betas, epsilon=1e-12), Soap(state.arrays)
+        adam, soap = Adam(state.latents, epsilon=1e-12), Soap(state.arrays)
         for step in range(config.noise_steps):
+            if step in config.latent_restarts:
+                adam = Adam(state.latents, epsilon=1e-12)
             done = step / config.noise_steps
             falling = 0.5 * (1.0 + math.cos(math.pi * done))
             noisy, slopes = add_noise(
