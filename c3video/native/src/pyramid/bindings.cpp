@@ -22,7 +22,8 @@ c3::Dense make_dense(Ints2 weight, Ints1 bias, int half, int largest_input) {
     require(layer.num_outputs >= 1 && layer.num_outputs <= c3::kMaxPyramidWidth, "a layer has 1..48 outputs");
     require(layer.num_inputs >= 1 && layer.num_inputs <= 2 * c3::kMaxPyramidPairs, "a layer has 1..48 inputs");
     require(bias.shape(0) == weight.shape(0), "as many biases as outputs");
-    require(half >= 0 && half <= 1 << 12 && largest_input >= 1 && largest_input <= 32768, "half or largest_input out of range");
+    require(half >= 0 && half <= 1 << 12 && largest_input >= 1 && largest_input <= 32768,
+            "half or largest_input out of range");
     layer.pairs.assign((size_t)layer.num_outputs * layer.num_pairs(), 0);
     for (int o = 0; o < layer.num_outputs; o++) {
         int64_t largest = std::abs((int64_t)bias.data()[o]) + half;
@@ -55,11 +56,13 @@ c3::PyramidEntropy make_entropy(const EntropyParts& parts, int num_grids) {
     const Ints2& taps = parts.taps;
     require(parts.slope >= 2 && parts.slope <= 4, "slope must be 2..4");
     require(taps.shape(0) >= 1 && taps.shape(0) <= 16 && taps.shape(1) == 2, "taps (1..16, 2)");
-    require((int)parts.first.size() == num_grids && parts.second.size() <= 1, "a first layer for each grid, at most one second");
+    require((int)parts.first.size() == num_grids && parts.second.size() <= 1,
+            "a first layer for each grid, at most one second");
     c3::PyramidEntropy model{{}, parts.slope, given(parts.first[0]), {}, {}, given(parts.last), given(parts.linear)};
     for (size_t i = 0; i < taps.shape(0); i++) {
         const int dy = taps.data()[2 * i], dx = taps.data()[2 * i + 1];
-        require(dy >= -3 && dy <= 0 && std::abs(dx) <= 3 && dx + parts.slope * dy < 0, "a tap must lie in an earlier wave");
+        require(dy >= -3 && dy <= 0 && std::abs(dx) <= 3 && dx + parts.slope * dy < 0,
+                "a tap must lie in an earlier wave");
         model.taps.push_back({dy, dx});
     }
     require(model.first.num_inputs == (int)taps.shape(0) + 7 && model.linear.num_inputs == model.first.num_inputs,
@@ -70,7 +73,8 @@ c3::PyramidEntropy make_entropy(const EntropyParts& parts, int num_grids) {
         inputs = layer->num_outputs;
         model.second.push_back(*layer);
     }
-    require(model.last.num_inputs == inputs && model.last.num_outputs == 2 && model.linear.num_outputs == 2, "two outputs");
+    require(model.last.num_inputs == inputs && model.last.num_outputs == 2 && model.linear.num_outputs == 2,
+            "two outputs");
     for (const c3::Dense* layer : parts.first) {
         require(given(layer).pairs == model.first.pairs && layer->num_inputs == model.first.num_inputs,
                 "first layers may differ in their biases only");
@@ -89,9 +93,11 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
     const int height = (int)grids[0].shape(0), width = (int)grids[0].shape(1);
     require(height >= 1 && width >= 1 && (int64_t)height * width <= 1 << 28, "1..2^28 latents");
     for (int k = 0; k < num_grids; k++)
-        require((int)grids[k].shape(0) == (height + (1 << k) - 1) >> k && (int)grids[k].shape(1) == (width + (1 << k) - 1) >> k,
+        require((int)grids[k].shape(0) == (height + (1 << k) - 1) >> k &&
+                    (int)grids[k].shape(1) == (width + (1 << k) - 1) >> k,
                 "a grid's shape does not follow from the first one's");
-    require(patch_size >= 128 && patch_size <= 1 << 15 && patch_size % 128 == 0, "patch_size must be a multiple of 128");
+    require(patch_size >= 128 && patch_size <= 1 << 15 && patch_size % 128 == 0,
+            "patch_size must be a multiple of 128");
     const c3::PyramidEntropy model = make_entropy({taps, slope, first, second, last, linear}, num_grids);
     require(readers.empty() || writers.empty(), "readers or writers");
     const bool reads = writers.empty();
@@ -100,7 +106,8 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
     for (int top = 0; top < height; top += patch_size)
         for (int left = 0; left < width; left += patch_size) {
             const size_t i = patches.size();
-            require(i < num_coders && (reads ? readers[i] != nullptr : writers[i] != nullptr), "a coder for each patch");
+            require(i < num_coders && (reads ? readers[i] != nullptr : writers[i] != nullptr),
+                    "a coder for each patch");
             c3::PyramidPatch patch{reads ? readers[i] : nullptr, reads ? nullptr : writers[i], {}, {}};
             for (int k = 0; k < num_grids; k++) {
                 const int h = (int)grids[k].shape(0), w = (int)grids[k].shape(1), y = top >> k, x = left >> k;
@@ -128,7 +135,8 @@ void write_residuals(c3::Writer& writer, const c3::Tables& tables, Ints1 scales,
     std::vector<int> excesses;
     for (size_t i = 0; i < count; i++) {
         const int scale = scales.data()[i], fraction = fractions.data()[i], residual = residuals.data()[i];
-        require(scale >= 0 && scale < c3::kNumScales && fraction >= -8 && fraction < 8, "a table index is out of range");
+        require(scale >= 0 && scale < c3::kNumScales && fraction >= -8 && fraction < 8,
+                "a table index is out of range");
         require(std::abs((int64_t)residual) < 1 << c3::kMaxExcessBits, "a residual must be below 2^20");
         const int excess = writer.residual(tables, scale * c3::kNumFractions + fraction + 8, residual);
         if (excess) excesses.push_back(excess);
@@ -146,9 +154,12 @@ nb::bytes finished(const c3::Writer& writer) {
 c3::PyramidGroup make_group(const std::vector<const c3::Dense*>& layers, int num_inputs, int num_planes) {
     require(layers.size() == 3 || layers.size() == 5, "three layers, or five with a refinement");
     c3::PyramidGroup group{given(layers[0]), given(layers[1]), given(layers[2]), {}, {}};
-    require(group.first.num_inputs == num_inputs && group.linear.num_inputs == num_inputs, "a group's inputs do not fit its layers");
-    require(group.second.num_inputs == group.first.num_outputs, "a layer's inputs must be the outputs of the one before");
-    require(group.second.num_outputs == num_planes && group.linear.num_outputs == num_planes, "an output for each plane");
+    require(group.first.num_inputs == num_inputs && group.linear.num_inputs == num_inputs,
+            "a group's inputs do not fit its layers");
+    require(group.second.num_inputs == group.first.num_outputs,
+            "a layer's inputs must be the outputs of the one before");
+    require(group.second.num_outputs == num_planes && group.linear.num_outputs == num_planes,
+            "an output for each plane");
     if (layers.size() == 5) {
         group.refine = given(layers[3]), group.change = given(layers[4]);
         require(group.refine.num_inputs == 9 * num_planes && group.change.num_inputs == group.refine.num_outputs &&
@@ -167,7 +178,8 @@ void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, std::vector<std::v
     const int height = (int)grids[0].shape(0), width = (int)grids[0].shape(1);
     require(height >= 1 && width >= 1 && (int64_t)height * width <= 1 << 28, "1..2^28 latents");
     for (int k = 0; k < num_grids; k++) {
-        require((int)grids[k].shape(0) == (height + (1 << k) - 1) >> k && (int)grids[k].shape(1) == (width + (1 << k) - 1) >> k,
+        require((int)grids[k].shape(0) == (height + (1 << k) - 1) >> k &&
+                    (int)grids[k].shape(1) == (width + (1 << k) - 1) >> k,
                 "a grid's shape does not follow from the first one's");
         picture.grids.push_back({(int)grids[k].shape(0), (int)grids[k].shape(1), grids[k].data()});
     }
@@ -182,10 +194,12 @@ void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, std::vector<std::v
         }
         require(sum < 1ll << 31, "the sums of a kernel must stay below 2^31");
     }
-    require(max_value == (sizeof(*planes[0].data()) == 1 ? 255 : 1023), "max_value must be 255 for 8 bits, 1023 for 16");
+    require(max_value == (sizeof(*planes[0].data()) == 1 ? 255 : 1023),
+            "max_value must be 255 for 8 bits, 1023 for 16");
     require(planes.size() == 1 || planes.size() == 3, "one plane or three");
     for (auto& plane : planes) picture.planes.push_back({(int)plane.shape(0), (int)plane.shape(1), plane.data()});
-    require(picture.planes[0].height == height && picture.planes[0].width == width, "the first plane has the finest grid's shape");
+    require(picture.planes[0].height == height && picture.planes[0].width == width,
+            "the first plane has the finest grid's shape");
     require(groups.size() == 1 || (groups.size() == 2 && planes.size() == 3), "one group, or two of three planes");
     if (planes.size() == 3) {
         const int h = picture.planes[1].height, w = picture.planes[1].width;
@@ -213,9 +227,13 @@ void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, std::vector<std::v
 }  // namespace
 
 void bind_pyramid(nb::module_& m) {
-    nb::class_<c3::Dense>(m, "PyramidLayer").def("__init__", [](c3::Dense* self, Ints2 weight, Ints1 bias, int half, int largest_input) {
-        new (self) c3::Dense(make_dense(weight, bias, half, largest_input));
-    }, nb::arg("weight").noconvert(), nb::arg("bias").noconvert(), "half"_a, "largest_input"_a);
+    nb::class_<c3::Dense>(m, "PyramidLayer")
+        .def(
+            "__init__",
+            [](c3::Dense* self, Ints2 weight, Ints1 bias, int half, int largest_input) {
+                new (self) c3::Dense(make_dense(weight, bias, half, largest_input));
+            },
+            nb::arg("weight").noconvert(), nb::arg("bias").noconvert(), "half"_a, "largest_input"_a);
     nb::class_<c3::Writer>(m, "PyramidWriter")
         .def(nb::init<>())
         .def("residuals", &write_residuals, "tables"_a, nb::arg("scales").noconvert(), nb::arg("fractions").noconvert(),
@@ -223,9 +241,10 @@ void bind_pyramid(nb::module_& m) {
         .def("bits", &c3::Writer::bits)
         .def("finish", &finished);
     m.def("code_pyramid", &code, "tables"_a, "readers"_a, "writers"_a, nb::arg("grids").noconvert(), "patch_size"_a,
-          nb::arg("taps").noconvert(), "slope"_a, "first"_a, "second"_a, "last"_a, "linear"_a, "num_threads"_a = 1, "isa"_a = "");
-    m.def("synthesise_pyramid_8", &synthesise<Samples8>, nb::arg("grids").noconvert(), nb::arg("kernels").noconvert(), "groups"_a,
-          nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1, "isa"_a = "");
+          nb::arg("taps").noconvert(), "slope"_a, "first"_a, "second"_a, "last"_a, "linear"_a, "num_threads"_a = 1,
+          "isa"_a = "");
+    m.def("synthesise_pyramid_8", &synthesise<Samples8>, nb::arg("grids").noconvert(), nb::arg("kernels").noconvert(),
+          "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1, "isa"_a = "");
     m.def("synthesise_pyramid_16", &synthesise<Samples16>, nb::arg("grids").noconvert(), nb::arg("kernels").noconvert(),
           "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1, "isa"_a = "");
 }

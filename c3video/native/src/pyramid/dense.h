@@ -8,11 +8,11 @@
 
 namespace c3 {
 
-constexpr int kMaxPyramidWidth = 48;   // of hidden layers
-constexpr int kMaxPyramidPairs = 24;   // of inputs: of hidden layers, or 3 planes x 9 taps
+constexpr int kMaxPyramidWidth = 48;  // of hidden layers
+constexpr int kMaxPyramidPairs = 24;  // of inputs: of hidden layers, or 3 planes x 9 taps
 
-// Integers of a layer. `bias` is at the sums' binary point and holds the half that rounds them. Ranges have been checked
-// by whoever made it: no sum can leave 32 bits.
+// Integers of a layer. `bias` is at the sums' binary point and holds the half that rounds them. Ranges have been
+// checked by whoever made it: no sum can leave 32 bits.
 struct Dense {
     int num_outputs = 0;
     int num_inputs = 0;
@@ -43,8 +43,7 @@ struct Pairs {
     }
     void set_all(const V16 (*values)[kGroups], int count) {
         for (int i = 0; i < count; i += 2)
-            for (int g = 0; g < kGroups; g++)
-                set(i / 2, g, values[i][g], i + 1 < count ? values[i + 1][g] : splat(0));
+            for (int g = 0; g < kGroups; g++) set(i / 2, g, values[i][g], i + 1 < count ? values[i + 1][g] : splat(0));
     }
 };
 
@@ -77,7 +76,8 @@ C3_INLINE void dense_block(const Dense& layer, const int32_t* bias, int first, c
 template <typename Finish>
 C3_INLINE void dense(const Dense& layer, const int32_t* bias, const Pairs& in, const Finish& finish) {
     int o = 0;
-    for (; o + kBlockOutputs <= layer.num_outputs; o += kBlockOutputs) dense_block<kBlockOutputs>(layer, bias, o, in, finish);
+    for (; o + kBlockOutputs <= layer.num_outputs; o += kBlockOutputs)
+        dense_block<kBlockOutputs>(layer, bias, o, in, finish);
     switch (layer.num_outputs - o) {
         case 3: dense_block<3>(layer, bias, o, in, finish); break;
         case 2: dense_block<2>(layer, bias, o, in, finish); break;
@@ -92,10 +92,14 @@ C3_INLINE void dense(const Dense& layer, const Pairs& in, const Finish& finish) 
 
 // Sums that hold their half, to saturated int16.
 template <int shift>
-inline V16 rounded(V32 low, V32 high) { return pack(shifted<shift>(low), shifted<shift>(high)); }
+inline V16 rounded(V32 low, V32 high) {
+    return pack(shifted<shift>(low), shifted<shift>(high));
+}
 
 template <int shift>
-inline V16 rectified(V32 low, V32 high) { return max16(rounded<shift>(low, high), splat(0)); }
+inline V16 rectified(V32 low, V32 high) {
+    return max16(rounded<shift>(low, high), splat(0));
+}
 
 }  // namespace pyramid
 }  // namespace C3_ISA

@@ -7,7 +7,7 @@
 
 namespace c3 {
 
-#define PYRAMID_KERNELS(KERNEL)        \
+#define PYRAMID_KERNELS(KERNEL)       \
     KERNEL(CodePyramid, code_pyramid) \
     KERNEL(SynthesisePyramid, synthesise_pyramid)
 

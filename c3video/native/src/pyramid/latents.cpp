@@ -5,7 +5,8 @@
 // is in wave w = x + a y; its parent (y >> 1, x >> 1) is in wave (w - a (y & 1)) >> 1 of the grid above. So where even
 // and odd rows are taken apart, the parents of neighbouring columns are neighbours in one row too, and so are all taps:
 // contexts are plain loads. In a wave of the own grid the even rows come first, then the odd ones; only as many waves
-// are kept as the furthest tap needs, in a ring. A grid that has a finer one below it is kept whole, with rows in order.
+// are kept as the furthest tap needs, in a ring. A grid that has a finer one below it is kept whole, with rows in
+// order.
 #include "pyramid/latents.h"
 
 #include <algorithm>
@@ -134,7 +135,8 @@ public:
             std::swap(above_, here_);  // what is above the next grid
             std::swap(far_above_, far_here_);
         }
-        if (patch.reader && !patch.reader->empty()) throw Corrupt("patch payload has data left after its last symbol; it is damaged");
+        if (patch.reader && !patch.reader->empty())
+            throw Corrupt("patch payload has data left after its last symbol; it is damaged");
     }
 
 private:
@@ -288,7 +290,8 @@ private:
 
 }  // namespace pyramid
 
-void code_pyramid(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches, int num_threads) {
+void code_pyramid(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
+                  int num_threads) {
     const std::vector<pyramid::Slot> middle = pyramid::middle_slots(tables);
     std::vector<std::exception_ptr> thrown(patches.size());
     std::atomic<size_t> next{0};

@@ -38,7 +38,8 @@ struct PyramidPatch {
     std::vector<double> bits;        // of each part: what the tables promise, where it is written
 };
 
-// Reads or writes the patches, several at a time. What a patch threw is thrown again; of several, that of the first one.
+// Reads or writes the patches, several at a time. What a patch threw is thrown again; of several, that of the first
+// one.
 using CodePyramid = void(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
                          int num_threads);
 

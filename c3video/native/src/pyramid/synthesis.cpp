@@ -71,8 +71,8 @@ public:
     Level(const PyramidPicture& picture, int index, Level* coarser)
         : grid_(picture.grids[index]), coarser_(coarser),
           num_planes_((int)picture.grids.size() - index), rows_(num_planes_, grid_.width, kKept),
-          wide_(coarser ? num_planes_ - 1 : 0, coarser ? 2 * coarser->grid_.width : 1, kKept),
-          even_(0, 0, 0, 0), odd_(0, 0, 0, 0) {
+          wide_(coarser ? num_planes_ - 1 : 0, coarser ? 2 * coarser->grid_.width : 1, kKept), even_(0, 0, 0, 0),
+          odd_(0, 0, 0, 0) {
         if (coarser) {
             const int32_t* u = picture.kernels.data() + 4 * index;
             even_ = Taps(u[0], u[1], u[2], u[3]);
@@ -182,7 +182,8 @@ private:
         int count = 0;
         for (int c = 0; c < planes_; c++)
             for (int dy = -1; dy <= 1; dy++)
-                for (int dx = -1; dx <= 1; dx++) taps[count++] = centred_.row(c, std::clamp(y + dy, 0, height_ - 1)) + dx;
+                for (int dx = -1; dx <= 1; dx++)
+                    taps[count++] = centred_.row(c, std::clamp(y + dy, 0, height_ - 1)) + dx;
         for (int x = 0; x < width_; x += kStepPlaces) {
             V16 values[kMaxPyramidWidth][kGroups];
             for (int i = 0; i < count; i++)
@@ -299,7 +300,8 @@ private:
     void put(int plane, int y, const int16_t* row) {
         const PyramidPlane& to = picture_.planes[plane];
         const size_t at = (size_t)y * to.width;
-        if (picture_.max_value <= 255) put_samples(row, to.width, picture_.max_value, static_cast<uint8_t*>(to.samples) + at);
+        if (picture_.max_value <= 255)
+            put_samples(row, to.width, picture_.max_value, static_cast<uint8_t*>(to.samples) + at);
         else put_samples(row, to.width, picture_.max_value, static_cast<uint16_t*>(to.samples) + at);
     }
 
@@ -319,7 +321,8 @@ void synthesise_pyramid(const PyramidPicture& picture, int num_threads) {
     std::vector<std::exception_ptr> thrown(bands);
     in_parallel(bands, [&](int band) {
         try {
-            pyramid::Band(picture).run((int)((int64_t)height * band / bands), (int)((int64_t)height * (band + 1) / bands));
+            pyramid::Band(picture).run((int)((int64_t)height * band / bands),
+                                       (int)((int64_t)height * (band + 1) / bands));
         } catch (...) {  // no memory
             thrown[band] = std::current_exception();
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The vectors of the pyramid model's kernels: those of shared/simd.h, but where that has arrays the compiler's own vectors of
-// 128 bits, which are SSE2's and NEON's.
+// The vectors of the pyramid model's kernels: those of shared/simd.h, but where that has arrays the compiler's own
+// vectors of 128 bits, which are SSE2's and NEON's.
 #pragma once
 #include "hybrid/frame_simd.h"
 
@@ -10,19 +10,31 @@ namespace pyramid {
 
 #if defined(C3_AVX512)
 
-template <int s> inline V32 shifted(V32 a) { return _mm512_srai_epi32(a, s); }
+template <int s>
+inline V32 shifted(V32 a) {
+    return _mm512_srai_epi32(a, s);
+}
 inline V32 as32(V16 a) { return a; }
 inline V32 or32(V32 a, V32 b) { return _mm512_or_si512(a, b); }
 inline V32 and32(V32 a, int32_t mask) { return _mm512_and_si512(a, _mm512_set1_epi32(mask)); }
-template <int s> inline V32 shifted_left(V32 a) { return _mm512_slli_epi32(a, s); }
+template <int s>
+inline V32 shifted_left(V32 a) {
+    return _mm512_slli_epi32(a, s);
+}
 
 #elif defined(C3_AVX2)
 
-template <int s> inline V32 shifted(V32 a) { return _mm256_srai_epi32(a, s); }
+template <int s>
+inline V32 shifted(V32 a) {
+    return _mm256_srai_epi32(a, s);
+}
 inline V32 as32(V16 a) { return a; }
 inline V32 or32(V32 a, V32 b) { return _mm256_or_si256(a, b); }
 inline V32 and32(V32 a, int32_t mask) { return _mm256_and_si256(a, _mm256_set1_epi32(mask)); }
-template <int s> inline V32 shifted_left(V32 a) { return _mm256_slli_epi32(a, s); }
+template <int s>
+inline V32 shifted_left(V32 a) {
+    return _mm256_slli_epi32(a, s);
+}
 
 #else
 
@@ -36,8 +48,14 @@ inline V32 splat32(int32_t x) { return Wide::splat32(x); }
 inline V32 as32(V16 a) { return (V32)a; }
 inline V32 or32(V32 a, V32 b) { return a | b; }
 inline V32 and32(V32 a, int32_t mask) { return a & splat32(mask); }
-template <int s> inline V32 shifted(V32 a) { return a >> s; }
-template <int s> inline V32 shifted_left(V32 a) { return (V32)((Unsigned32)a << s); }
+template <int s>
+inline V32 shifted(V32 a) {
+    return a >> s;
+}
+template <int s>
+inline V32 shifted_left(V32 a) {
+    return (V32)((Unsigned32)a << s);
+}
 inline V32 clip32(V32 a, int32_t low, int32_t high) {
     const V32 least = splat32(low), most = splat32(high);
     a = a < least ? least : a;

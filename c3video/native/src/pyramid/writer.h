@@ -74,7 +74,8 @@ private:
     }
 
     std::vector<Slot> slots_;
-    double bits_ = 0, probability_ = 1;  // of the last symbols, whose bits are not in `bits_` yet: a logarithm takes long
+    double bits_ = 0,
+           probability_ = 1;  // of the last symbols, whose bits are not in `bits_` yet: a logarithm takes long
 };
 
 }  // namespace c3
