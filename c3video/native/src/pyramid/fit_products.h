@@ -5,10 +5,8 @@
 #include "shared/simd_float_math.h"
 
 namespace c3 {
-namespace pyramid {
 namespace C3_ISA {
-
-using namespace c3::C3_ISA;
+namespace pyramid {
 
 // Sums over positions of products of two lists of rows, in vectors; doubles take them over from time to time, since
 // sums of some 2^15 floats are exact enough.
@@ -75,6 +73,6 @@ C3_INLINE VF reciprocal(VF x) {
 // Where a unit is above 0 its gradient passes.
 C3_INLINE VF passed(VF unit, VF grad) { return if_less(splatf(0.0f), unit, grad, splatf(0.0f)); }
 
-}  // namespace C3_ISA
 }  // namespace pyramid
+}  // namespace C3_ISA
 }  // namespace c3

@@ -7,10 +7,8 @@
 #include "pyramid/fit_products.h"
 
 namespace c3 {
-namespace pyramid {
 namespace C3_ISA {
-
-using namespace c3::C3_ISA;
+namespace pyramid {
 
 using c3::pyramid::Arena;
 using c3::pyramid::Size;
@@ -173,6 +171,6 @@ private:
     }
 };
 
-}  // namespace C3_ISA
 }  // namespace pyramid
+}  // namespace C3_ISA
 }  // namespace c3

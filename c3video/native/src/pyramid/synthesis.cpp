@@ -69,7 +69,7 @@ struct Taps {
 class Level {
 public:
     Level(const PyramidPicture& picture, int index, Level* coarser)
-        : grid_(picture.grids[index]), coarser_(coarser),
+        : grid_(picture.grids[index]), shift_(kLatentBits - index / 2), coarser_(coarser),
           num_planes_((int)picture.grids.size() - index), rows_(num_planes_, grid_.width, kKept),
           wide_(coarser ? num_planes_ - 1 : 0, coarser ? 2 * coarser->grid_.width : 1, kKept), even_(0, 0, 0, 0),
           odd_(0, 0, 0, 0) {
@@ -88,7 +88,7 @@ public:
     void make(int y) {
         const int16_t* latents = grid_.latents + (size_t)y * grid_.width;
         int16_t* out = rows_.row(0, y);
-        constexpr int lowest = -(32768 >> kLatentBits), highest = 32767 >> kLatentBits, unit = 1 << kLatentBits;
+        const int lowest = -(32768 >> shift_), highest = 32767 >> shift_, unit = 1 << shift_;
         for (int x = 0; x < grid_.width; x++) {  // saturated: where a shift would pass int16, its end is taken
             const int s = latents[x];
             out[x] = (int16_t)(s > highest ? 32767 : s < lowest ? -32768 : s * unit);
@@ -130,6 +130,7 @@ private:
     }
 
     const PyramidGrid grid_;
+    const int shift_;
     Level* coarser_;
     const int num_planes_;
     Rows rows_, wide_;  // `wide_`: the coarser level's rows at this one's width
