@@ -17,9 +17,6 @@ from c3video.encoder import encode as encode_source
 from c3video.errors import ConfigError
 from c3video.media.source import open_source
 
-RGB_PROFILES = frozenset({"paper"})
-"""Profiles that code RGB, whatever the source: the published experiments do."""
-
 
 def encode(
     source: str | os.PathLike[str] | FrameSource,
@@ -62,8 +59,8 @@ def encode(
     Raises:
         C3VideoError: see errors.py. What was finished before it is a valid stream in `out`.
     """
-    model = config.model_config(profile)
-    fit = config.fit_config(preset, rd_weight, model)
+    chosen = config.profile(profile)
+    fit = config.fit_config(profile, preset, rd_weight)
     opened: AbstractContextManager[FrameSource]
     if isinstance(source, (str, os.PathLike)):
         if isinstance(out, (str, os.PathLike)) and str(out) != "-" and _same_file(source, out):
@@ -74,7 +71,7 @@ def encode(
             pix_fmt=pix_fmt,
             fps=fps,
             frames=frames,
-            as_rgb=profile in RGB_PROFILES,
+            as_rgb=chosen.as_rgb,
         )
     else:
         opened = nullcontext(source)
@@ -82,7 +79,7 @@ def encode(
         return encode_source(
             frame_source,
             file,
-            config.for_frame_size(model, frame_source.format.width, frame_source.format.height),
+            chosen.model.for_video(frame_source.format),
             fit,
             patch_size=patch_size,
             segment_frames=segment_frames,

@@ -24,9 +24,6 @@ from c3video.errors import C3VideoError, ConfigError
 if TYPE_CHECKING:
     from c3video.encoder import EncodeProgress
 
-_STEPS_OF_8_BITS = 64
-"""Steps of the hybrid model are in units of 2^-14 of the full range; what is shown is in units of 2^-8."""
-
 _EXAMPLES = """examples:
   c3v encode in.mp4 out.c3v --preset fast --rd-weight 1e-3
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | c3v encode - out.c3v
@@ -106,9 +103,8 @@ def _encode(arguments: argparse.Namespace) -> None:
     estimated_bytes = sum(segment.estimated_bits for segment in reports) / 8
     parts: dict[str, float] = {}
     for segment in reports:
-        for bits in segment.bits if isinstance(segment.bits, tuple) else (segment.bits,):
-            for name, value in bits.by_part().items():
-                parts[name] = parts.get(name, 0.0) + value / 8
+        for name, bits in segment.bits.items():
+            parts[name] = parts.get(name, 0.0) + bits / 8
     _say(
         f"{sum(s.num_frames for s in reports)} frames, {len(reports)} segments, {num_bytes} bytes in segments "
         f"(fits estimated {estimated_bytes:.0f}); bytes by part: "
@@ -197,14 +193,14 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
     """Header, segments and bits by part of a stream, as plain values."""
-    from c3video.config import HybridConfig
+    from c3video.decoder import describe_segment
     from c3video.stream.layout import describe
 
-    describe_segment = _describe_frames if isinstance(clip.header.model, HybridConfig) else _describe_patches
     segments: list[dict[str, Any]] = []
     total: dict[str, float] = {}
     for segment in clip.coded_segments():
-        parts, facts = describe_segment(clip.header, segment)
+        found = describe_segment(clip.header, segment)
+        parts = dict(found.bits)
         parts["frame table"] = 8.0 * (segment.size_bytes - sum(map(len, segment.patches)))
         for name, bits in parts.items():
             total[name] = total.get(name, 0.0) + bits
@@ -215,7 +211,8 @@ def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
                 "first_pts": segment.pts[0],
                 "size_bytes": segment.size_bytes,
                 "bits": {name: round(bits, 1) for name, bits in parts.items()},
-                **facts,
+                **found.facts,
+                "summary": found.summary,
             }
         )
     num_frames = sum(segment["num_frames"] for segment in segments)
@@ -232,31 +229,6 @@ def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
     return facts
 
 
-def _describe_patches(header: Any, segment: Any) -> tuple[dict[str, float], dict[str, Any]]:
-    """Bits by part of a segment of the C3 model, and the windows of its patches."""
-    from c3video.decoder import decode_symbols
-
-    parts: dict[str, float] = {}
-    windows = []
-    for patch, _ in decode_symbols(header, segment):
-        windows.append(patch.model.windows)
-        assert patch.bits is not None
-        for name, bits in patch.bits.by_part().items():
-            parts[name] = parts.get(name, 0.0) + bits
-    return parts, {"previous_windows": windows}
-
-
-def _describe_frames(header: Any, segment: Any) -> tuple[dict[str, float], dict[str, Any]]:
-    """Bits by part of a segment of the hybrid model, and what it says before its symbols."""
-    from c3video.engine import choose_engine
-    from c3video.hybrid.decode import account
-    from c3video.hybrid.subbands import quantisation_step
-
-    parsed, bits = account(header, segment, choose_engine())
-    levels = {"step_indexes": parsed.step_indexes, "steps": tuple(map(quantisation_step, parsed.step_indexes))}
-    return bits.by_part(), {"gop": parsed.gop, **levels}
-
-
 def _print_facts(facts: dict[str, Any]) -> None:
     print("header")
     for name, value in facts["header"].items():
@@ -270,15 +242,9 @@ def _print_facts(facts: dict[str, Any]) -> None:
         print(f"  {name:24} {bits:12.0f} {100 * bits / whole:6.1f}%")
     print("segments")
     for segment in facts["segments"]:
-        if "gop" in segment:
-            steps = " ".join(f"{step / _STEPS_OF_8_BITS:.4g}" for step in segment["steps"])
-            particulars = f"gop {segment['gop']}, steps by level in 1/256 of the full range: {steps}"
-        else:
-            windows = segment["previous_windows"][0]
-            particulars = "windows of patch 0: " + " ".join("-" if w is None else f"{w[0]},{w[1]}" for w in windows)
         print(
             f"  {segment['number']:4}  {segment['num_frames']:4} frames  first pts {segment['first_pts']:8}"
-            f"  {segment['size_bytes']:8} bytes  {particulars}"
+            f"  {segment['size_bytes']:8} bytes  {segment['summary']}"
         )
 
 
@@ -311,8 +277,7 @@ def _parser() -> argparse.ArgumentParser:
         "--profile",
         choices=PROFILES,
         default="default",
-        help="the model: 'default' predicts frames from frames; 'cells' is C3 on the source's planes, patch by patch, "
-        "without motion; 'paper' is C3 as published, on RGB",
+        help="the model: " + "; ".join(f"'{name}' {profile.about}" for name, profile in PROFILES.items()),
     )
     encode.add_argument(
         "--preset",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The decoding story: stream -> segments -> patches -> frames. For the hybrid model the middle is frame_decoder.py.
+"""The decoding story: stream -> segments -> frames. What is between the last two is the model's (models.py).
 
     with c3video.open("clip.c3v") as clip:
         for frame in clip:
@@ -13,22 +13,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from c3video.c3.patches import PatchGrid
-from c3video.c3.payload import CodedPatch, decode_patch
-from c3video.config import C3Config, HybridConfig
-from c3video.engine import NUMPY, Engine, choose_engine
-from c3video.errors import CorruptSegmentError, StreamError
-from c3video.hybrid.decode import decode_frames
+from c3video.engine import EngineName, choose_engine
+from c3video.errors import StreamError
+from c3video.models import DECODERS
+from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
 from c3video.stream.reader import LostSegment, Reader
-from c3video.video import Frame, Planes, VideoFormat, cells_to_planes, frame_crc32
+from c3video.video import Frame, VideoFormat
 
 
 def open(
@@ -93,7 +87,7 @@ class Decoder:
         """The same, the frames of a segment at once."""
         for segment in self.coded_segments(first, last):
             try:
-                frames = decode_segment(self.header, segment, self._engine, self._threads)
+                frames = list(decode_segment(self.header, segment, self._engine, self._threads))
             except StreamError as error:
                 if not self._conceal:
                     raise
@@ -117,61 +111,17 @@ class Decoder:
             yield to_av_frame(frame, self.format)
 
 
-def patch_grid(header: Header) -> PatchGrid:
-    """The patches of every segment of a stream."""
-    return PatchGrid(header.patch_rows, header.patch_columns, header.video.cell_shape)
-
-
-def decode_symbols(header: Header, segment: Segment) -> Iterator[tuple[CodedPatch, tuple[int, int, int]]]:
-    """Models, symbols and accounting of a segment's patches with their (T, H, W) in cells; no samples.
-
-    Of the C3 model only.
-    """
-    assert isinstance(header.model, C3Config)
-    num_channels = header.video.layout.num_cell_channels
-    shapes = patch_grid(header).shapes(len(segment.pts))
-    for number, (data, shape) in enumerate(zip(segment.patches, shapes, strict=True)):
-        try:
-            yield decode_patch(data, header.model, num_channels, shape), shape
-        except CorruptSegmentError as error:
-            raise CorruptSegmentError(
-                f"segment {segment.number}, patch {number}: {error}", segment=segment.number
-            ) from error
-
-
-def decode_segment(header: Header, segment: Segment, engine: Engine = NUMPY, threads: int = 1) -> list[Frame]:
+def decode_segment(header: Header, segment: Segment, engine: EngineName = "numpy", threads: int = 1) -> Iterator[Frame]:
     """Frames of one segment; needs nothing but the header and the segment.
 
     Raises:
         CorruptSegmentError: its bytes do not decode, or a frame differs from its hash.
     """
-    if isinstance(header.model, HybridConfig):
-        decoded = decode_frames(header, segment, engine, threads)
-    else:
-        decoded = _decode_patches(header, header.model, segment, engine, threads)
-    return [Frame(*shown) for shown in zip(decoded, segment.pts, segment.durations, strict=True)]
+    decoded = DECODERS[header.model.KIND].decode(header, segment, engine, threads)
+    for planes, pts, duration in zip(decoded, segment.pts, segment.durations, strict=True):
+        yield Frame(planes, pts, duration)
 
 
-def _decode_patches(header: Header, model: C3Config, segment: Segment, engine: Engine, threads: int) -> list[Planes]:
-    """Planes of a segment of the C3 model."""
-    grid, layout = patch_grid(header), header.video.layout
-
-    def decode(job: tuple[int, bytes, tuple[int, int, int]]) -> NDArray[np.uint16]:
-        number, data, shape = job
-        try:
-            patch = decode_patch(data, model, layout.num_cell_channels, shape, engine.open_reader, engine.decode_grid)
-        except CorruptSegmentError as error:
-            message = f"segment {segment.number}, patch {number}: {error}"
-            raise CorruptSegmentError(message, segment=segment.number) from error
-        return engine.synthesise(patch.model, patch.symbols, shape, layout.max_value)
-
-    num_frames = len(segment.pts)
-    jobs = zip(range(len(grid)), segment.patches, grid.shapes(num_frames), strict=True)
-    with ThreadPoolExecutor(threads) as executor:
-        cells = grid.assemble(list(executor.map(decode, jobs)))
-    cells = cells.astype(layout.dtype)
-    frames = []
-    for index in range(num_frames):
-        frames.append(cells_to_planes(cells[:, index], header.video))
-        segment.check_frame(index, frame_crc32(frames[-1]))
-    return frames
+def describe_segment(header: Header, segment: Segment) -> SegmentFacts:
+    """Where the bits of a segment went, and what it says before its symbols. Raises CorruptSegmentError."""
+    return DECODERS[header.model.KIND].describe(header, segment)

@@ -30,9 +30,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from c3video.api import RGB_PROFILES
+from c3video.c3.config import C3Config, C3FitConfig
 from c3video.c3.fit.loop import fit_patch
-from c3video.config import PRESETS, PROFILES, C3Config, C3FitConfig, fit_config, patch_model_config
+from c3video.config import PRESETS, PROFILES, c3_config, fit_config
 from c3video.errors import C3VideoError, ConfigError, FitError, SourceError
 from c3video.media.source import open_source
 from c3video.video import planes_to_cells
@@ -83,8 +83,8 @@ class Result:
 
 def _configs(profile: str, preset: str, rd_weight: float) -> tuple[C3Config, C3FitConfig]:
     """What the base of a table fits; its ingredients are those of the C3 model."""
-    model = patch_model_config(profile)
-    fit = fit_config(preset, rd_weight, model)
+    model = c3_config(profile)
+    fit = fit_config(profile, preset, rd_weight)
     assert isinstance(fit, C3FitConfig)
     return model, fit
 
@@ -268,7 +268,7 @@ def ablate(options: argparse.Namespace) -> int:
     started, is_done, is_warm = time.monotonic(), True, False
     options.out.mkdir(parents=True, exist_ok=True)
     for path in clips:
-        samples, num_pixels, size = read_clip(path, options.frames, options.crop, options.profile in RGB_PROFILES)
+        samples, num_pixels, size = read_clip(path, options.frames, options.crop, PROFILES[options.profile].as_rgb)
         for variant, rate in ((variant, rate) for rate in options.rd_weights for variant in variants):
             frames = samples.shape[1]
             seed = options.seed + variant.seed_offset
@@ -407,7 +407,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clips", type=Path, nargs="+", default=[], metavar="CLIP", help="default: pipelines/clips")
     names = [variant.name for variant in VARIANTS]
     parser.add_argument("--variants", nargs="+", choices=names, metavar="V", help="only these (default: all)")
-    patch_profiles = [name for name, model in PROFILES.items() if isinstance(model, C3Config)]
+    patch_profiles = [name for name, profile in PROFILES.items() if isinstance(profile.model, C3Config)]
     parser.add_argument("--profile", choices=patch_profiles, default="cells", help="the base's model (default: cells)")
     parser.add_argument("--preset", choices=PRESETS, default="fast", help="the base's effort (default: fast)")
     parser.add_argument("--rd-weights", type=float, nargs="+", default=[1e-3], metavar="W", help="default: 1e-3")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from c3video.c3.config import C3Config, C3FitConfig
 from c3video.c3.fit.loop import fit_patch
-from c3video.config import C3Config, C3FitConfig
 from eval.ablation_networks import GeluNetwork, SharedEntropyNetwork, fixed_precision
 
 BASE = "base"

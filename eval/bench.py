@@ -30,21 +30,18 @@ import numpy as np
 import torch
 
 from c3video import native
+from c3video.c3.config import C3Config, C3FitConfig
+from c3video.c3.decode import patch_grid
+from c3video.c3.engine import ENGINES as C3_ENGINES
 from c3video.c3.fit.network import PatchNetwork, default_windows
 from c3video.c3.payload import decode_patch
-from c3video.config import (
-    C3Config,
-    C3FitConfig,
-    HybridConfig,
-    HybridFitConfig,
-    fit_config,
-    for_frame_size,
-    patch_model_config,
-)
-from c3video.decoder import Decoder, decode_segment, patch_grid
+from c3video.config import c3_config
+from c3video.decoder import Decoder, decode_segment
 from c3video.encoder import encode
-from c3video.engine import NATIVE, choose_engine
+from c3video.engine import choose_engine
+from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
 from c3video.hybrid.decode import account
+from c3video.hybrid.engine import ENGINES as HYBRID_ENGINES
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.media.source import open_source
 from c3video.stream.layout import VERSION, Header, Segment
@@ -89,7 +86,7 @@ def make_stream(width: int, height: int, rd_weight: float, steps: int, work: Pat
         if sys.stderr.isatty():
             print(f"\rfitting {path.name}: step {progress.fit.step}/{progress.fit.num_steps}", end="", file=sys.stderr)
 
-    encode(patch, file, patch_model_config("cells"), fit, report=report)
+    encode(patch, file, c3_config("cells"), fit, report=report)
     data = repeat_patch(file.getvalue(), width, height) if large else file.getvalue()
     path.write_bytes(data)
     return data
@@ -113,7 +110,7 @@ def repeat_patch(data: bytes, width: int, height: int) -> bytes:
 
 def clip_frames(header: Header, segment: Segment) -> list[Any]:
     """Decoded frames of one segment."""
-    return decode_segment(header, segment, NATIVE)
+    return list(decode_segment(header, segment, "native"))
 
 
 def median_seconds(run: Callable[[], object], clock: Callable[[], float], repeats: int) -> float:
@@ -138,16 +135,17 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
     channels, max_value = video.layout.num_cell_channels, video.layout.max_value
     shapes = patch_grid(header).shapes(num_frames)
     jobs = list(zip(segment.patches, shapes, strict=True))
+    kernels = C3_ENGINES["native"]
 
     def entropy() -> list[Any]:
         return [
-            decode_patch(data, model, channels, shape, NATIVE.open_reader, NATIVE.decode_grid) for data, shape in jobs
+            decode_patch(data, model, channels, shape, kernels.open_reader, kernels.decode_grid) for data, shape in jobs
         ]
 
     patches = entropy()
 
     def synthesis() -> list[Any]:
-        return [NATIVE.synthesise(p.model, p.symbols, s, max_value) for p, (_, s) in zip(patches, jobs, strict=True)]
+        return [kernels.synthesise(p.model, p.symbols, s, max_value) for p, (_, s) in zip(patches, jobs, strict=True)]
 
     cells = patch_grid(header).assemble(synthesis()).astype(video.layout.dtype)
 
@@ -156,7 +154,8 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
             frame_crc32(cells_to_planes(cells[:, index], video))
 
     def whole(threads: int = 1) -> None:
-        decode_segment(header, segment, NATIVE, threads)
+        for _ in decode_segment(header, segment, "native", threads):
+            pass
 
     seconds = {
         part: median_seconds(run, time.process_time, repeats)
@@ -181,9 +180,9 @@ def make_frames_stream(width: int, height: int, rd_weight: float, work: Path) ->
     """A stream of one segment of the hybrid model at that size, kept in `work`."""
     path = work / f"bench_v{VERSION}_frames_{width}x{height}_{rd_weight:g}.c3v"
     if not path.exists():
-        model = for_frame_size(HybridConfig(), width, height)
-        file = io.BytesIO()
-        encode(clip_of_size(width, height), file, model, fit_config("ultrafast", rd_weight, model))
+        clip, file = clip_of_size(width, height), io.BytesIO()
+        fit = replace(HYBRID_PRESETS["ultrafast"], rd_weight=rd_weight)
+        encode(clip, file, HybridConfig().for_video(clip.format), fit)
         path.write_bytes(file.getvalue())
     return path.read_bytes()
 
@@ -197,10 +196,11 @@ def bench_decode_frames(name: str, rate: str, data: bytes, repeats: int) -> dict
     num_symbols = num_frames * sum(height * width for height, width in header.video.plane_shapes)
 
     def read() -> None:
-        account(header, segment, NATIVE)
+        account(header, segment, HYBRID_ENGINES["native"])
 
     def whole(threads: int = 1) -> None:
-        decode_segment(header, segment, NATIVE, threads)
+        for _ in decode_segment(header, segment, "native", threads):
+            pass
 
     reading, decoding = (median_seconds(run, time.process_time, repeats) for run in (read, whole))
     wall_one = median_seconds(whole, time.perf_counter, repeats)
@@ -243,7 +243,7 @@ def bench_fit(profile: str, repeats: int) -> dict[str, Any]:
     `cells` takes the 4:2:0 planes at 320x180, `paper` the cells of 176x144 as RGB would have them.
     """
     size, channels, area = ((16, 90, 160), 6, 4) if profile == "cells" else ((16, 144, 176), 3, 1)
-    config, generator = patch_model_config(profile), torch.Generator().manual_seed(0)
+    config, generator = c3_config(profile), torch.Generator().manual_seed(0)
     target = torch.rand(channels, *size, generator=generator)
     num_pixels = area * size[0] * size[1] * size[2]
     seconds = {}
@@ -274,11 +274,10 @@ def bench_frame_fit(repeats: int) -> dict[str, Any]:
     source, model = clip_of_size(176, 144), HybridConfig()
     planes = [frame.planes for frame in source][:5]
     num_pixels = len(planes) * 176 * 144
-    fit = fit_config("ultrafast", 1e-3, model)
-    assert isinstance(fit, HybridFitConfig)
+    fit = replace(HYBRID_PRESETS["ultrafast"], rd_weight=1e-3)
 
     def code() -> None:
-        fit_segment(planes, source.format, model, fit, choose_engine())
+        fit_segment(planes, source.format, model, fit, HYBRID_ENGINES[choose_engine()])
 
     seconds = {"native": median_seconds(code, time.process_time, repeats)}
     with mock.patch.dict(os.environ, C3VIDEO_ISA="none"):
@@ -294,7 +293,7 @@ def synthesis_macs_per_pixel(profile: str) -> float:
     """Multiply-adds a luma sample of the synthesis networks, 4:2:0 cells, without interpolation."""
     from c3video.c3.patch_model import layer_specs
 
-    specs = layer_specs(patch_model_config(profile), 6)
+    specs = layer_specs(c3_config(profile), 6)
     return sum(float(np.prod(s.weight_shape)) for s in specs if s.network == "synthesis") / 4
 
 

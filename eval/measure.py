@@ -29,13 +29,12 @@ from typing import Any
 
 import c3video.decoder
 from c3video import metrics
-from c3video.config import HybridConfig
 from c3video.errors import C3VideoError, SourceError, StreamError
 from c3video.media.rgb import FfmpegRgb
+from c3video.models import multiply_adds
 from c3video.stream.layout import Header
 from c3video.video import Frame, Planes, VideoFormat
 from eval.classic_set import IvfDecoder
-from eval.complexity import macs_per_pixel
 from eval.manifest import Clip, read_clips, read_json, write_csv, write_json
 
 STREAM_COLUMNS = ("clip", "profile", "preset", "quality")
@@ -162,7 +161,7 @@ def measure_c3v(path: Path, clip: Clip, record: dict[str, Any], with_ssim: bool)
         "encode_cpu_seconds": record["encode_cpu_seconds"],
         "decode_seconds": round(timer.seconds, 4),
         "decode_cpu_seconds": round(timer.cpu_seconds, 4),
-        "macs_per_pixel": round(macs_per_pixel(header.model, header.video.pix_fmt).total, 1),
+        "macs_per_pixel": round(multiply_adds(header.model, header.video.pix_fmt).total, 1),
         "commit": record["commit"],
     }
     bits, windows = bits_and_windows(path, header)
@@ -241,16 +240,13 @@ def bits_and_windows(path: Path, header: Header) -> tuple[dict[str, float], list
     facts = json.loads(run.stdout)
     in_segments = sum(segment["size_bytes"] for segment in facts["segments"])
     bits = dict(facts["bits"]) | {"header and index": 8.0 * (facts["size_bytes"] - in_segments)}
-    model = header.model
-    if isinstance(model, HybridConfig):
-        return bits, []
     windows = [
         [segment["number"], patch, grid, *corner]
         for segment in facts["segments"]
-        for patch, corners in enumerate(segment["previous_windows"])
+        for patch, corners in enumerate(segment.get("previous_windows", ()))
         for grid, corner in enumerate(corners)
         # A window looks at the previous frame: a segment of one has none.
-        if corner is not None and segment["num_frames"] > 1 and model.grids[grid].previous_window
+        if corner is not None and segment["num_frames"] > 1
     ]
     return bits, windows
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 import c3video.decoder
-from c3video.config import C3FitConfig, model_config
+from c3video.c3.config import C3FitConfig
+from c3video.config import model_config
 from c3video.encoder import EncodeProgress, encode
 from c3video.errors import SourceError
 from c3video.video import ArraySource, VideoFormat

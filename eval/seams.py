@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import c3video
+from c3video.c3.decode import patch_grid
 from c3video.config import PRESETS, PROFILES
-from c3video.decoder import Decoder, patch_grid
+from c3video.decoder import Decoder
 from c3video.encoder import EncodeProgress
 from c3video.errors import C3VideoError
 from c3video.media.source import open_source

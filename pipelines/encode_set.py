@@ -29,10 +29,11 @@ from typing import Any
 
 import torch
 
-from c3video.api import RGB_PROFILES
-from c3video.config import C3FitConfig, HybridConfig, HybridFitConfig, fit_config, for_frame_size, model_config
+from c3video.c3.config import C3FitConfig
+from c3video.config import PROFILES, fit_config, model_config
 from c3video.encoder import EncodeProgress, SegmentReport, encode
 from c3video.errors import C3VideoError, ConfigError, SourceError
+from c3video.hybrid.config import HybridFitConfig
 from c3video.progress import Progress
 from c3video.stream.layout import Header, Segment
 from c3video.stream.reader import Reader
@@ -125,9 +126,9 @@ def plan(
         for profile in profiles:
             model = model_config(profile)
             for rd_weight in rd_weights:
-                fit_config(preset, rd_weight, model)
+                fit_config(profile, preset, rd_weight)
                 cut = patches or paper_patches(rd_weight)
-                if isinstance(model, HybridConfig):  # it codes whole frames
+                if not model.HAS_PATCHES:
                     cut = replace(cut, size=None)
                 starts = range(0, clip.num_frames, cut.frames)
                 stream = stream_name(clip.name, profile, preset, rd_weight)
@@ -248,7 +249,7 @@ def _work(unit: Unit, out: Path, threads: int, deadline: float | None) -> tuple[
 
 def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[str, Any]:
     """Encode one segment and write its files; returns its record."""
-    fit = fit_config(unit.preset, unit.rd_weight, model_config(unit.profile))
+    fit = fit_config(unit.profile, unit.preset, unit.rd_weight)
     if isinstance(fit, C3FitConfig) and unit.profile == "paper" and unit.clip.max_gradient_norm is not None:
         fit = replace(fit, max_gradient_norm=unit.clip.max_gradient_norm)
     steps: list[tuple[str, int, float, float, float, int]] = []
@@ -271,11 +272,11 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
             _check_time(started, deadline, done)
 
     file = io.BytesIO()
-    with unit.clip.open(unit.first, unit.last, as_rgb=unit.profile in RGB_PROFILES) as source:
+    with unit.clip.open(unit.first, unit.last, as_rgb=PROFILES[unit.profile].as_rgb) as source:
         (segment,) = encode(
             source,
             file,
-            for_frame_size(model_config(unit.profile), unit.clip.width, unit.clip.height),
+            model_config(unit.profile).for_video(source.format),
             fit,
             patch_size=unit.patches.size,
             segment_frames=unit.last - unit.first,

@@ -3,7 +3,7 @@
 
     clips x rd_weights --> segments, fitted with the priors of now --> their symbols --> priors, from blank networks
 
-    python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/model/priors
+    python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/hybrid/priors
     python -m tests.vectors.make      (streams and digests that hang on the priors)
 
 Clips on which results are reported must not be among them (eval/results/README.md says which were).
@@ -20,10 +20,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from c3video.config import HYBRID_PRESETS, HybridConfig
 from c3video.engine import choose_engine
 from c3video.errors import C3VideoError
+from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit.context_tuning import (
     FloatNetwork,
     Samples,
@@ -51,7 +52,7 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
     fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
-    fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
+    fitted = fit_segment(planes, video, HybridConfig(), fit_config, ENGINES[choose_engine()])
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
     return segment_samples(coding_order(len(planes), fitted.model.gop), fitted.symbols, layout)
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from c3video.c3.config import C3Config, C3FitConfig, LatentGrid
 from c3video.c3.patch_model import Layer, PatchModel, Precision, centred_window, layer_specs
-from c3video.config import C3Config, C3FitConfig, LatentGrid
 from c3video.encoder import encode
 from c3video.video import ArraySource, VideoFormat
 

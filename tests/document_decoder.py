@@ -180,7 +180,7 @@ class Network:
 
 def prior(name: str) -> Network:
     inputs, classes = SHAPES[name]
-    data = (ROOT / "c3video" / "model" / "priors" / f"{name}.i16").read_bytes()
+    data = (ROOT / "c3video" / "hybrid" / "priors" / f"{name}.i16").read_bytes()
     numbers = [int.from_bytes(data[i : i + 2], "little", signed=True) for i in range(0, len(data), 2)]
     arrays = []
     for size in network_sizes(inputs, classes):

@@ -3,7 +3,8 @@
 
 import pytest
 
-from c3video.config import HybridConfig, for_frame_size, model_config
+from c3video.config import model_config
+from c3video.hybrid.config import HybridConfig
 from c3video.stream.layout import Header
 from c3video.video import VideoFormat
 
@@ -13,15 +14,16 @@ from c3video.video import VideoFormat
     [(1, 1, 1), (352, 288, 1), (1280, 720, 1), (1920, 1080, 2), (3840, 2160, 8), (7680, 4320, 32), (16384, 40, 1)],
 )
 def test_large_frames_get_slices(width: int, height: int, num_slices: int) -> None:
-    model = for_frame_size(HybridConfig(block_size=8), width, height)
+    model = HybridConfig(block_size=8).for_video(VideoFormat(width, height, "yuv420p"))
     assert model == HybridConfig(block_size=8, num_slices=num_slices)
     Header(VideoFormat(width, height, "yuv420p"), model, 1, 1, 1).check()
 
 
 @pytest.mark.parametrize("height", [32, 33, 64, 65, 8192])
 def test_no_more_slices_than_a_header_allows(height: int) -> None:
-    Header(VideoFormat(16384, height, "gray"), for_frame_size(HybridConfig(), 16384, height), 1, 1, 1).check()
+    video = VideoFormat(16384, height, "gray")
+    Header(video, HybridConfig().for_video(video), 1, 1, 1).check()
 
 
 def test_a_patch_model_stays_as_it_is() -> None:
-    assert for_frame_size(model_config("cells"), 3840, 2160) == model_config("cells")
+    assert model_config("cells").for_video(VideoFormat(3840, 2160, "yuv420p")) == model_config("cells")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c3video.config import HybridConfig
+from c3video.hybrid.config import HybridConfig
 from tests.document_decoder import decode
 from tests.hybrid.streams import frame_header, synthetic_segment
 

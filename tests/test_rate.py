@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from c3video.config import C3FitConfig, model_config
+from c3video.c3.config import C3FitConfig
+from c3video.config import model_config
 from c3video.encoder import encode
 from tests.conftest import TINY_MODEL, moving_clip
 

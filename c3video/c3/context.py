@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.config import C3Config
+from c3video.c3.config import C3Config
 
 IntArray = NDArray[np.int64]
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.c3.config import C3Config
 from c3video.c3.context import gather, plan_walk
 from c3video.c3.entropy import predict
 from c3video.c3.latents import dequantise
 from c3video.c3.patch_model import Layer
 from c3video.coding.rangecoder import Coder
-from c3video.config import C3Config
 
 IntArray = NDArray[np.int64]
 

@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.c3.config import C3Config, LatentGrid
 from c3video.coding.arithmetic import HIDDEN_BITS, LATENT_BITS, OUTPUT_BITS, FloatArray
-from c3video.config import C3Config, LatentGrid
 from c3video.errors import CorruptSegmentError
 
 IntArray = NDArray[np.int64]

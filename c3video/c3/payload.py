@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.c3.config import C3Config
 from c3video.c3.grid_coding import code_grid
 from c3video.c3.patch_model import PatchModel
 from c3video.c3.weight_coding import NETWORKS, WeightCode, code_weights
 from c3video.coding.rangecoder import SymbolReader, SymbolWriter
 from c3video.coding.tables import residual_bits
-from c3video.config import C3Config
 from c3video.errors import CorruptSegmentError
 
 IntArray = NDArray[np.int64]

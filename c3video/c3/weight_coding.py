@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.c3.config import C3Config
 from c3video.c3.patch_model import MAX_PRECISION_BITS, MIN_PRECISION_BITS, Layer, Precision, layer_specs
 from c3video.coding.rangecoder import Coder
 from c3video.coding.tables import NUM_SCALES, best_scale
-from c3video.config import C3Config
 from c3video.errors import CorruptSegmentError
 
 IntArray = NDArray[np.int64]

@@ -18,16 +18,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from c3video.config import HybridConfig
-from c3video.engine import Engine
+from c3video.engine import choose_engine
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.coded_planes import coded_format, from_coded
 from c3video.hybrid.compensation import MotionField, block_shape
+from c3video.hybrid.config import HybridConfig
+from c3video.hybrid.engine import ENGINES, HybridEngine
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.payload import ParsedSegment, SegmentBits, parse_segment, read_network
-from c3video.hybrid.subbands import FrameSymbols, join_slices, plane_levels, slice_layouts, subband_steps
+from c3video.hybrid.subbands import (
+    FrameSymbols,
+    join_slices,
+    plane_levels,
+    quantisation_step,
+    slice_layouts,
+    subband_steps,
+)
+from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
 from c3video.video import Planes, frame_crc32
+
+_STEPS_OF_8_BITS = 64
+"""Steps are in units of 2^-14 of the full range; what is shown is in units of 2^-8."""
 
 FRAMES_AHEAD = 4
 """Frames read before their turn: enough that no thread waits for a slow frame, few enough for the memory."""
@@ -51,7 +63,7 @@ class OpenSegment:
     slices: tuple[Iterator[FrameSymbols], ...]
 
 
-def open_segment(header: Header, segment: Segment, engine: Engine) -> OpenSegment:
+def open_segment(header: Header, segment: Segment, engine: HybridEngine) -> OpenSegment:
     """Take a segment apart as far as its networks. Raises CorruptSegmentError."""
     model, video = header.model, header.video
     assert isinstance(model, HybridConfig)
@@ -86,7 +98,7 @@ def _naming(place: str, segment: Segment) -> Iterator[None]:
         raise CorruptSegmentError(f"{place}: {error}", segment=segment.number) from error
 
 
-def account(header: Header, segment: Segment, engine: Engine) -> tuple[ParsedSegment, SegmentBits]:
+def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[ParsedSegment, SegmentBits]:
     """Where the bits of a segment went; reads all symbols and makes no samples. Raises CorruptSegmentError."""
     opened = open_segment(header, segment, engine)
     motion, frames = 0.0, []
@@ -105,7 +117,19 @@ def account(header: Header, segment: Segment, engine: Engine) -> tuple[ParsedSeg
     return opened.parsed, SegmentBits(opened.weight_bits, motion, tuple(frames), levels, overhead)
 
 
-def decode_frames(header: Header, segment: Segment, engine: Engine, threads: int = 1) -> list[Planes]:
+def describe_frames(header: Header, segment: Segment) -> SegmentFacts:
+    """Bits by part of a segment, and what it says before its symbols. Raises CorruptSegmentError."""
+    parsed, bits = account(header, segment, ENGINES[choose_engine()])
+    steps = tuple(map(quantisation_step, parsed.step_indexes))
+    shown = " ".join(f"{step / _STEPS_OF_8_BITS:.4g}" for step in steps)
+    return SegmentFacts(
+        bits.by_part(),
+        {"gop": parsed.gop, "step_indexes": parsed.step_indexes, "steps": steps},
+        f"gop {parsed.gop}, steps by level in 1/256 of the full range: {shown}",
+    )
+
+
+def decode_frames(header: Header, segment: Segment, engine: HybridEngine, threads: int = 1) -> list[Planes]:
     """Planes of a segment's frames in display order, each of them checked against its hash.
 
     Raises:
@@ -133,7 +157,7 @@ class _FrameDecoder:
     Threads take one step after the other; what has come of them is noted, and looked at, under one lock.
     """
 
-    def __init__(self, header: Header, segment: Segment, engine: Engine) -> None:
+    def __init__(self, header: Header, segment: Segment, engine: HybridEngine) -> None:
         self._header, self._segment, self._engine = header, segment, engine
         self._coded = coded_format(header.video)
         opened = open_segment(header, segment, engine)

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
 from c3video.coding.tables import NUM_SCALES, best_scale
 from c3video.coding.varint import read_varint, write_varint
-from c3video.config import HybridConfig
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid import motion_symbols, subbands
 from c3video.hybrid.compensation import MotionField
+from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork, network_shapes, read_prior
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_levels
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.hybrid.coded_planes import UNIT_NORM
+from c3video.hybrid.config import MAX_LEVELS
 from c3video.hybrid.context_network import magnitude_feature
 from c3video.hybrid.wavelet import LIMIT, num_subbands, subband_shapes
 
@@ -26,7 +27,6 @@ IntArray = NDArray[np.int64]
 FrameSymbols = list[list[IntArray]]
 """By plane and subband: (h, w)."""
 
-MAX_LEVELS = 5
 """Of luma; a plane of half the size has one less, so that subbands of one number cover the same detail."""
 MAX_SYMBOL = 1 << 15
 NUM_CLASSES = 2 * num_subbands(MAX_LEVELS)

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.c3.config import C3Config
 from c3video.c3.context import causal_offsets, previous_offsets, wave_slopes
 from c3video.c3.patch_model import Layer, PatchModel
 from c3video.coding.sparse_tables import TAIL, ZERO
 from c3video.coding.tables import NUM_SCALES, RADIUS, cumulative
-from c3video.config import C3Config
 from c3video.errors import ConfigError, CorruptSegmentError
 
 _native: Any

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from c3video.config import PROFILES, C3Config
+from c3video.c3.config import C3Config
+from c3video.config import PROFILES
 from eval.rd import BD, bd_rate
 from eval.report.chart import swatch
 from eval.run_folder import Point, RunFolder, Series, by_quality
@@ -111,7 +112,7 @@ def select_box(label: str, name: str, values: Sequence[str], chosen: str) -> str
 
 def patch_model_of(profile: str) -> C3Config:
     """The model of a profile of the C3 model, as this version knows it; the paper's for any other."""
-    model = PROFILES.get(profile)
+    model = PROFILES[profile].model if profile in PROFILES else None
     return model if isinstance(model, C3Config) else PAPER
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from c3video.c3.config import C3Config
 from c3video.c3.context import causal_offsets, gather, plan_walk, previous_offsets
 from c3video.c3.patch_model import centred_window
-from c3video.config import C3Config
 
 CONFIG = C3Config()
 WINDOWS = [None, (30, 31), (0, 0), (61, 61), (0, 61), (61, 0)]

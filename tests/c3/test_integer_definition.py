@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from c3video.c3.config import C3Config, LatentGrid
 from c3video.c3.entropy import predict
 from c3video.c3.latents import dequantise, upsample
 from c3video.c3.patch_model import Layer, LayerSpec, Precision
 from c3video.c3.synthesis import synthesise
 from c3video.coding.arithmetic import HIDDEN_BITS
-from c3video.config import C3Config, LatentGrid
 
 
 def rs(value: int, shift: int) -> int:

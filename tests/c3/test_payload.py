@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from c3video.c3.config import C3Config, isotropic_grids
 from c3video.c3.patch_model import PatchModel, Precision
 from c3video.c3.payload import decode_patch, encode_patch
 from c3video.c3.weight_coding import NETWORKS, WeightCode, choose_code
-from c3video.config import C3Config, isotropic_grids
 from c3video.errors import CorruptSegmentError
 
 

@@ -11,15 +11,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from c3video.c3.config import C3_PRESETS, C3Config, C3FitConfig
 from c3video.c3.fit.network import PatchNetwork, default_windows
-from c3video.config import PRESETS, PROFILES, C3Config, C3FitConfig
+from c3video.config import PROFILES, Profile
 from eval import ablate
 from eval.ablate import Result, Task, as_markdown, main, read_clip, results_of, write_results
 from eval.ablation_networks import GeluNetwork, SharedEntropyNetwork
 from eval.ablation_variants import BASE, VARIANTS, Variant
 from tests.conftest import QUICK_FIT, TINY_MODEL
 
-PATCH_PROFILES = {name: model for name, model in PROFILES.items() if isinstance(model, C3Config)}
+PATCH_PROFILES = {name: profile.model for name, profile in PROFILES.items() if isinstance(profile.model, C3Config)}
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 
 
@@ -39,7 +40,7 @@ def test_variants_have_names_of_their_own_and_possible_configurations() -> None:
 
 def test_what_a_profile_has_already_is_no_variant_of_it() -> None:
     left = {
-        name: {variant.name for variant in VARIANTS if variant.changes(model, PRESETS["fast"])}
+        name: {variant.name for variant in VARIANTS if variant.changes(model, C3_PRESETS["fast"])}
         for name, model in PATCH_PROFILES.items()
     }
     assert BASE in left["cells"] & left["paper"]
@@ -51,16 +52,16 @@ def test_what_a_profile_has_already_is_no_variant_of_it() -> None:
 
 def test_variants_without_a_stage_keep_the_number_of_steps() -> None:
     for name in ("one-stage", "no-weight-stage"):
-        fit = BY_NAME[name].fit(PRESETS["fast"])
-        fast = PRESETS["fast"]
+        fit = BY_NAME[name].fit(C3_PRESETS["fast"])
+        fast = C3_PRESETS["fast"]
         before, after = (x.noise_steps + x.rounding_steps + x.weight_steps for x in (fast, fit))
         assert before == after, name
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "ultrafast", QUICK_FIT)
-    monkeypatch.setitem(PROFILES, "cells", TINY_MODEL)
+    monkeypatch.setitem(C3_PRESETS, "ultrafast", QUICK_FIT)
+    monkeypatch.setitem(PROFILES, "cells", Profile(TINY_MODEL, C3_PRESETS, ""))
     monkeypatch.setattr(ablate, "_commit", lambda: "abc")
 
 

@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c3video.config import HybridConfig, HybridFitConfig, LatentGrid
+from c3video.c3.config import LatentGrid
 from c3video.encoder import encode
 from c3video.errors import SourceError
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.media.rgb import FfmpegRgb, RgbSource
 from c3video.media.source import open_source
 from c3video.metrics import compare, psnr_db
+from c3video.models import multiply_adds
 from c3video.video import ArraySource, Frame
 from eval import measure
 from eval.classic_set import Setting
 from eval.classic_set import run as run_classic
-from eval.complexity import macs_per_pixel
 from eval.manifest import read_clips, write_json
 from tests.conftest import TINY_MODEL, encode_quickly, moving_clip
 from tests.eval.test_classic_set import write_run
@@ -75,7 +76,7 @@ def test_tables_hold_what_other_ways_compute(tmp_path: Path, clip: ArraySource, 
     assert (ours["codec"], ours["quality"], ours["num_frames"], ours["commit"]) == ("c3video", "0.001", "5", "abc")
     assert int(ours["size_bytes"]) == len(stream)
     assert float(ours["bpp"]) == pytest.approx(8 * len(stream) / (5 * 34 * 46), rel=1e-5)
-    assert float(ours["macs_per_pixel"]) == round(macs_per_pixel(MODEL, "yuv420p").total, 1)
+    assert float(ours["macs_per_pixel"]) == round(multiply_adds(MODEL, "yuv420p").total, 1)
     assert (theirs["codec"], theirs["preset"], theirs["quality"]) == ("libx264", "ultrafast", "30")
     assert float(theirs["psnr_yuv611"]) > 20
 
@@ -101,7 +102,7 @@ def test_stream_of_the_frame_model_has_bits_by_level_and_no_windows(tmp_path: Pa
     add_stream(tmp_path, file.getvalue(), [0, 5])
     measure.run(tmp_path, with_ssim=False)
     (point,) = rows_of(tmp_path / "points.csv")
-    assert float(point["macs_per_pixel"]) == round(macs_per_pixel(model, "yuv420p").total, 1)
+    assert float(point["macs_per_pixel"]) == round(multiply_adds(model, "yuv420p").total, 1)
     bits = {row["part"]: float(row["bits"]) for row in rows_of(tmp_path / "bits.csv")}
     assert sum(bits.values()) == pytest.approx(8 * len(file.getvalue()), abs=2)
     assert {"level 0", "motion", "subbands weights", "frame table", "header and index"} <= set(bits)

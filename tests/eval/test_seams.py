@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c3video.config import C3Config, isotropic_grids
+from c3video.c3.config import C3Config, isotropic_grids
 from c3video.stream.layout import Header
 from c3video.video import VideoFormat
 from eval.seams import edge_loss_db, main, seams

@@ -10,9 +10,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.config import HybridConfig
 from c3video.hybrid.coded_planes import coded_format, from_coded
 from c3video.hybrid.compensation import BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
+from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_levels
 from c3video.hybrid.motion_symbols import PARTS, uses

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from c3video import native
-from c3video.config import HybridConfig
 from c3video.decoder import Decoder, decode_segment
-from c3video.engine import ENGINES, NUMPY, Engine, choose_engine
+from c3video.engine import choose_engine
 from c3video.errors import CorruptSegmentError
+from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.decode import FRAMES_AHEAD, account, decode_frames
+from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.reconstruction import reconstruct_plane
 from c3video.stream.layout import Header
 from c3video.video import Planes
@@ -71,7 +72,7 @@ def test_engines_agree_on_formats_sizes_and_steps(
 ) -> None:
     header = frame_header(*size, pix_fmt, config)
     made = synthetic_segment(header, num_frames, gop=gop, step_index=step_index, density=0.3, reach=4000, seed=5)
-    frames = decode_segment(header, made.segment, ENGINES[engine], 2)
+    frames = list(decode_segment(header, made.segment, engine, 2))
     assert_equal([frame.planes for frame in frames], made.planes)
     assert [frame.pts for frame in frames] == list(made.segment.pts)
 
@@ -95,7 +96,7 @@ def test_readers_stay_a_few_frames_ahead_and_references_are_dropped() -> None:
 
     def counting(*arguments: Any) -> Any:
         nonlocal read, most
-        for part in NUMPY.read_slice(*arguments):
+        for part in ENGINES["numpy"].read_slice(*arguments):
             with lock:
                 read += 1
                 most = max(most, read - reconstructed)
@@ -108,7 +109,7 @@ def test_readers_stay_a_few_frames_ahead_and_references_are_dropped() -> None:
             reconstructed += 1
         return samples
 
-    engine = replace(NUMPY, read_slice=counting, reconstruct_plane=plane)
+    engine = replace(ENGINES["numpy"], read_slice=counting, reconstruct_plane=plane)
     assert_equal(decode_frames(header, made.segment, engine, 3), made.planes)
     assert most <= FRAMES_AHEAD + 3  # three may be under way
 
@@ -136,12 +137,12 @@ def test_damaged_bytes_name_the_segment(header: Header, made: SyntheticSegment, 
 
 def test_an_error_on_one_thread_ends_the_others(header: Header, made: SyntheticSegment) -> None:
     def failing(*arguments: Any) -> Any:
-        yield next(iter(NUMPY.read_slice(*arguments)))
+        yield next(iter(ENGINES["numpy"].read_slice(*arguments)))
         raise CorruptSegmentError("as if")
 
     before = threading.active_count()
     with pytest.raises(CorruptSegmentError, match="segment 0, frame 4: as if"):  # the second in coding order
-        decode_frames(header, made.segment, replace(NUMPY, read_slice=failing), 4)
+        decode_frames(header, made.segment, replace(ENGINES["numpy"], read_slice=failing), 4)
     assert threading.active_count() == before
 
 
@@ -159,5 +160,5 @@ def test_account_finds_the_bits_that_the_writer_promised(header: Header, made: S
 
 def test_every_engine_has_everything() -> None:
     for name in NAMES:
-        engine: Engine = choose_engine(name)
+        engine = ENGINES[choose_engine(name)]
         assert all(getattr(engine, field) is not None for field in engine.__dataclass_fields__)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from c3video.coding.rangecoder import SymbolReader
-from c3video.config import HybridConfig
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.compensation import block_shape
+from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import (
     MAX_GOP,
     NETWORKS,

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from c3video.config import C3Config, HybridConfig, HybridFitConfig
+from c3video.c3.config import C3Config
 from c3video.decoder import Decoder
 from c3video.encoder import EncodeProgress, encode
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.media.scene_cuts import find_cut, likeness, small_picture, split_at_cuts
 from c3video.video import ArraySource, Frame, VideoFormat
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from c3video import native
+from c3video.c3.config import C3Config, LatentGrid
 from c3video.c3.patch_model import PatchModel
 from c3video.c3.payload import decode_patch, encode_patch
 from c3video.c3.synthesis import synthesise
 from c3video.c3.weight_coding import NETWORKS, choose_code
-from c3video.config import C3Config, LatentGrid
 from c3video.decoder import Decoder
 from c3video.engine import NATIVE, choose_engine
 from c3video.errors import CorruptSegmentError

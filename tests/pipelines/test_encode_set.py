@@ -13,8 +13,10 @@ import pytest
 import torch
 
 import c3video.api
-from c3video.config import HYBRID_PRESETS, PRESETS, PROFILES, C3FitConfig, HybridConfig, HybridFitConfig
+from c3video.c3.config import C3_PRESETS, C3FitConfig
+from c3video.config import PROFILES, Profile
 from c3video.errors import C3VideoError, ConfigError, SourceError, StreamError
+from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from pipelines import datasets, decode_set, encode_set, evaluate, merge
 from pipelines.datasets import Clip
 from pipelines.encode_set import Patches, Unit
@@ -27,10 +29,10 @@ FIT = C3FitConfig(noise_steps=4, rounding_steps=1, weight_steps=1, window_steps=
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "quick", FIT)
-    monkeypatch.setitem(PROFILES, "default", TINY_MODEL)
-    monkeypatch.setitem(PROFILES, "paper", TINY_MODEL)
-    monkeypatch.setitem(PROFILES, "frames", HybridConfig())
+    monkeypatch.setitem(C3_PRESETS, "quick", FIT)
+    monkeypatch.setitem(PROFILES, "default", Profile(TINY_MODEL, C3_PRESETS, ""))
+    monkeypatch.setitem(PROFILES, "paper", Profile(TINY_MODEL, C3_PRESETS, "", as_rgb=True))
+    monkeypatch.setitem(PROFILES, "frames", Profile(HybridConfig(), HYBRID_PRESETS, ""))
     monkeypatch.setitem(HYBRID_PRESETS, "quick", HybridFitConfig(plans=1, passes=0))
 
 

@@ -10,25 +10,13 @@ from typing import Any
 
 import pytest
 
-from c3video.config import C3Config, HybridConfig, LatentGrid
+from c3video.c3.config import C3_MODEL, C3Config, LatentGrid
+from c3video.config import MODEL_CONFIGS
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
+from c3video.hybrid.config import HYBRID_MODEL, HybridConfig, max_slices
 from c3video.stream import layout as syntax
-from c3video.stream.layout import (
-    BLOB,
-    C3_MODEL,
-    HEADER,
-    HYBRID_MODEL,
-    SVARINT,
-    U8,
-    U16,
-    U32,
-    U64,
-    VARINT,
-    Constant,
-    Header,
-    Segment,
-    Structure,
-)
+from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, FieldType, Structure
+from c3video.stream.layout import HEADER, Header, Segment
 from c3video.video import LAYOUTS, VideoFormat
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "c3v.md"
@@ -99,7 +87,7 @@ HEADER_B_HEX = "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 3000 0
         (Constant(b"\x01\x02"), b"\x01\x02", "0102"),
     ],
 )
-def test_each_type_has_this_value_and_these_bytes(kind: syntax.FieldType, value: object, data: str) -> None:
+def test_each_type_has_this_value_and_these_bytes(kind: FieldType, value: object, data: str) -> None:
     encoded = bytes.fromhex(data)
     assert kind.write(value) == encoded
     assert kind.read(b"\x77" + encoded + b"\x77", 1) == (value, 1 + len(encoded))
@@ -146,9 +134,9 @@ def test_describe_lists_every_field_with_its_value() -> None:
 @pytest.mark.parametrize(
     ("structure", "values", "num_checked"),
     [
-        (HEADER, syntax._header_values(HEADER_A), 22),
-        (C3_MODEL, syntax._model_values(HEADER_A.model), 18),
-        (HYBRID_MODEL, syntax._model_values(HEADER_B.model), 4),
+        (HEADER, HEADER.values_of(HEADER_A, HEADER_A.video), 22),
+        (C3_MODEL, C3_MODEL.values_of(HEADER_A.model), 18),
+        (HYBRID_MODEL, HYBRID_MODEL.values_of(HEADER_B.model), 4),
     ],
 )
 def test_every_header_value_out_of_range_is_refused_by_name_and_offset(
@@ -179,7 +167,7 @@ def test_every_header_value_out_of_range_is_refused_by_name_and_offset(
 
 def test_wrong_count_is_refused() -> None:
     with pytest.raises(ConfigError, match="2 entropy_layers: must be 3"):
-        C3_MODEL.write(syntax._model_values(HEADER_A.model) | {"num_entropy_layers": 3})
+        C3_MODEL.write(C3_MODEL.values_of(HEADER_A.model) | {"num_entropy_layers": 3})
 
 
 @pytest.mark.parametrize("header", [HEADER_A_HEX, HEADER_B_HEX])
@@ -229,8 +217,8 @@ def test_frame_model_header_that_makes_no_sense_as_a_whole_is_refused(change: di
 
 
 def check_refused(header: Header, change: dict[str, int], words: str) -> None:
-    values = syntax._header_values(header) | syntax._model_values(header.model) | change
-    payload = HEADER.write(values) + syntax.MODELS[values["model_kind"]].write(values)
+    values = HEADER.values_of(header, header.video) | header.model.FIELDS.values_of(header.model) | change
+    payload = HEADER.write(values) + MODEL_CONFIGS[values["model_kind"]].FIELDS.write(values)
     with pytest.raises(StreamError, match=words) as caught:
         syntax.read_header(payload)
     assert caught.value.offset_bytes == syntax.START.size_bytes
@@ -238,7 +226,7 @@ def check_refused(header: Header, change: dict[str, int], words: str) -> None:
 
 @pytest.mark.parametrize(("height", "most"), [(1, 1), (32, 1), (33, 2), (1080, 34), (16384, 512)])
 def test_each_slice_has_a_row_of_the_coarsest_subband(height: int, most: int) -> None:
-    assert syntax.max_slices(height) == most
+    assert max_slices(height) == most
 
 
 def test_what_a_reader_would_refuse_is_not_written() -> None:

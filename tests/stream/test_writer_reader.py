@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import pytest
 
-from c3video.config import C3Config, LatentGrid
+from c3video.c3.config import C3Config, LatentGrid
 from c3video.errors import (
     ConfigError,
     CorruptSegmentError,

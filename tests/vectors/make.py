@@ -14,8 +14,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from c3video.config import C3Config, HybridConfig, LatentGrid, isotropic_grids
+from c3video.c3.config import C3Config, LatentGrid, isotropic_grids
 from c3video.decoder import Decoder
+from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import NETWORKS
 from tests.conftest import encode_quickly, moving_clip
 from tests.hybrid.streams import frame_header, synthetic_stream
@@ -79,7 +80,7 @@ def digest(data: bytes) -> dict[str, object]:
 
 def prior_row(name: str) -> str:
     """The line of docs/c3v.md that pins a prior."""
-    data = (ROOT / "c3video" / "model" / "priors" / f"{name}.i16").read_bytes()
+    data = (ROOT / "c3video" / "hybrid" / "priors" / f"{name}.i16").read_bytes()
     return f"| {name} | {len(data)} | {hashlib.sha256(data).hexdigest()} |"
 
 

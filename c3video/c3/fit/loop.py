@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from c3video.c3.config import C3Config, C3FitConfig
 from c3video.c3.fit.network import Output, PatchNetwork, Window, default_windows
 from c3video.c3.fit.precision import PrecisionSearch, on_grid, search_precisions, to_layers, weight_bits
 from c3video.c3.fit.windows import correlated_window, heaviest_window
 from c3video.c3.patch_model import PatchModel, Precision
-from c3video.config import C3Config, C3FitConfig
 from c3video.errors import FitError
 from c3video.progress import Progress
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from c3video import native
+from c3video.c3.config import C3Config
 from c3video.c3.context import previous_offsets
 from c3video.c3.fit import native_rate, native_synthesis
 from c3video.c3.fit.quantize import add_noise, straight_through
@@ -25,7 +26,6 @@ from c3video.c3.fit.rate import laplace_bits
 from c3video.c3.fit.tiles import tiled_map, tiled_sum
 from c3video.c3.latents import interpolation_matrix
 from c3video.c3.patch_model import LayerSpec, centred_window, layer_specs
-from c3video.config import C3Config
 
 Window = tuple[int, int] | None
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c3video.config import C3Config
+from c3video.c3.config import C3Config
 
 
 def heaviest_window(weight: Tensor, config: C3Config) -> tuple[int, int]:

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from c3video import native
 from c3video.coding.rangecoder import SymbolCounter
-from c3video.config import HybridConfig, HybridFitConfig
-from c3video.engine import Engine
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.coded_planes import UNIT_NORM, CodedFormat, coded_format, from_coded, to_coded
 from c3video.hybrid.compensation import SAMPLE_BITS, MotionField
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.engine import HybridEngine
 from c3video.hybrid.fit.block_errors import block_errors
 from c3video.hybrid.fit.context_tuning import (
     FloatNetwork,
@@ -156,7 +156,7 @@ def code_frames(
     gop: int,
     indexes: tuple[int, ...],
     fit_config: HybridFitConfig,
-    engine: Engine,
+    engine: HybridEngine,
     *,
     motion: MotionCache | None = None,
     weights: dict[int, Weights] | None = None,
@@ -277,7 +277,7 @@ def fit_segment(
     video: VideoFormat,
     config: HybridConfig,
     fit_config: HybridFitConfig,
-    engine: Engine,
+    engine: HybridEngine,
     *,
     seed: int = 0,
     report: Callable[[Progress], None] = lambda progress: None,
@@ -375,7 +375,7 @@ class _Fit:
     coded_as: CodedFormat
     config: HybridConfig
     fit_config: HybridFitConfig
-    engine: Engine
+    engine: HybridEngine
     seed: int
     report: Callable[[Progress], None]
     num_threads: int

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.engine import Engine
 from c3video.hybrid.coded_planes import CodedFormat
 from c3video.hybrid.compensation import SAMPLE_BITS, block_shape
+from c3video.hybrid.engine import HybridEngine
 from c3video.hybrid.fit.block_errors import block_errors
 from c3video.hybrid.fit.motion_search import MotionSearch
 from c3video.hybrid.frame_order import CodedFrame
@@ -44,7 +44,7 @@ def temporal_target(
     coded: CodedFormat,
     block_size: int,
     slope: float,
-    engine: Engine,
+    engine: HybridEngine,
     num_threads: int = 1,
 ) -> Planes:
     """A source frame averaged with those up to three frames away, as far as they match it.
@@ -84,7 +84,7 @@ def _aligned(
     coded: CodedFormat,
     block_size: int,
     slope: float,
-    engine: Engine,
+    engine: HybridEngine,
     num_threads: int,
 ) -> list[FloatArray]:
     """Planes of a frame predicted from another one, full range 1."""

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from c3video.c3.config import C3Config, C3FitConfig
 from c3video.c3.fit.loop import Progress, fit_patch
 from c3video.c3.payload import encode_patch
 from c3video.c3.synthesis import synthesise
 from c3video.c3.weight_coding import NETWORKS, choose_code
-from c3video.config import C3Config, C3FitConfig
 from c3video.errors import ConfigError, FitError
 
 SHAPE = (4, 16, 20)

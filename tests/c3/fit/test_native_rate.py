@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from c3video.c3.config import C3Config, LatentGrid
 from c3video.c3.context import previous_offsets
 from c3video.c3.fit import quantize
 from c3video.c3.fit.native_rate import adam_step, add_noise, grid_bits, patch_bits, straight_through, sum_of_squares
 from c3video.c3.fit.network import PatchNetwork
-from c3video.config import PROFILES, C3Config, LatentGrid
+from c3video.config import c3_config
 
 native = pytest.importorskip("c3video.native._native")
 
@@ -108,7 +109,7 @@ def test_all_sizes_of_the_family(context_size: int, previous_size: int, hidden: 
 
 @pytest.mark.parametrize("profile", ["cells", "paper"])
 def test_profiles_of_the_codec(num_threads: int, profile: str) -> None:
-    config = PROFILES[profile]
+    config = c3_config(profile)
     Case(config, (4, 33, 50), [CENTRE] * len(config.grids)).check()
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from c3video import native
+from c3video.c3.config import C3Config, LatentGrid
 from c3video.c3.context import causal_offsets, previous_offsets
 from c3video.c3.fit.network import (
     PatchNetwork,
@@ -26,7 +27,6 @@ from c3video.c3.patch_model import PatchModel
 from c3video.c3.synthesis import synthesise
 from c3video.coding.arithmetic import HIDDEN_BITS, activation
 from c3video.coding.rangecoder import SymbolWriter
-from c3video.config import C3Config, LatentGrid
 
 SHAPE = (5, 12, 14)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from c3video.c3.config import C3Config
 from c3video.c3.context import previous_offsets
 from c3video.c3.fit.windows import correlated_window, heaviest_window
-from c3video.config import C3Config
 
 CONFIG = C3Config()
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import c3video
-from c3video.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.decoder import Decoder
 from c3video.encoder import encode
 from c3video.engine import choose_engine
 from c3video.errors import ConfigError
+from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
+from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit.segment import Plan, fit_segment
 from c3video.progress import Progress
 from c3video.video import ArraySource
@@ -26,7 +27,7 @@ QUICK = HybridFitConfig(plans=2, passes=1, tuning_steps=5)
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "gray", "gbrp"])
 def test_what_the_fit_saw_is_what_a_decoder_makes(pix_fmt: str) -> None:
     clip = moving_clip(5, 38, 52, pix_fmt)
-    fitted = fit_segment([frame.planes for frame in clip], clip.format, HybridConfig(), QUICK, choose_engine())
+    fitted = fit_segment([frame.planes for frame in clip], clip.format, HybridConfig(), QUICK, ENGINES[choose_engine()])
     file = io.BytesIO()
     encode(clip, file, HybridConfig(), QUICK)
     with Decoder(io.BytesIO(file.getvalue())) as decoder:
@@ -94,7 +95,7 @@ def test_more_effort_is_no_worse() -> None:
     num_pixels = 8 * 48 * 64
 
     def loss(config: HybridFitConfig) -> float:
-        found = fit_segment(planes, clip.format, HybridConfig(), config, choose_engine())
+        found = fit_segment(planes, clip.format, HybridConfig(), config, ENGINES[choose_engine()])
         return found.squared_error / (1.5 * num_pixels) + config.rd_weight * found.estimated_bits / num_pixels
 
     assert loss(HYBRID_PRESETS["fast"]) <= loss(HYBRID_PRESETS["ultrafast"]) * 1.001
@@ -104,7 +105,7 @@ def test_progress_never_passes_its_end() -> None:
     clip = moving_clip(5, 32, 32, "yuv420p")
     seen: list[Progress] = []
     fit_segment(
-        [frame.planes for frame in clip], clip.format, HybridConfig(), HYBRID_PRESETS["fast"], choose_engine(),
+        [frame.planes for frame in clip], clip.format, HybridConfig(), HYBRID_PRESETS["fast"], ENGINES[choose_engine()],
         report=seen.append,
     )  # fmt: skip
     steps = [progress.step for progress in seen]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from c3video import native
-from c3video.config import HybridConfig, HybridFitConfig
 from c3video.engine import choose_engine
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
+from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit import segment
 from c3video.hybrid.fit.segment import Plan, fit_segment
 from c3video.hybrid.fit.temporal_filter import temporal_target
@@ -26,7 +27,7 @@ needs_native = pytest.mark.skipif(not native.available(), reason="the extension 
 
 def target(planes: list[Planes], video: VideoFormat, index: int, slope: float = SLOPE, threads: int = 1) -> Planes:
     coded = [to_coded(frame, video.layout) for frame in planes]
-    found = temporal_target(coded, index, coded_format(video), 16, slope, choose_engine(), threads)
+    found = temporal_target(coded, index, coded_format(video), 16, slope, ENGINES[choose_engine()], threads)
     return from_coded(found, video.layout)
 
 
@@ -135,7 +136,7 @@ def make_fit(num_frames: int) -> segment._Fit:
     clip = moving_clip(num_frames, 32, 48)
     return segment._Fit(
         [frame.planes for frame in clip], coded_format(clip.format), HybridConfig(), HybridFitConfig(),
-        choose_engine(), 0, lambda progress: None, 1,
+        ENGINES[choose_engine()], 0, lambda progress: None, 1,
     )  # fmt: skip
 
 
@@ -174,7 +175,9 @@ def test_no_plan_is_coded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_errors_are_counted_against_the_source() -> None:
     clip = moving_clip(9, 40, 56)
     planes = [frame.planes for frame in clip]
-    fitted = fit_segment(planes, clip.format, HybridConfig(), HybridFitConfig(plans=2, passes=0), choose_engine())
+    fitted = fit_segment(
+        planes, clip.format, HybridConfig(), HybridFitConfig(plans=2, passes=0), ENGINES[choose_engine()]
+    )
     errors = sum(
         float(np.square(ours.astype(float) - theirs).sum())
         for frame, decoded in zip(planes, fitted.decoded, strict=True)
@@ -195,9 +198,9 @@ def test_a_filter_that_does_harm_is_switched_off(monkeypatch: pytest.MonkeyPatch
     config = HybridFitConfig(plans=24, passes=0)
     monkeypatch.setattr(segment, "temporal_target", wrong)
     coded_as = coded_format(clip.format)
-    fit = segment._Fit(planes, coded_as, HybridConfig(), config, choose_engine(), 0, lambda progress: None, 1)
+    fit = segment._Fit(planes, coded_as, HybridConfig(), config, ENGINES[choose_engine()], 0, lambda progress: None, 1)
     best = fit.best_plan().plan
     assert not best.filtered or best.gop < 8
-    harmed = fit_segment(planes, clip.format, HybridConfig(), replace(config, plans=1), choose_engine())
-    rescued = fit_segment(planes, clip.format, HybridConfig(), config, choose_engine())
+    harmed = fit_segment(planes, clip.format, HybridConfig(), replace(config, plans=1), ENGINES[choose_engine()])
+    rescued = fit_segment(planes, clip.format, HybridConfig(), config, ENGINES[choose_engine()])
     assert rescued.squared_error < 0.1 * harmed.squared_error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""eval/complexity.py against counts made by hand, and the reference's count of the paper's model."""
+"""Multiply-adds against counts made by hand, and the reference's count of the paper's model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import math
 
 import pytest
 
+from c3video.c3.config import C3Config, LatentGrid
+from c3video.c3.multiply_adds import PatchMultiplyAdds, latents_per_cell, patch_multiply_adds
 from c3video.c3.patch_model import layer_specs
-from c3video.config import PROFILES, C3Config, HybridConfig, LatentGrid
-from eval.complexity import frame_macs, latents_per_cell, macs_per_pixel, patch_macs
+from c3video.config import model_config
+from c3video.hybrid.config import HybridConfig
+from c3video.hybrid.multiply_adds import frame_multiply_adds
+from c3video.models import multiply_adds
 
 
 def test_one_full_grid_in_gray_by_hand() -> None:
@@ -21,7 +25,7 @@ def test_one_full_grid_in_gray_by_hand() -> None:
         residual_layers=1,
         residual_time_size=1,
     )
-    macs = patch_macs(model, "gray")
+    macs = patch_multiply_adds(model, "gray")
     assert macs.entropy == (4 * 4 + 4 * 2,)  # 4 taps -> 4 -> (loc, scale), once a pixel
     assert macs.pointwise == 1 * 8 + 8 * 1
     assert macs.residual == 9
@@ -39,7 +43,7 @@ def test_chroma_of_420_costs_a_quarter_by_hand() -> None:
         residual_layers=1,
         residual_time_size=3,
     )
-    macs = patch_macs(model, "yuv420p")
+    macs = patch_multiply_adds(model, "yuv420p")
     # A cell is 4 pixels; grid 1 has a latent for 8 cells, and 4 taps more.
     assert macs.entropy == (24 / 4, (8 * 4 + 4 * 2) / 8 / 4)
     assert macs.pointwise == 2 * 6 / 4
@@ -49,7 +53,7 @@ def test_chroma_of_420_costs_a_quarter_by_hand() -> None:
 
 
 def test_paper_configuration_has_the_published_count() -> None:
-    macs = patch_macs(PROFILES["paper"], "gbrp")
+    macs = patch_multiply_adds(model_config("paper"), "gbrp")
     # The reference rounds each grid's share down: 400 + 50 + 6 + 0 + 0 + 0, and 1,312 + 486.
     assert sum(map(int, macs.entropy)) + macs.pointwise + macs.residual == 2254
     assert int(macs.without_interpolation) == 2254
@@ -62,17 +66,17 @@ def test_paper_configuration_has_the_published_count() -> None:
 @pytest.mark.parametrize("profile", ["paper", "cells"])
 @pytest.mark.parametrize(("pix_fmt", "channels", "pixels"), [("yuv420p", 6, 4), ("gbrp", 3, 1)])
 def test_parts_add_up_to_every_weight_times_its_uses(profile: str, pix_fmt: str, channels: int, pixels: int) -> None:
-    model = PROFILES[profile]
+    model = model_config(profile)
     uses = {-1: 1.0} | {index: latents_per_cell(grid) for index, grid in enumerate(model.grids)}
     expected = sum(math.prod(s.weight_shape) * uses[s.grid] for s in layer_specs(model, channels)) / pixels
-    macs = macs_per_pixel(model, pix_fmt)
-    assert macs == patch_macs(model, pix_fmt)
+    macs = multiply_adds(model, pix_fmt)
+    assert isinstance(macs, PatchMultiplyAdds)
     assert macs.without_interpolation == pytest.approx(expected)
     assert sum(macs.by_part().values()) == pytest.approx(macs.total)
 
 
 def test_frame_model_in_gray_by_hand() -> None:
-    macs = frame_macs(HybridConfig(block_size=16), "gray")
+    macs = frame_multiply_adds(HybridConfig(block_size=16), "gray")
     assert macs.subbands == 26 * 16 + 16 * 8 + 8 * 2 == 560  # as many symbols as samples
     assert macs.motion == 5 * (8 * 16 + 16 * 8 + 8 * 2) / 256  # mode and two vectors, a block
     # Four windows of 32 x 32; 39 x 32 sums of 8 taps, then 32 x 32, from each of two references; one weight.
@@ -83,7 +87,7 @@ def test_frame_model_in_gray_by_hand() -> None:
 
 
 def test_frame_model_in_420_by_hand() -> None:
-    macs = frame_macs(HybridConfig(block_size=8), "yuv420p")
+    macs = frame_multiply_adds(HybridConfig(block_size=8), "yuv420p")
     assert macs.subbands == 1.5 * 560
     assert macs.motion == 5 * 272 / 64
     luma, chroma = 4 * (2 * (8 * 23 / 16 + 8) + 1), 4 * (2 * (8 * 15 / 8 + 8) + 1)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""What a hybrid model is (`HybridConfig`, in the stream) and how it is fitted (`HybridFitConfig`, not in it)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from c3video.errors import ConfigError
+from c3video.limits import check_range, check_rd_weight, check_segment_size
+from c3video.stream.fields import U8, Field, Structure
+
+if TYPE_CHECKING:
+    from c3video.video import VideoFormat
+
+MAX_LEVELS = 5
+MAX_FRAME_SAMPLES = 1 << 27
+"""Samples of a frame, which has no patches; leaves room for 7680 x 4320 in 4:4:4."""
+
+_SLICE_SAMPLES = 1 << 20
+"""Luma samples of a frame that make it worth a slice."""
+
+HYBRID_MODEL = Structure(
+    "hybrid model",
+    (
+        Field("block_size", U8, 8, 32, "side of a motion block in luma samples: 8, 16 or 32", since=2),
+        Field("num_slices", U8, 1, 64, "runs of rows whose subbands are coded apart", since=2),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class HybridConfig:
+    """Everything a decoder must know of the shape of the hybrid model: wavelet subbands, motion, context networks.
+
+    Args:
+        block_size: side of a motion block in luma samples: 8, 16 or 32.
+        num_slices: runs of rows whose subbands are coded apart, 1..64, so that as many threads may read them.
+    """
+
+    block_size: int = 16
+    num_slices: int = 1
+
+    KIND: ClassVar[int] = 2
+    HAS_PATCHES: ClassVar[bool] = False
+    FIELDS: ClassVar[Structure] = HYBRID_MODEL
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is out of the range that a stream may carry."""
+        if self.block_size not in (8, 16, 32):
+            raise ConfigError(f"block_size = {self.block_size}: must be 8, 16 or 32")
+        check_range("num_slices", self.num_slices, 1, 64)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> HybridConfig:
+        """The model of a header, from the values of HYBRID_MODEL."""
+        return cls(block_size=values["block_size"], num_slices=values["num_slices"])
+
+    def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
+        """Raise ConfigError for what a stream may not carry, which bounds the memory that a decoder needs."""
+        if (patch_rows, patch_columns) != (1, 1):
+            raise ConfigError(
+                f"{patch_rows} x {patch_columns} patches: must be 1 x 1, the hybrid model codes whole frames"
+            )
+        height, width = video.cell_shape
+        samples = height * width * video.layout.num_cell_channels
+        check_segment_size("samples of a frame", samples, MAX_FRAME_SAMPLES, segment_frames, "a smaller picture")
+        most = max_slices(video.height)
+        if self.num_slices > most:
+            raise ConfigError(f"num_slices = {self.num_slices}: must be in 1..{most} with {video.height} rows of luma")
+
+    def for_video(self, video: VideoFormat) -> HybridConfig:
+        """The model as clips of that format are best coded: large frames in several slices.
+
+        A slice for each _SLICE_SAMPLES lets two threads read 1920x1080 and eight 3840x2160. Two slices of 1280x720 cost
+        0.1 to 0.2% of the bits.
+        """
+        num_slices = min(max(1, round(video.width * video.height / _SLICE_SAMPLES)), 64, max_slices(video.height))
+        return replace(self, num_slices=num_slices)
+
+
+def max_slices(height: int) -> int:
+    """Most slices of a frame with `height` rows of luma: each has a row of luma's coarsest subband."""
+    return -(-height >> MAX_LEVELS)
+
+
+@dataclass(frozen=True)
+class HybridFitConfig:
+    """How much is tried to fit a segment of the hybrid model. Nothing of it travels in the stream.
+
+    Args:
+        rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
+        rounding_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
+        chroma_slope: worth of a bit when symbols of the planes after the first are chosen, in units of the first's:
+            below 1 since the usual 6:1:1 mean of PSNRs counts their errors for more than their samples.
+        importance: power of a block's weight in later frames (hybrid/fit/importance.py) that its bits
+            are worth; 0: all alike.
+        plans: most ways of ordering and quantising the frames that are tried.
+        passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
+        tuning_steps, tuning_rate: of Adam on the context networks before each pass.
+    """
+
+    rd_weight: float = 1e-3
+    rounding_passes: int = 3
+    chroma_slope: float = 0.6
+    importance: float = 0.7
+    plans: int = 8
+    passes: int = 1
+    tuning_steps: int = 300
+    tuning_rate: float = 3e-3
+
+    def check(self) -> None:
+        """Raise ConfigError where a value makes no sense."""
+        check_rd_weight(self.rd_weight)
+        for name in ("rounding_passes", "plans", "passes", "tuning_steps"):
+            check_range(name, getattr(self, name), 0, 10_000_000)
+
+
+HYBRID_PRESETS: dict[str, HybridFitConfig] = {
+    "ultrafast": HybridFitConfig(plans=1, passes=0),
+    "fast": HybridFitConfig(plans=10, passes=1, tuning_steps=300),
+    "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600),
+    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500),
+    "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000),
+}
+"""Efforts by name. Each tries more plans of ordering and quantising the frames; then it codes them again, with networks
+tuned on what came of it: once for `fast`, three times for `medium`, six and twelve times for the slowest two."""

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""A segment of predicted frames: frames -> symbols, each frame against decoded ones -> bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from c3video.engine import EngineName, choose_engine
+from c3video.errors import ConfigError
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
+from c3video.hybrid.engine import ENGINES
+from c3video.hybrid.fit.segment import fit_segment
+from c3video.hybrid.payload import encode_segment
+from c3video.hybrid.subbands import slice_layouts
+from c3video.progress import Progress
+from c3video.segment_model import EncodedSegment, EncodingOptions
+from c3video.video import Frame, VideoFormat
+
+
+@dataclass(frozen=True)
+class FrameEncoder:
+    """Segments of one clip, whole frames."""
+
+    video: VideoFormat
+    config: HybridConfig
+    fit_config: HybridFitConfig
+    seed: int
+    engine: EngineName
+    patch_rows: int = 1
+    patch_columns: int = 1
+
+    def encode(self, frames: Sequence[Frame], report: Callable[[int, Progress], None]) -> EncodedSegment:
+        """Fit and code frames; `report` is told the patch, always 0, and the step."""
+        fitted = fit_segment(
+            [frame.planes for frame in frames],
+            self.video,
+            self.config,
+            self.fit_config,
+            ENGINES[self.engine],
+            seed=self.seed,
+            report=lambda progress: report(0, progress),
+            num_threads=torch.get_num_threads(),
+        )
+        layouts = slice_layouts(self.video.plane_shapes, self.video.layout.planes, self.config.num_slices)
+        data, bits = encode_segment(fitted.model, fitted.symbols, len(frames), self.config, layouts)
+        return EncodedSegment((data,), list(fitted.decoded), fitted.estimated_bits, bits.by_part())
+
+
+def open_frame_encoder(
+    video: VideoFormat, config: HybridConfig, fit_config: HybridFitConfig, options: EncodingOptions
+) -> FrameEncoder:
+    """What makes segments of a clip. Raises ConfigError for a patch size: there are none."""
+    if options.patch_size is not None:
+        raise ConfigError(f"patch size {options.patch_size}: this profile codes whole frames, leave it out")
+    return FrameEncoder(video, config, fit_config, options.seed, choose_engine())

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""What decoding predicted frames costs: multiply-adds a pixel by part, counted from the model.
+
+Counted are the multiplications of a decoder that does what docs/c3v.md says and takes no shortcut; latents whose
+context is all zero, say, need none. A pixel is a luma sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from c3video.hybrid import motion_symbols, subbands
+from c3video.hybrid.compensation import TAPS
+from c3video.hybrid.config import HybridConfig
+from c3video.hybrid.context_network import FIRST_WIDTH, SECOND_WIDTH
+from c3video.video import LAYOUTS, PixelLayout
+
+
+@dataclass(frozen=True)
+class FrameMultiplyAdds:
+    """Multiply-adds a pixel of a large frame of the hybrid model, all blocks from two references: the most there is.
+
+    Args:
+        subbands: of the context network that all subband symbols go through.
+        motion: of that of motion symbols.
+        compensation: interpolation at eighths of a sample, and the blending of overlapping blocks.
+        wavelet: dequantisation and lifting.
+    """
+
+    subbands: float
+    motion: float
+    compensation: float
+    wavelet: float
+
+    @property
+    def total(self) -> float:
+        return self.subbands + self.motion + self.compensation + self.wavelet
+
+    def by_part(self) -> dict[str, float]:
+        """The figures by name."""
+        return {
+            "context network, subbands": self.subbands,
+            "context network, motion": self.motion,
+            "motion compensation": self.compensation,
+            "wavelet": self.wavelet,
+        }
+
+
+def frame_multiply_adds(model: HybridConfig, pix_fmt: str) -> FrameMultiplyAdds:
+    """Multiply-adds of the hybrid model."""
+    layout = LAYOUTS[pix_fmt]
+    samples = sum(_samples_per_pixel(layout, plane) for plane in range(len(layout.planes)))
+    compensation = wavelet = 0.0
+    for plane, shifts in enumerate(layout.planes):
+        share = _samples_per_pixel(layout, plane)
+        compensation += share * _compensation(model.block_size >> shifts[0])
+        # A level lifts a quarter of the samples of the finer one, along both axes, with two products a sample and axis.
+        wavelet += share * (1 + sum(4 / 4**level for level in range(subbands.plane_levels(shifts))))
+    # A block has a mode and two vectors.
+    motion = 5 * _context_network(motion_symbols.NUM_INPUTS) / model.block_size**2
+    return FrameMultiplyAdds(samples * _context_network(subbands.NUM_INPUTS), motion, compensation, wavelet)
+
+
+def _samples_per_pixel(layout: PixelLayout, plane: int) -> float:
+    return 2.0 ** -sum(layout.planes[plane])
+
+
+def _context_network(num_inputs: int) -> int:
+    """Of one application."""
+    return num_inputs * FIRST_WIDTH + FIRST_WIDTH * SECOND_WIDTH + SECOND_WIDTH * 2
+
+
+def _compensation(height: int) -> float:
+    """Multiplications a sample of a plane whose blocks have that height.
+
+    A sample lies in the windows of four blocks, each twice a block wide and high. A window is interpolated from two
+    references, first along rows, also of the rows that the taps reach beyond it, then along columns; then it is
+    weighted.
+    """
+    num_taps = TAPS.shape[1]
+    rows = (2 * height + num_taps - 1) / (2 * height)
+    return 4 * (2 * num_taps * (rows + 1) + 1)

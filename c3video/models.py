@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Which code decodes the segments of a model, by the model_kind of a header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from c3video.c3.config import C3Config
+from c3video.c3.decode import decode_patches, describe_patches
+from c3video.c3.multiply_adds import patch_multiply_adds
+from c3video.config import ModelConfig
+from c3video.engine import EngineName
+from c3video.hybrid.config import HybridConfig
+from c3video.hybrid.decode import decode_frames, describe_frames
+from c3video.hybrid.engine import ENGINES
+from c3video.hybrid.multiply_adds import frame_multiply_adds
+from c3video.segment_model import MultiplyAdds, SegmentDecoder
+from c3video.stream.layout import Header, Segment
+from c3video.video import Planes
+
+
+def _decode_hybrid(header: Header, segment: Segment, engine: EngineName, threads: int) -> Iterator[Planes]:
+    return iter(decode_frames(header, segment, ENGINES[engine], threads))
+
+
+DECODERS: dict[int, SegmentDecoder] = {
+    C3Config.KIND: SegmentDecoder(decode_patches, describe_patches, patch_multiply_adds),
+    HybridConfig.KIND: SegmentDecoder(_decode_hybrid, describe_frames, frame_multiply_adds),
+}
+
+
+def multiply_adds(model: ModelConfig, pix_fmt: str) -> MultiplyAdds:
+    """What decoding a pixel costs; `pix_fmt` is of what is coded: it says how many samples there are."""
+    return DECODERS[model.KIND].multiply_adds(model, pix_fmt)
