@@ -247,13 +247,13 @@ class VideoFormat:
         if self.rotation not in (0, 90, 180, 270):
             raise ConfigError(f"rotation = {self.rotation}: must be 0, 90, 180 or 270")
         if self.mastering_display is not None:
-            for value in self.mastering_display.values[:8]:
-                _check_range("chromaticity of mastering_display", value, 0, 0xFFFF)
-            for value in self.mastering_display.values[8:]:
-                _check_range("luminance of mastering_display", value, 0, 0xFFFF_FFFF)
+            for place in self.mastering_display.values[:8]:
+                _check_range("chromaticity of mastering_display", place, 0, 0xFFFF)
+            for light in self.mastering_display.values[8:]:
+                _check_range("luminance of mastering_display", light, 0, 0xFFFF_FFFF)
         if self.content_light is not None:
-            for value in (self.content_light.max_content, self.content_light.max_average):
-                _check_range("content_light", value, 0, 0xFFFF)
+            for light in (self.content_light.max_content, self.content_light.max_average):
+                _check_range("content_light", light, 0, 0xFFFF)
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:

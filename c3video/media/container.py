@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +23,6 @@ import av
 import av.logging
 import numpy as np
 from av.container import InputContainer
-from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -209,8 +208,8 @@ def open_container(file: BinaryIO, name: str, stream: int | None, fps: Fraction 
     except SourceError as error:
         if is_mp4 and not file.seekable():
             raise SourceError(
-                f"{name}: cannot be read from a pipe: {error}; where the index of an mp4 (moov) comes last it needs a "
-                "file: name it in place of -, or make one to be piped: `ffmpeg -i IN -c copy -movflags +faststart OUT.mp4`"
+                f"{error}; an mp4 whose index (moov) comes last cannot be read from a pipe: name the file in place of "
+                "-, or make one that can: `ffmpeg -i IN -c copy -movflags +faststart OUT.mp4`"
             ) from error
         if cut is not None and str(cut) not in str(error):
             raise SourceError(f"{error}; {cut}") from error
@@ -295,7 +294,8 @@ def _decode(
     """All frames that can be had; a bad packet costs no others."""
     packets = container.demux(stream)
     num_packets = 0
-    for index in count():
+    while True:
+        packet = None
         try:
             packet = next(packets, None)
             if packet is None:
@@ -355,16 +355,14 @@ def _format_of(
     )
 
 
-def _side_data(frame: av.VideoFrame, kind: SideDataType, dtype: str) -> NDArray[Any] | None:
+def _side_data(frame: av.VideoFrame, kind: str, dtype: str) -> NDArray[Any] | None:
     """Native integers of a side data's struct; None where the frame has none."""
-    for side_data in frame.side_data:
-        if side_data.type == kind:
-            return np.frombuffer(memoryview(side_data), dtype)
-    return None
+    found: Any = frame.side_data.get(kind)
+    return None if found is None else np.frombuffer(memoryview(found), dtype)
 
 
 def _orientation(frame: av.VideoFrame, name: str) -> tuple[int, bool]:
-    matrix = _side_data(frame, SideDataType.DISPLAYMATRIX, "=i4")
+    matrix = _side_data(frame, "DISPLAYMATRIX", "=i4")
     if matrix is None:
         return 0, False
     found = orientation([int(value) for value in matrix[:9]])
@@ -379,14 +377,14 @@ def _orientation(frame: av.VideoFrame, name: str) -> tuple[int, bool]:
 def _hdr(frame: av.VideoFrame) -> tuple[MasteringDisplay | None, ContentLight | None]:
     """AVMasteringDisplayMetadata (ten rationals, two flags) and AVContentLightMetadata in the integers of HEVC."""
     screen = light = None
-    words = _side_data(frame, SideDataType.MASTERING_DISPLAY_METADATA, "=i4")
+    words = _side_data(frame, "MASTERING_DISPLAY_METADATA", "=i4")
     if words is not None and words[20] and words[21]:
         terms = [int(word) for word in words[:20]]
         ratios = [Fraction(n, d) if d else Fraction(0) for n, d in zip(terms[::2], terms[1::2], strict=True)]
         *places, darkest, brightest = ratios
         units = [round(place * 50_000) for place in places]
         screen = MasteringDisplay.of_values([*units, round(brightest * 10_000), round(darkest * 10_000)])
-    words = _side_data(frame, SideDataType.CONTENT_LIGHT_LEVEL, "=u4")
+    words = _side_data(frame, "CONTENT_LIGHT_LEVEL", "=u4")
     if words is not None:
         light = ContentLight(int(words[0]), int(words[1]))
     return screen, light
@@ -408,8 +406,7 @@ def _say_what_is_left_out(container: InputContainer, stream: VideoStream, frame:
     left_out = [names.get(kind, kind) for kind in kinds if kind != "unknown"]
     if {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1":
         left_out.append("transparency (the alpha channel)")
-    present = {str(side_data.type.name) for side_data in frame.side_data}
-    left_out += [words for kind, words in _DROPPED_SIDE_DATA.items() if kind in present]
+    left_out += [words for kind, words in _DROPPED_SIDE_DATA.items() if frame.side_data.get(kind) is not None]
     hint = ""
     if "audio" in kinds:
         hint = (

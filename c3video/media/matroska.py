@@ -38,7 +38,7 @@ _CLUSTER, _CUES, _VOID, _VIDEO, _COLOUR, _MASTERING = 0x1F43B675, 0x1C53BB6B, 0x
 _DURATION = 0x4489
 _UNKNOWN_SIZE = b"\x01" + 7 * b"\xff"
 _SITES = {1: (1, 2), 2: (2, 2), 3: (1, 1), 4: (2, 1)}
-"""(horizontal, vertical) by chroma location: 1 on the luma sample, 2 half way. There is none for those at the bottom."""
+"""(horizontal, vertical) by chroma location: 1 on the luma sample, 2 half way. There are none for the bottom."""
 CHROMA_LOCATIONS = (0, *_SITES)
 """Those that Matroska can say."""
 _SECONDS_BETWEEN_CUES = 1

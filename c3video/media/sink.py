@@ -29,7 +29,9 @@ from c3video.media import matroska, y4m
 from c3video.video import PROGRESSIVE, Frame, VideoFormat, check_planes, plane_bytes
 
 CONTAINERS = ("matroska", "nut", "mov", "y4m", "raw")
-"""Names of containers, those of FFmpeg where it has one (`-f rawvideo`, `-f yuv4mpegpipe` are the others)."""
+"""Names of containers."""
+_FFMPEG_NAMES = {"yuv4mpegpipe": "y4m", "rawvideo": "raw", "mkv": "matroska"}
+"""Other names that are understood."""
 SUFFIXES = {
     ".mkv": "matroska",
     ".nut": "nut",
@@ -224,6 +226,7 @@ def container_of(path: str | os.PathLike[str], container: str | None = None) -> 
     Raises:
         ConfigError: an unknown name, or one that says another container than the option.
     """
+    container = _FFMPEG_NAMES.get(container or "", container)
     if container is not None and container not in CONTAINERS:
         raise ConfigError(f"container {container!r}: must be one of {', '.join(CONTAINERS)}")
     if str(path) == "-":

@@ -29,7 +29,7 @@ from c3video.media.avframe import to_av_frame
 from c3video.media.container import SWSCALE_FLAGS, copied_planes, is_pattern, open_container, open_pictures
 from c3video.media.opened import Faults, Opened
 from c3video.media.orientation import Upright
-from c3video.media.selection import Selection
+from c3video.media.selection import Selection, numbered
 from c3video.media.stored import open_raw, open_y4m, raw_format
 from c3video.video import Frame, VideoFormat, check_planes
 
@@ -79,7 +79,8 @@ class Source:
     def __iter__(self) -> Iterator[Frame]:
         """Raises SourceError when the next frame cannot be had; all before it have come out by then."""
         name, video = self._opened.name, self._opened.format
-        for index, frame in self._selection.of(self._opened.frames, video, name, self._opened.faults.meet):
+        frames = numbered(self._opened.frames, video)
+        for index, frame in self._selection.of(frames, video, name, self._opened.faults.meet):
             try:
                 check_planes(frame.planes, video, f"{name}: frame {index}")
             except ConfigError as error:
@@ -131,7 +132,8 @@ def open_source(
         raise SourceError(f"{fps} frames a second: must be above 0")
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:/", name):
         raise SourceError(
-            f"{name}: addresses are not opened: download it, or `ffmpeg -i {name} -c:v ffv1 -f matroska - | c3v encode - OUT.c3v`"
+            f"{name}: addresses are not opened: download it, or "
+            f"`ffmpeg -i {name} -c:v ffv1 -f matroska - | c3v encode - OUT.c3v`"
         )
     video = raw_format(size, pix_fmt, fps)
     faults = Faults(name, strict)
@@ -150,7 +152,8 @@ def open_source(
             raise SourceError(f"{name}: is empty (0 bytes)")
         elif Path(name).suffix.lower() in _RAW_SUFFIXES:
             raise SourceError(
-                f"{name}: raw video has no header: say its --size WxH, its --pix-fmt (yuv420p, yuv420p10le ...) and --fps"
+                f"{name}: raw video has no header: say its --size WxH, its --pix-fmt (yuv420p, yuv420p10le ...) "
+                "and its --fps"
             )
         else:
             opened = open_container(file, name, stream, fps, faults)
