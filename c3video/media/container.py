@@ -94,6 +94,9 @@ _DROPPED_SIDE_DATA = {
 CONVERT = "convert it first: `ffmpeg -i IN -pix_fmt {pix_fmt} -c:v ffv1 OUT.mkv`"
 _PATTERN = re.compile(r"%(0?\d*)d")
 
+_TAGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+"""How PyAV shall read tags that are not UTF-8, which would else keep a file from being opened; since 19 none does."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -201,7 +204,7 @@ def open_container(file: BinaryIO, name: str, stream: int | None, fps: Fraction 
     options = {"protocol_whitelist": "file,crypto,data"}  # keeps a playlist from reaching over the network
     try:
         with _av_errors(source, "cannot be opened as a video"):
-            container = av.open(source, "r", options=options, metadata_errors="replace")
+            container = av.open(source, "r", options=options, **_TAGS)
         if cut is not None:
             faults.meet(cut)
         return _opened(container, source, stream, fps, start, faults, file.close)
@@ -339,9 +342,10 @@ def _format_of(
         width=frame.width,
         height=frame.height,
         pix_fmt=layout.name,
-        time_base=stream.time_base or Fraction(1, 25),
-        frame_rate=next((rate for rate in rates if rate), Fraction(0)),
-        sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(0),
+        # PyAV 19 has a rational of its own, which is false where nothing is known.
+        time_base=Fraction(stream.time_base or Fraction(1, 25)),
+        frame_rate=Fraction(next((rate for rate in rates if rate), 0)),
+        sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or 0),
         color_primaries=frame.color_primaries,
         color_trc=frame.color_trc,
         color_space=0 if layout.is_rgb else frame.colorspace,
@@ -411,7 +415,7 @@ def _say_what_is_left_out(container: InputContainer, stream: VideoStream, frame:
     if "audio" in kinds:
         hint = (
             "; to bring the audio back after decoding to OUT.mkv: "
-            f"`ffmpeg -i OUT.mkv -i {name} -map 0:v -map 1:a -c copy WITH_AUDIO.mkv`"
+            f"`ffmpeg -copyts -i OUT.mkv -i {name} -map 0:v -map 1:a -c copy WITH_AUDIO.mkv`"
         )
     if left_out:
         _log.warning("%s: left out, since only pictures are coded: %s%s", name, ", ".join(left_out), hint)
@@ -475,7 +479,7 @@ def _num_frames(container: InputContainer, stream: VideoStream) -> int | None:
     if stream.frames:
         return stream.frames
     if container.duration and stream.average_rate:
-        return round(Fraction(container.duration, av.time_base) * stream.average_rate) or None
+        return round(Fraction(container.duration, av.time_base) * Fraction(stream.average_rate)) or None
     return None
 
 

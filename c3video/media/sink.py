@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from math import gcd
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
@@ -44,7 +45,10 @@ SUFFIXES = {
 """Container by the end of a file's name."""
 
 _LOOKAHEAD = 16
-"""Frames that Matroska's head waits for: their times tell whether the frame rate varies."""
+"""Frames that Matroska's head waits for: their times tell which frame rate it may name."""
+
+_HIGHEST_RATE = 240
+"""Frames a second of the fastest cameras in use."""
 
 _log = logging.getLogger(__name__)
 
@@ -161,7 +165,7 @@ class Y4MSink(RawSink):
 class MatroskaSink(RawSink):
     """Matroska of uncompressed frames, or of FFV1 (lossless; a third to a half of the bytes, and PyAV is needed).
 
-    The first frames wait until there are 16 of them or the end: only then is it known whether to name a frame rate.
+    The first frames wait until there are 16 of them or the end: only then is it known which frame rate to name.
 
     Args:
         ffv1: whether frames are compressed.
@@ -191,8 +195,8 @@ class MatroskaSink(RawSink):
         self._origin = min(0, self._waiting[0].pts) if self._waiting else 0
         if self._origin:
             _log.warning("Matroska has no times before 0: all are %.3f s later", -self._origin * self.format.time_base)
-        rate = self.format.frame_rate if rate_is_constant(self._waiting, self.format) else Fraction(0)
         private = self._encoder.extradata if self._encoder else None
+        rate = nominal_rate(self._waiting, self.format)
         self._writer = matroska.MatroskaWriter(self._file, self.format, private, rate)
         for frame in self._waiting:
             self._write_block(self._writer, frame)
@@ -212,12 +216,22 @@ class MatroskaSink(RawSink):
         self._writer.finish()
 
 
-def rate_is_constant(frames: list[Frame], video: VideoFormat) -> bool:
-    """Whether the frames are as far apart as the nominal rate says, to a unit of time; also where there is one only."""
-    if not video.frame_rate or not frames:
-        return False
-    step = 1 / (video.frame_rate * video.time_base)
-    return all(abs(frame.pts - frames[0].pts - index * step) <= 1 for index, frame in enumerate(frames))
+def nominal_rate(frames: list[Frame], video: VideoFormat) -> Fraction:
+    """Frames a second that a reader may count on; 0 where there are none.
+
+    ffmpeg moves frames to the ticks of the rate that it is told or, where it is told none, guesses. Where times vary,
+    the rate is therefore that of the ticks which all frames lie on, if these are not too close together.
+    """
+    if not frames:
+        return video.frame_rate
+    steps = [frame.pts - frames[0].pts for frame in frames]
+    if video.frame_rate:
+        even = 1 / (video.frame_rate * video.time_base)
+        rounding = min(Fraction(1), even / 4)
+        if all(abs(step - index * even) <= rounding for index, step in enumerate(steps)):
+            return video.frame_rate
+    tick = gcd(*steps) * video.time_base
+    return 1 / tick if tick * _HIGHEST_RATE >= 1 else Fraction(0)
 
 
 def container_of(path: str | os.PathLike[str], container: str | None = None) -> str:
