@@ -198,8 +198,7 @@ class _Output:
             yield
         except (av.FFmpegError, OSError, ValueError) as error:
             found = self.error or error
-            if isinstance(found, OSError) and not isinstance(found, BrokenPipeError):
-                raise C3VideoError(f"{self.name}: cannot be written: {found.strerror or found}") from error
-            if found is error:
-                raise C3VideoError(f"{self.name}: cannot be written: {error}") from error
-            raise found from None
+            if isinstance(found, BrokenPipeError) or not isinstance(found, Exception):
+                raise found from None
+            reason = getattr(found, "strerror", None) or found
+            raise C3VideoError(f"{self.name}: cannot be written: {reason}") from error
