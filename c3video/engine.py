@@ -18,12 +18,14 @@ def choose_engine(name: str | None = None) -> EngineName:
     """The engine of that name; the fastest one there is for None.
 
     Raises:
-        ConfigError: unknown, or the extension was not built.
+        ConfigError: unknown, or the extension was not built, or C3VIDEO_ISA names no instruction set that it has here.
     """
     if name is None:
-        return "native" if native.available() else "numpy"
+        name = "native" if native.available() else "numpy"
     if name not in get_args(EngineName):
         raise ConfigError(f"engine {name!r}: must be one of {', '.join(get_args(EngineName))}")
     if name == "native" and not native.available():
         raise ConfigError("engine 'native': the C++ extension was not built (C3VIDEO_NATIVE=0), or C3VIDEO_ISA is none")
+    if name == "native":
+        native.isa()  # refuses a C3VIDEO_ISA that is not there before any work is done
     return cast(EngineName, name)

@@ -14,11 +14,10 @@ import argparse
 import csv
 import math
 import os
-import platform
 import shlex
 import statistics
-import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -38,9 +37,10 @@ from c3video.media.source import open_source
 from c3video.video import planes_to_cells
 from eval.ablation_variants import BASE, VARIANTS, Variant
 from eval.rd import bd_rate, mean_figure
+from handover import files, provenance
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-CLIPS = REPOSITORY / "pipelines" / "clips"
+CLIPS = provenance.REPOSITORY / "pipelines" / "clips"
+RESULTS = provenance.REPOSITORY / "eval" / "results"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table: a task, and what came of it.
+    """One line of the table: a task and its result.
 
     Args:
         loss: MSE + rd_weight * bpp; mse is over all coded samples on [0, 1].
@@ -169,13 +169,11 @@ def results_of(path: Path) -> list[Result]:
 def write_results(path: Path, results: Sequence[Result]) -> None:
     """The same lines, written."""
     lines = [asdict(result.task) | {name: getattr(result, name) for name in _RESULT_COLUMNS} for result in results]
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*_TASK_COLUMNS, *_RESULT_COLUMNS], lineterminator="\n")
-        writer.writeheader()
-        for line in lines:
-            writer.writerow({name: f"{v:.7g}" if isinstance(v, float) else v for name, v in line.items()})
-    os.replace(partial, path)
+    files.write_csv(
+        path,
+        [*_TASK_COLUMNS, *_RESULT_COLUMNS],
+        ({name: f"{v:.7g}" if isinstance(v, float) else v for name, v in line.items()} for line in lines),
+    )
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
@@ -260,7 +258,7 @@ def ablate(options: argparse.Namespace) -> int:
     variants = [variant for variant in VARIANTS if not options.variants or variant.name in (BASE, *options.variants)]
     model, fit = _configs(options.profile, options.preset, options.rd_weights[0])
     variants = [variant for variant in variants if variant.changes(model, fit)]
-    commit = _commit()
+    commit = provenance.commit()
     table = options.out / f"ablation-{options.name}.csv"
     results = results_of(table)
     _check_same_code(results, commit, table, options.mixed_commits)
@@ -299,7 +297,7 @@ def ablate(options: argparse.Namespace) -> int:
     if not shown:
         raise ConfigError(f"{table}: holds nothing of what was asked for; give more --budget-minutes")
     text = as_markdown(shown, variants, list(_heading(options, shown, table)))
-    table.with_suffix(".md").write_text(text, encoding="utf-8")
+    files.write_text(table.with_suffix(".md"), text)
     print(text, end="")
     return 0 if is_done else 3
 
@@ -317,7 +315,7 @@ def _heading(options: argparse.Namespace, results: Sequence[Result], table: Path
     hours = sum(result.seconds for result in results) / 3600
     yield f"# Ablation: {options.name}"
     yield ""
-    yield (
+    yield from _wrapped(
         f"Profile `{options.profile}`, preset `{options.preset}`, rd_weight {rates}; the middle "
         f"{first.width}x{first.height} of the first {first.num_frames} frames of {clips}; seed {options.seed}. Figures "
         "are differences of the loss (MSE + rd_weight x bpp) against the base: positive where the change makes it "
@@ -325,11 +323,19 @@ def _heading(options: argparse.Namespace, results: Sequence[Result], table: Path
         "Bits are estimated by the fit, with the weights paid for; BD-rates are of such estimates."
     )
     yield ""
-    yield f"* `{options.command}`"
+    yield from _wrapped(f"* `{options.command}`")
     commits = ", ".join(dict.fromkeys(result.commit or "no repository" for result in results))
-    yield f"* commit {commits}; {datetime.now(timezone.utc):%Y-%m-%d}; torch {torch.__version__}; {_processor()}"
+    today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+    yield from _wrapped(f"* commit {commits}; {today}; torch {torch.__version__}; {provenance.cpu_name()}")
     threads = torch.get_num_threads()
-    yield f"* {len(results)} fits, {hours:.2f} machine-hours on {threads} thread(s); one a line in `{table.name}`"
+    fits = f"{len(results)} fits, {hours:.2f} machine-hours on {threads} thread(s)"
+    yield from _wrapped(f"* {fits}; one a line in `{table.name}`")
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of a paragraph or of a point of a list, as long as the repository's Markdown has them."""
+    indent = "  " if text.startswith("* ") else ""
+    return textwrap.wrap(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _clips(paths: Sequence[Path]) -> list[Path]:
@@ -347,22 +353,6 @@ def _check_same_code(results: Sequence[Result], commit: str, table: Path, mixed:
             f"{table}: holds fits of commit {others[0] or 'unknown'}, and this is {commit or 'unknown'}; give another "
             "--name, remove the file, or allow it with --mixed-commits"
         )
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _command(arguments: Sequence[str]) -> str:
@@ -416,7 +406,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, metavar="N", help="of the fits (default: as torch chooses)")
     parser.add_argument("--name", default="small", help="of the results (default: small)")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "eval" / "results", help="default: eval/results")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="default: eval/results")
     parser.add_argument("--budget-minutes", type=float, metavar="M", help="start no fit after that many")
     parser.add_argument("--mixed-commits", action="store_true", help="go on with a table of other commits")
     return parser

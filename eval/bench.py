@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import platform
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -47,11 +44,13 @@ from c3video.media.source import open_source
 from c3video.stream.layout import VERSION, Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import ArraySource, Planes, VideoFormat, cells_to_planes, frame_crc32
+from handover import provenance
+from handover.files import write_json
 
 CLIP = Path(__file__).resolve().parent.parent / "pipelines" / "clips" / "bunny_320x180.mkv"
 SIZES = {"176x144": (176, 144), "352x288": (352, 288), "1920x1080": (1920, 1080)}
 RATES = {"low": 4e-3, "high": 3e-4}
-"""rd_weight of the two rates; the table states the bpp that came of it."""
+"""rd_weight of the two rates; the table states the bpp that they gave."""
 NUM_FRAMES = 32
 
 
@@ -172,7 +171,7 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
         "ns_per_symbol": seconds["entropy"] / num_symbols * 1e9,
         **{f"{part}_mpixel_s": num_pixels / value / 1e6 for part, value in seconds.items()},
         "two_thread_speedup": wall_one / wall_two,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mib": provenance.peak_memory_mib(),
     }
 
 
@@ -214,7 +213,7 @@ def bench_decode_frames(name: str, rate: str, data: bytes, repeats: int) -> dict
         "reconstruction_mpixel_s": num_pixels / max(decoding - reading, 1e-9) / 1e6,
         "whole_mpixel_s": num_pixels / decoding / 1e6,
         "two_thread_speedup": wall_one / wall_two,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mib": provenance.peak_memory_mib(),
     }
 
 
@@ -310,7 +309,7 @@ def main() -> int:
         return 1
     arguments.out.mkdir(parents=True, exist_ok=True)
     peak = native.integer_peak()
-    isa = os.environ.get("C3VIDEO_ISA") or native.instruction_sets()[0]
+    isa = native.isa()
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {isa}:"
         f" {peak / 1e9:.0f} G int16 multiply-adds a second and core"
@@ -354,14 +353,8 @@ def main() -> int:
         f"default  native {coded['native_us_per_pixel']:.3f}  NumPy {coded['numpy_us_per_pixel']:.3f}"
         f"  ratio {coded['ratio']:.1f}"
     )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    (arguments.out / "bench.json").write_text(
-        json.dumps(
-            {"commit": commit, "isa": isa, "integer_peak": peak, "frames": frames, "patches": rows, "fit": fits},
-            indent=1,
-        )
-        + "\n"
-    )
+    figures = {"isa": isa, "integer_peak": peak, "frames": frames, "patches": rows, "fit": fits}
+    write_json(arguments.out / "bench.json", {"commit": provenance.commit()} | figures)
     return 0
 
 

@@ -285,7 +285,8 @@ def _codec(name: str) -> Codec:
         raise ConfigError(f"codec = {name!r}: must be one of {', '.join(CODECS)}") from None
 
 
-def _context(name: str, mode: Literal["r", "w"]) -> VideoCodecContext:
+def single_threaded(name: str, mode: Literal["r", "w"]) -> VideoCodecContext:
+    """FFmpeg's encoder ("w") or decoder ("r") of that name, on one thread."""
     context = av.CodecContext.create(name, mode)
     assert isinstance(context, VideoCodecContext)  # CODECS names no others
     context.thread_count = 1
@@ -298,7 +299,7 @@ def _encode_packets(
     frame_rate = format.frame_rate or _DEFAULT_FRAME_RATE
     started = time.process_time()
     try:
-        context = _context(codec.encoder, "w")
+        context = single_threaded(codec.encoder, "w")
         context.width, context.height, context.pix_fmt = format.width, format.height, format.pix_fmt
         context.framerate, context.time_base = frame_rate, 1 / frame_rate
         context.options = options
@@ -317,7 +318,7 @@ def _encode_packets(
 
 def _decode_packets(packets: list[bytes], format: VideoFormat, codec: Codec) -> tuple[list[av.VideoFrame], float]:
     started = time.process_time()
-    context = _context(codec.decoder, "r")
+    context = single_threaded(codec.decoder, "r")
     pictures = [picture for packet in packets for picture in context.decode(av.Packet(packet))]
     pictures += context.decode(None)
     seconds = time.process_time() - started

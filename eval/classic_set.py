@@ -27,7 +27,8 @@ import av.error
 from c3video.errors import C3VideoError, ConfigError, SourceError
 from c3video.video import Frame, Planes, VideoFormat
 from eval import classic
-from eval.manifest import Clip, read_clips, read_json, write_json
+from handover.clips import Clip, read_clips
+from handover.files import draft, read_json, write_json
 
 CRFS = {
     "x264": (17, 22, 27, 32, 37, 42),
@@ -103,7 +104,7 @@ def encode_to_ivf(
         yield None  # flushes the encoder
 
     try:
-        context = classic._context(codec.encoder, "w")
+        context = classic.single_threaded(codec.encoder, "w")
         context.width, context.height, context.pix_fmt = format.width, format.height, coded.pix_fmt
         context.framerate, context.time_base = rate, 1 / rate
         context.options = options
@@ -158,7 +159,7 @@ class IvfDecoder:
 
     def __iter__(self) -> Iterator[Planes]:
         """Raises SourceError where the file is damaged or decodes to another pixel format."""
-        context = classic._context(self._codec.decoder, "r")
+        context = classic.single_threaded(self._codec.decoder, "r")
         for data in [*_packets(self._path), None]:
             started, cpu_started = time.perf_counter(), time.process_time()
             try:
@@ -170,7 +171,9 @@ class IvfDecoder:
             for picture in pictures:
                 # FFmpeg's H.264 and HEVC decoders give luma alone as 4:2:0 with flat chroma.
                 if picture.format.name != self._coded.pix_fmt and not self._format.layout.is_gray:
-                    raise SourceError(f"{self._path}: {picture.format.name} came of what was {self._coded.pix_fmt}")
+                    raise SourceError(
+                        f"{self._path}: {picture.format.name} was decoded from what was {self._coded.pix_fmt}"
+                    )
                 yield classic.decoded_planes(picture, self._coded, self._format)
 
 
@@ -229,20 +232,15 @@ def run(
 
 
 def _encode_clip(path: Path, clip: Clip, setting: Setting, crf: float) -> dict[str, Any]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.{os.getpid()}")
-    try:
-        with clip.open() as source, draft.open("wb") as file:
+    with draft(path.with_suffix(".ivf")) as stream:
+        with clip.open() as source, stream.open("wb") as file:
             record = encode_to_ivf(source, source.format, setting, crf, file)
         if record["num_frames"] != clip.num_frames:
             raise SourceError(f"{clip.path}: gave {record['num_frames']} frames, not {clip.num_frames}")
-        decoder = IvfDecoder(draft, setting.codec, source.format)
+        decoder = IvfDecoder(stream, setting.codec, source.format)
         num_decoded = sum(1 for _ in islice(decoder, clip.num_frames + 1))
         if num_decoded != clip.num_frames:
             raise ConfigError(f"{setting.codec}: {clip.num_frames} frames went in, {num_decoded} came out")
-        draft.replace(path.with_suffix(".ivf"))
-    finally:
-        draft.unlink(missing_ok=True)
     record = {
         "clip": clip.name,
         "frames": [clip.first, clip.last],

@@ -35,7 +35,8 @@ from c3video.models import multiply_adds
 from c3video.stream.layout import Header
 from c3video.video import Frame, Planes, VideoFormat
 from eval.classic_set import IvfDecoder
-from eval.manifest import Clip, read_clips, read_json, write_csv, write_json
+from handover.clips import Clip, read_clips
+from handover.files import read_json, write_csv, write_json
 
 STREAM_COLUMNS = ("clip", "profile", "preset", "quality")
 PLANE_COLUMNS = ("psnr_y", "psnr_u", "psnr_v")

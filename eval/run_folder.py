@@ -15,7 +15,6 @@ Only points.csv must be there: the others are empty where they are not.
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from c3video.errors import SourceError
+from handover.files import read_json
 
 OURS = "c3video"
 _ENCODER_NAMES = {"libx264": "x264", "libx265": "x265", "libsvtav1": "SVT-AV1", "libvpx-vp9": "VP9"}
@@ -295,10 +295,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {"str": str, "int": int, "float":
 def _read_facts(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SourceError(f"{path}: is no JSON: {error}") from error
+    facts = read_json(path)
     if not isinstance(facts, dict):
         raise SourceError(f"{path}: holds a {type(facts).__name__}; an object is wanted")
     return facts

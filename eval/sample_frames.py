@@ -7,8 +7,6 @@ OUT/frames/index.csv                                          which encodes they
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,6 +22,7 @@ from c3video.metrics import compare
 from c3video.video import Frame, VideoFormat
 from eval import classic
 from eval.run_folder import SampleFrame, read_sample_frames
+from handover.files import write_csv
 
 LARGEST_PICTURE = (540, 960)
 """(height, width). Of larger frames the middle is cut out: pictures show samples as they are, never scaled."""
@@ -125,13 +124,7 @@ def write_sample_frames(out: Path, clip: str, quality: str, number: int, samples
         picture = _cut_middle(as_rgb(sample.frame, sample.format), *LARGEST_PICTURE)
         Image.fromarray(picture).save(folder / line.file_name, optimize=True)
         lines.append(line)
-    # Renamed into place: a stop in between leaves the old index.
-    partial = folder / "index.csv.part"
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [column.name for column in fields(SampleFrame)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in lines)
-    os.replace(partial, folder / "index.csv")
+    write_csv(folder / "index.csv", [column.name for column in fields(SampleFrame)], map(asdict, lines))
 
 
 def as_rgb(frame: Frame, format: VideoFormat) -> NDArray[np.uint8]:

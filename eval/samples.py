@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from c3video.errors import C3VideoError
-from eval.manifest import read_clips, read_json
 from eval.run_folder import read_sample_frames
 from eval.sample_frames import sample_clip
+from handover.clips import read_clips
+from handover.files import read_json
 
 LARGEST_CLIP = 100_000_000
 """Luma samples of a clip above which no pictures are made: the encodes at equal size hold all frames in memory."""

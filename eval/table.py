@@ -8,7 +8,6 @@ Streams and their times are kept in the output folder and not made again. Second
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from c3video.errors import C3VideoError
 from c3video.media.source import open_source
 from c3video.metrics import compare
 from eval import classic
+from handover.files import read_json, write_json
 
 
 def child_seconds(command: list[str]) -> float:
@@ -38,8 +38,8 @@ def rows_of(clip: Path, preset: str, num_frames: int, out: Path) -> list[str]:
         options = ["--preset", preset, "--frames", frames_option, "--threads", "1"]
         encode_seconds = child_seconds([*c3v, "encode", str(clip), str(stream), *options])
         decode_seconds = child_seconds([*c3v, "decode", str(stream), "--verify", "--threads", "1"])
-        times.write_text(json.dumps({"encode": encode_seconds, "decode": decode_seconds}))
-    seconds = json.loads(times.read_text())
+        write_json(times, {"encode": encode_seconds, "decode": decode_seconds})
+    seconds = read_json(times)
     found = compare(clip, stream, frames=(0, num_frames))
     rows = [row(clip.stem, f"c3video {preset}", found, seconds["encode"], seconds["decode"])]
     with open_source(clip, frames=(0, num_frames)) as source:

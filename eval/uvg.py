@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from c3video.errors import C3VideoError, SourceError
-from eval.manifest import read_clips, read_json, write_csv
 from eval.rd import QUALITIES, Codec, Point, bd_rate, codec_of, read_points
+from handover.clips import read_clips
+from handover.files import read_json, write_csv
 
 ANCHORS = Path(__file__).parent / "anchors"
 

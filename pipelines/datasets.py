@@ -1,27 +1,26 @@
 # SPDX-License-Identifier: MIT
 """The sets of clips that jobs run over: `datasets.toml` and a folder in, a list of clips out.
 
-A clip is a file and a range of its frames. The list is handed on as OUT/clips.json.
+The list is handed on as OUT/clips.json (`handover/clips.py`).
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from c3video.encoder import FrameSource
 from c3video.errors import C3VideoError, ConfigError, SourceError
-from c3video.media.rgb import RgbSource
 from c3video.media.source import open_source
-from pipelines.records import REPOSITORY, read_json, say, write_json
+from handover.clips import Clip
+from handover.provenance import REPOSITORY
+from pipelines.process import say
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,56 +31,6 @@ SETS = ("uvg", "clips", "smoke")
 VIDEO_SUFFIXES = (".yuv", ".y4m", ".mkv", ".mp4", ".mov", ".webm", ".avi")
 """In order of preference where a folder has a clip more than once."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Some frames of a file.
-
-    Args:
-        name: of the clip in all tables; one clip a name.
-        first, last: range of frames, last excluded, counted from 0.
-        width, height: in luma samples.
-        pix_fmt, fps: of headerless raw video, else None; fps as a fraction, "120/1".
-        untagged: its colour description is not looked at when it is converted to RGB.
-        max_gradient_norm: for the profile `paper`, where it is not the usual one.
-    """
-
-    name: str
-    path: str
-    first: int
-    last: int
-    width: int
-    height: int
-    pix_fmt: str | None = None
-    fps: str | None = None
-    untagged: bool = False
-    max_gradient_norm: float | None = None
-
-    @property
-    def num_frames(self) -> int:
-        return self.last - self.first
-
-    @contextmanager
-    def open(self, first: int, last: int, *, as_rgb: bool = False) -> Iterator[FrameSource]:
-        """Frames first .. last - 1 of the clip, counted from its own first one.
-
-        Args:
-            as_rgb: as the published experiments converted them (`c3video.media.rgb`).
-
-        Raises:
-            SourceError: as `c3video.media.source.open_source`.
-        """
-        frames = (self.first + first, self.first + last)
-        raw = (self.width, self.height) if self.pix_fmt else None
-        fps = Fraction(self.fps) if self.fps else None
-        with open_source(self.path, size=raw, pix_fmt=self.pix_fmt, fps=fps, frames=frames) as source:
-            if not as_rgb:
-                yield source
-            elif self.untagged:
-                yield RgbSource(source, replace(source.format, color_space=2, color_range=0))
-            else:
-                yield RgbSource(source)
 
 
 @lru_cache(maxsize=1)
@@ -325,16 +274,3 @@ def _measured(path: Path) -> Clip | None:
         pix_fmt=raw.get("pix_fmt"),
         fps=fps,
     )
-
-
-def write_clips(path: Path, clips: Sequence[Clip]) -> None:
-    """The manifest that measures read."""
-    write_json(path, [asdict(clip) for clip in clips])
-
-
-def read_clips(path: Path) -> list[Clip]:
-    """The clips of a manifest. Raises SourceError."""
-    try:
-        return [Clip(**values) for values in read_json(path)]
-    except TypeError as error:
-        raise SourceError(f"{path}: is no list of clips: {error}") from error

@@ -19,8 +19,8 @@ from typing import Any
 
 import c3video.decoder
 from c3video.errors import C3VideoError, StreamError
-from pipelines import records
-from pipelines.records import say
+from handover import files, provenance
+from pipelines.process import run_module, say
 
 
 def run(out: Path, *, again: bool = False) -> list[dict[str, Any]]:
@@ -37,17 +37,17 @@ def run(out: Path, *, again: bool = False) -> list[dict[str, Any]]:
         target = out / "decoded" / f"{path.stem}.json"
         crc = zlib.crc32(path.read_bytes())
         if not again and target.exists():
-            record = records.read_json(target)
+            record = files.read_json(target)
             if record["file_crc32"] == crc:
                 found.append(record)
                 continue
         # A new process: peak memory is counted from a process's start.
-        process = records.run_module("pipelines.decode_set", ["--file", str(path)], capture=True)
+        process = run_module("pipelines.decode_set", ["--file", str(path)], capture=True)
         if process.returncode:
             raise StreamError(process.stderr.strip().removeprefix("decode_set: ") or f"{path}: its decoder has died")
         record = {"stream": path.stem, "file_crc32": crc, **json.loads(process.stdout)}
-        record |= {"commit": records.commit(), "date": records.now(), "cpu": records.machine()["cpu"]}
-        records.write_json(target, record)
+        record |= {"commit": provenance.commit(), "date": provenance.now(), "cpu": provenance.cpu_name()}
+        files.write_json(target, record)
         found.append(record)
         say(
             f"decode: {path.stem}: {record['num_frames']} frames, every hash matches, "
@@ -74,7 +74,7 @@ def decode(path: str) -> dict[str, Any]:
         "decode_seconds": round(time.perf_counter() - started, 4),
         "decode_cpu_seconds": round(time.process_time() - cpu_started, 4),
         "first_frame_seconds": round(first_seconds, 4),
-        "peak_memory_mib": round(records.peak_memory_mib(), 1),
+        "peak_memory_mib": round(provenance.peak_memory_mib(), 1),
     }
 
 

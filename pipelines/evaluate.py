@@ -6,7 +6,7 @@
     make eval-smoke   the same on a few frames, in about a minute
 
 It can be stopped at any time; run again, it goes on where it was. Measures are programs of their own: what they and
-the jobs here tell each other lies in files (`pipelines/__init__.py` has the list).
+the jobs here tell each other lies in files (`handover/__init__.py` has the list).
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from c3video.errors import C3VideoError
-from pipelines import datasets, decode_set, encode_set, records
-from pipelines.records import say
+from handover import files, provenance
+from handover.clips import Clip, write_clips
+from pipelines import datasets, decode_set, encode_set
+from pipelines.options import add_options, clips_of, names, units_of
+from pipelines.process import run_module, say
 
 STEPS = ("encode", "decode", "classic", "measure", "report")
 
@@ -73,9 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace, out: Path) -> int:
     """The steps of an experiment, in order. Raises C3VideoError."""
-    clips = encode_set.clips_of(options.set, options)
-    units = encode_set.units_of(options.set, clips, options)
-    datasets.write_clips(out / "clips.json", clips)
+    clips = clips_of(options.set, options)
+    units = units_of(options.set, clips, options)
+    write_clips(out, clips)
     _write_run(out, options, clips)
     is_done = True
     if "encode" in options.steps:
@@ -95,14 +98,14 @@ def evaluate(options: argparse.Namespace, out: Path) -> int:
         decode_set.run(out)
     if "classic" in options.steps:
         budget = ["--budget-minutes", str(options.budget_minutes)] if options.budget_minutes is not None else []
-        _call("eval.classic_set", [str(out), "--codecs", ",".join(options.codecs), *budget])
+        call("eval.classic_set", [str(out), "--codecs", ",".join(options.codecs), *budget])
     if "measure" in options.steps:
         no_ssim = ["--no-ssim"] if options.set == "uvg" and not options.ssim else []
-        _call("eval.measure", [str(out), *no_ssim])
+        call("eval.measure", [str(out), *no_ssim])
     if "report" in options.steps:
-        _call("eval.uvg" if options.set == "uvg" else "eval.rd", [str(out)])
-        _call("eval.samples", [str(out)])
-        _call("eval.report", [str(out)])
+        call("eval.uvg" if options.set == "uvg" else "eval.rd", [str(out)])
+        call("eval.samples", [str(out)])
+        call("eval.report", [str(out)])
     return 0 if is_done else 3
 
 
@@ -110,29 +113,29 @@ class StepError(C3VideoError):
     """A program that is a step of the experiment failed; it has said why."""
 
 
-def _call(module: str, arguments: Sequence[str]) -> None:
+def call(module: str, arguments: Sequence[str]) -> None:
     say(f"$ python -m {module} {shlex.join(arguments)}")
-    code = records.run_module(module, arguments).returncode
+    code = run_module(module, arguments).returncode
     if code:
         raise StepError(f"python -m {module} ended with exit code {code}")
 
 
-def _write_run(out: Path, options: argparse.Namespace, clips: Sequence[datasets.Clip]) -> None:
+def _write_run(out: Path, options: argparse.Namespace, clips: Sequence[Clip]) -> None:
     """What a reader of the figures has to know of how they came to be."""
     path = out / "run.json"
-    old: dict[str, Any] = records.read_json(path) if path.exists() else {}
+    old: dict[str, Any] = files.read_json(path) if path.exists() else {}
     command = f"python -m pipelines.evaluate {shlex.join(sys.argv[1:])}"
     commands = old.get("commands", [])
-    records.write_json(
+    files.write_json(
         path,
         old
         | {
             "command": command,
             "commands": commands if command in commands else [*commands, command],
-            "commit": records.commit(),
-            "date": records.now(),
-            "versions": records.versions(),
-            "machine": records.machine(),
+            "commit": provenance.commit(),
+            "date": provenance.now(),
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
             "title": TITLES[options.set],
             "set": options.set,
             # Curves that others published are of whole sets: only such a run may be put beside them.
@@ -155,10 +158,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("set", choices=datasets.SETS, help="which clips")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/SET)")
-    encode_set.add_options(parser)
+    add_options(parser)
     parser.add_argument(
         "--codecs",
-        type=encode_set.names,
+        type=names,
         metavar="C,C",
         help="other codecs, as codec:preset or codec:preset:tune (default: as suits the set)",
     )
@@ -172,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _steps(text: str) -> list[str]:
-    found = encode_set.names(text)
+    found = names(text)
     for step in found:
         if step not in STEPS:
             raise argparse.ArgumentTypeError(f"{step!r}: must be one of {', '.join(STEPS)}")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Clips -> priors of the context networks, which ship with the package and are part of the format.
 
-    clips x rd_weights --> segments, fitted with the priors of now --> their symbols --> priors, from blank networks
+    clips x rd_weights --> segments, fitted with the present priors --> their symbols --> priors, from blank networks
 
     python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/hybrid/priors
-    python -m tests.vectors.make      (streams and digests that hang on the priors)
+    python -m tests.vectors.make      (streams and digests that depend on the priors)
 
 Clips on which results are reported must not be among them (eval/results/README.md says which were).
 """

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from c3video.errors import C3VideoError, ConfigError, SourceError
-from pipelines import datasets, records
-from pipelines.datasets import Clip
-from pipelines.encode_set import join_all
+from handover import files
+from handover.clips import Clip, read_clips, write_clips
+from pipelines.join import join_all
 
 COPIED = ("units/*/*", "classic/*")
 
@@ -33,17 +33,17 @@ def merge(out: Path, shards: Sequence[Path]) -> list[str]:
     for folder in [out, *shards] if (out / "clips.json").exists() else shards:
         _merge_clips(clips, folder)
         if (folder / "run.json").exists():
-            runs.append(records.read_json(folder / "run.json"))
+            runs.append(files.read_json(folder / "run.json"))
     for folder in shards:
         for pattern in COPIED:
             # Names end so that a unit's record comes after its stream.
             for path in sorted(folder.glob(pattern), key=lambda path: (path.suffix == ".json", path)):
                 if not path.name.startswith("."):
                     _copy(path, out / path.relative_to(folder))
-    datasets.write_clips(out / "clips.json", list(clips.values()))
+    write_clips(out, list(clips.values()))
     if runs:
         merged = runs[0] | {"commands": [command for run in runs for command in run.get("commands", [])]}
-        records.write_json(out / "run.json", merged)
+        files.write_json(out / "run.json", merged)
     return join_all(out)
 
 
@@ -51,7 +51,7 @@ def _merge_clips(clips: dict[str, Clip], folder: Path) -> None:
     """Take in a folder's clips; a file that this machine has is preferred to one that it has not."""
     if not (folder / "clips.json").exists():
         raise SourceError(f"{folder}: is no folder of a run: it has no clips.json")
-    for clip in datasets.read_clips(folder / "clips.json"):
+    for clip in read_clips(folder):
         known = clips.get(clip.name)
         if known is not None and replace(known, path="", pix_fmt=None, fps=None) != replace(
             clip, path="", pix_fmt=None, fps=None
@@ -67,7 +67,7 @@ def _merge_clips(clips: dict[str, Clip], folder: Path) -> None:
 def _copy(path: Path, target: Path) -> None:
     data = path.read_bytes()
     if not target.exists():
-        records.write_bytes(target, data)
+        files.write_bytes(target, data)
     elif target.suffix in (".c3v", ".ivf") and target.read_bytes() != data:
         raise ConfigError(f"{path} and {target} differ; both should be the same segment: delete the wrong one")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -18,6 +19,7 @@ from c3video.encoder import encode
 from c3video.video import ArraySource, VideoFormat
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests start: each core has a process of tests already
 
 TINY_MODEL = C3Config(
     grids=(LatentGrid(0, 1, True), LatentGrid(1, 2, True), LatentGrid(5, 0)),

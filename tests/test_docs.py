@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""docs/c3v.md against the code: the tables that a decoder's author would copy. (Its field tables: tests/stream.)"""
+"""Documents against the code: tables that a decoder's author would copy (field tables: tests/stream), and layout."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ from c3video.hybrid import payload as segment
 from c3video.hybrid.context_network import network_shapes
 from c3video.hybrid.wavelet import LIFTING
 from c3video.video import LAYOUTS
-from tests import document_decoder
+from tests import architecture, document_decoder
+from tests.markdown import WIDTH, wrapped
 from tests.vectors.make import prior_row
 
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "c3v.md").read_text()
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "c3video"
+DOCUMENT = (REPOSITORY / "docs" / "c3v.md").read_text()
+ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text()
+ROOMS = ("c3video", "docs", "eval", "handover", "pipelines", "tests")
+MARKDOWN = sorted([*REPOSITORY.glob("*.md"), *(path for room in ROOMS for path in (REPOSITORY / room).rglob("*.md"))])
 
 
 def test_probability_constants_are_those_of_the_code() -> None:
@@ -64,3 +70,52 @@ def test_shapes_of_networks_are_those_of_the_document() -> None:
             for name, shape in rows
         }
         assert shapes == network_shapes(inputs, classes)
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_lines_of_markdown_wrap(path: Path) -> None:
+    """At WIDTH; rows of tables cannot. `python -m tests.markdown` does it."""
+    lines = enumerate(path.read_text().splitlines(), 1)
+    assert not [number for number, line in lines if len(line) > WIDTH and not line.startswith("|")]
+
+
+def test_wrapping_keeps_words_lists_tables_and_code() -> None:
+    long = "word + 3. " * 20
+    text = (
+        f"# {long}\n\n{long}\n* {long}\n  1. {long}\n\n    {long}\n\n| {long} |\n\n```\n{long}\n```\n\nshort\nlines\n"
+    )
+    found = wrapped(text)
+    assert found.split() == text.split()
+    assert wrapped(found) == found
+    kept = [f"# {long}", f"    {long}", f"| {long} |", f"\n{long}\n```", "short\nlines"]
+    assert all(part in found for part in kept)
+    lines = found.split("\n")
+    assert [line for line in lines if len(line) > WIDTH] == [f"# {long}", f"    {long}", f"| {long} |", long]
+    assert not [line for line in lines if line.lstrip().startswith(("+", "3."))]
+    assert sum(line.startswith("* word") for line in lines) == sum(line.startswith("  1. word") for line in lines) == 1
+
+
+def test_list_of_files_is_that_of_the_package() -> None:
+    """`python -m tests.architecture` writes it."""
+    assert f"{architecture.START}\n{architecture.file_list(PACKAGE)}\n{architecture.END}" in ARCHITECTURE
+    listed = ARCHITECTURE[ARCHITECTURE.index(architecture.START) :]
+    for path in architecture.listed_files(PACKAGE):
+        folder = listed.split(f"### `{path.parent.relative_to(REPOSITORY)}/`\n")[1].partition("### ")[0]
+        if path.name == "__init__.py":
+            assert folder.count("(`__init__.py`)") == 1, path
+        elif path.suffix != ".cpp" or not path.with_suffix(".h").exists():
+            assert folder.count(f"\n| `{path.name}`") == 1, path
+
+
+def test_every_file_says_what_it_is() -> None:
+    rows = re.findall(r"^\| (`.*`) \| (.*) \|$", architecture.file_list(PACKAGE), flags=re.M)
+    assert len(rows) > 50
+    assert not [name for name, text in rows if not text]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/method.md"])
+def test_files_that_documents_name_are_there(name: str) -> None:
+    """In code marks, from the root or from the package; what jobs write (runs/, demo/) is not there yet."""
+    named = re.findall(r"`((?:[\w.-]+/)+(?:[\w-]+\.(?:py|md|cpp|h|csv|toml))?)`", (REPOSITORY / name).read_text())
+    missing = [path for path in named if not any((root / path).exists() for root in (REPOSITORY, PACKAGE))]
+    assert not [path for path in missing if not path.startswith(("runs/", "demo/", "bench/", "fit/"))]

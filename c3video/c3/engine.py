@@ -17,6 +17,7 @@ from c3video.c3.patch_model import Layer, PatchModel
 from c3video.c3.synthesis import synthesise
 from c3video.coding.rangecoder import Coder, SymbolReader
 from c3video.engine import EngineName
+from c3video.native import c3 as c3_kernels
 
 Shape = tuple[int, int, int]
 IntArray = NDArray[np.int64]
@@ -39,5 +40,5 @@ class C3Engine:
 
 ENGINES: dict[EngineName, C3Engine] = {
     "numpy": C3Engine(SymbolReader, code_grid, synthesise),
-    "native": C3Engine(native.NativeReader, native.decode_grid, native.synthesise),
+    "native": C3Engine(native.NativeReader, c3_kernels.decode_grid, c3_kernels.synthesise),
 }

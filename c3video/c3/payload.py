@@ -9,10 +9,8 @@ rest      coder payload: weights, then latent grids in the order of the configur
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +19,7 @@ from c3video.c3.config import C3Config
 from c3video.c3.grid_coding import code_grid
 from c3video.c3.patch_model import PatchModel
 from c3video.c3.weight_coding import NETWORKS, WeightCode, code_weights
-from c3video.coding.rangecoder import SymbolReader, SymbolWriter
+from c3video.coding.rangecoder import Reader, SymbolReader, SymbolWriter
 from c3video.coding.tables import residual_bits
 from c3video.errors import CorruptSegmentError
 
@@ -76,7 +74,7 @@ def decode_patch(
     config: C3Config,
     num_channels: int,
     shape: tuple[int, int, int],
-    open_reader: Callable[[bytes], Any] = SymbolReader,
+    open_reader: Callable[[bytes], Reader] = SymbolReader,
     decode_grid: Callable[..., IntArray] = code_grid,
 ) -> CodedPatch:
     """The integers of a patch of `shape` (T, H, W) cells. The reader and its walk are an engine's (engine.py).
@@ -91,16 +89,15 @@ def decode_patch(
     windows = _read_windows(data[4 * len(NETWORKS) : side_size], config)
     coder = open_reader(data[side_size:])
     layers = code_weights(coder, config, num_channels, codes, None)
-    weight_bits = coder.estimated_bits
+    accounts = [coder.estimated_bits]  # after the weights, then after each grid
     model = PatchModel(config, num_channels, layers, windows)
-    symbols, grid_bits = [], []
+    symbols = []
     for index, grid in enumerate(config.grids):
-        before = coder.estimated_bits
         symbols.append(decode_grid(coder, config, model.entropy_layers(index), grid.shape(*shape), windows[index]))
-        grid_bits.append(coder.estimated_bits - before)
+        accounts.append(coder.estimated_bits)
     coder.finish()
-    accounted = not math.isnan(coder.estimated_bits)
-    bits = _account(data, model, codes, weight_bits, tuple(grid_bits)) if accounted else None
+    known = [bits for bits in accounts if bits is not None]
+    bits = _account(data, model, codes, known[0], tuple(np.diff(known).tolist())) if known else None
     return CodedPatch(model, tuple(symbols), bits)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Residuals <-> bytes through constriction's ANS coder; nobody else imports `constriction`.
+"""Residuals <-> bytes through constriction's ANS coder; nothing else imports `constriction`.
 
 `SymbolWriter` and `SymbolReader` share one method, `code`, so that a walk over positions is written once and serves
 both directions. The payload is constriction's stack of 32-bit words, stored little-endian: the *last* word is read
@@ -50,9 +50,7 @@ def _raw_model(num_bits: int) -> constriction.stream.model.Uniform:
 
 
 class Coder(Protocol):
-    """What a walk asks of its coder. `estimated_bits`: what the tables promise for all that was coded so far."""
-
-    estimated_bits: float
+    """What a walk asks of its coder."""
 
     def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None) -> IntArray:
         """Code one residual a table, in order; returns the residuals.
@@ -61,6 +59,17 @@ class Coder(Protocol):
             scales, fractions: (N,) table of each residual (coding/tables.py).
             residuals: (N,) what to write; ignored by a reader.
         """
+
+
+class Reader(Coder, Protocol):
+    """What is asked of a coder that reads, an engine's (engine.py)."""
+
+    @property
+    def estimated_bits(self) -> float | None:
+        """What the tables promise for all that was read so far; None from a reader that keeps no account."""
+
+    def finish(self) -> None:
+        """Raise CorruptSegmentError unless everything has been read."""
 
 
 class SparseWriter(Protocol):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kernels of the frame profile: planes as `model.wavelet` and `model.compensation` define them, and motion search.
+"""Kernels of the hybrid model: planes as hybrid/wavelet.py and hybrid/compensation.py define them, and motion search.
 
     symbols --> coefficients --> wavelet.synthesise --+
     references, motion --> compensation.compensate ---+--> compensation.finish
@@ -47,7 +47,7 @@ def reconstruct_plane(
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
     planes, *motion = _sources(references, field)
-    return native._native.reconstruct_plane(
+    return native.extension().reconstruct_plane(
         _plane_shape(symbols),
         planes,
         *motion,
@@ -57,7 +57,7 @@ def reconstruct_plane(
         symbols,
         steps,
         num_threads,
-        native._isa(),
+        native.isa(),
     )
 
 
@@ -79,8 +79,8 @@ def predict_plane(
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
     planes, *motion = _sources(references, field)
-    return native._native.predict_plane(
-        shape, planes, *motion, block_size, shifts, bit_depth, num_threads, native._isa()
+    return native.extension().predict_plane(
+        shape, planes, *motion, block_size, shifts, bit_depth, num_threads, native.isa()
     )
 
 
@@ -92,11 +92,12 @@ class PhasePlanes:
     """
 
     def __init__(self, plane: NDArray[np.generic], bit_depth: int, num_threads: int = 1) -> None:
-        self._phases = native._native.Phases(_uint16(plane), bit_depth, num_threads, native._isa())
+        self.handle = native.extension().Phases(_uint16(plane), bit_depth, num_threads, native.isa())
+        """The extension's own planes, for the faces."""
 
     def plane(self, quarters_y: int, quarters_x: int) -> NDArray[np.int16]:
         """(h, w) samples moved by quarters 0..3, centred, of `compensation.SAMPLE_BITS` bits."""
-        return self._phases.plane(quarters_y, quarters_x)
+        return self.handle.plane(quarters_y, quarters_x)
 
 
 def block_errors(
@@ -126,15 +127,15 @@ def block_errors(
     Raises:
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
-    return native._native.block_errors(
+    return native.extension().block_errors(
         current,
-        phases._phases,
-        _int32(vectors, "vectors"),
+        phases.handle,
+        as_int32(vectors, "vectors"),
         block_size,
-        None if other is None else other[0]._phases,
-        None if other is None else _int32(other[1], "vectors"),
+        None if other is None else other[0].handle,
+        None if other is None else as_int32(other[1], "vectors"),
         num_threads,
-        native._isa(),
+        native.isa(),
     )
 
 
@@ -149,7 +150,7 @@ def _sources(
     if field is None:
         blocks = np.empty((0, 0), dtype=np.int32)
         return [], np.empty((0, 2, 0, 0), dtype=np.int32), blocks, blocks
-    vectors, modes, splits = (_int32(getattr(field, name), name) for name in ("vectors", "modes", "splits"))
+    vectors, modes, splits = (as_int32(getattr(field, name), name) for name in ("vectors", "modes", "splits"))
     return [_uint16(plane) for plane in references], vectors, modes, splits
 
 
@@ -171,7 +172,7 @@ def _uint16(plane: NDArray[np.generic]) -> NDArray[np.uint16]:
     return np.ascontiguousarray(plane, dtype=np.uint16)
 
 
-def _int32(values: NDArray[np.generic], name: str) -> NDArray[np.int32]:
+def as_int32(values: NDArray[np.generic], name: str) -> NDArray[np.int32]:
     """As the engine takes them; what does not fit becomes what it refuses."""
     if values.dtype.kind not in "iu":
         raise ValueError(f"{name} of {values.dtype}: must be integers")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from c3video import native
 from c3video.hybrid.compensation import MotionField
-from c3video.native.frames import PhasePlanes, _int32
+from c3video.native.frames import PhasePlanes, as_int32
 
 
 def search_field(
@@ -32,7 +32,7 @@ def search_field(
 ) -> MotionField:
     """Vectors, modes and splits that cost least, residual and motion together (hybrid/fit/motion_search.py).
 
-    A block's vectors are priced by their differences to what the coder will expect of them, which hangs on the blocks
+    A block's vectors are priced by their differences to what the coder will expect of them, which depends on the blocks
     before it. Candidates come from the blocks around it, then small steps are taken from the best one.
 
     Args:
@@ -57,10 +57,10 @@ def search_field(
     Raises:
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
-    vectors, modes, splits = native._native.search_field(
+    vectors, modes, splits = native.extension().search_field(
         current,
-        [planes._phases for planes in phases],
-        _int32(starts, "starts"),
+        [planes.handle for planes in phases],
+        as_int32(starts, "starts"),
         block_size,
         slope,
         np.ascontiguousarray(component_bits, dtype=np.float32),
@@ -69,6 +69,6 @@ def search_field(
         ratio,
         passes,
         num_threads,
-        native._isa(),
+        native.isa(),
     )
     return MotionField(vectors, modes, splits)

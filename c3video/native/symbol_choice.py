@@ -16,18 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video import native
-from c3video.coding.sparse_tables import NUM_TAILS, costs
+from c3video.coding.sparse_tables import costs
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.subbands import FrameSymbols
 from c3video.native.symbols import native_network
 
 IntArray = NDArray[np.int64]
-_TAIL_BITS = NUM_TAILS.bit_length() - 1
 Slopes = Sequence[NDArray[np.float32]]
 
 
 def analyse(plane: NDArray[np.generic], levels: int) -> list[NDArray[np.float32]]:
-    """`model.wavelet.analyse` in float32.
+    """`hybrid.wavelet.analyse` in float32.
 
     Args:
         plane: (h, w), float32 or int16.
@@ -37,7 +36,7 @@ def analyse(plane: NDArray[np.generic], levels: int) -> list[NDArray[np.float32]
     """
     if plane.dtype not in (np.float32, np.int16):
         raise TypeError(f"a plane of {plane.dtype}: must be float32 or int16")
-    return native._native.analyse(np.ascontiguousarray(plane, dtype=np.float32), levels, native._isa())
+    return native.extension().analyse(np.ascontiguousarray(plane, dtype=np.float32), levels, native.isa())
 
 
 def choose_plane(
@@ -59,7 +58,7 @@ def choose_plane(
         coefficients: by subband (h, w), float32 or float64.
         steps: quantisation step of each subband.
         symbols: of the frame; those of the plane before are looked at.
-        reference: from `model.subbands.reference_magnitudes`.
+        reference: from `hybrid.subbands.reference_magnitudes`.
         slopes: squared steps that a bit is worth, by subband (h, w), or everywhere.
         passes: over each subband; 0 leaves the network out. The first one goes in raster order and knows the context of
             each choice; those after it weigh what a choice does to the contexts of others as well.
@@ -70,7 +69,7 @@ def choose_plane(
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
     one, many = (slopes, []) if isinstance(slopes, float) else (0.0, slopes)
-    return native._native.choose_plane(
+    return native.extension().choose_plane(
         native_network(network),
         costs(),
         _integers(symbols[plane - 1]) if plane > 0 else [],
@@ -83,7 +82,7 @@ def choose_plane(
         one,
         passes,
         at_once,
-        native._isa(),
+        native.isa(),
     )
 
 
@@ -94,28 +93,13 @@ def count_frame(symbols: FrameSymbols, reference: FrameSymbols, network: Context
         CorruptSegmentError: the network's sums may overflow.
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
-    return _counted(symbols, reference, network, level, False)[0]
-
-
-def table_indexes(
-    symbols: FrameSymbols, reference: FrameSymbols, network: ContextNetwork, level: int
-) -> tuple[IntArray, IntArray]:
-    """Tables (zeros, tails) of a frame's symbols in coding order; raises as `count_frame` does."""
-    tables = _counted(symbols, reference, network, level, True)[1].astype(np.int64)
-    return tables >> _TAIL_BITS, tables & (NUM_TAILS - 1)
-
-
-def _counted(
-    symbols: FrameSymbols, reference: FrameSymbols, network: ContextNetwork, level: int, wants_tables: bool
-) -> tuple[float, NDArray[np.int16]]:
-    return native._native.count_slice(
+    return native.extension().count_slice(
         native_network(network),
         costs(),
         [_integers(plane) for plane in symbols],
         [_integers(plane) for plane in reference],
         level,
-        wants_tables,
-        native._isa(),
+        native.isa(),
     )
 
 

@@ -26,7 +26,7 @@ from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.subbands import SliceLayout
 
 SliceSymbols = list[list[NDArray[np.int32]]]
-"""By plane and subband: (h, w); what `model.subbands.FrameSymbols` is for the oracle."""
+"""By plane and subband: (h, w); what `hybrid.subbands.FrameSymbols` is for the oracle."""
 
 
 class SliceReader:
@@ -52,7 +52,7 @@ class SliceReader:
     ) -> None:
         self._coder = native.NativeReader(payload) if isinstance(payload, bytes) else payload
         self._network = native_network(network)
-        self._slice = native._native.Slice([list(plane) for plane in layout.shapes])
+        self._slice = native.extension().Slice([list(plane) for plane in layout.shapes])
         self._starts = np.cumsum([0, *(len(plane) for plane in layout.shapes)]).tolist()
         self._frames = frames
         self._num_read = 0
@@ -71,17 +71,17 @@ class SliceReader:
         place, frame = self._num_read, self._frames[self._num_read]
         own = self._unused.pop() if self._unused else self._slice.new_features()
         try:
-            bands = native._native.read_slice(
-                self._coder._reader,
-                native._sparse_tables(),
+            bands = native.extension().read_slice(
+                self._coder.handle,
+                native.sparse_tables(),
                 self._network,
                 self._slice,
                 frame.level,
                 [self._features[index] for index in frame.references],
                 own,
-                native._isa(),
+                native.isa(),
             )
-        except native._native.Corrupt as error:
+        except native.extension().Corrupt as error:
             raise CorruptSegmentError(str(error)) from None
         self._num_read += 1
         self._features[frame.index] = own
@@ -124,16 +124,16 @@ class MotionReader:
             return None
         distances = [frame.index - index for index in frame.references]
         try:
-            vectors, modes, splits = native._native.read_motion(
-                self._coder._reader,
-                native._sparse_tables(),
+            vectors, modes, splits = native.extension().read_motion(
+                self._coder.handle,
+                native.sparse_tables(),
                 self._network,
                 self._shape,
                 frame.level,
                 distances,
-                native._isa(),
+                native.isa(),
             )
-        except native._native.Corrupt as error:
+        except native.extension().Corrupt as error:
             raise CorruptSegmentError(str(error)) from None
         return MotionField(vectors, modes, splits)
 
@@ -178,4 +178,6 @@ def read_motion(
 def native_network(network: ContextNetwork) -> Any:
     """A network as the extension takes it. Raises CorruptSegmentError where its sums may overflow."""
     network.check()
-    return native._native.ContextNetwork(*(np.ascontiguousarray(array, dtype=np.int32) for array in network.arrays()))
+    return native.extension().ContextNetwork(
+        *(np.ascontiguousarray(array, dtype=np.int32) for array in network.arrays())
+    )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""bytes <-> .c3v: `syntax` declares the layout, `writer` puts segments into it, `reader` takes them out."""
+"""bytes <-> .c3v: `layout` declares its structures, `writer` puts segments into it, `reader` takes them out."""

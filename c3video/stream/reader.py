@@ -246,7 +246,7 @@ class Reader:
             raise NotC3VError(f"not a .c3v stream: it starts with {magic.hex(' ')} instead of {MAGIC.hex(' ')}")
         version = start[len(MAGIC) : len(MAGIC) + 1]
         if version and version[0] != VERSION:
-            remedy = "try a newer one" if version[0] > VERSION else "a pre-release wrote it; encode the source anew"
+            remedy = "try a newer one" if version[0] > VERSION else "a pre-release wrote it; encode the source again"
             raise UnsupportedVersionError(
                 f"version {version[0]} of .c3v: this c3video reads version {VERSION}; {remedy}",
                 offset_bytes=len(MAGIC),

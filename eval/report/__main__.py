@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from c3video.errors import C3VideoError
 from eval.report.curves import rd_picture
 from eval.report.page import render
 from eval.run_folder import read_run_folder
+from handover.files import write_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page = options.html or options.out / "report.html"
     try:
         run = read_run_folder(options.out)
-        _write(page, render(run, picture_mib=options.picture_mib))
+        write_text(page, render(run, picture_mib=options.picture_mib))
         if options.rd_picture:
-            _write(options.rd_picture, rd_picture(run))
+            write_text(options.rd_picture, rd_picture(run))
     except C3VideoError as error:
         print(f"report: {error}", file=sys.stderr)
         return 1
@@ -46,12 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(page)
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def _summary(run: RunFolder) -> str:
     if ours:
         lead += f" at {counted(rates, 'rate')} by {listed(item.label for item in ours)}"
     if others:
-        lead += f" and held against {listed(dict.fromkeys(item.label.split()[0] for item in others))}"
+        lead += f" and compared with {listed(dict.fromkeys(item.label.split()[0] for item in others))}"
     lead += (
         ". Sizes are those of whole c3video files, headers and all, and of the others’ streams without a container; "
         "every figure is measured on decoded frames."

@@ -18,6 +18,7 @@ from eval import ablate
 from eval.ablate import Result, Task, as_markdown, main, read_clip, results_of, write_results
 from eval.ablation_networks import GeluNetwork, SharedEntropyNetwork
 from eval.ablation_variants import BASE, VARIANTS, Variant
+from handover import provenance
 from tests.conftest import QUICK_FIT, TINY_MODEL
 
 PATCH_PROFILES = {name: profile.model for name, profile in PROFILES.items() if isinstance(profile.model, C3Config)}
@@ -62,7 +63,7 @@ def test_variants_without_a_stage_keep_the_number_of_steps() -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(C3_PRESETS, "ultrafast", QUICK_FIT)
     monkeypatch.setitem(PROFILES, "cells", Profile(TINY_MODEL, C3_PRESETS, ""))
-    monkeypatch.setattr(ablate, "_commit", lambda: "abc")
+    monkeypatch.setattr(provenance, "commit", lambda: "abc")
 
 
 def run_main(out: Path, *more: str) -> int:
@@ -96,7 +97,7 @@ def test_fits_are_run_once_and_compared(
     assert run_main(tmp_path, *wanted, "uniform-noise", "--budget-minutes", "0") == 3
     assert "| not run |" in (tmp_path / "ablation-t.md").read_text()
 
-    monkeypatch.setattr(ablate, "_commit", lambda: "def")
+    monkeypatch.setattr(provenance, "commit", lambda: "def")
     capsys.readouterr()
     assert run_main(tmp_path, *wanted) == 1
     assert "holds fits of commit abc" in capsys.readouterr().err

@@ -16,7 +16,8 @@ from c3video.metrics import mse, psnr_db
 from c3video.video import ArraySource
 from eval import classic, classic_set
 from eval.classic_set import IvfDecoder, Setting, encode_to_ivf
-from eval.manifest import read_clips, write_json
+from handover.clips import read_clips
+from handover.files import write_json
 from tests.conftest import moving_clip
 
 

@@ -25,7 +25,8 @@ from c3video.video import ArraySource, Frame
 from eval import measure
 from eval.classic_set import Setting
 from eval.classic_set import run as run_classic
-from eval.manifest import read_clips, write_json
+from handover.clips import read_clips
+from handover.files import write_json
 from tests.conftest import TINY_MODEL, encode_quickly, moving_clip
 from tests.eval.test_classic_set import write_run
 

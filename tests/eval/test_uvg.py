@@ -9,8 +9,8 @@ import pytest
 
 from c3video.errors import SourceError
 from eval import uvg
-from eval.manifest import write_csv, write_json
 from eval.measure import POINT_COLUMNS
+from handover.files import write_csv, write_json
 
 CLIPS = ["Beauty", "Jockey"]
 QUALITIES = [(1e-4, 0.4, 40.0), (1e-3, 0.1, 37.0), (3e-3, 0.03, 34.5)]

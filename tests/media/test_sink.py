@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""y4m and raw video, held against the real ffmpeg where it is installed."""
+"""y4m and raw video, compared with the real ffmpeg where it is installed."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class TestSeam:
 
     def layer(self, weight: object = None, bias: object = None, bits: int = 18) -> object:
         weight = np.ones((2, 3), np.int32) if weight is None else weight
-        return native._native.Layer(weight, np.zeros(2, np.int32) if bias is None else bias, bits)
+        return native.extension().Layer(weight, np.zeros(2, np.int32) if bias is None else bias, bits)
 
     @pytest.mark.parametrize(
         "weight",
@@ -151,14 +151,14 @@ class TestSeam:
     def test_tables(self) -> None:
         good = [np.full(64, 2, np.int32), np.arange(1024, dtype=np.int32) * 8, np.zeros(8192, np.int32)]
         with pytest.raises(ValueError, match=r"2\^24"):
-            native._native.Tables(*good)
+            native.extension().Tables(*good)
         with pytest.raises(ValueError, match="radii"):
-            native._native.Tables(good[0][:5], *good[1:])
+            native.extension().Tables(good[0][:5], *good[1:])
         with pytest.raises(ValueError, match="cut off"):
-            native._native.Tables(good[0], np.full(1024, 8191, np.int32), good[2])
+            native.extension().Tables(good[0], np.full(1024, 8191, np.int32), good[2])
 
     def test_residuals(self) -> None:
-        reader, tables = native._native.Reader(bytes(range(1, 41))), native._tables()
+        reader, tables = native.extension().Reader(bytes(range(1, 41))), native.probability_tables()
         for scales, fractions in [([64], [0]), ([-1], [0]), ([0], [8]), ([0], [-9]), ([0, 0], [0])]:
             with pytest.raises(ValueError, match=r"scale|table"):
                 reader.residuals(tables, np.array(scales, np.int32), np.array(fractions, np.int32))
@@ -186,7 +186,7 @@ class TestSeam:
         hidden = self.layer(np.ones((2, 1), np.int32))
         last = self.layer(np.ones((2, 2), np.int32), np.array([0, -35 << 16], np.int32))  # a wide scale: no escapes
         arguments = {
-            "tables": native._tables(),
+            "tables": native.probability_tables(),
             "shape": [2, 4, 4],
             "slopes": [4, 0],
             "q_step_256": 77,
@@ -194,11 +194,12 @@ class TestSeam:
             "layers": [hidden, last],
             "isa": "",
         }
-        reader = native._native.Reader(np.random.default_rng(0).bytes(400))
-        assert reader.decode_grid(**arguments).shape == (2, 4, 4)
+        reader = native.extension().Reader(np.random.default_rng(0).bytes(400))
+        decode_grid = native.extension().decode_grid
+        assert decode_grid(reader, **arguments).shape == (2, 4, 4)
         with pytest.raises((TypeError, ValueError)) as error:
-            reader.decode_grid(**{**arguments, **change})
-        assert not isinstance(error.value, native._native.Corrupt)
+            decode_grid(reader, **{**arguments, **change})
+        assert not isinstance(error.value, native.extension().Corrupt)
 
     @pytest.mark.parametrize(
         "change",
@@ -227,7 +228,8 @@ class TestSeam:
             "exponents": np.array([[0, 0]], np.int32),
             "pointwise": [self.layer(np.ones((2, 1), np.int32))],
             "residual": [],
+            "isa": "",
         }
-        assert native._native.synthesise(**arguments).shape == (2, 2, 4, 4)
+        assert native.extension().synthesise(**arguments).shape == (2, 2, 4, 4)
         with pytest.raises((TypeError, ValueError)):
-            native._native.synthesise(**{**arguments, **change})
+            native.extension().synthesise(**{**arguments, **change})

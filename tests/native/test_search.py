@@ -350,7 +350,7 @@ class TestSeam:
         ],
     )
     def test_hostile_arguments_raise(self, change: dict[str, Any]) -> None:
-        phases = native._native.Phases(np.zeros((40, 24), np.uint16), 8, 1)
+        phases = native.extension().Phases(np.zeros((40, 24), np.uint16), 8, 1, "")
         arguments = {
             "current": np.zeros((40, 24), np.int16),
             "phases": [phases, phases],
@@ -365,12 +365,12 @@ class TestSeam:
             "num_threads": 1,
             "isa": "",
         }
-        vectors, modes, splits = native._native.search_field(**arguments)
+        vectors, modes, splits = native.extension().search_field(**arguments)
         assert vectors.shape == (2, 2, 6, 4)
         assert modes.shape == (6, 4)
         assert splits.shape == (3, 2)
         with pytest.raises((TypeError, ValueError)):
-            native._native.search_field(**{**arguments, **change})
+            native.extension().search_field(**{**arguments, **change})
 
     @pytest.mark.parametrize("change", [{"slope": 1.0}, {"slope": 1e-30}, {"ratio": (-65536, 1)}, {"ratio": (0, 1)}])
     def test_extreme_arguments_do_no_harm(self, change: dict[str, Any]) -> None:

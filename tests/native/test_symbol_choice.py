@@ -13,7 +13,7 @@ import pytest
 
 from c3video import native
 from c3video.coding import sparse_tables
-from c3video.coding.rangecoder import SymbolCounter, SymbolWriter
+from c3video.coding.rangecoder import SymbolCounter
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid import subbands, wavelet
 from c3video.hybrid.context_network import ContextNetwork
@@ -21,7 +21,8 @@ from c3video.hybrid.fit.symbol_choice import choose_at_once
 from c3video.hybrid.payload import prior
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import write_plane, write_subbands
-from c3video.native import symbol_choice as rounding
+from c3video.native import symbol_choice
+from c3video.native.symbols import native_network
 from tests.hybrid.test_symbol_coding import random_network, random_symbols
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
@@ -85,18 +86,22 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-@pytest.mark.parametrize("passes", [0, 1, 3])
-def test_choices_taken_at_once_are_numpy_s(isa: str, name: str, passes: int) -> None:
+def steps_of(bands: Sequence[np.ndarray]) -> tuple[int, ...]:
+    return tuple(100 + band for band in range(len(bands)))
+
+
+@cache
+def chosen_by_numpy(name: str, passes: int) -> list[tuple[FrameSymbols, list[float]]]:
+    """With each network: the symbols, and the bits of each plane."""
     layout = LAYOUTS[name]
     coefficients, reference = case_of(layout, passes)
+    chosen = []
     for level, network in enumerate(networks()):
-        expected, found = layout.empty(), layout.empty()
+        expected, bits = layout.empty(), []
         for plane, bands in enumerate(coefficients):
-            steps = tuple(100 + band for band in range(len(bands)))
             choose_at_once(
                 bands,
-                steps,
+                steps_of(bands),
                 network,
                 expected,
                 reference,
@@ -105,53 +110,57 @@ def test_choices_taken_at_once_are_numpy_s(isa: str, name: str, passes: int) -> 
                 lambda shape: random_slopes(shape).astype(np.float64),
                 passes,
             )
-            slopes = [random_slopes(band.shape) for band in bands]
-            found[plane], bits = rounding.choose_plane(
-                bands, steps, network, found, reference, plane, level, slopes, passes, at_once=True
-            )
-            for ours, theirs in zip(found[plane], expected[plane], strict=True):
-                np.testing.assert_array_equal(ours, theirs)
-            assert bits == pytest.approx(bits_of(network, expected, reference, plane, level), rel=1e-6, abs=1e-3)
+            bits.append(bits_of(network, expected, reference, plane, level))
+        chosen.append((expected, bits))
+    return chosen
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_bits_and_tables_are_the_writer_s(isa: str, name: str) -> None:
+@pytest.mark.parametrize("passes", [0, 1, 3])
+def test_choices_taken_at_once_are_numpy_s(isa: str, name: str, passes: int) -> None:
+    layout = LAYOUTS[name]
+    coefficients, reference = case_of(layout, passes)
+    for level, (network, (expected, wanted_bits)) in enumerate(
+        zip(networks(), chosen_by_numpy(name, passes), strict=True)
+    ):
+        found = layout.empty()
+        for plane, bands in enumerate(coefficients):
+            slopes = [random_slopes(band.shape) for band in bands]
+            found[plane], bits = symbol_choice.choose_plane(
+                bands, steps_of(bands), network, found, reference, plane, level, slopes, passes, at_once=True
+            )
+            for ours, theirs in zip(found[plane], expected[plane], strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+            assert bits == pytest.approx(wanted_bits[plane], rel=1e-6, abs=1e-3)
+
+
+@cache
+def symbols_to_count(name: str) -> tuple[FrameSymbols, FrameSymbols]:
+    """Symbols, some of them the largest there are, and their references."""
     layout = LAYOUTS[name]
     rng = np.random.default_rng(3)
     symbols = random_symbols(rng, layout)
     for band in symbols[0]:
         band[rng.random(band.shape) < 0.01] = -subbands.MAX_SYMBOL
-    _, reference = case_of(layout, 4)
+    return symbols, case_of(layout, 4)[1]
 
-    class Recorder(SymbolCounter):
-        def __init__(self) -> None:
-            super().__init__()
-            self.tables: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0, int), np.empty(0, int))]
 
-        def code_sparse(self, zeros: np.ndarray, tails: np.ndarray, symbols: np.ndarray) -> np.ndarray:
-            self.tables.append((zeros, tails))
-            return super().code_sparse(zeros, tails, symbols)
+@cache
+def counted_bits(name: str, network: int, level: int) -> float:
+    """What NumPy's counter makes of them."""
+    counter = SymbolCounter()
+    write_subbands(counter, networks()[network], *symbols_to_count(name), level)
+    return counter.estimated_bits
 
-    for network in networks():
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_bits_are_the_writer_s(isa: str, name: str) -> None:
+    symbols, reference = symbols_to_count(name)
+    for number, network in enumerate(networks()):
         for level in (0, 3, 9):
-            recorder = Recorder()
-            write_subbands(recorder, network, symbols, reference, level)
-            assert rounding.count_frame(symbols, reference, network, level) == pytest.approx(
-                recorder.estimated_bits, rel=1e-6, abs=1e-3
+            assert symbol_choice.count_frame(symbols, reference, network, level) == pytest.approx(
+                counted_bits(name, number, level), rel=1e-6, abs=1e-3
             )
-            zeros, tails = rounding.table_indexes(symbols, reference, network, level)
-            np.testing.assert_array_equal(zeros, np.concatenate([found for found, _ in recorder.tables]))
-            np.testing.assert_array_equal(tails, np.concatenate([found for _, found in recorder.tables]))
-
-
-def test_tables_serve_a_writer() -> None:
-    layout = LAYOUTS["37x50-420"]
-    symbols, reference = random_symbols(np.random.default_rng(5), layout), layout.empty()
-    one, other = SymbolWriter(), SymbolWriter()
-    write_subbands(one, networks()[0], symbols, reference, 1)
-    flat = np.concatenate([band.ravel() for plane in symbols for band in plane])
-    other.code_sparse(*rounding.table_indexes(symbols, reference, networks()[0], 1), flat)
-    assert one.finish() == other.finish()
 
 
 @pytest.mark.parametrize("passes", [1, 2, 4])
@@ -166,7 +175,7 @@ def test_choices_in_order_are_alike_everywhere(passes: int, kind: Any, monkeypat
             monkeypatch.setenv("C3VIDEO_ISA", isa)
             found = layout.empty()
             for plane, bands in enumerate(coefficients):
-                found[plane], bits = rounding.choose_plane(
+                found[plane], bits = symbol_choice.choose_plane(
                     [band.astype(kind) for band in bands],
                     [100] * len(bands),
                     networks()[0],
@@ -187,10 +196,10 @@ def test_each_pass_costs_no_more_than_the_one_before(seed: int) -> None:
     """Where subbands fit each other, all that a choice does in its plane is known."""
     rng = np.random.default_rng(seed)
     plane = np.cumsum(np.cumsum(rng.normal(0, 40, (64, 96)), axis=0), axis=1) * rng.uniform(0.2, 1.0)
-    bands = rounding.analyse((plane - plane.mean()).astype(np.float32), 5)
+    bands = symbol_choice.analyse((plane - plane.mean()).astype(np.float32), 5)
     layout, slope, steps, losses = layout_of((64, 96), GRAY), 0.11, subbands.subband_steps(40, 5), []
     for passes in range(1, 6):
-        found, bits = rounding.choose_plane(
+        found, bits = symbol_choice.choose_plane(
             bands, steps, networks()[0], layout.empty(), layout.empty(), 0, 0, slope, passes
         )
         error = 0.0
@@ -211,7 +220,7 @@ def test_subbands_of_a_plane_are_numpy_s(isa: str, size: tuple[int, int], levels
         rng.integers(-(1 << 15), 1 << 15, size).astype(np.int16),
         rng.normal(0, 5e3, size).astype(np.float32),
     ):
-        found = rounding.analyse(plane, levels)
+        found = symbol_choice.analyse(plane, levels)
         expected = wavelet.analyse(plane.astype(np.float64), levels)
         assert [band.shape for band in found] == list(wavelet.subband_shapes(size, levels))
         for ours, theirs in zip(found, expected, strict=True):
@@ -224,7 +233,7 @@ def test_subbands_of_a_plane_are_alike_everywhere(monkeypatch: pytest.MonkeyPatc
     seen = []
     for isa in native.instruction_sets():
         monkeypatch.setenv("C3VIDEO_ISA", isa)
-        seen.append([band.tolist() for band in rounding.analyse(plane, 5)])
+        seen.append([band.tolist() for band in symbol_choice.analyse(plane, 5)])
     assert all(one == seen[0] for one in seen)
 
 
@@ -280,13 +289,13 @@ class TestSeam:
             "slopes": 0.1,
             "passes": 2,
         }
-        assert len(rounding.choose_plane(**arguments)[0]) == 4
+        assert len(symbol_choice.choose_plane(**arguments)[0]) == 4
         with pytest.raises((TypeError, ValueError, IndexError)):
-            rounding.choose_plane(**{**arguments, **change})
+            symbol_choice.choose_plane(**{**arguments, **change})
 
     def test_counts(self) -> None:
         good = [[np.ones((4, 4), dtype=np.int64)] * 4]
-        assert rounding.count_frame(good, good, networks()[0], 0) > 0.0
+        assert symbol_choice.count_frame(good, good, networks()[0], 0) > 0.0
         for bad in (
             [],
             [[]],
@@ -298,33 +307,33 @@ class TestSeam:
             [[band * -(2**63) for band in good[0]]],
         ):
             with pytest.raises((TypeError, ValueError)):
-                rounding.count_frame(bad, good, networks()[0], 0)
+                symbol_choice.count_frame(bad, good, networks()[0], 0)
         with pytest.raises(ValueError, match="level"):
-            rounding.count_frame(good, good, networks()[0], -1)
+            symbol_choice.count_frame(good, good, networks()[0], -1)
         with pytest.raises(ValueError, match="subbands"):
-            rounding.count_frame(good, good, prior("motion"), 0)
+            symbol_choice.count_frame(good, good, prior("motion"), 0)
 
     def test_references_may_be_of_any_size(self) -> None:
         good = [[np.ones((4, 4), dtype=np.int64)] * 4]
         for magnitude in (256, 2**40, -(2**63)):
             reference = [[band * magnitude for band in good[0]]]
-            found = rounding.count_frame(good, reference, networks()[0], 0)
+            found = symbol_choice.count_frame(good, reference, networks()[0], 0)
             clipped = [[band * 255 for band in good[0]]]
-            assert found == rounding.count_frame(good, clipped, networks()[0], 0)
+            assert found == symbol_choice.count_frame(good, clipped, networks()[0], 0)
 
     def test_network_whose_sums_may_overflow(self) -> None:
         arrays = [array.copy() for array in networks()[0].arrays()]
         arrays[0][...] = 32767
         good = [[np.ones((4, 4), dtype=np.int64)] * 4]
         with pytest.raises(CorruptSegmentError):
-            rounding.count_frame(good, good, ContextNetwork(*arrays), 0)
+            symbol_choice.count_frame(good, good, ContextNetwork(*arrays), 0)
 
     def test_costs(self) -> None:
         costs = sparse_tables.costs()
-        network, good = native.context.native_network(networks()[0]), [[np.ones((4, 4), dtype=np.int64)] * 4]
+        network, good = native_network(networks()[0]), [[np.ones((4, 4), dtype=np.int64)] * 4]
         for bad in (costs[1:], costs.astype(np.float64), costs[..., ::-1], costs.ravel()):
             with pytest.raises(TypeError):
-                native._native.count_slice(network, bad, good, good, 0, False)
+                native.extension().count_slice(network, bad, good, good, 0, "")
 
     def test_analyse(self) -> None:
         good = np.ones((4, 4), dtype=np.float32)
@@ -337,9 +346,9 @@ class TestSeam:
             (np.zeros((1, 1 << 16), dtype=np.int16), 1),
         ]:
             with pytest.raises((TypeError, ValueError)):
-                rounding.analyse(plane, levels)
-        np.testing.assert_array_equal(rounding.analyse(good[::-1, ::2], 0)[0], good[::-1, ::2])
+                symbol_choice.analyse(plane, levels)
+        np.testing.assert_array_equal(symbol_choice.analyse(good[::-1, ::2], 0)[0], good[::-1, ::2])
 
     def test_unknown_instruction_set(self) -> None:
         with pytest.raises(ValueError, match="kernels"):
-            native._native.analyse(np.ones((4, 4), dtype=np.float32), 1, "abacus")
+            native.extension().analyse(np.ones((4, 4), dtype=np.float32), 1, "abacus")

@@ -109,7 +109,7 @@ def damaged(payload: bytes, seed: int, count: int) -> list[bytes]:
 
 
 def test_tables_are_the_oracle_s() -> None:
-    tables = native._sparse_tables()
+    tables = native.sparse_tables()
     for zero in range(sparse_tables.NUM_ZEROS):
         for tail in range(sparse_tables.NUM_TAILS):
             assert tables.bounds(zero, tail) == sparse_tables.cumulative(zero, tail).tolist()
@@ -156,9 +156,11 @@ def test_slices_come_back(
         assert all(band.dtype == np.int32 for plane in found[0] for band in plane)
 
 
-def test_shapes_of_subbands_need_not_fit_each_other(isa: str) -> None:
-    """What a context takes from a subband of another size is what the oracle takes."""
+@cache
+def misfits() -> list[tuple[bytes, ContextNetwork, subbands.SliceLayout, Sequence[CodedFrame], list[Any]]]:
+    """Slices of subbands of any shapes, some of them empty."""
     frames, network, rng = coding_order(4, 4), subband_network(7), np.random.default_rng(7)
+    cases = []
     for _ in range(6):
         layout = subbands.SliceLayout(
             tuple(
@@ -166,7 +168,14 @@ def test_shapes_of_subbands_need_not_fit_each_other(isa: str) -> None:
             )
         )
         payload, symbols = write_slice(network, layout, frames, 1)
-        assert listed(list(context.read_slice(payload, network, layout, frames))) == listed(symbols)
+        cases.append((payload, network, layout, frames, listed(symbols)))
+    return cases
+
+
+def test_shapes_of_subbands_need_not_fit_each_other(isa: str) -> None:
+    """What a context takes from a subband of another size is what the oracle takes."""
+    for payload, network, layout, frames, symbols in misfits():
+        assert listed(list(context.read_slice(payload, network, layout, frames))) == symbols
 
 
 def test_networks_at_the_edge_of_what_is_allowed(isa: str) -> None:
@@ -202,13 +211,24 @@ def test_symbols_are_clipped_as_the_oracle_clips_them(isa: str) -> None:
     assert listed(list(context.read_slice(payload, network, layout, frames))) == [[[seen.tolist()]]]
 
 
-def test_damaged_slices_give_our_error_or_the_oracle_s_symbols(isa: str) -> None:
+@cache
+def damaged_slices() -> list[tuple[bytes, object]]:
+    """Payloads, and what the oracle makes of them."""
     frames = coding_order(2, 2)
     (layout,) = layouts_of((9, 14), YUV420, 1)
     network = subband_network(2)
     payload, _ = write_slice(network, layout, frames, 2)
-    for broken in damaged(payload, 0, 12):
-        expected = outcome(lambda broken=broken: listed(oracle_slice(broken, network, layout, frames)))
+    return [
+        (broken, outcome(lambda broken=broken: listed(oracle_slice(broken, network, layout, frames))))
+        for broken in damaged(payload, 0, 12)
+    ]
+
+
+def test_damaged_slices_give_our_error_or_the_oracle_s_symbols(isa: str) -> None:
+    frames = coding_order(2, 2)
+    (layout,) = layouts_of((9, 14), YUV420, 1)
+    network = subband_network(2)
+    for broken, expected in damaged_slices():
         found = outcome(lambda broken=broken: listed(list(context.read_slice(broken, network, layout, frames))))
         assert found == expected
 
@@ -249,9 +269,9 @@ def test_motion_comes_back(isa: str, shape: tuple[int, int]) -> None:
     assert listed_fields(found) == listed_fields(fields)
 
 
-@pytest.mark.parametrize("frame", [CodedFrame(6, (5, 20), 2), CodedFrame(20, (17, 3), 1)])
-def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame: CodedFrame) -> None:
-    """Huge differences among them: predictions and vectors are clipped alike."""
+@cache
+def damaged_motion(frame: CodedFrame) -> list[tuple[bytes, object]]:
+    """Payloads, and what the oracle makes of them."""
     network, shape = motion_network(4), (4, 5)
     writer = SymbolWriter()
     oracle.write_motion(writer, network, random_field(np.random.default_rng(4), shape, 2), frame)
@@ -261,12 +281,19 @@ def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame:
         field = oracle.read_motion(coder, network, shape, frame)
         return listed_fields([field]), outcome(coder.finish)
 
+    return [(broken, outcome(lambda broken=broken: read(broken))) for broken in damaged(writer.finish(), 3, 30)]
+
+
+@pytest.mark.parametrize("frame", [CodedFrame(6, (5, 20), 2), CodedFrame(20, (17, 3), 1)])
+def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame: CodedFrame) -> None:
+    """Huge differences among them: predictions and vectors are clipped alike."""
+    network, shape = motion_network(4), (4, 5)
+
     def read_natively(broken: bytes) -> object:
         reader = context.MotionReader(broken, network, shape)
         return listed_fields([reader.read(frame)]), outcome(reader.finish)
 
-    for broken in damaged(writer.finish(), 3, 30):
-        expected = outcome(lambda broken=broken: read(broken))
+    for broken, expected in damaged_motion(frame):
         assert outcome(lambda broken=broken: read_natively(broken)) == expected
 
 
@@ -278,7 +305,7 @@ class TestSeam:
 
     def test_network(self) -> None:
         good = self.arrays()
-        assert native._native.ContextNetwork(*good) is not None
+        assert native.extension().ContextNetwork(*good) is not None
         for index, array in enumerate(good):
             for bad in (
                 array.astype(np.int64),
@@ -292,26 +319,26 @@ class TestSeam:
                 "weights",
             ):
                 with pytest.raises((TypeError, ValueError)):
-                    native._native.ContextNetwork(*good[:index], bad, *good[index + 1 :])
+                    native.extension().ContextNetwork(*good[:index], bad, *good[index + 1 :])
 
     @pytest.mark.parametrize("index", [0, 3, 5])
     def test_network_whose_sums_may_overflow(self, index: int) -> None:
         good = self.arrays()
         with pytest.raises(ValueError, match=r"2\^30"):
-            native._native.ContextNetwork(*good[:index], np.full_like(good[index], 32767), *good[index + 1 :])
+            native.extension().ContextNetwork(*good[:index], np.full_like(good[index], 32767), *good[index + 1 :])
         network = ContextNetwork(*good[:index], np.full_like(good[index], 32767), *good[index + 1 :])
         with pytest.raises(CorruptSegmentError):
             context.SliceReader(bytes([1, 0, 0, 0]), network, layouts_of((8, 8), GRAY, 1)[0], coding_order(1, 1))
 
     def test_tables(self) -> None:
         zero, tail = np.full(64, 5, np.int32), np.full(16, 5, np.int32)
-        assert native._native.SparseTables(zero, tail) is not None
+        assert native.extension().SparseTables(zero, tail) is not None
         for bad in [(zero[1:], tail), (zero, tail[1:]), (zero * 0, tail), (zero, tail - 6), (zero, tail + 2**30)]:
             with pytest.raises((TypeError, ValueError)):
-                native._native.SparseTables(*bad)
+                native.extension().SparseTables(*bad)
         for place in [(-1, 0), (64, 0), (0, -1), (0, 16)]:
             with pytest.raises(ValueError, match="table index"):
-                native._sparse_tables().bounds(*place)
+                native.sparse_tables().bounds(*place)
 
     def test_symbols(self) -> None:
         for zeros, tails in [([64], [0]), ([-1], [0]), ([0], [16]), ([0], [-1]), ([0, 0], [0])]:
@@ -337,7 +364,7 @@ class TestSeam:
     )
     def test_layouts(self, shapes: Any) -> None:
         with pytest.raises((TypeError, ValueError)):
-            native._native.Slice(shapes)
+            native.extension().Slice(shapes)
 
     @pytest.mark.parametrize(
         "change",
@@ -361,15 +388,15 @@ class TestSeam:
         ],
     )
     def test_slices(self, change: dict[str, Any]) -> None:
-        ours, another = native._native.Slice([[(4, 4)] * 4]), native._native.Slice([[(4, 4)] * 3 + [(4, 5)]])
+        ours, another = native.extension().Slice([[(4, 4)] * 4]), native.extension().Slice([[(4, 4)] * 3 + [(4, 5)]])
         features = {name: ours.new_features() for name in ("own", "first", "second")}
         features["another"] = another.new_features()
 
         def read(**changed: Any) -> list[np.ndarray]:
             arguments = {
-                "reader": native._native.Reader(np.random.default_rng(0).bytes(400)),
-                "tables": native._sparse_tables(),
-                "network": native._native.ContextNetwork(*self.arrays()),
+                "reader": native.extension().Reader(np.random.default_rng(0).bytes(400)),
+                "tables": native.sparse_tables(),
+                "network": native.extension().ContextNetwork(*self.arrays()),
                 "slice": "ours",
                 "level": 0,
                 "references": ["first", "second"],
@@ -381,13 +408,13 @@ class TestSeam:
             arguments["slice"] = {"ours": ours, "another": another}.get(arguments["slice"])
             if arguments["references"] is not None:
                 arguments["references"] = [features.get(name) for name in arguments["references"]]
-            return native._native.read_slice(**arguments)
+            return native.extension().read_slice(**arguments)
 
         assert [band.shape for band in read()] == [(4, 4)] * 4
         assert len(read(references=["first", "first"])) == 4
         with pytest.raises((TypeError, ValueError)) as error:
             read(**change)
-        assert not isinstance(error.value, native._native.Corrupt)
+        assert not isinstance(error.value, native.extension().Corrupt)
 
     @pytest.mark.parametrize(
         "change",

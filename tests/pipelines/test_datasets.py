@@ -10,7 +10,8 @@ import pytest
 
 from c3video.errors import ConfigError, SourceError
 from c3video.media.sink import open_sink
-from pipelines import datasets, fetch_uvg
+from handover.clips import Clip, read_clips, write_clips
+from pipelines import check_uvg, datasets
 from tests.conftest import moving_clip
 
 FRAME_BYTES = 1920 * 1080 * 3 // 2
@@ -54,9 +55,9 @@ def test_uvg_takes_published_files_by_name_and_size(tmp_path: Path, capsys: pyte
         datasets.select("uvg", tmp_path, ["Jockey"])
     with pytest.raises(SourceError, match=r"has 2 of 7 clips.*\n.*\n.*--clips ReadySetGo,ShakeNDry"):
         datasets.select("uvg", tmp_path)
-    assert fetch_uvg.main([str(tmp_path), "--clips", "ShakeNDry"]) == 0
+    assert check_uvg.main([str(tmp_path), "--clips", "ShakeNDry"]) == 0
     assert "ShakeNDry  300 frames" in capsys.readouterr().out
-    assert fetch_uvg.main([str(tmp_path)]) == 1
+    assert check_uvg.main([str(tmp_path)]) == 1
 
 
 def test_uvg_takes_no_clip_of_another_size(tmp_path: Path) -> None:
@@ -68,26 +69,22 @@ def test_uvg_takes_no_clip_of_another_size(tmp_path: Path) -> None:
 
 
 def test_only_all_frames_of_all_clips_are_the_whole_set() -> None:
-    clips = [
-        datasets.Clip(clip["name"], "", 0, clip["num_frames"], 1920, 1080) for clip in datasets.facts()["uvg"]["clips"]
-    ]
+    clips = [Clip(clip["name"], "", 0, clip["num_frames"], 1920, 1080) for clip in datasets.facts()["uvg"]["clips"]]
     assert datasets.is_whole_uvg(clips)
     assert not datasets.is_whole_uvg(clips[1:])
-    assert not datasets.is_whole_uvg([*clips[1:], datasets.Clip("Beauty", "", 0, 599, 1920, 1080)])
+    assert not datasets.is_whole_uvg([*clips[1:], Clip("Beauty", "", 0, 599, 1920, 1080)])
 
 
 def test_only_whole_sets_are_put_beside_published_curves() -> None:
     known = datasets.facts()["uvg"]["clips"]
-    uvg = [datasets.Clip(clip["name"], "", 0, clip["num_frames"], 1920, 1080) for clip in known]
+    uvg = [Clip(clip["name"], "", 0, clip["num_frames"], 1920, 1080) for clip in known]
     assert datasets.published_set(uvg) == "uvg"
     assert datasets.published_set(uvg[1:]) == ""
     upright = {4, 9, 10, 17, 18, 19}
-    kodak = [
-        datasets.Clip(f"kodim{n:02}", "", 0, 1, *((512, 768) if n in upright else (768, 512))) for n in range(1, 25)
-    ]
+    kodak = [Clip(f"kodim{n:02}", "", 0, 1, *((512, 768) if n in upright else (768, 512))) for n in range(1, 25)]
     assert datasets.published_set(kodak) == "kodak"
     assert datasets.published_set(kodak[1:]) == ""
-    assert datasets.published_set([*kodak[1:], datasets.Clip("kodim01", "", 0, 1, 384, 256)]) == ""
+    assert datasets.published_set([*kodak[1:], Clip("kodim01", "", 0, 1, 384, 256)]) == ""
     assert datasets.published_set(datasets.still_clips(datasets.facts()["stills"]["files"])) == ""
 
 
@@ -111,7 +108,7 @@ def test_folder_gives_each_clip_once_and_passes_over_the_rest(
     assert (clip.first, clip.last) == (1, 3)
     with clip.open(0, 2) as source:
         assert [frame.pts for frame in source] == [1, 2]
-    with clip.open(1, 2, as_rgb=True) as source:
+    with clip.open_as_rgb(1, 2) as source:
         assert source.format.pix_fmt == "gbrp"
     with pytest.raises(ConfigError, match="no clip 'z'"):
         datasets.select("clips", tmp_path, ["z"])
@@ -132,11 +129,11 @@ def test_default_clips_are_some_videos_and_stills_of_one_frame() -> None:
 
 def test_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
     clips = [
-        datasets.Clip("a", "/a.yuv", 2, 5, 8, 4, "yuv420p", "25", True, 0.01),
-        datasets.Clip("b", "/b", 0, 1, 8, 4),
+        Clip("a", "/a.yuv", 2, 5, 8, 4, "yuv420p", "25", True, 0.01),
+        Clip("b", "/b", 0, 1, 8, 4),
     ]
-    datasets.write_clips(tmp_path / "clips.json", clips)
-    assert datasets.read_clips(tmp_path / "clips.json") == clips
+    write_clips(tmp_path, clips)
+    assert read_clips(tmp_path) == clips
     (tmp_path / "clips.json").write_text('[{"name": "a"}]')
     with pytest.raises(SourceError, match="no list of clips"):
-        datasets.read_clips(tmp_path / "clips.json")
+        read_clips(tmp_path)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""pipelines/encode_set.py, decode_set.py and merge.py: units, shards and resumption make the bytes of one encode."""
+"""pipelines/: units, shards and resumption make the bytes of one encode."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ from c3video.c3.config import C3_PRESETS, C3FitConfig
 from c3video.config import PROFILES, Profile
 from c3video.errors import C3VideoError, ConfigError, SourceError, StreamError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
-from pipelines import datasets, decode_set, encode_set, evaluate, merge
-from pipelines.datasets import Clip
-from pipelines.encode_set import Patches, Unit
+from handover.clips import Clip, read_clips, write_clips
+from pipelines import datasets, decode_set, encode_set, evaluate, merge, options
+from pipelines.join import join
+from pipelines.unit_files import STEP_COLUMNS, OutOfTimeError, check_time, encode_unit
+from pipelines.units import Patches, Unit, paper_patches, plan
 from tests.conftest import TINY_MODEL
 from tests.pipelines.test_datasets import write_y4m
 
@@ -27,34 +30,49 @@ CUT = Patches(2, (32, 40))
 FIT = C3FitConfig(noise_steps=4, rounding_steps=1, weight_steps=1, window_steps=2)
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(C3_PRESETS, "quick", FIT)
-    monkeypatch.setitem(PROFILES, "default", Profile(TINY_MODEL, C3_PRESETS, ""))
-    monkeypatch.setitem(PROFILES, "paper", Profile(TINY_MODEL, C3_PRESETS, "", as_rgb=True))
-    monkeypatch.setitem(PROFILES, "frames", Profile(HybridConfig(), HYBRID_PRESETS, ""))
-    monkeypatch.setitem(HYBRID_PRESETS, "quick", HybridFitConfig(plans=1, passes=0))
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(C3_PRESETS, "quick", FIT)
+        monkeypatch.setitem(PROFILES, "default", Profile(TINY_MODEL, C3_PRESETS, ""))
+        monkeypatch.setitem(PROFILES, "paper", Profile(TINY_MODEL, C3_PRESETS, "", as_rgb=True))
+        monkeypatch.setitem(PROFILES, "frames", Profile(HybridConfig(), HYBRID_PRESETS, ""))
+        monkeypatch.setitem(HYBRID_PRESETS, "quick", HybridFitConfig(plans=1, passes=0))
+        yield
 
 
-@pytest.fixture
-def clip(tmp_path: Path) -> Clip:
-    path = write_y4m(tmp_path / "moving.y4m", 5, 32, 40)
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    path = write_y4m(tmp_path_factory.mktemp("clips") / "moving.y4m", 5, 32, 40)
     return datasets.select("clips", path.parent)[0]
 
 
+@pytest.fixture(scope="module")
+def encoded_once(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Path:
+    out = tmp_path_factory.mktemp("encoded") / "out"
+    run(out, units_of(clip))
+    return out
+
+
+@pytest.fixture
+def encoded(encoded_once: Path, tmp_path: Path) -> Path:
+    """A run folder with the units of `units_of(clip)`, for one test to change."""
+    return shutil.copytree(encoded_once, tmp_path / "out")
+
+
 def units_of(clip: Clip, rd_weights: tuple[float, ...] = (1e-3,)) -> list[Unit]:
-    return encode_set.plan([clip], rd_weights, ["default"], "quick", CUT)
+    return plan([clip], rd_weights, ["default"], "quick", CUT)
 
 
 def run(out: Path, units: list[Unit], shard: tuple[int, int] = (1, 1)) -> None:
-    datasets.write_clips(out / "clips.json", [units[0].clip])
+    write_clips(out, [units[0].clip])
     assert encode_set.run(out, units, threads=1, shard=shard)
 
 
 def test_joined_units_are_the_bytes_of_one_encode(tmp_path: Path, clip: Clip) -> None:
     out = tmp_path / "out"
     cut = Patches(2, (16, 40))
-    run(out, encode_set.plan([clip], [1e-3], ["default"], "quick", cut))
+    run(out, plan([clip], [1e-3], ["default"], "quick", cut))
     torch.set_num_threads(1)
     whole = tmp_path / "whole.c3v"
     c3video.api.encode(clip.path, whole, preset="quick", rd_weight=1e-3, patch_size=cut.size, segment_frames=2)
@@ -63,13 +81,13 @@ def test_joined_units_are_the_bytes_of_one_encode(tmp_path: Path, clip: Clip) ->
     record = json.loads(stream.with_suffix(".json").read_text())
     assert (record["frames"], record["num_segments"], record["size_bytes"]) == ([0, 5], 3, whole.stat().st_size)
     steps = (out / "units" / stream.stem / "0002.steps.csv").read_text().splitlines()
-    assert steps[0] == ",".join(encode_set.STEP_COLUMNS)
+    assert steps[0] == ",".join(STEP_COLUMNS)
     assert {line.split(",")[-1] for line in steps[1:]} == {"0", "1"}  # two patches
 
 
 def test_units_of_the_frame_model_join_as_well(tmp_path: Path, clip: Clip) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole.c3v"
-    run(out, encode_set.plan([clip], [1e-3], ["frames"], "quick", CUT))
+    run(out, plan([clip], [1e-3], ["frames"], "quick", CUT))
     torch.set_num_threads(1)
     c3video.api.encode(clip.path, whole, profile="frames", preset="quick", rd_weight=1e-3, segment_frames=2)
     assert (out / "streams" / "moving_frames_quick_0.001.c3v").read_bytes() == whole.read_bytes()
@@ -80,7 +98,7 @@ def test_frame_model_leaves_a_row_an_attempt_and_one_of_the_file(
 ) -> None:
     monkeypatch.setitem(HYBRID_PRESETS, "quick", HybridFitConfig(plans=3, passes=0))
     out = tmp_path / "out"
-    (unit,) = encode_set.plan([clip], [1e-3], ["frames"], "quick", Patches(5))
+    (unit,) = plan([clip], [1e-3], ["frames"], "quick", Patches(5))
     run(out, [unit])
     record = json.loads(unit.path(out, ".json").read_text())
     *attempts, file = (line.split(",") for line in unit.path(out, ".steps.csv").read_text().splitlines()[1:])
@@ -93,10 +111,8 @@ def test_frame_model_leaves_a_row_an_attempt_and_one_of_the_file(
     assert float(file[4]) == pytest.approx(bpp, rel=1e-4)
 
 
-def test_what_is_done_is_not_done_again(tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    units = units_of(clip)
-    run(out, units)
+def test_what_is_done_is_not_done_again(encoded: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    out, units = encoded, units_of(clip)
     (out / "units" / units[1].stream / "0001.json").unlink()
     before = {path: path.stat().st_mtime_ns for path in out.glob("units/*/*.c3v")}
     run(out, units)
@@ -105,12 +121,10 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, clip: Clip, capsys: pyte
     assert [path.name for path in before if before[path] != after[path]] == ["0001.c3v"]
 
 
-def test_unit_of_other_settings_is_not_taken_for_this_one(tmp_path: Path, clip: Clip) -> None:
-    out = tmp_path / "out"
-    run(out, units_of(clip))
-    other = encode_set.plan([clip], [1e-3], ["default"], "quick", CUT, seed=7)
+def test_unit_of_other_settings_is_not_taken_for_this_one(encoded: Path, clip: Clip) -> None:
+    other = plan([clip], [1e-3], ["default"], "quick", CUT, seed=7)
     with pytest.raises(ConfigError, match="made with seed 0, now 7 is asked for"):
-        encode_set.run(out, other, threads=1)
+        encode_set.run(encoded, other, threads=1)
 
 
 def test_budget_leaves_units_for_the_next_run(tmp_path: Path, clip: Clip) -> None:
@@ -118,10 +132,10 @@ def test_budget_leaves_units_for_the_next_run(tmp_path: Path, clip: Clip) -> Non
     assert not encode_set.run(out, units_of(clip), threads=1, budget_minutes=0.0)
     assert not list(out.glob("units/*/*"))
     soon = time.time() + 100
-    encode_set._check_time(time.time() - 10, soon, 0.03)  # too early to tell
-    encode_set._check_time(time.time() - 50, soon, 0.5)
-    with pytest.raises(encode_set._OutOfTimeError):
-        encode_set._check_time(time.time() - 50, soon, 0.25)
+    check_time(time.time() - 10, soon, 0.03)  # too early to tell
+    check_time(time.time() - 50, soon, 0.5)
+    with pytest.raises(OutOfTimeError):
+        check_time(time.time() - 50, soon, 0.25)
 
 
 def test_shards_merged_are_the_whole(tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +150,7 @@ def test_shards_merged_are_the_whole(tmp_path: Path, clip: Clip, capsys: pytest.
     assert merge.main([str(out), *map(str, shards)]) == 0
     for path in whole.glob("streams/*.c3v"):
         assert (out / "streams" / path.name).read_bytes() == path.read_bytes()
-    assert datasets.read_clips(out / "clips.json") == [clip]
+    assert read_clips(out) == [clip]
     assert len(list(out.glob("streams/*.c3v"))) == 2
     # The same unit with other bytes is a contradiction.
     broken = next(shards[0].glob("units/*/*.c3v"))
@@ -150,14 +164,13 @@ def test_shards_merged_are_the_whole(tmp_path: Path, clip: Clip, capsys: pytest.
 def test_shards_of_other_frames_are_not_merged(tmp_path: Path, clip: Clip) -> None:
     for name, last in (("one", 5), ("two", 4)):
         changed = Clip(clip.name, clip.path, 0, last, clip.width, clip.height)
-        datasets.write_clips(tmp_path / name / "clips.json", [changed])
+        write_clips(tmp_path / name, [changed])
     with pytest.raises(ConfigError, match="frames 0:4"):
         merge.merge(tmp_path / "out", [tmp_path / "one", tmp_path / "two"])
 
 
-def test_decoding_checks_hashes_and_keeps_seconds_and_memory(tmp_path: Path, clip: Clip) -> None:
-    out = tmp_path / "out"
-    run(out, units_of(clip))
+def test_decoding_checks_hashes_and_keeps_seconds_and_memory(encoded: Path) -> None:
+    out = encoded
     (record,) = decode_set.run(out)
     assert record["num_frames"] == 5
     assert 0 < record["first_frame_seconds"] <= record["decode_seconds"]
@@ -175,8 +188,8 @@ def test_decoding_checks_hashes_and_keeps_seconds_and_memory(tmp_path: Path, cli
 
 
 def test_paper_profile_starts_from_the_published_pixels(tmp_path: Path, clip: Clip) -> None:
-    (unit, *_) = encode_set.plan([clip], [1e-3], ["paper"], "quick", CUT)
-    encode_set.encode_unit(unit, tmp_path)
+    (unit, *_) = plan([clip], [1e-3], ["paper"], "quick", CUT)
+    encode_unit(unit, tmp_path)
     with c3video.open(unit.path(tmp_path, ".c3v")) as decoder:
         assert decoder.format.pix_fmt == "gbrp"
         assert len(list(decoder)) == 2
@@ -193,7 +206,7 @@ def test_paper_profile_starts_from_the_published_pixels(tmp_path: Path, clip: Cl
     ],
 )
 def test_patches_by_rate_are_those_of_the_reference(rd_weight: float, patches: Patches) -> None:
-    assert encode_set.paper_patches(rd_weight) == patches
+    assert paper_patches(rd_weight) == patches
     assert patches.size is not None
     # They tile a UVG clip and leave no short segment.
     assert (300 % patches.frames, 1080 % patches.size[0], 1920 % patches.size[1]) == (0, 0, 0)
@@ -201,7 +214,7 @@ def test_patches_by_rate_are_those_of_the_reference(rd_weight: float, patches: P
 
 def test_plan_has_whole_curves_of_the_first_clip_first() -> None:
     clips = [Clip(name, "", 0, 70, 32, 32) for name in "ab"]
-    units = encode_set.plan(clips, [1e-3, 1e-2], ["default"], "fast", Patches())
+    units = plan(clips, [1e-3, 1e-2], ["default"], "fast", Patches())
     assert [(u.clip.name, u.rd_weight, u.first, u.last) for u in units[:4]] == [
         ("a", 1e-3, 0, 32),
         ("a", 1e-3, 32, 64),
@@ -211,18 +224,18 @@ def test_plan_has_whole_curves_of_the_first_clip_first() -> None:
     assert units[6].clip.name == "b"
     for profile, preset, rd_weight in (("x", "fast", 1e-3), ("default", "x", 1e-3), ("default", "fast", 2.0)):
         with pytest.raises(ConfigError):
-            encode_set.plan(clips, [rd_weight], [profile], preset, Patches())
+            plan(clips, [rd_weight], [profile], preset, Patches())
 
 
 @pytest.mark.parametrize(
     ("parse", "good", "value", "bad"),
     [
-        (encode_set.shard, "2/3", (2, 3), ["0/3", "4/3", "2", "a/b"]),
-        (encode_set.frame_range, "4:", (4, None), ["4", "4:4", "a:b"]),
-        (encode_set.patches, "30x180x240", Patches(30, (180, 240)), ["180x240", "0x1x1", "other"]),
-        (encode_set.weights, "1e-3,2e-3", [1e-3, 2e-3], ["", "a"]),
-        (encode_set.names, "a,b", ["a", "b"], ["", ","]),
-        (encode_set.positive, "3", 3, ["0", "-1", "x"]),
+        (options.shard, "2/3", (2, 3), ["0/3", "4/3", "2", "a/b"]),
+        (options.frame_range, "4:", (4, None), ["4", "4:4", "a:b"]),
+        (options.patches, "30x180x240", Patches(30, (180, 240)), ["180x240", "0x1x1", "other"]),
+        (options.weights, "1e-3,2e-3", [1e-3, 2e-3], ["", "a"]),
+        (options.names, "a,b", ["a", "b"], ["", ","]),
+        (options.positive, "3", 3, ["0", "-1", "x"]),
     ],
 )
 def test_options_are_parsed_or_refused(
@@ -238,7 +251,7 @@ def test_steps_of_an_experiment_go_on_from_each_other(
     tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[list[str]] = []
-    monkeypatch.setattr(evaluate, "_call", lambda module, arguments: called.append([module, *arguments]))
+    monkeypatch.setattr(evaluate, "call", lambda module, arguments: called.append([module, *arguments]))
     out = tmp_path / "out"
     arguments = ["clips", "--folder", str(Path(clip.path).parent), "--out", str(out), "--preset", "quick"]
     arguments += ["--rd-weights", "1e-3,1e-2", "--threads", "1", "--codecs", "x264:medium"]
@@ -262,4 +275,4 @@ def test_steps_of_an_experiment_go_on_from_each_other(
 def test_errors_are_of_the_family(tmp_path: Path) -> None:
     assert issubclass(evaluate.StepError, C3VideoError)
     with pytest.raises(ConfigError, match="no streams"):
-        encode_set.join([])
+        join([])

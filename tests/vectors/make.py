@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Make the conformance streams anew: `python -m tests.vectors.make`. Only with a new version of the format.
+"""Make the conformance streams again: `python -m tests.vectors.make`. Only with a new version of the format.
 
-The priors of the context networks are part of it: their digests in docs/c3v.md are written anew as well.
+The priors of the context networks are part of it: their digests in docs/c3v.md are written again as well.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a fit does with latents, on the native engine: rate, noise, rounding and Adam, float32 on the CPU.
+"""What a fit does with latents, on the native engine: rate, noise and rounding, float32 on the CPU.
 
 Each function equals the torch code that its docstring names, to float rounding. Threads: torch.get_num_threads(). A
 sum's last bits depend on their number; noise does not, nor does anything that belongs to one latent alone.
@@ -16,15 +16,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from c3video import native
+
 Shape = tuple[int, int, int]
 Corner = tuple[int, int] | None
 """Offset (dy, dx) of the previous-frame window's first tap from its latent; None for a grid without a window."""
-
-
-def _engine() -> Any:
-    from c3video.native import _native  # only here: the package also works without
-
-    return _native
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -44,7 +40,7 @@ class _Plan:
         q_step: float,
         hidden: tuple[int, ...],
     ) -> None:
-        plan = _engine().RatePlan
+        plan = native.extension().RatePlan
         self.native = plan([list(s) for s in shapes], list(corners), context_size, previous_size, q_step, list(hidden))
         self.grid_sizes = [t * h * w for t, h, w in shapes]
         self.weight_shapes: list[tuple[int, ...]] = []
@@ -112,7 +108,9 @@ class _PatchBits(torch.autograd.Function):
         ctx.plan, ctx.grads = plan, (None, None)
         if any(ctx.needs_input_grad):
             ctx.grads = (torch.empty_like(steps), torch.empty_like(flat))
-        _engine().fit_grid_bits(plan.native, steps, flat, bits, *ctx.grads, torch.get_num_threads())
+        native.extension().fit_grid_bits(
+            plan.native, steps, flat, bits, *ctx.grads, torch.get_num_threads(), native.isa()
+        )
         return bits.float()
 
     @staticmethod
@@ -182,12 +180,14 @@ class _Quantise(torch.autograd.Function):
         parts = [len(x)] if sizes is None else list(sizes)
         factors = [1.0] * len(parts) if steps_per_unit is None else list(steps_per_unit)
         if noise is None:
-            _engine().fit_straight_through(x, parts, factors, temperature, steps, slopes, torch.get_num_threads())
+            native.extension().fit_straight_through(
+                x, parts, factors, temperature, steps, slopes, torch.get_num_threads(), native.isa()
+            )
         else:
             a, seed, uniform = noise
             given = None if uniform is None else _plain(uniform)
-            _engine().fit_add_noise(
-                x, parts, factors, temperature, a, seed, given, steps, slopes, torch.get_num_threads()
+            native.extension().fit_add_noise(
+                x, parts, factors, temperature, a, seed, given, steps, slopes, torch.get_num_threads(), native.isa()
             )
         ctx.save_for_backward(slopes)
         return steps
@@ -197,43 +197,3 @@ class _Quantise(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (slopes,) = ctx.saved_tensors
         return slopes.mul_(grad_outputs[0]), None, None, None, None  # a second pass would raise: torch sees the change
-
-
-def sum_of_squares(values: Tensor) -> float:
-    """Of all elements, the same for any number of threads: the square of what clip_grad_norm_ measures."""
-    return _engine().fit_sum_of_squares(_plain(values).view(-1), torch.get_num_threads())
-
-
-def adam_step(
-    parameter: Tensor,
-    grad: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    step: int,
-    grad_scale: float = 1.0,
-) -> None:
-    """One step of torch.optim.Adam on a flat parameter, in place, with the gradient times `grad_scale`.
-
-    Args:
-        parameter, exp_avg, exp_avg_sq: (L,) contiguous, all changed; the moments start as zeros.
-        grad: (L,).
-        step: number of this step, from 1.
-        grad_scale: what clipping leaves of the gradient.
-    """
-    _engine().fit_adam_step(
-        parameter.detach(),
-        _plain(grad),
-        exp_avg,
-        exp_avg_sq,
-        lr,
-        beta1,
-        beta2,
-        eps,
-        step,
-        grad_scale,
-        torch.get_num_threads(),
-    )

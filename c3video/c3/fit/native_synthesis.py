@@ -13,19 +13,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from c3video import native
+
 Exponents = tuple[int, int]
 """(time, space) exponents of a latent grid."""
 
 
-def _engine() -> Any:
-    from c3video.native import _native  # only here: the package also works without
-
-    return _native
-
-
 def _empty(*shape: int) -> Tensor:
     """For results as long as the patch: out of a pool, which saves the page faults of fresh memory."""
-    return _engine().fit_empty(shape)
+    return native.extension().fit_empty(shape)
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -61,15 +57,17 @@ class _Upsample(torch.autograd.Function):
     ) -> Tensor:
         ctx.num_latents, ctx.exponents, ctx.scale = len(latents), exponents, scale
         planes = _empty(len(exponents), *shape)
-        _engine().fit_upsample(_plain(latents), planes, exponents, scale, torch.get_num_threads())
+        native.extension().fit_upsample(
+            _plain(latents), planes, exponents, scale, torch.get_num_threads(), native.isa()
+        )
         return planes
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         grad = _empty(ctx.num_latents)
-        _engine().fit_upsample_backward(
-            _plain(grad_outputs[0]), grad, ctx.exponents, ctx.scale, torch.get_num_threads()
+        native.extension().fit_upsample_backward(
+            _plain(grad_outputs[0]), grad, ctx.exponents, ctx.scale, torch.get_num_threads(), native.isa()
         )
         return grad, None, None, None
 
@@ -92,7 +90,7 @@ class _Pointwise(torch.autograd.Function):
         inputs, weights = _plain(inputs), tuple(_plain(weight) for weight in weights)
         ctx.save_for_backward(inputs, *weights)
         outputs = _empty(len(weights[-1]) if weights else 0, inputs.shape[-1])
-        _engine().fit_pointwise(inputs, list(weights), outputs, torch.get_num_threads())
+        native.extension().fit_pointwise(inputs, list(weights), outputs, torch.get_num_threads(), native.isa())
         return outputs
 
     @staticmethod
@@ -101,8 +99,8 @@ class _Pointwise(torch.autograd.Function):
         inputs, *weights = ctx.saved_tensors
         grad_inputs = _empty(*inputs.shape) if ctx.needs_input_grad[0] else None
         grads = [torch.empty_like(weight) for weight in weights]
-        _engine().fit_pointwise_backward(
-            inputs, weights, _plain(grad_outputs[0]), grad_inputs, grads, torch.get_num_threads()
+        native.extension().fit_pointwise_backward(
+            inputs, weights, _plain(grad_outputs[0]), grad_inputs, grads, torch.get_num_threads(), native.isa()
         )
         return grad_inputs, *grads
 
@@ -129,7 +127,9 @@ class _Residual(torch.autograd.Function):
     def forward(ctx: Any, samples: Tensor, weight: Tensor, bias: Tensor, active_input: bool) -> Tensor:
         samples, weight, bias = _plain(samples), _plain(weight), _plain(bias)
         outputs = _empty(*samples.shape)
-        _engine().fit_residual(samples, weight, bias, active_input, outputs, torch.get_num_threads())
+        native.extension().fit_residual(
+            samples, weight, bias, active_input, outputs, torch.get_num_threads(), native.isa()
+        )
         ctx.save_for_backward(samples, weight, bias)
         ctx.active_input = active_input
         return outputs
@@ -140,7 +140,7 @@ class _Residual(torch.autograd.Function):
         samples, weight, bias = ctx.saved_tensors
         grad_samples = _empty(*samples.shape) if ctx.needs_input_grad[0] else None
         grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
-        _engine().fit_residual_backward(
+        native.extension().fit_residual_backward(
             samples,
             weight,
             bias,
@@ -150,6 +150,7 @@ class _Residual(torch.autograd.Function):
             grad_weight,
             grad_bias,
             torch.get_num_threads(),
+            native.isa(),
         )
         return grad_samples, grad_weight, grad_bias, None
 
@@ -167,7 +168,9 @@ class _ClippedMse(torch.autograd.Function):
         samples, target = _plain(samples), _plain(target)
         grad = _empty(*samples.shape) if ctx.needs_input_grad[0] else None
         flat_grad = None if grad is None else grad.view(-1)
-        mse = _engine().fit_clipped_mse(samples.view(-1), target.view(-1), flat_grad, torch.get_num_threads())
+        mse = native.extension().fit_clipped_mse(
+            samples.view(-1), target.view(-1), flat_grad, torch.get_num_threads(), native.isa()
+        )
         ctx.grad = grad
         return torch.tensor(mse, dtype=torch.float32)
 

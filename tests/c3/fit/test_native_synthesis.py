@@ -216,12 +216,12 @@ BAD_CALLS: dict[str, Callable[[], object]] = {
     "exponents": lambda: upsample_grids(torch.zeros(6), [(0, -1)], (1, 2, 3)),
     "no grids": lambda: upsample_grids(torch.zeros(0), [], (1, 2, 3)),
     "target": lambda: clipped_mse(torch.zeros(2, 3), torch.zeros(3, 2)),
-    "strides": lambda: native.fit_clipped_mse(torch.zeros(8)[::2], torch.zeros(4), None, 1),
-    "threads": lambda: native.fit_clipped_mse(torch.zeros(4), torch.zeros(4), None, 0),
-    "overlap": lambda: native.fit_pointwise((x := torch.zeros(2, 5)), layers((2, 2)), x, 1),
+    "strides": lambda: native.fit_clipped_mse(torch.zeros(8)[::2], torch.zeros(4), None, 1, ""),
+    "threads": lambda: native.fit_clipped_mse(torch.zeros(4), torch.zeros(4), None, 0, ""),
+    "overlap": lambda: native.fit_pointwise((x := torch.zeros(2, 5)), layers((2, 2)), x, 1, ""),
     "isa": lambda: native.fit_clipped_mse(torch.zeros(4), torch.zeros(4), None, 1, "z80"),
     "gradient": lambda: native.fit_pointwise_backward(
-        torch.zeros(2, 5), layers((2, 3)), torch.zeros(3, 5), None, [torch.zeros(3, 2), torch.zeros(2)], 1
+        torch.zeros(2, 5), layers((2, 3)), torch.zeros(3, 5), None, [torch.zeros(3, 2), torch.zeros(2)], 1, ""
     ),
 }
 

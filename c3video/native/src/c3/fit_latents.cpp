@@ -47,7 +47,8 @@ void load_block(const QuantiseJob& job, int64_t start, int size, Block& block) {
 }
 
 // splitmix64 of seed and position: 64 bits make two uniforms, so that element i is half i % 2 of word i / 2.
-// Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (the mixer is Stafford's 13th).
+// Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (the mixer is Stafford's
+// 13th).
 void make_uniforms(uint64_t seed, int64_t start, float* uniforms) {
     constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
     for (int i = 0; i < kBlock; i += 2) {
@@ -77,7 +78,8 @@ struct Soft {
 C3_INLINE Soft soft_round(VF x, float temperature, float span) {
     const VF middle = floor_of(x) + 0.5f, z = (x - middle) * (1.0f / temperature), far = exp_of(-2.0f * magnitude(z));
     const VF root = 1.0f / (1.0f + far);
-    return {fma(tanh_given(z, far, root), splatf(1.0f / span), middle), far * root * root * (4.0f / (temperature * span))};
+    return {fma(tanh_given(z, far, root), splatf(1.0f / span), middle),
+            far * root * root * (4.0f / (temperature * span))};
 }
 
 // Of a value below the middle of its step by at most half a step; the slope is by the value.
@@ -88,6 +90,8 @@ C3_INLINE Soft soft_round_inverse(VF y, float temperature, float span) {
     const VF steepness = 1.0f / ((1.0f - z) * (1.0f + z));
     return {fma(atanh_given(z, steepness), splatf(temperature), middle), steepness * (span * temperature)};
 }
+
+}  // namespace
 
 void add_noise(const QuantiseJob& job, const NoiseJob& noise, int num_threads) {
     const float span = tanh_span(job.temperature), a = noise.a;
@@ -132,58 +136,6 @@ void straight_through(const QuantiseJob& job, int num_threads) {
         store_block(job, start, size, block);
     });
 }
-
-void adam(const AdamJob& job, int num_threads) {
-    const auto step = [&](VF grad, VF mean, VF square, VF parameter, float* p, float* m, float* s) {
-        grad = grad * job.grad_scale;
-        mean = fma(grad - mean, splatf(job.add_mean), mean);
-        square = fma(grad * job.add_square, grad, square * job.keep_square);
-        storef(m, mean);
-        storef(s, square);
-        storef(p, parameter - job.step_size * mean / (fma(square_root(square), splatf(job.root_scale), splatf(job.epsilon))));
-    };
-    for_blocks_of(job.count, num_threads, [&](int64_t start, int size) {
-        const float* grad = job.grad + start;
-        float *parameter = job.parameter + start, *mean = job.mean + start, *square = job.square + start;
-        int i = 0;
-        for (; i + kFloats <= size; i += kFloats)
-            step(loadf(grad + i), loadf(mean + i), loadf(square + i), loadf(parameter + i), parameter + i, mean + i, square + i);
-        if (i == size) return;
-        const int rest = size - i;
-        float new_parameter[kFloats], new_mean[kFloats], new_square[kFloats];
-        step(load_first(grad + i, rest), load_first(mean + i, rest), load_first(square + i, rest),
-             load_first(parameter + i, rest), new_parameter, new_mean, new_square);
-        std::copy_n(new_parameter, rest, parameter + i);
-        std::copy_n(new_mean, rest, mean + i);
-        std::copy_n(new_square, rest, square + i);
-    });
-}
-
-double sum_of_squares(const float* values, int64_t count, int num_threads) {
-    std::vector<double> parts((count + kBlock - 1) / kBlock);
-    for_blocks_of(count, num_threads, [&](int64_t start, int size) {
-        const float* block = values + start;
-        VF sums[4] = {splatf(0.0f), splatf(0.0f), splatf(0.0f), splatf(0.0f)};
-        int i = 0;
-        for (; i + 4 * kFloats <= size; i += 4 * kFloats)
-            for (int v = 0; v < 4; v++) {
-                const VF x = loadf(block + i + v * kFloats);
-                sums[v] = fma(x, x, sums[v]);
-            }
-        for (; i < size; i += kFloats) {
-            const VF x = load_first(block + i, std::min(kFloats, size - i));
-            sums[0] = fma(x, x, sums[0]);
-        }
-        parts[start / kBlock] = sum_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
-    });
-    double total = 0.0;
-    for (double part : parts) total += part;
-    return total;
-}
-
-}  // namespace
-
-FitLatents fit_latents_kernels() { return {add_noise, straight_through, adam, sum_of_squares}; }
 
 }  // namespace C3_ISA
 }  // namespace c3

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What happens to the flat latents in each step of a fit: quantisation noise or rounding, and Adam.
+// What happens to the flat latents in each step of a fit: quantisation noise or rounding.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -28,19 +28,7 @@ struct NoiseJob {
     uint64_t seed;
 };
 
-struct AdamJob {
-    int64_t count;
-    const float* grad;
-    float *parameter, *mean, *square;  // mean of gradients, and of their squares
-    // `add_`: what a new value weighs in its mean, 1 - beta; the step and root factors hold the corrections of the first steps
-    float grad_scale, add_mean, keep_square, add_square, step_size, root_scale, epsilon;
-};
-
-struct FitLatents {
-    void (*add_noise)(const QuantiseJob& job, const NoiseJob& noise, int num_threads);
-    void (*straight_through)(const QuantiseJob& job, int num_threads);
-    void (*adam)(const AdamJob& job, int num_threads);
-    double (*sum_of_squares)(const float* values, int64_t count, int num_threads);
-};
+using AddNoise = void(const QuantiseJob& job, const NoiseJob& noise, int num_threads);
+using StraightThrough = void(const QuantiseJob& job, int num_threads);
 
 }  // namespace c3

@@ -9,8 +9,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "c3/products.h"
 #include "shared/parallel.h"
-#include "hybrid/products.h"
 #include "shared/simd_float_math.h"
 
 namespace c3 {
@@ -18,10 +18,10 @@ namespace C3_ISA {
 
 namespace {
 
-constexpr int kChunk = 384;              // positions from taps to gradients in one go
-constexpr int kStripPositions = 8192;    // so that a strip, its window and their gradients stay in the second-level cache
-constexpr int kFlushPositions = 1 << 15; // sums of that many floats are exact enough; then they go into doubles
-constexpr int kReach = 16;               // floats that a tap may lie before a row, and a vector reach past one
+constexpr int kChunk = 384;            // positions from taps to gradients in one go
+constexpr int kStripPositions = 8192;  // so that a strip, its window and their gradients stay in the second-level cache
+constexpr int kFlushPositions = 1 << 15;  // sums of that many floats are exact enough; then they go into doubles
+constexpr int kReach = 16;                // floats that a tap may lie before a row, and a vector reach past one
 static_assert(kChunk % kStep == 0);
 
 // The distribution of c3/entropy.py and c3/fit/rate.py, which say what the numbers mean.
@@ -58,7 +58,9 @@ struct Strip {
 // The strips of part `part` of `num_parts`, in order; the parts cost about the same.
 template <typename F>
 void for_strips(const RatePlan& plan, int margin, int part, int num_parts, F f) {
-    const auto row_cost = [&](const RateGrid& grid) { return (int64_t)(grid.width + margin) * (plan.num_taps(grid) + 12); };
+    const auto row_cost = [&](const RateGrid& grid) {
+        return (int64_t)(grid.width + margin) * (plan.num_taps(grid) + 12);
+    };
     int64_t total = 0, start = 0;
     for (const auto& grid : plan.grids) total += row_cost(grid) * grid.height * grid.num_frames;
     const int64_t from = total / num_parts * part, to = part + 1 == num_parts ? total : total / num_parts * (part + 1);
@@ -125,7 +127,8 @@ public:
         packed_taps_ = Floats(num_taps * plan.hidden[0]);
         tap_grads_ = Floats((size_t)std::max(plan.context_size, plan.previous_size) * kTapStride);
         for (int y = 0; y <= half_; y++)
-            tap_rows_.push_back({false, y - half_, -half_, y < half_ ? plan.context_size : half_, y * plan.context_size});
+            tap_rows_.push_back(
+                {false, y - half_, -half_, y < half_ ? plan.context_size : half_, y * plan.context_size});
         for (int y = 0; y < plan.previous_size; y++)
             tap_rows_.push_back({true, y, 0, plan.previous_size, plan.num_causal() + y * plan.previous_size});
         weight_grads_.assign(weights, 0.0);
@@ -181,10 +184,10 @@ private:
     const RateJob& job_;
     const int part_, num_parts_, half_, margin_;
     std::vector<double> bits_, weight_grads_;
-    std::vector<Start> starts_;          // of each grid
-    size_t first_ = 0, last_ = 0;        // latents that this thread's gradients reach
+    std::vector<Start> starts_;    // of each grid
+    size_t first_ = 0, last_ = 0;  // latents that this thread's gradients reach
     Floats own_grads_;
-    float* grads_ = nullptr;             // of latent first_
+    float* grads_ = nullptr;  // of latent first_
     Floats current_, previous_, mask_, grad_current_, grad_previous_;
     std::vector<Layer> layers_;
     std::vector<TapRow> tap_rows_;
@@ -254,7 +257,8 @@ private:
         const int begin = std::max(0, -dx), end = std::min(grid.width - dx, stride(grid));
         if (begin >= end) return;
         for (int row = std::max(0, -y); row < std::min(count, grid.height - y); row++)
-            f((size_t)(y + row) * grid.width + begin + dx, (size_t)kReach + (size_t)row * stride(grid) + begin, end - begin);
+            f((size_t)(y + row) * grid.width + begin + dx, (size_t)kReach + (size_t)row * stride(grid) + begin,
+              end - begin);
     }
 
     void walk(const Strip& strip) {
@@ -266,7 +270,8 @@ private:
         const auto for_planes = [&](auto f) {
             f(current_, grad_current_, frame, strip.y0 - half_, 0, num_rows + half_);
             if (has_previous)
-                f(previous_, grad_previous_, frame - frame_size, strip.y0 + grid.dy, grid.dx, num_rows + plan_.previous_size - 1);
+                f(previous_, grad_previous_, frame - frame_size, strip.y0 + grid.dy, grid.dx,
+                  num_rows + plan_.previous_size - 1);
         };
 
         for_planes([&](Floats& plane, Floats& grad, size_t at, int y, int dx, int count) {
@@ -277,7 +282,8 @@ private:
             });
         });
         std::fill_n(mask_.data(), plane_size(strip), 0.0f);
-        for (int row = 0; row < num_rows; row++) std::fill_n(mask_.data() + (size_t)row * stride(grid), grid.width, 1.0f);
+        for (int row = 0; row < num_rows; row++)
+            std::fill_n(mask_.data() + (size_t)row * stride(grid), grid.width, 1.0f);
 
         for (int start = 0; start < length; start += kChunk) chunk(strip.grid, start, std::min(kChunk, length - start));
 
@@ -302,11 +308,12 @@ private:
                 combine(columns_.data(), count, layer.forward.data(), layer.bias, layer.width, length,
                         [&](int o, int64_t n, VF sum) { storef(outputs + o * kChunk + n, sum); });
             } else {
-                combine(columns_.data(), count, layer.forward.data(), layer.bias, layer.width, length, [&](int o, int64_t n, VF sum) {
-                    VF slope;
-                    storef(outputs + o * kChunk + n, activate(sum, slope));
-                    storef(slopes + o * kChunk + n, slope);
-                });
+                combine(columns_.data(), count, layer.forward.data(), layer.bias, layer.width, length,
+                        [&](int o, int64_t n, VF sum) {
+                            VF slope;
+                            storef(outputs + o * kChunk + n, activate(sum, slope));
+                            storef(slopes + o * kChunk + n, slope);
+                        });
             }
         }
 
@@ -337,7 +344,8 @@ private:
         for (int k = 0; k < num_causal; k++)
             columns_[k] = current_.data() + kReach + start + (k / size) * row + k % size - half_;
         for (int k = num_causal; k < num_taps_; k++)
-            columns_[k] = previous_.data() + kReach + start + (k - num_causal) / window * row + (k - num_causal) % window;
+            columns_[k] =
+                previous_.data() + kReach + start + (k - num_causal) / window * row + (k - num_causal) % window;
     }
 
     void backward(int row, int start, int length) {
@@ -352,13 +360,15 @@ private:
             find_inputs(layer, row, start);
             columns_[count] = ones_.data();  // the last sum is the bias's
             for (int o = 0; o < layer.width; o++) rows_[o] = grads + o * kChunk;
-            dot(rows_.data(), layer.width, columns_.data(), count + 1, length, reinterpret_cast<VF*>(layer.sums.data()));
+            dot(rows_.data(), layer.width, columns_.data(), count + 1, length,
+                reinterpret_cast<VF*>(layer.sums.data()));
             if (l == 0) break;
             grads = layers_[l - 1].slopes.data();
-            combine(rows_.data(), layer.width, layer.weight, zeros_.data(), count, reach, [&](int i, int64_t n, VF sum) {
-                float* slope = grads + i * kChunk + n;
-                storef(slope, loadf(slope) * sum);
-            });
+            combine(rows_.data(), layer.width, layer.weight, zeros_.data(), count, reach,
+                    [&](int i, int64_t n, VF sum) {
+                        float* slope = grads + i * kChunk + n;
+                        storef(slope, loadf(slope) * sum);
+                    });
         }
 
         const float* packed = packed_taps_.data();
@@ -371,7 +381,8 @@ private:
         }
     }
 
-    // Gradients of the taps of one row, added to the latents that they read. rows_: gradients of the first layer's sums.
+    // Gradients of the taps of one row, added to the latents that they read. rows_: gradients of the first layer's
+    // sums.
     void scatter(const TapRow& taps, const float* matrix, float* target, int reach, int length) {
         combine(rows_.data(), layers_.front().width, matrix, zeros_.data(), taps.count, reach,
                 [&](int i, int64_t n, VF sum) { storef(tap_grads_.data() + i * kTapStride + kTapStart + n, sum); });

@@ -22,7 +22,9 @@ struct RatePlan {
     std::vector<int> hidden;  // widths of the hidden layers
 
     int num_causal() const { return context_size * context_size / 2; }
-    int num_taps(const RateGrid& grid) const { return num_causal() + (grid.has_previous ? previous_size * previous_size : 0); }
+    int num_taps(const RateGrid& grid) const {
+        return num_causal() + (grid.has_previous ? previous_size * previous_size : 0);
+    }
     size_t num_latents() const {
         size_t count = 0;
         for (const auto& grid : grids) count += (size_t)grid.num_frames * grid.height * grid.width;
@@ -52,6 +54,6 @@ struct RateJob {
     float* grad_weights;
 };
 
-using FitRate = void (*)(const RatePlan& plan, const RateJob& job, int num_threads);
+using FitRate = void(const RatePlan& plan, const RateJob& job, int num_threads);
 
 }  // namespace c3

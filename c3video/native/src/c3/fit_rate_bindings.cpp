@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The seam between Python and what a fit does with latents: their rate, noise and Adam. Results are written into arrays
-// that Python made; every size is checked here, then the GIL is let go.
+// The seam between Python and what a fit does with latents: their rate, noise and rounding. Results are written into
+// arrays that Python made; every size is checked here, then the GIL is let go.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -13,24 +13,9 @@
 #include <string>
 #include <utility>
 
-#include "shared/dispatch.h"
-#include "c3/fit_latents.h"
-#include "c3/fit_rate.h"
+#include "c3/kernels.h"
+#include "shared/seam.h"
 
-#define C3_DECLARE_FIT(isa)                                                            \
-    namespace c3 {                                                                     \
-    namespace isa {                                                                    \
-    void fit_rate(const RatePlan& plan, const RateJob& job, int num_threads);          \
-    FitLatents fit_latents_kernels();                                                  \
-    }                                                                                  \
-    }
-C3_DECLARE_FIT(plain)
-#ifdef C3_X86
-C3_DECLARE_FIT(avx2)
-C3_DECLARE_FIT(avx512)
-#endif
-
-namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
@@ -42,30 +27,9 @@ using OutDoubles = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cp
 constexpr int64_t kMaxLatents = 1 << 28;
 constexpr int kMaxGrids = 64, kMaxAxis = 1 << 15, kMaxOffset = 128;
 
-void require(bool good, const char* what) {
-    if (!good) throw nb::value_error(what);
+void require_threads(int num_threads) {
+    require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
 }
-
-struct Fit {
-    c3::FitRate rate;
-    c3::FitLatents latents;
-};
-
-Fit kernels(const std::string& isa) {
-    for (const c3::Kernels& usable : c3::usable_kernels()) {
-        const std::string name = usable.name;
-        if (!isa.empty() && name != isa) continue;
-#ifdef C3_X86
-        if (name == "avx2") return {c3::avx2::fit_rate, c3::avx2::fit_latents_kernels()};
-        // what VNNI adds is for integers
-        if (name == "avx512" || name == "avx512vnni") return {c3::avx512::fit_rate, c3::avx512::fit_latents_kernels()};
-#endif
-        return {c3::plain::fit_rate, c3::plain::fit_latents_kernels()};
-    }
-    throw nb::value_error("this processor or build has no such kernels");
-}
-
-void require_threads(int num_threads) { require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024"); }
 
 // What is written must not be read elsewhere in the same call.
 template <typename A, typename B>
@@ -74,14 +38,17 @@ void require_apart(const A& a, const B& b) {
     require(a_begin + a.nbytes() <= b_begin || b_begin + b.nbytes() <= a_begin, "arrays overlap");
 }
 
-c3::RatePlan make_plan(const std::vector<std::vector<int>>& shapes, const std::vector<std::optional<std::pair<int, int>>>& corners,
-                       int context_size, int previous_size, float q_step, const std::vector<int>& hidden) {
-    require(context_size >= 3 && context_size <= c3::kMaxContextSize && context_size % 2, "context_size must be odd, 3..9");
+c3::RatePlan make_plan(const std::vector<std::vector<int>>& shapes,
+                       const std::vector<std::optional<std::pair<int, int>>>& corners, int context_size,
+                       int previous_size, float q_step, const std::vector<int>& hidden) {
+    require(context_size >= 3 && context_size <= c3::kMaxContextSize && context_size % 2,
+            "context_size must be odd, 3..9");
     require(previous_size >= 1 && previous_size <= c3::kMaxPreviousSize, "previous_size must be 1..8");
     require(std::isfinite(q_step) && q_step > 0.0f, "q_step must be above 0");
     require(hidden.size() >= 1 && hidden.size() <= c3::kMaxHiddenLayers, "1..3 hidden layers");
     for (int width : hidden) require(width >= 1 && width <= c3::kMaxHiddenWidth, "hidden layers are 1..64 wide");
-    require(shapes.size() >= 1 && shapes.size() <= kMaxGrids && corners.size() == shapes.size(), "1..64 grids, a corner or None each");
+    require(shapes.size() >= 1 && shapes.size() <= kMaxGrids && corners.size() == shapes.size(),
+            "1..64 grids, a corner or None each");
     c3::RatePlan plan{{}, context_size, previous_size, q_step, hidden};
     int64_t count = 0;
     for (size_t g = 0; g < shapes.size(); g++) {
@@ -92,7 +59,8 @@ c3::RatePlan make_plan(const std::vector<std::vector<int>>& shapes, const std::v
         const auto corner = corners[g].value_or(std::pair(0, 0));
         require(std::abs((int64_t)corner.first) <= kMaxOffset && std::abs((int64_t)corner.second) <= kMaxOffset,
                 "a corner must lie within 128 of its latent");
-        plan.grids.push_back({shapes[g][0], shapes[g][1], shapes[g][2], corners[g].has_value(), corner.first, corner.second});
+        plan.grids.push_back(
+            {shapes[g][0], shapes[g][1], shapes[g][2], corners[g].has_value(), corner.first, corner.second});
     }
     return plan;
 }
@@ -119,9 +87,9 @@ void grid_bits(const c3::RatePlan& plan, In latents, In weights, OutDoubles bits
         job.grad_weights = grad_weights->data();
     }
     require_threads(num_threads);
-    const Fit use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    use.rate(plan, job, num_threads);
+    chosen.fit_rate(plan, job, num_threads);
 }
 
 c3::QuantiseJob quantise_job(const In& latents, const std::vector<int64_t>& sizes, const std::vector<float>& scales,
@@ -146,9 +114,9 @@ c3::QuantiseJob quantise_job(const In& latents, const std::vector<int64_t>& size
     return {{sizes, scales}, count, latents.data(), temperature, steps.data(), slopes ? slopes->data() : nullptr};
 }
 
-void add_noise(In latents, const std::vector<int64_t>& sizes, const std::vector<float>& scales, float temperature, float a,
-               uint64_t seed, std::optional<In> uniforms, Out steps, std::optional<Out> slopes, int num_threads,
-               const std::string& isa) {
+void add_noise(In latents, const std::vector<int64_t>& sizes, const std::vector<float>& scales, float temperature,
+               float a, uint64_t seed, std::optional<In> uniforms, Out steps, std::optional<Out> slopes,
+               int num_threads, const std::string& isa) {
     const auto job = quantise_job(latents, sizes, scales, temperature, steps, slopes, num_threads);
     require(std::isfinite(a) && a >= 1.0f && a <= 100.0f, "a must be 1..100");
     if (uniforms) {
@@ -156,62 +124,37 @@ void add_noise(In latents, const std::vector<int64_t>& sizes, const std::vector<
         require_apart(steps, *uniforms);
         if (slopes) require_apart(*slopes, *uniforms);
     }
-    const Fit use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    use.latents.add_noise(job, {a, uniforms ? uniforms->data() : nullptr, seed}, num_threads);
+    chosen.add_noise(job, {a, uniforms ? uniforms->data() : nullptr, seed}, num_threads);
 }
 
-void straight_through(In latents, const std::vector<int64_t>& sizes, const std::vector<float>& scales, float temperature,
-                      Out steps, std::optional<Out> slopes, int num_threads, const std::string& isa) {
+void straight_through(In latents, const std::vector<int64_t>& sizes, const std::vector<float>& scales,
+                      float temperature, Out steps, std::optional<Out> slopes, int num_threads,
+                      const std::string& isa) {
     const auto job = quantise_job(latents, sizes, scales, temperature, steps, slopes, num_threads);
-    const Fit use = kernels(isa);
+    const auto chosen = c3::kernels<c3::C3FitKernels>(isa);
     nb::gil_scoped_release release;
-    use.latents.straight_through(job, num_threads);
-}
-
-void adam_step(Out parameter, In grad, Out mean, Out square, double lr, double beta1, double beta2, double eps, int64_t step,
-               double grad_scale, int num_threads, const std::string& isa) {
-    for (size_t size : {grad.shape(0), mean.shape(0), square.shape(0)})
-        require(size == parameter.shape(0), "parameter, gradient and moments must be of one size");
-    require_threads(num_threads);
-    require(step >= 1, "steps count from 1");
-    require(beta1 >= 0.0 && beta1 < 1.0 && beta2 >= 0.0 && beta2 < 1.0, "betas must be 0 or more, below 1");
-    for (const Out* written : {&parameter, &mean, &square}) require_apart(*written, grad);
-    require_apart(parameter, mean);
-    require_apart(parameter, square);
-    require_apart(mean, square);
-    const double mean_correction = 1.0 - std::pow(beta1, (double)step), square_correction = 1.0 - std::pow(beta2, (double)step);
-    const c3::AdamJob job{(int64_t)parameter.shape(0), grad.data(), parameter.data(), mean.data(), square.data(),
-                          (float)grad_scale, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2),
-                          (float)(lr / mean_correction), (float)(1.0 / std::sqrt(square_correction)), (float)eps};
-    const Fit use = kernels(isa);
-    nb::gil_scoped_release release;
-    use.latents.adam(job, num_threads);
-}
-
-double sum_of_squares(In values, int num_threads, const std::string& isa) {
-    require_threads(num_threads);
-    const Fit use = kernels(isa);
-    nb::gil_scoped_release release;
-    return use.latents.sum_of_squares(values.data(), (int64_t)values.shape(0), num_threads);
+    chosen.straight_through(job, num_threads);
 }
 
 }  // namespace
 
 void bind_fit_rate(nb::module_& m) {
-    nb::class_<c3::RatePlan>(m, "RatePlan").def("__init__",
-        [](c3::RatePlan* self, const std::vector<std::vector<int>>& shapes,
-           const std::vector<std::optional<std::pair<int, int>>>& corners, int context_size, int previous_size, float q_step,
-           const std::vector<int>& hidden) {
-            new (self) c3::RatePlan(make_plan(shapes, corners, context_size, previous_size, q_step, hidden));
-        }, "shapes"_a, "corners"_a, "context_size"_a, "previous_size"_a, "q_step"_a, "hidden"_a);
+    nb::class_<c3::RatePlan>(m, "RatePlan")
+        .def(
+            "__init__",
+            [](c3::RatePlan* self, const std::vector<std::vector<int>>& shapes,
+               const std::vector<std::optional<std::pair<int, int>>>& corners, int context_size, int previous_size,
+               float q_step, const std::vector<int>& hidden) {
+                new (self) c3::RatePlan(make_plan(shapes, corners, context_size, previous_size, q_step, hidden));
+            },
+            "shapes"_a, "corners"_a, "context_size"_a, "previous_size"_a, "q_step"_a, "hidden"_a);
     m.def("fit_grid_bits", &grid_bits, "plan"_a, "latents"_a.noconvert(), "weights"_a.noconvert(), "bits"_a.noconvert(),
-          "grad_latents"_a.noconvert().none(), "grad_weights"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
+          "grad_latents"_a.noconvert().none(), "grad_weights"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("fit_add_noise", &add_noise, "latents"_a.noconvert(), "sizes"_a, "scales"_a, "temperature"_a, "a"_a, "seed"_a,
-          "uniforms"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
+          "uniforms"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a,
+          "isa"_a);
     m.def("fit_straight_through", &straight_through, "latents"_a.noconvert(), "sizes"_a, "scales"_a, "temperature"_a,
-          "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
-    m.def("fit_adam_step", &adam_step, "parameter"_a.noconvert(), "grad"_a.noconvert(), "mean"_a.noconvert(), "square"_a.noconvert(),
-          "lr"_a, "beta1"_a, "beta2"_a, "eps"_a, "step"_a, "grad_scale"_a, "num_threads"_a, "isa"_a = "");
-    m.def("fit_sum_of_squares", &sum_of_squares, "values"_a.noconvert(), "num_threads"_a, "isa"_a = "");
+          "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
 }

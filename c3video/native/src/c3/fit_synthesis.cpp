@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <exception>
 
+#include "c3/products.h"
 #include "shared/parallel.h"
-#include "hybrid/products.h"
 
 namespace c3 {
 namespace C3_ISA {
@@ -95,7 +95,9 @@ struct Axis {
         begin = (int)(std::lower_bound(high.begin(), high.end(), k) - high.begin());
         end = (int)(std::upper_bound(low.begin(), low.end(), k) - low.begin());
     }
-    float weight_of(int i, int k) const { return (low[i] == k ? 1.0f - weight[i] : 0.0f) + (high[i] == k ? weight[i] : 0.0f); }
+    float weight_of(int i, int k) const {
+        return (low[i] == k ? 1.0f - weight[i] : 0.0f) + (high[i] == k ? weight[i] : 0.0f);
+    }
 };
 
 struct GridAxes {
@@ -272,7 +274,8 @@ void pointwise(const PointwiseJob& job, const float* inputs, float* outputs) {
             for (int l = 0; l < num_layers; l++, std::swap(from, to)) {
                 const Rows rows = from->rows(0, job.widths[l]);
                 const auto layer = [&](auto finish) {
-                    combine(rows.data(), job.widths[l], matrices[l].data(), job.biases[l], job.widths[l + 1], size, finish);
+                    combine(rows.data(), job.widths[l], matrices[l].data(), job.biases[l], job.widths[l + 1], size,
+                            finish);
                 };
                 if (l + 1 < num_layers) layer([&](int o, int64_t n, VF sum) { storef(to->row(o) + n, activate(sum)); });
                 else layer([&](int o, int64_t n, VF sum) { storef(to->row(o) + n, sum); });
@@ -330,8 +333,7 @@ void pointwise_backward(const PointwiseJob& job, const float* inputs, const floa
                         float* place = to + i * kTileStride + n;
                         storef(place, sum * loadf(place));
                     });
-                else if (grad_inputs)
-                    layer([&](int i, int64_t n, VF sum) { storef(to + i * kTileStride + n, sum); });
+                else if (grad_inputs) layer([&](int i, int64_t n, VF sum) { storef(to + i * kTileStride + n, sum); });
             }
             for (int i = 0; grad_inputs && i < job.widths[0]; i++)
                 std::memcpy(grad_inputs + i * job.num_columns + column, grads.row(i), sizeof(float) * (size_t)size);
@@ -522,7 +524,8 @@ void residual_backward(const ResidualJob& job, const float* inputs, const float*
                                         *weight += weight_of(job, o, i, dt, dy, dx);
                             }
                         }
-            combine(readers.data(), (int)readers.size(), matrix.data(), no_bias.data(), C, (int64_t)(to - from) * in.stride,
+            combine(readers.data(), (int)readers.size(), matrix.data(), no_bias.data(), C,
+                    (int64_t)(to - from) * in.stride,
                     [&](int i, int64_t n, VF sum) { storef(back.row(i, 0) + n, sum); });
             for (int c = 0; c < C; c++) {
                 for (int y = from; y < to; y++) {
@@ -587,10 +590,6 @@ double clipped_mse(const float* samples, const float* target, int64_t count, flo
     double total = 0;
     for (double part : totals) total += part;
     return count ? total / (double)count : 0.0;
-}
-
-FitSynthesis fit_synthesis_kernels() {
-    return {upsample, upsample_backward, pointwise, pointwise_backward, residual, residual_backward, clipped_mse};
 }
 
 }  // namespace C3_ISA

@@ -41,27 +41,22 @@ struct ResidualJob {
 
 constexpr int kMaxResidualChannels = 6;
 
-struct FitSynthesis {
-    // latents: all grids; planes: (grids, T, H, W).
-    void (*upsample)(const UpsampleJob& job, const float* latents, float* planes);
-    void (*upsample_backward)(const UpsampleJob& job, const float* grad_planes, float* grad_latents);
+// latents: all grids; planes: (grids, T, H, W).
+using Upsample = void(const UpsampleJob& job, const float* latents, float* planes);
+using UpsampleBackward = void(const UpsampleJob& job, const float* grad_planes, float* grad_latents);
 
-    // inputs (widths.front(), N), outputs (widths.back(), N). grad_weights: per layer weight, then bias.
-    // grad_inputs may be null.
-    void (*pointwise)(const PointwiseJob& job, const float* inputs, float* outputs);
-    void (*pointwise_backward)(const PointwiseJob& job, const float* inputs, const float* grad_outputs,
+// inputs (widths.front(), N), outputs (widths.back(), N). grad_weights: per layer weight, then bias.
+// grad_inputs may be null.
+using Pointwise = void(const PointwiseJob& job, const float* inputs, float* outputs);
+using PointwiseBackward = void(const PointwiseJob& job, const float* inputs, const float* grad_outputs,
                                float* grad_inputs, const std::vector<float*>& grad_weights);
 
-    // All (C, T, H, W). grad_inputs may be null.
-    void (*residual)(const ResidualJob& job, const float* inputs, float* outputs);
-    void (*residual_backward)(const ResidualJob& job, const float* inputs, const float* grad_outputs,
+// All (C, T, H, W). grad_inputs may be null.
+using Residual = void(const ResidualJob& job, const float* inputs, float* outputs);
+using ResidualBackward = void(const ResidualJob& job, const float* inputs, const float* grad_outputs,
                               float* grad_inputs, float* grad_weight, float* grad_bias);
 
-    // Mean of (clip(samples, 0, 1) - target)^2, and its derivative by the samples (may be null).
-    double (*clipped_mse)(const float* samples, const float* target, int64_t count, float* grad, int num_threads);
-};
-
-// The kernels for an instruction set of usable_kernels(); the best one for an empty name, null for an unknown one.
-const FitSynthesis* fit_synthesis(const char* isa);
+// Mean of (clip(samples, 0, 1) - target)^2, and its derivative by the samples (may be null).
+using ClippedMse = double(const float* samples, const float* target, int64_t count, float* grad, int num_threads);
 
 }  // namespace c3

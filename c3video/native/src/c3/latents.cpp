@@ -62,8 +62,7 @@ void predict(const std::vector<Layer>& layers, const V16* context, Prediction& o
     sums(last, 0, low, high, a, b);
     const int to_sixteenths = last.accumulator_bits - 6, to_scale = last.accumulator_bits - 2;
     V32 half = splat32(1 << (to_sixteenths - 1));
-    store_unpacked(out.sixteenths,
-                   clip32(shift_right32(add32(a, half), to_sixteenths), -kMaxLocation, kMaxLocation),
+    store_unpacked(out.sixteenths, clip32(shift_right32(add32(a, half), to_sixteenths), -kMaxLocation, kMaxLocation),
                    clip32(shift_right32(add32(b, half), to_sixteenths), -kMaxLocation, kMaxLocation));
     sums(last, 1, low, high, a, b);
     half = splat32(1 << (to_scale - 1));

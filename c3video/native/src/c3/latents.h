@@ -23,6 +23,6 @@ struct GridJob {
 };
 
 // Fills symbols (num_frames, height, width). Throws Corrupt.
-using DecodeGrid = void (*)(Reader& reader, const Tables& tables, const GridJob& job, int32_t* symbols);
+using DecodeGrid = void(Reader& reader, const Tables& tables, const GridJob& job, int32_t* symbols);
 
 }  // namespace c3

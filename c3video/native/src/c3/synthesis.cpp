@@ -18,7 +18,8 @@ struct Axis {
     std::vector<int32_t> low, high, weight;
     int shift;
 
-    Axis(int size_in, int size_out, int exponent) : low(size_out), high(size_out), weight(size_out), shift(exponent + 1) {
+    Axis(int size_in, int size_out, int exponent)
+        : low(size_out), high(size_out), weight(size_out), shift(exponent + 1) {
         for (int i = 0; i < size_out; i++) {
             const int place = 2 * i + 1 - (1 << exponent), k = place >> shift;
             weight[i] = place - k * (1 << shift);
@@ -39,7 +40,8 @@ public:
     Upsampler(const LatentPlane& plane, const SynthesisJob& job)
         : plane_(plane), height_(job.height), width_(job.width),
           time_(plane.num_frames, job.num_frames, plane.time_exponent),
-          rows_(plane.height, job.height, plane.space_exponent), columns_(plane.width, job.width, plane.space_exponent) {
+          rows_(plane.height, job.height, plane.space_exponent),
+          columns_(plane.width, job.width, plane.space_exponent) {
         const size_t size = (size_t)plane.num_frames * plane.height * plane.width;
         latents_.resize(size);
         for (size_t i = 0; i < size; i++)
@@ -62,12 +64,13 @@ public:
         }
         const int shift = columns_.shift, half = 1 << (shift - 1), unit = 1 << shift;
         for (int y = 0; y < height_; y++, out += width_) {
-            mix(source + rows_.low[y] * plane_.width, source + rows_.high[y] * plane_.width, rows_.weight[y], rows_.shift,
-                plane_.width, tall_.data());
+            mix(source + rows_.low[y] * plane_.width, source + rows_.high[y] * plane_.width, rows_.weight[y],
+                rows_.shift, plane_.width, tall_.data());
             const int16_t* row = tall_.data();
             for (int x = 0; x < width_; x++) {
                 const int weight = columns_.weight[x];
-                out[x] = (int16_t)(((unit - weight) * row[columns_.low[x]] + weight * row[columns_.high[x]] + half) >> shift);
+                out[x] = (int16_t)(((unit - weight) * row[columns_.low[x]] + weight * row[columns_.high[x]] + half) >>
+                                   shift);
             }
         }
     }
@@ -202,7 +205,8 @@ void to_samples(const Frame& frame, int max_value, int t, int num_frames, uint16
             const int16_t* row = frame.row(c, y);
             uint16_t* out = samples + (((size_t)c * num_frames + t) * frame.height + y) * frame.width;
             for (int x = 0; x < frame.width; x++)
-                out[x] = (uint16_t)std::clamp((row[x] * max_value + (1 << (kOutputBits - 1))) >> kOutputBits, 0, max_value);
+                out[x] =
+                    (uint16_t)std::clamp((row[x] * max_value + (1 << (kOutputBits - 1))) >> kOutputBits, 0, max_value);
         }
 }
 

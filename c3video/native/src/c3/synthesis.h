@@ -25,6 +25,6 @@ struct SynthesisJob {
 };
 
 // Fills samples (channels, num_frames, height, width).
-using Synthesise = void (*)(const SynthesisJob& job, uint16_t* samples);
+using Synthesise = void(const SynthesisJob& job, uint16_t* samples);
 
 }  // namespace c3

@@ -14,7 +14,8 @@ namespace {
 constexpr float kSteps[] = {-6497 / 4096.0f, -217 / 4096.0f, 3616 / 4096.0f, 1817 / 4096.0f};
 
 // To each of `count` samples, `step` times its two neighbours of the other kind.
-inline void lift(float* __restrict out, const float* __restrict first, const float* __restrict second, float step, int count) {
+inline void lift(float* __restrict out, const float* __restrict first, const float* __restrict second, float step,
+                 int count) {
     for (int i = 0; i < count; i++) out[i] += step * (first[i] + second[i]);
 }
 
@@ -51,7 +52,8 @@ struct RowsOf {
 };
 
 void lift_rows(const RowsOf& out, const RowsOf& other, int first, float step) {
-    for (int y = 0; y < out.count; y++) lift(out.row(y), other.row(y + first), other.row(y + first + 1), step, out.width);
+    for (int y = 0; y < out.count; y++)
+        lift(out.row(y), other.row(y + first), other.row(y + first + 1), step, out.width);
 }
 
 void lift_along_y(const RowsOf& low, const RowsOf& high) {

@@ -11,6 +11,6 @@ struct AnalysisJob {
     std::vector<float*> bands;  // to be filled, in coding order
 };
 
-using Analyse = void (*)(const AnalysisJob& job);
+using Analyse = void(const AnalysisJob& job);
 
 }  // namespace c3

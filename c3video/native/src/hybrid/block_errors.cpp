@@ -25,9 +25,10 @@ void make_phases(const PhaseJob& job, Phases& phases) {
             const int y = band * kStripRows, rows = std::min(kStripRows, height - y);
             for (int x = 0; x < width; x += kStripColumns)
                 for (int phase = 0; phase < 16; phase++)
-                    interpolate<false>(reference, y - kPhaseMargin, x - kPhaseMargin, rows, std::min(kStripColumns, width - x),
-                                       2 * (phase / 4), 2 * (phase % 4), phases.data.get() + phase * phases.plane + y * phases.stride + x,
-                                       phases.stride, rooms[part]);
+                    interpolate<false>(reference, y - kPhaseMargin, x - kPhaseMargin, rows,
+                                       std::min(kStripColumns, width - x), 2 * (phase / 4), 2 * (phase % 4),
+                                       phases.data.get() + phase * phases.plane + y * phases.stride + x, phases.stride,
+                                       rooms[part]);
         }
     });
 }
@@ -51,9 +52,11 @@ void block_errors(const ErrorsJob& job, float* errors) {
                 const size_t block = (size_t)row * columns + column;
                 const Source other{rooms[part].other, size};
                 if (job.other) {
-                    const Source found = window.source(*job.other, job.other_vectors[block], job.other_vectors[count + block]);
+                    const Source found =
+                        window.source(*job.other, job.other_vectors[block], job.other_vectors[count + block]);
                     for (int i = 0; i < size; i++)
-                        std::memcpy(rooms[part].other + i * size, found.samples + i * found.stride, sizeof(int16_t) * size);
+                        std::memcpy(rooms[part].other + i * size, found.samples + i * found.stride,
+                                    sizeof(int16_t) * size);
                 }
                 for (int k = 0; k < job.num_candidates; k++) {
                     const int32_t* vectors = job.vectors + 2 * k * count + block;

@@ -69,8 +69,8 @@ struct ErrorsJob {
 };
 
 // `phases` has its sizes and its memory.
-using MakePhases = void (*)(const PhaseJob& job, Phases& phases);
+using MakePhases = void(const PhaseJob& job, Phases& phases);
 // `errors`: (num_candidates, block_rows, block_columns)
-using BlockErrors = void (*)(const ErrorsJob& job, float* errors);
+using BlockErrors = void(const ErrorsJob& job, float* errors);
 
 }  // namespace c3

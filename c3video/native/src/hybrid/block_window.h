@@ -6,9 +6,9 @@
 //     d = prediction - current, saturated to 16 bits;  e = d * weight / 4, rounded;  d * e, summed over 2 x 4 samples,
 //     rounded to 1/16 and then summed in 32 bits
 //
-// so that two multiplications a vector do, and nothing runs over: a group's sum is below 2^31, as the weights of four rows
-// are never all 4096. Rounding e moves a window's sum by less than a percent where differences exceed some units; one
-// level of 8 bits is 64 of them.
+// so that two multiplications a vector do, and nothing runs over: a group's sum is below 2^31, as the weights of four
+// rows are never all 4096. Rounding e moves a window's sum by less than a percent where differences exceed some units;
+// one level of 8 bits is 64 of them.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -40,7 +40,9 @@ public:
         // Of the half of a block before or behind its middle: as if it were a block of its own, of half the side.
         const auto half_weight = [&](int i, int half) {
             const int inside = i - (side_ - (half ? side_ / 4 : 3 * side_ / 4));
-            return inside < 0 || inside >= side_ ? 0 : inside < side_ / 2 ? second[inside] : 64 - second[inside - side_ / 2];
+            return inside < 0 || inside >= side_ ? 0
+                   : inside < side_ / 2          ? second[inside]
+                                                 : 64 - second[inside - side_ / 2];
         };
         for (int i = 0; i < size_ * size_; i++) {
             const int y = i / size_, x = i % size_, whole = 2 * weight(y) * weight(x);
@@ -57,7 +59,8 @@ public:
         if (top_ >= 0 && left_ >= 0 && top_ + size <= height && left_ + size <= width) {
             weights_ = inner_weights_;
             const int16_t* samples = frame + (ptrdiff_t)top_ * width + left_;
-            for (int i = 0; i < size; i++, samples += width) std::memcpy(current_ + i * size, samples, sizeof(int16_t) * size);
+            for (int i = 0; i < size; i++, samples += width)
+                std::memcpy(current_ + i * size, samples, sizeof(int16_t) * size);
             return;
         }
         weights_ = edge_weights_;
@@ -68,13 +71,15 @@ public:
             const int16_t* samples = frame + (size_t)(top_ + i) * width + left_ + first;
             std::copy(samples, samples + (last - first), current_ + i * size + first);
             for (int k = 0; k < kNumWindows; k++)
-                std::copy(inner_weights_[k] + i * size + first, inner_weights_[k] + i * size + last, edge_weights_[k] + i * size + first);
+                std::copy(inner_weights_[k] + i * size + first, inner_weights_[k] + i * size + last,
+                          edge_weights_[k] + i * size + first);
         }
     }
 
     // What a vector makes of a reference.
     Source source(const Phases& phases, int vector_y, int vector_x) const {
-        const int top = clamped(top_ + (vector_y >> 2), phases.height), left = clamped(left_ + (vector_x >> 2), phases.width);
+        const int top = clamped(top_ + (vector_y >> 2), phases.height),
+                  left = clamped(left_ + (vector_x >> 2), phases.width);
         // A position outside is not moved within its sample: all phases of it are the same as well.
         return {phases.phase(vector_y & 3, vector_x & 3) + top * phases.stride + left, phases.stride};
     }
@@ -85,7 +90,9 @@ public:
     float error(Source source, Source other) const { return total_error<true>(source, other, kWholeWindow); }
     // Of a quarter of the block, weighted as if it were a block of its own.
     float quarter_error(int quarter, Source source) const { return total_error<false>(source, source, quarter); }
-    float quarter_error(int quarter, Source source, Source other) const { return total_error<true>(source, other, quarter); }
+    float quarter_error(int quarter, Source source, Source other) const {
+        return total_error<true>(source, other, quarter);
+    }
 
     int size() const { return size_; }
 
@@ -94,7 +101,8 @@ private:
     int clamped(int start, int length) const { return std::clamp(start, -size_ - 8, length + 7); }
 
     template <typename S, bool kMean>
-    C3_INLINE int64_t column_error(Source source, Source other, const int16_t* weights, int first, int last, int x) const {
+    C3_INLINE int64_t column_error(Source source, Source other, const int16_t* weights, int first, int last,
+                                   int x) const {
         auto total = S::splat32(0);
         for (int y = first; y < last; y += kGroupRows) {
             auto sum = S::splat32(1 << (kGroupBits - 1));

@@ -16,60 +16,45 @@
 #include <sys/mman.h>
 #endif
 
-#include "hybrid/seam.h"
+#include "hybrid/kernels.h"
+#include "shared/arguments.h"
 
 using namespace nb::literals;
 
 namespace {
 
-using Ints1 = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Ints2 = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
 constexpr size_t kMaxSymbols = 1 << 28;
 constexpr int kMaxSide = 1 << 15, kMaxDistance = 1 << 15;
 
-// Of zeros, which cost nothing until they are written.
-template <typename T, typename... Size>
-auto new_zeros(Size... sizes) {
-    const size_t shape[] = {(size_t)sizes...};
-    size_t count = 1;
-    for (size_t size : shape) count *= size;
-    T* data = static_cast<T*>(std::calloc(std::max<size_t>(count, 1), sizeof(T)));
-    if (data == nullptr) throw std::bad_alloc();
-    nb::capsule owner(data, [](void* p) noexcept { std::free(p); });
-    return nb::ndarray<nb::numpy, T>(data, sizeof...(Size), shape, owner);
-}
-
-c3::SparseTables make_sparse_tables(Ints1 zero, Ints1 tail) {
-    require(zero.shape(0) == c3::kNumZeros && tail.shape(0) == c3::kNumTails, "64 probabilities of zero and 16 of a tail");
-    for (const Ints1* probabilities : {&zero, &tail})
-        for (size_t i = 0; i < probabilities->shape(0); i++)
-            require(probabilities->data()[i] > 0 && probabilities->data()[i] < 1 << 30, "a probability must be 0..2^30");
-    return c3::SparseTables(zero.data(), tail.data());
-}
-
 // ContextNetwork.check of hybrid/context_network.py.
-c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias, Ints2 second, Ints1 second_bias, Ints2 last,
-                                Ints2 last_bias) {
+c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias, Ints2 second, Ints1 second_bias,
+                                Ints2 last, Ints2 last_bias) {
     using namespace c3;
     const size_t num_inputs = first.shape(1), num_classes = class_bias.shape(0);
     const auto shaped = [](const Ints2& array, size_t rows, size_t columns) {
         return array.shape(0) == rows && array.shape(1) == columns;
     };
-    require(num_inputs >= 1 && num_inputs <= 64 && num_classes >= 1 && num_classes <= 64, "1..64 inputs, 1..64 classes");
+    require(num_inputs >= 1 && num_inputs <= 64 && num_classes >= 1 && num_classes <= 64,
+            "1..64 inputs, 1..64 classes");
     require(shaped(first, kFirstWidth, num_inputs) && shaped(class_bias, num_classes, kFirstWidth) &&
                 shaped(level_bias, kContextLevels, kFirstWidth) && shaped(second, kSecondWidth, kFirstWidth) &&
-                second_bias.shape(0) == kSecondWidth && shaped(last, 2, kSecondWidth) && shaped(last_bias, num_classes, 2),
+                second_bias.shape(0) == kSecondWidth && shaped(last, 2, kSecondWidth) &&
+                shaped(last_bias, num_classes, 2),
             "shapes of a context network");
     const auto copied = [](const int32_t* values, size_t count) {
         for (size_t i = 0; i < count; i++)
             require(values[i] >= -32767 && values[i] <= 32767, "a weight must fit 16 bits");
         return std::vector<int32_t>(values, values + count);
     };
-    ContextNetwork network{(int)num_inputs, (int)num_classes, copied(first.data(), first.size()),
-                           copied(class_bias.data(), class_bias.size()), copied(level_bias.data(), level_bias.size()),
-                           copied(second.data(), second.size()), copied(second_bias.data(), second_bias.size()),
-                           copied(last.data(), last.size()), copied(last_bias.data(), last_bias.size())};
+    ContextNetwork network{(int)num_inputs,
+                           (int)num_classes,
+                           copied(first.data(), first.size()),
+                           copied(class_bias.data(), class_bias.size()),
+                           copied(level_bias.data(), level_bias.size()),
+                           copied(second.data(), second.size()),
+                           copied(second_bias.data(), second_bias.size()),
+                           copied(last.data(), last.size()),
+                           copied(last_bias.data(), last_bias.size())};
     const auto largest = [](const std::vector<int32_t>& values, size_t start, size_t step) {
         int64_t result = 0;
         for (size_t i = start; i < values.size(); i += step) result = std::max<int64_t>(result, std::abs(values[i]));
@@ -83,9 +68,11 @@ c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias,
     const auto fits = [](int64_t sum) { require(sum < 1 << 30, "the sums of a layer must stay below 2^30"); };
     for (int o = 0; o < kFirstWidth; o++)
         fits(total(network.first, o, num_inputs) * kMaxFeature +
-             ((largest(network.class_bias, o, kFirstWidth) + largest(network.level_bias, o, kFirstWidth)) << kFeatureBits));
+             ((largest(network.class_bias, o, kFirstWidth) + largest(network.level_bias, o, kFirstWidth))
+              << kFeatureBits));
     for (int o = 0; o < kSecondWidth; o++)
-        fits(total(network.second, o, kFirstWidth) * 32768 + (largest(network.second_bias, o, kSecondWidth) << kContextHiddenBits));
+        fits(total(network.second, o, kFirstWidth) * 32768 +
+             (largest(network.second_bias, o, kSecondWidth) << kContextHiddenBits));
     for (int o = 0; o < 2; o++)
         fits(total(network.last, o, kSecondWidth) * 32768 + (largest(network.last_bias, o, 2) << kContextHiddenBits));
     return network;
@@ -199,12 +186,13 @@ private:
     std::shared_ptr<SymbolBlocks> blocks_;
 };
 
-auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network, Slice& slice, int level,
-                std::vector<c3::SliceFeatures*> references, c3::SliceFeatures& own, std::string isa) {
-    require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses, "not a network of subbands");
+auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network, Slice& slice,
+                int level, std::vector<c3::SliceFeatures*> references, c3::SliceFeatures& own, std::string isa) {
+    require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses,
+            "not a network of subbands");
     require(level >= 0 && references.size() <= 2, "a level is not negative, and there are at most two references");
     require(slice.has_shapes_of(own), "features of another slice");
-    const c3::ReadSlice read = kernels(isa).read_slice;
+    const auto read = c3::kernels<c3::HybridDecodeKernels>(isa).read_slice;
     c3::SliceJob job{level, (int)references.size(), {}, &own, {}};
     for (size_t i = 0; i < references.size(); i++) {
         require(references[i] != nullptr && references[i] != &own && slice.has_shapes_of(*references[i]),
@@ -220,21 +208,31 @@ auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::Co
     return symbols;
 }
 
-auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network, std::pair<int, int> shape,
-                 int level, std::vector<int> distances, std::string isa) {
-    require(network.num_inputs == c3::kMotionInputs && network.num_classes == c3::kMotionClasses, "not a network of motion");
+auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network,
+                 std::pair<int, int> shape, int level, std::vector<int> distances, std::string isa) {
+    require(network.num_inputs == c3::kMotionInputs && network.num_classes == c3::kMotionClasses,
+            "not a network of motion");
     require(shape.first >= 1 && shape.second >= 1 && shape.first <= kMaxSide && shape.second <= kMaxSide &&
-                (size_t)shape.first * shape.second <= kMaxSymbols / 16, "a field of 1..2^24 blocks");
-    require(level >= 0 && (distances.size() == 1 || distances.size() == 2), "a level is not negative; one or two references");
-    require(distances.front() >= 1 && distances.back() != 0, "the first reference must be earlier, the second another frame");
+                (size_t)shape.first * shape.second <= kMaxSymbols / 16,
+            "a field of 1..2^24 blocks");
+    require(level >= 0 && (distances.size() == 1 || distances.size() == 2),
+            "a level is not negative; one or two references");
+    require(distances.front() >= 1 && distances.back() != 0,
+            "the first reference must be earlier, the second another frame");
     for (int distance : distances)
         require(distance >= -kMaxDistance && distance <= kMaxDistance, "a reference must be at most 2^15 frames away");
-    const c3::ReadMotion read = kernels(isa).read_motion;
+    const auto read = c3::kernels<c3::HybridDecodeKernels>(isa).read_motion;
     auto vectors = new_zeros<int32_t>(distances.size(), 2, 2 * shape.first, 2 * shape.second);
     auto modes = new_zeros<int32_t>(2 * shape.first, 2 * shape.second);
     auto splits = new_zeros<int32_t>(shape.first, shape.second);
-    const c3::MotionJob job{shape.first, shape.second, level, (int)distances.size(), distances.front(), distances.back(),
-                            static_cast<int32_t*>(vectors.data()), static_cast<int32_t*>(modes.data()),
+    const c3::MotionJob job{shape.first,
+                            shape.second,
+                            level,
+                            (int)distances.size(),
+                            distances.front(),
+                            distances.back(),
+                            static_cast<int32_t*>(vectors.data()),
+                            static_cast<int32_t*>(modes.data()),
                             static_cast<int32_t*>(splits.data())};
     {
         nb::gil_scoped_release release;
@@ -243,45 +241,26 @@ auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::C
     return nb::make_tuple(vectors, modes, splits);
 }
 
-auto read_symbols(c3::Reader& reader, const c3::SparseTables& tables, Ints1 zeros, Ints1 tails) {
-    const size_t count = zeros.shape(0);
-    require(tails.shape(0) == count, "as many zeros as tails");
-    for (size_t i = 0; i < count; i++)
-        require(zeros.data()[i] >= 0 && zeros.data()[i] < c3::kNumZeros && tails.data()[i] >= 0 && tails.data()[i] < c3::kNumTails,
-                "a table index is out of range");
-    auto result = new_zeros<int64_t>(count);
-    int64_t* out = static_cast<int64_t*>(result.data());
-    {
-        nb::gil_scoped_release release;
-        for (size_t i = 0; i < count; i++)
-            out[i] = tables.read(reader.cursor(), (unsigned)(zeros.data()[i] * c3::kNumTails + tails.data()[i]));
-    }
-    return result;
-}
-
 }  // namespace
 
 void bind_context(nb::module_& m) {
-    nb::class_<c3::SparseTables>(m, "SparseTables").def("__init__", [](c3::SparseTables* self, Ints1 zero, Ints1 tail) {
-        new (self) c3::SparseTables(make_sparse_tables(zero, tail));
-    }, nb::arg("zero").noconvert(), nb::arg("tail").noconvert())
-        .def("bounds", [](const c3::SparseTables& tables, int zero, int tail) {
-            require(zero >= 0 && zero < c3::kNumZeros && tail >= 0 && tail < c3::kNumTails, "a table index is out of range");
-            const int32_t* first = tables.bounds_of((unsigned)(zero * c3::kNumTails + tail));
-            return std::vector<int32_t>(first, first + c3::kSparseBounds);
-        }, "zero"_a, "tail"_a, "Cumulative frequencies of one table, for tests.");
-    nb::class_<c3::ContextNetwork>(m, "ContextNetwork").def("__init__", [](c3::ContextNetwork* self, Ints2 first, Ints2 class_bias,
-            Ints2 level_bias, Ints2 second, Ints1 second_bias, Ints2 last, Ints2 last_bias) {
-        new (self) c3::ContextNetwork(make_network(first, class_bias, level_bias, second, second_bias, last, last_bias));
-    }, nb::arg("first").noconvert(), nb::arg("class_bias").noconvert(), nb::arg("level_bias").noconvert(),
-       nb::arg("second").noconvert(), nb::arg("second_bias").noconvert(), nb::arg("last").noconvert(),
-       nb::arg("last_bias").noconvert());
+    nb::class_<c3::ContextNetwork>(m, "ContextNetwork")
+        .def(
+            "__init__",
+            [](c3::ContextNetwork* self, Ints2 first, Ints2 class_bias, Ints2 level_bias, Ints2 second,
+               Ints1 second_bias, Ints2 last, Ints2 last_bias) {
+                new (self) c3::ContextNetwork(
+                    make_network(first, class_bias, level_bias, second, second_bias, last, last_bias));
+            },
+            nb::arg("first").noconvert(), nb::arg("class_bias").noconvert(), nb::arg("level_bias").noconvert(),
+            nb::arg("second").noconvert(), nb::arg("second_bias").noconvert(), nb::arg("last").noconvert(),
+            nb::arg("last_bias").noconvert());
     nb::class_<c3::SliceFeatures>(m, "SliceFeatures");
     nb::class_<Slice>(m, "Slice")
         .def(nb::init<std::vector<std::vector<std::pair<int, int>>>>(), "shapes"_a)
         .def("new_features", &Slice::new_features);
     m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "slice"_a, "level"_a, "references"_a, "own"_a,
-          "isa"_a = "");
-    m.def("read_motion", &read_motion, "reader"_a, "tables"_a, "network"_a, "shape"_a, "level"_a, "distances"_a, "isa"_a = "");
-    m.def("read_symbols", &read_symbols, "reader"_a, "tables"_a, nb::arg("zeros").noconvert(), nb::arg("tails").noconvert());
+          "isa"_a);
+    m.def("read_motion", &read_motion, "reader"_a, "tables"_a, "network"_a, "shape"_a, "level"_a, "distances"_a,
+          "isa"_a);
 }

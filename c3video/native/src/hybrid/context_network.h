@@ -30,8 +30,8 @@ constexpr std::array<int16_t, kMaxMagnitude + 1> make_magnitude_features() {
     for (int magnitude = 0; magnitude <= kMaxMagnitude; magnitude++) {
         int exponent = 0;
         while ((magnitude + 1) >> (exponent + 1)) exponent++;
-        features[magnitude] =
-            (int16_t)((exponent << kFeatureBits) + (((magnitude + 1) << kFeatureBits) >> exponent) - (1 << kFeatureBits));
+        features[magnitude] = (int16_t)((exponent << kFeatureBits) + (((magnitude + 1) << kFeatureBits) >> exponent) -
+                                        (1 << kFeatureBits));
     }
     return features;
 }

@@ -19,7 +19,7 @@ namespace C3_ISA {
 namespace {
 
 constexpr int kFewRows = 128;  // a level with no more rows a thread is not worth a thread
-constexpr int kMaxLead = 16;  // columns before the plane that a cell may cover
+constexpr int kMaxLead = 16;   // columns before the plane that a cell may cover
 
 // What a block or a quarter of it is predicted from, with unused vectors left out: equal keys, equal samples. A split
 // block has a key of its own, with this bit and its number.
@@ -39,7 +39,7 @@ struct Room {
     static constexpr size_t kBuffer = (size_t)kStripRows * kStride;
 
     StripRoom strip = {};
-    int16_t windows[4][kBuffer] = {};  // of the blocks above and below, two buffers each
+    int16_t windows[4][kBuffer] = {};             // of the blocks above and below, two buffers each
     int16_t quarters[4][kBuffer + kStride] = {};  // rows are made in pairs: an odd first one needs one more behind
     int16_t weights[2][kStride] = {};
     WeightPairs pairs[2] = {}, quarter_pairs = {};
@@ -56,8 +56,8 @@ void make_pairs(const int16_t* first, const int16_t* second, int columns, Weight
 }
 
 // Two rows of samples of the upper and two of the lower blocks, weighted; upper_weight + lower_weight is 64.
-void mix(const int16_t* const (&rows)[4], const WeightPairs& upper, const WeightPairs& lower, int upper_weight, int lower_weight,
-         int columns, int16_t* out) {
+void mix(const int16_t* const (&rows)[4], const WeightPairs& upper, const WeightPairs& lower, int upper_weight,
+         int lower_weight, int columns, int16_t* out) {
     for_vectors(columns, [&](auto vectors, int x) {
         using S = decltype(vectors);
         auto low = S::splat32(2048), high = low;
@@ -76,7 +76,8 @@ void mix(const int16_t* const (&rows)[4], const WeightPairs& upper, const Weight
 class Compensation {
 public:
     explicit Compensation(const FrameJob& job) : job_(job) {
-        for (int i = 0; i < job.num_references; i++) references_[i] = {job.references[i], job.height, job.width, job.bit_depth};
+        for (int i = 0; i < job.num_references; i++)
+            references_[i] = {job.references[i], job.height, job.width, job.bit_depth};
         if (job.num_references == 0) return;
         const size_t count = 4 * (size_t)job.block_rows * job.block_columns;
         quarters_.reset(new Motion[count]);
@@ -86,7 +87,8 @@ public:
             for (int r = 0; r < job.num_references; r++)
                 if (mode == kBoth || mode == r)
                     for (int axis = 0; axis < 2; axis++)
-                        motion |= (Motion)(job.vectors[(2 * r + axis) * count + i] + kMaxVector) << (2 + 15 * (2 * r + axis));
+                        motion |= (Motion)(job.vectors[(2 * r + axis) * count + i] + kMaxVector)
+                                  << (2 + 15 * (2 * r + axis));
             quarters_[i] = motion;
         }
         motions_.reset(new Motion[count / 4]);
@@ -105,7 +107,8 @@ public:
                    (kind != kUniform || at(cell_row, end) == at(cell_row, cell)))
                 end++;
             const int x = column_of(cell), columns = (end - cell) * job_.side_x;
-            if (kind == kUniform) block_samples(at(cell_row, cell), first, last - first, x, columns, out + x, stride, room);
+            if (kind == kUniform)
+                block_samples(at(cell_row, cell), first, last - first, x, columns, out + x, stride, room);
             else blend(cell_row, first, last, cell, end, kind == kSameRows, out + x, stride, room);
             cell = end;
         }
@@ -134,7 +137,8 @@ private:
     }
 
     // Samples that a block makes, split or not.
-    void block_samples(Motion motion, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride, Room& room) const {
+    void block_samples(Motion motion, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride,
+                       Room& room) const {
         if (motion & kSplit) blend_quarters((size_t)(motion & ~kSplit), y, rows, x, columns, out, stride, room);
         else interpolate_motion(motion, y, rows, x, columns, out, stride, room);
     }
@@ -145,7 +149,8 @@ private:
         return inside < 0 ? 0 : inside >= side / 2 ? 64 : rise(side / 2)[inside];
     }
 
-    void blend_quarters(size_t block, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride, Room& room) const {
+    void blend_quarters(size_t block, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride,
+                        Room& room) const {
         const int row = (int)(block / job_.block_columns), column = (int)(block % job_.block_columns);
         const auto weight_y = [&](int i) { return second_weight(y + i - row * job_.side_y, job_.side_y); };
         const auto weight_x = [&](int j) { return second_weight(x + j - column * job_.side_x, job_.side_x); };
@@ -161,10 +166,12 @@ private:
                 const int left = half_x ? first_column : 0, right = half_x ? columns : last_column;
                 if (top >= bottom || left >= right) continue;
                 interpolate_motion(quarter(block, half_y, half_x), y + top, bottom - top, x + left, right - left,
-                                   room.quarters[2 * half_y + half_x] + top * Room::kStride + left, Room::kStride, room);
+                                   room.quarters[2 * half_y + half_x] + top * Room::kStride + left, Room::kStride,
+                                   room);
             }
         int16_t weights[2][Room::kStride] = {};
-        for (int j = 0; j < columns; j++) weights[1][j] = (int16_t)weight_x(j), weights[0][j] = (int16_t)(64 - weights[1][j]);
+        for (int j = 0; j < columns; j++)
+            weights[1][j] = (int16_t)weight_x(j), weights[0][j] = (int16_t)(64 - weights[1][j]);
         make_pairs(weights[0], weights[1], columns, room.quarter_pairs);
         for (int i = 0; i < rows; i++, out += stride) {
             const int16_t* sources[4];
@@ -174,21 +181,25 @@ private:
         }
     }
 
-    void interpolate_motion(Motion motion, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride, Room& room) const {
+    void interpolate_motion(Motion motion, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride,
+                            Room& room) const {
         const int mode = (int)(motion & 3);
         const auto eighths = [&](int reference, int axis) {
             const int quarters = (int)(motion >> (2 + 15 * (2 * reference + axis)) & 0x7fff) - kMaxVector;
             return quarters * (2 >> (axis ? job_.shift_x : job_.shift_y));
         };
         const int first = mode == kBackward ? 1 : 0;
-        interpolate<false>(references_[first], y, x, rows, columns, eighths(first, 0), eighths(first, 1), out, stride, room.strip);
+        interpolate<false>(references_[first], y, x, rows, columns, eighths(first, 0), eighths(first, 1), out, stride,
+                           room.strip);
         if (mode == kBoth)
-            interpolate<true>(references_[1], y, x, rows, columns, eighths(1, 0), eighths(1, 1), out, stride, room.strip);
+            interpolate<true>(references_[1], y, x, rows, columns, eighths(1, 0), eighths(1, 1), out, stride,
+                              room.strip);
     }
 
     // Cells cell .. end - 1. Blocks that follow each other with the same motion are one window, a *run*; runs go to two
     // buffers in turn, since a window meets only the one before and the one behind it.
-    void blend(int cell_row, int first, int last, int cell, int end, bool same_rows, int16_t* out, ptrdiff_t stride, Room& room) const {
+    void blend(int cell_row, int first, int last, int cell, int end, bool same_rows, int16_t* out, ptrdiff_t stride,
+               Room& room) const {
         const int side = job_.side_x, columns = (end - cell) * side;
         const uint8_t* rising = rise(side);
         for (int half = 0; half < (same_rows ? 1 : 2); half++) {
@@ -199,7 +210,7 @@ private:
                 while (next < end && at(block_row, next) == at(block_row, block)) next++;
                 const int from = std::max(block, cell), to = std::min(next, end - 1);
                 block_samples(at(block_row, block), first, last - first, column_of(from), (to - from + 1) * side,
-                                  room.windows[2 * half + run % 2] + (from - cell) * side, Room::kStride, room);
+                              room.windows[2 * half + run % 2] + (from - cell) * side, Room::kStride, room);
                 // In its first cell a window rises over the run before, in its last it falls; between them it is alone.
                 int16_t *own = room.weights[run % 2] - cell * side, *other = room.weights[1 - run % 2] - cell * side;
                 if (block >= cell)
@@ -228,8 +239,10 @@ private:
 };
 
 // A row of samples from its prediction and its residual; either may be null for zeros.
-void finish_row(const int16_t* prediction, const int32_t* residual, int width, int bit_depth, uint16_t* __restrict out) {
-    const int shift = 14 - bit_depth, half = 1 << (shift - 1), middle = 1 << (bit_depth - 1), most = (1 << bit_depth) - 1;
+void finish_row(const int16_t* prediction, const int32_t* residual, int width, int bit_depth,
+                uint16_t* __restrict out) {
+    const int shift = 14 - bit_depth, half = 1 << (shift - 1), middle = 1 << (bit_depth - 1),
+              most = (1 << bit_depth) - 1;
     const auto finished = [=](int32_t value) {
         return (uint16_t)std::min(std::max(((value + half) >> shift) + middle, 0), most);
     };
@@ -239,8 +252,7 @@ void finish_row(const int16_t* prediction, const int32_t* residual, int width, i
         for (int x = 0; x < width; x++) out[x] = finished(prediction[x]);
     else if (residual)
         for (int x = 0; x < width; x++) out[x] = finished(residual[x]);
-    else
-        std::fill(out, out + width, (uint16_t)middle);
+    else std::fill(out, out + width, (uint16_t)middle);
 }
 
 Rows rows_of(const Subband& band) { return {band.symbols, band.height, band.width, band.step}; }
@@ -259,7 +271,8 @@ void reconstruct_plane(const FrameJob& job, uint16_t* samples) {
         const int num_pairs = ceil_division(height, 2);
         const int num_parts = std::clamp(height / kFewRows, 1, job.num_threads);
         std::vector<LevelRows> parts;
-        for (int part = 0; part < num_parts; part++) parts.emplace_back(ll, rows_of(bands[0]), rows_of(bands[1]), rows_of(bands[2]));
+        for (int part = 0; part < num_parts; part++)
+            parts.emplace_back(ll, rows_of(bands[0]), rows_of(bands[1]), rows_of(bands[2]));
         in_parallel(num_parts, [&](int part) {
             const int first = 2 * (int)((int64_t)num_pairs * part / num_parts);
             const int last = std::min(2 * (int)((int64_t)num_pairs * (part + 1) / num_parts), height);
@@ -272,7 +285,8 @@ void reconstruct_plane(const FrameJob& job, uint16_t* samples) {
         plane = std::move(next);
         ll = {plane.get(), height, width, 0};
     }
-    // The finest level and the prediction, over rows of cells. A thread starts at an even row, as cells of 4 or more do.
+    // The finest level and the prediction, over rows of cells. A thread starts at an even row, as cells of 4 or more
+    // do.
     const Compensation compensation(job);
     const int side = job.side_y, num_cells = (job.height - 1 + side / 2) / side + 1;
     const int num_parts = std::min(job.num_threads, num_cells);
@@ -301,9 +315,11 @@ void reconstruct_plane(const FrameJob& job, uint16_t* samples) {
         if (part.finest) part.finest->start(std::max(first_cell * side - side / 2, 0));
         for (int cell = first_cell; cell < last_cell; cell++) {
             const int top = cell * side - side / 2, first = std::max(top, 0), last = std::min(top + side, job.height);
-            if (job.num_references) compensation.predict(cell, first, last, part.band.get() + before, stride, *part.room);
+            if (job.num_references)
+                compensation.predict(cell, first, last, part.band.get() + before, stride, *part.room);
             for (int y = first; y < last; y++) {
-                const int16_t* prediction = job.num_references ? part.band.get() + before + (y - first) * stride : nullptr;
+                const int16_t* prediction =
+                    job.num_references ? part.band.get() + before + (y - first) * stride : nullptr;
                 const int32_t* residual = part.residual.get();
                 if (!part.finest) residual = ll.fetch(y, part.residual.get());
                 else if (!part.finest->row(y, part.residual.get())) residual = nullptr;
@@ -336,7 +352,8 @@ void predict_plane(const FrameJob& job, int16_t* prediction) {
             const int top = cell * side - side / 2, first = std::max(top, 0), last = std::min(top + side, job.height);
             compensation.predict(cell, first, last, band, stride, *rooms[part]);
             for (int y = first; y < last; y++)
-                std::copy(band + (y - first) * stride, band + (y - first) * stride + job.width, prediction + (size_t)y * job.width);
+                std::copy(band + (y - first) * stride, band + (y - first) * stride + job.width,
+                          prediction + (size_t)y * job.width);
         }
     });
 }

@@ -3,16 +3,15 @@
 #pragma once
 #include <nanobind/stl/pair.h>
 
-#include "hybrid/seam.h"
+#include "hybrid/kernels.h"
+#include "shared/arguments.h"
 
 using Plane = nb::ndarray<const uint16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Centred = nb::ndarray<const int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Ints2 = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Ints3 = nb::ndarray<const int32_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using Ints4 = nb::ndarray<const int32_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 
 inline void require_size(int64_t height, int64_t width) {
-    require(height >= 1 && height <= c3::kMaxSide && width >= 1 && width <= c3::kMaxSide, "sides of a plane must be 1..32768");
+    require(height >= 1 && height <= c3::kMaxSide && width >= 1 && width <= c3::kMaxSide,
+            "sides of a plane must be 1..32768");
 }
 
 inline void require_settings(int block_size, int bit_depth, int num_threads) {
@@ -24,6 +23,7 @@ inline void require_settings(int block_size, int bit_depth, int num_threads) {
 template <typename Vectors>
 void require_vectors(const Vectors& vectors) {
     bool good = true;
-    for (size_t i = 0; i < vectors.size(); i++) good &= vectors.data()[i] >= -c3::kMaxVector && vectors.data()[i] <= c3::kMaxVector;
+    for (size_t i = 0; i < vectors.size(); i++)
+        good &= vectors.data()[i] >= -c3::kMaxVector && vectors.data()[i] <= c3::kMaxVector;
     require(good, "a component of a vector must be -4096..4096");
 }

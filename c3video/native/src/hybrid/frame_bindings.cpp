@@ -13,8 +13,10 @@ using namespace nb::literals;
 namespace {
 
 // The subbands of a (height, width) plane, shapes as wavelet.subband_shapes has them.
-std::vector<c3::Subband> checked_subbands(int height, int width, const std::vector<Ints2>& symbols, const std::vector<int>& steps) {
-    require(symbols.size() % 3 == 1 && symbols.size() <= 1 + 3 * c3::kMaxLevels, "one subband and three for each of 0..8 levels");
+std::vector<c3::Subband> checked_subbands(int height, int width, const std::vector<Ints2>& symbols,
+                                          const std::vector<int>& steps) {
+    require(symbols.size() % 3 == 1 && symbols.size() <= 1 + 3 * c3::kMaxLevels,
+            "one subband and three for each of 0..8 levels");
     require(steps.size() == symbols.size(), "one step a subband");
     std::vector<c3::Subband> bands;
     for (size_t i = 0; i < symbols.size(); i++) {
@@ -35,12 +37,14 @@ std::vector<c3::Subband> checked_subbands(int height, int width, const std::vect
 }
 
 // A plane without its subbands. The arrays that it points to must outlive it.
-c3::FrameJob checked_job(std::pair<int, int> shape, const std::vector<Plane>& references, const Ints4& vectors, const Ints2& modes,
-                         const Ints2& splits, int block_size, std::pair<int, int> shifts, int bit_depth, int num_threads) {
+c3::FrameJob checked_job(std::pair<int, int> shape, const std::vector<Plane>& references, const Ints4& vectors,
+                         const Ints2& modes, const Ints2& splits, int block_size, std::pair<int, int> shifts,
+                         int bit_depth, int num_threads) {
     const auto [height, width] = shape;
     require_size(height, width);
     require_settings(block_size, bit_depth, num_threads);
-    require(shifts.first >= 0 && shifts.first <= 1 && shifts.second >= 0 && shifts.second <= 1, "shifts must be 0 or 1");
+    require(shifts.first >= 0 && shifts.first <= 1 && shifts.second >= 0 && shifts.second <= 1,
+            "shifts must be 0 or 1");
     require(references.size() <= 2, "at most two references");
     c3::FrameJob job{};
     job.height = height, job.width = width, job.bit_depth = bit_depth;
@@ -56,10 +60,11 @@ c3::FrameJob checked_job(std::pair<int, int> shape, const std::vector<Plane>& re
     if (job.num_references) {
         job.block_rows = (height + job.side_y - 1) / job.side_y;
         job.block_columns = (width + job.side_x - 1) / job.side_x;
-        require((int64_t)splits.shape(0) == job.block_rows && (int64_t)splits.shape(1) == job.block_columns, "splits: one a block");
+        require((int64_t)splits.shape(0) == job.block_rows && (int64_t)splits.shape(1) == job.block_columns,
+                "splits: one a block");
         require(modes.shape(0) == 2 * splits.shape(0) && modes.shape(1) == 2 * splits.shape(1), "modes: four a block");
-        require((int)vectors.shape(0) == job.num_references && vectors.shape(1) == 2 && vectors.shape(2) == modes.shape(0) &&
-                    vectors.shape(3) == modes.shape(1),
+        require((int)vectors.shape(0) == job.num_references && vectors.shape(1) == 2 &&
+                    vectors.shape(2) == modes.shape(0) && vectors.shape(3) == modes.shape(1),
                 "vectors: (references, 2, 2 block rows, 2 block columns)");
         require_vectors(vectors);
         const int last_mode = job.num_references == 2 ? c3::kBoth : c3::kForward;
@@ -72,12 +77,14 @@ c3::FrameJob checked_job(std::pair<int, int> shape, const std::vector<Plane>& re
     return job;
 }
 
-auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, Ints2 splits,
-                       int block_size, std::pair<int, int> shifts, int bit_depth, const std::vector<Ints2>& symbols,
-                       const std::vector<int>& steps, int num_threads, const std::string& isa) {
-    c3::FrameJob job = checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
+auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes,
+                       Ints2 splits, int block_size, std::pair<int, int> shifts, int bit_depth,
+                       const std::vector<Ints2>& symbols, const std::vector<int>& steps, int num_threads,
+                       const std::string& isa) {
+    c3::FrameJob job =
+        checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
     job.subbands = checked_subbands(job.height, job.width, symbols, steps);
-    const c3::Kernels& chosen = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridDecodeKernels>(isa);
     auto result = new_array<uint16_t>(job.height, job.width);
     {
         nb::gil_scoped_release release;
@@ -86,10 +93,12 @@ auto reconstruct_plane(std::pair<int, int> shape, const std::vector<Plane>& refe
     return result;
 }
 
-auto predict_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes, Ints2 splits,
-                   int block_size, std::pair<int, int> shifts, int bit_depth, int num_threads, const std::string& isa) {
-    const c3::FrameJob job = checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
-    const c3::Kernels& chosen = kernels(isa);
+auto predict_plane(std::pair<int, int> shape, const std::vector<Plane>& references, Ints4 vectors, Ints2 modes,
+                   Ints2 splits, int block_size, std::pair<int, int> shifts, int bit_depth, int num_threads,
+                   const std::string& isa) {
+    const c3::FrameJob job =
+        checked_job(shape, references, vectors, modes, splits, block_size, shifts, bit_depth, num_threads);
+    const auto chosen = c3::kernels<c3::HybridDecodeKernels>(isa);
     auto result = new_array<int16_t>(job.height, job.width);
     {
         nb::gil_scoped_release release;
@@ -104,7 +113,7 @@ c3::Phases make_phases(Plane samples, int bit_depth, int num_threads, const std:
     require_size((int64_t)samples.shape(0), (int64_t)samples.shape(1));
     require_settings(8, bit_depth, num_threads);
     const c3::PhaseJob job{samples.data(), (int)samples.shape(0), (int)samples.shape(1), bit_depth, num_threads};
-    const c3::Kernels& chosen = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     c3::Phases phases{job.height, job.width, 0, 0, nullptr};
     // what fills the last vector of a row, and an even number of rows, is written as well
     phases.stride = round_up(job.width + 2 * c3::kPhaseMargin, 32);
@@ -120,7 +129,8 @@ auto phase_plane(const c3::Phases& phases, int quarters_y, int quarters_x) {
     auto result = new_array<int16_t>(phases.height, phases.width);
     auto* out = static_cast<int16_t*>(result.data());
     const int16_t* source = phases.phase(quarters_y, quarters_x);
-    for (int y = 0; y < phases.height; y++, source += phases.stride, out += phases.width) std::copy(source, source + phases.width, out);
+    for (int y = 0; y < phases.height; y++, source += phases.stride, out += phases.width)
+        std::copy(source, source + phases.width, out);
     return result;
 }
 
@@ -130,8 +140,8 @@ auto block_errors(Centred current, const c3::Phases& phases, Ints4 vectors, int 
     require((int64_t)current.shape(0) == phases.height && (int64_t)current.shape(1) == phases.width,
             "the current plane must have the reference's shape");
     require(vectors.shape(0) <= 1 << 16, "at most 65536 candidates");
-    c3::ErrorsJob job{current.data(), phases.height, phases.width, block_size, &phases, vectors.data(), (int)vectors.shape(0),
-                      other, nullptr, num_threads};
+    c3::ErrorsJob job{current.data(), phases.height,         phases.width, block_size, &phases,
+                      vectors.data(), (int)vectors.shape(0), other,        nullptr,    num_threads};
     const size_t rows = job.block_rows(), columns = job.block_columns();
     require(vectors.shape(1) == 2 && vectors.shape(2) == rows && vectors.shape(3) == columns,
             "vectors: (candidates, 2, block rows, block columns)");
@@ -144,7 +154,7 @@ auto block_errors(Centred current, const c3::Phases& phases, Ints4 vectors, int 
         require_vectors(*other_vectors);
         job.other_vectors = other_vectors->data();
     }
-    const c3::Kernels& chosen = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     auto result = new_array<float>(job.num_candidates, rows, columns);
     {
         nb::gil_scoped_release release;
@@ -167,21 +177,23 @@ std::vector<std::vector<int>> taps() {
 }  // namespace
 
 void bind_frame(nb::module_& m) {
-    m.def("reconstruct_plane", &reconstruct_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
-          nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a,
-          nb::arg("symbols").noconvert(), "steps"_a, "num_threads"_a, "isa"_a = "");
+    m.def("reconstruct_plane", &reconstruct_plane, "shape"_a, nb::arg("references").noconvert(),
+          nb::arg("vectors").noconvert(), nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a,
+          "shifts"_a, "bit_depth"_a, nb::arg("symbols").noconvert(), "steps"_a, "num_threads"_a, "isa"_a);
     m.def("predict_plane", &predict_plane, "shape"_a, nb::arg("references").noconvert(), nb::arg("vectors").noconvert(),
-          nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a, "num_threads"_a,
-          "isa"_a = "");
+          nb::arg("modes").noconvert(), nb::arg("splits").noconvert(), "block_size"_a, "shifts"_a, "bit_depth"_a,
+          "num_threads"_a, "isa"_a);
     nb::class_<c3::Phases>(m, "Phases")
-        .def("__init__",
-             [](c3::Phases* self, Plane samples, int bit_depth, int num_threads, const std::string& isa) {
-                 new (self) c3::Phases(make_phases(samples, bit_depth, num_threads, isa));
-             },
-             nb::arg("samples").noconvert(), "bit_depth"_a, "num_threads"_a, "isa"_a = "")
+        .def(
+            "__init__",
+            [](c3::Phases* self, Plane samples, int bit_depth, int num_threads, const std::string& isa) {
+                new (self) c3::Phases(make_phases(samples, bit_depth, num_threads, isa));
+            },
+            nb::arg("samples").noconvert(), "bit_depth"_a, "num_threads"_a, "isa"_a)
         .def("plane", &phase_plane, "quarters_y"_a, "quarters_x"_a);
-    m.def("block_errors", &block_errors, nb::arg("current").noconvert(), "phases"_a, nb::arg("vectors").noconvert(), "block_size"_a,
-          nb::arg("other").none(), nb::arg("other_vectors").noconvert().none(), "num_threads"_a, "isa"_a = "");
+    m.def("block_errors", &block_errors, nb::arg("current").noconvert(), "phases"_a, nb::arg("vectors").noconvert(),
+          "block_size"_a, nb::arg("other").none(), nb::arg("other_vectors").noconvert().none(), "num_threads"_a,
+          "isa"_a);
     m.def("rise", &rise, "side"_a);
     m.def("taps", &taps);
 }

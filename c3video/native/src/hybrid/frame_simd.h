@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Vectors for the kernels of frames: those of simd.h at full width, and at half of it where that saves work.
 //
-// Windows of blocks are 8 to 64 samples wide, so a strip of samples is cut into Wide vectors and one or two Narrow ones.
+// Windows of blocks are 8 to 64 samples wide, so a strip of samples is cut into Wide vectors and one or two Narrow
+// ones.
 #pragma once
 #include <cstddef>
 
@@ -23,7 +24,9 @@ inline __m256i unpack_high(__m256i a, __m256i b) { return _mm256_unpackhi_epi16(
 #if defined(C3_VNNI)
 inline __m256i multiply_add(__m256i sum, __m256i a, __m256i b) { return _mm256_dpwssd_epi32(sum, a, b); }
 #else
-inline __m256i multiply_add(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+inline __m256i multiply_add(__m256i sum, __m256i a, __m256i b) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+}
 #endif
 inline __m256i add32(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
 inline __m256i shift_right32(__m256i a, int s) { return _mm256_sra_epi32(a, _mm_cvtsi32_si128(s)); }
@@ -104,8 +107,12 @@ typedef uint32_t Unsigned32 __attribute__((vector_size(16)));
 #endif
 inline Lanes16 unpack_low(Lanes16 a, Lanes16 b) { return C3_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
 inline Lanes16 unpack_high(Lanes16 a, Lanes16 b) { return C3_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
-inline Lanes16 pack(Lanes32 low, Lanes32 high) { return C3_SHUFFLE((Lanes16)low, (Lanes16)high, 0, 2, 4, 6, 8, 10, 12, 14); }
-inline Lanes16 weave(Lanes32 even, Lanes32 odd) { return C3_SHUFFLE((Lanes16)even, (Lanes16)odd, 0, 8, 2, 10, 4, 12, 6, 14); }
+inline Lanes16 pack(Lanes32 low, Lanes32 high) {
+    return C3_SHUFFLE((Lanes16)low, (Lanes16)high, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+inline Lanes16 weave(Lanes32 even, Lanes32 odd) {
+    return C3_SHUFFLE((Lanes16)even, (Lanes16)odd, 0, 8, 2, 10, 4, 12, 6, 14);
+}
 inline Lanes32 multiply_add(Lanes32 sum, Lanes16 a, Lanes16 b) {
 #if defined(__SSE2__)
     return sum + (Lanes32)_mm_madd_epi16((__m128i)a, (__m128i)b);
@@ -135,7 +142,11 @@ struct Wide {
     using V16 = Lanes16;
     using V32 = Lanes32;
     static constexpr int lanes = 8;
-    static V16 load(const int16_t* p) { V16 v; std::memcpy(&v, p, 16); return v; }
+    static V16 load(const int16_t* p) {
+        V16 v;
+        std::memcpy(&v, p, 16);
+        return v;
+    }
     static V16 splat(int16_t x) { return V16{x, x, x, x, x, x, x, x}; }
     static V16 splat_pair(int32_t x) { return (V16)V32{x, x, x, x}; }
     static V32 splat32(int32_t x) { return V32{x, x, x, x}; }

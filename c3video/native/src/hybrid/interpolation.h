@@ -88,7 +88,8 @@ struct Down {
         const V16 next = row(i + 1);
         const V16 low = unpack_low(previous, next), high = unpack_high(previous, next);
         if constexpr (last > 3) {
-            const V32 a = multiply_add(sums.low[2], low, taps.pair[3]), b = multiply_add(sums.high[2], high, taps.pair[3]);
+            const V32 a = multiply_add(sums.low[2], low, taps.pair[3]),
+                      b = multiply_add(sums.high[2], high, taps.pair[3]);
             put(i - 6, pack(shift_right32(a, 6), shift_right32(b, 6)));
         }
         if constexpr (first <= 2 && last > 2) {
@@ -140,8 +141,8 @@ struct Down {
 
 // One vector wide, `rows` (even) high: from `source`, whose first sample is the first one that the filters read.
 template <typename S, bool kMean>
-C3_INLINE void interpolate_column(const int16_t* source, ptrdiff_t source_stride, int phase_y, int phase_x, int bit_depth,
-                                  int rows, int16_t* out, ptrdiff_t stride) {
+C3_INLINE void interpolate_column(const int16_t* source, ptrdiff_t source_stride, int phase_y, int phase_x,
+                                  int bit_depth, int rows, int16_t* out, ptrdiff_t stride) {
     using V16 = typename S::V16;
     const auto put = [&](int y, V16 values) {
         int16_t* place = out + y * stride;
@@ -151,7 +152,8 @@ C3_INLINE void interpolate_column(const int16_t* source, ptrdiff_t source_stride
         for (int y = 0; y < rows; y++) put(y, row(y));
     };
     const auto down = [&](const auto& row, const TapPairs<S>& taps, int32_t start) {
-        Down<S, std::decay_t<decltype(row)>, std::decay_t<decltype(put)>>{row, put, taps, S::splat32(start), {}, {}, {}}.run(rows);
+        Down<S, std::decay_t<decltype(row)>, std::decay_t<decltype(put)>>{row, put, taps, S::splat32(start), {}, {}, {}}
+            .run(rows);
     };
     const int middle = 1 << (bit_depth - 1), to_14 = 14 - bit_depth;
     if (phase_x == 0) {
@@ -184,11 +186,11 @@ inline void copy_clamped(const Reference& plane, int top, int left, int rows, in
     }
 }
 
-// out = samples (y + i, x + j) of the plane moved by (eighths_y, eighths_x), or with kMean their mean with what is there.
-// `out` must have room for `rows` rounded up to even, and for `columns` rounded up to Narrow vectors.
+// out = samples (y + i, x + j) of the plane moved by (eighths_y, eighths_x), or with kMean their mean with what is
+// there. `out` must have room for `rows` rounded up to even, and for `columns` rounded up to Narrow vectors.
 template <bool kMean>
-inline void interpolate(const Reference& plane, int y, int x, int rows, int columns, int eighths_y, int eighths_x, int16_t* out,
-                        ptrdiff_t stride, StripRoom& room) {
+inline void interpolate(const Reference& plane, int y, int x, int rows, int columns, int eighths_y, int eighths_x,
+                        int16_t* out, ptrdiff_t stride, StripRoom& room) {
     const int phase_y = eighths_y & 7, phase_x = eighths_x & 7;
     rows = rounded_up(rows, 2);
     columns = rounded_up(columns, Narrow::lanes);
@@ -204,7 +206,8 @@ inline void interpolate(const Reference& plane, int y, int x, int rows, int colu
         source = reinterpret_cast<const int16_t*>(plane.samples) + (ptrdiff_t)top * plane.width + left;
     }
     for_vectors(columns, [&](auto vectors, int j) {
-        interpolate_column<decltype(vectors), kMean>(source + j, source_stride, phase_y, phase_x, plane.bit_depth, rows, out + j, stride);
+        interpolate_column<decltype(vectors), kMean>(source + j, source_stride, phase_y, phase_x, plane.bit_depth, rows,
+                                                     out + j, stride);
     });
 }
 

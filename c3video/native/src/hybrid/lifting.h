@@ -110,7 +110,8 @@ private:
 
     // Each of these computes rows up to i and gives row i; earlier ones stay for as long as the lifting needs them.
     const int32_t* high(int i) {
-        for (; next_high_ <= i; next_high_++) high_rows_[next_high_ & 3] = high_.fetch(next_high_, slot(kHigh, next_high_));
+        for (; next_high_ <= i; next_high_++)
+            high_rows_[next_high_ & 3] = high_.fetch(next_high_, slot(kHigh, next_high_));
         return high_rows_[i & 3];
     }
     const int32_t* first_low(int i) {
@@ -160,7 +161,8 @@ private:
 class RowJoin {
 public:
     explicit RowJoin(int width)
-        : num_low_((width + 1) / 2), num_high_(width / 2), stride_((size_t)num_low_ + 32), room_(new int32_t[5 * stride_]()) {}
+        : num_low_((width + 1) / 2), num_high_(width / 2), stride_((size_t)num_low_ + 32),
+          room_(new int32_t[5 * stride_]()) {}
 
     // Either may be null for zeros, not both.
     void join(const int32_t* low, const int32_t* high, int32_t* __restrict out) {

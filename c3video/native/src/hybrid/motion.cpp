@@ -109,7 +109,8 @@ private:
         const int x = 1 + 2 * block_x + part.x;  // in rows with a margin
         const std::vector<Quarter>&above = rows_[part.y], &own = rows_[1 + part.y];
         const bool has_north_east = part.y == 0 || part.x + part.width < 2;
-        const Quarter* const around[] = {&own[x - 1], &above[x], has_north_east ? &above[x + part.width] : &outside_, &above[x - 1]};
+        const Quarter* const around[] = {&own[x - 1], &above[x], has_north_east ? &above[x + part.width] : &outside_,
+                                         &above[x - 1]};
         Quarter found;
         found.mode = kForward;
         if (job_.num_references == 2) {
@@ -146,7 +147,8 @@ private:
                 rows_[1 + i][1 + 2 * block_x + j] = found;
                 const size_t place = (2 * (size_t)block_y + i) * columns + 2 * block_x + j;
                 job_.modes[place] = found.mode;
-                for (int k = 0; k < 2 * job_.num_references; k++) job_.vectors[k * size + place] = found.vector[k / 2][k % 2];
+                for (int k = 0; k < 2 * job_.num_references; k++)
+                    job_.vectors[k * size + place] = found.vector[k / 2][k % 2];
             }
     }
 

@@ -3,13 +3,13 @@
 #pragma once
 #include <cstdint>
 
-#include "shared/ans.h"
 #include "hybrid/context_network.h"
-#include "hybrid/sparse_tables.h"
+#include "shared/ans.h"
+#include "shared/sparse_tables.h"
 
 namespace c3 {
 
-constexpr int kMaxMotionVector = 4096;                                 // hybrid/compensation.py
+constexpr int kMaxMotionVector = 4096;                             // hybrid/compensation.py
 constexpr int kWhole = 0, kRows = 1, kColumns = 2, kQuarters = 3;  // the same
 
 // A block or a part of it, in quarters of blocks.
@@ -32,16 +32,17 @@ constexpr Split kSplits[] = {
 
 // Ranges are checked where a job is made (context_bindings.cpp).
 struct MotionJob {
-    int height, width;      // in blocks
+    int height, width;  // in blocks
     int level;
-    int num_references;     // 1 or 2
-    int first, second;      // frames since each reference: at least 1; not 0, and negative for a later one
-    int32_t* vectors;       // (references, 2, 2 height, 2 width), to be filled
-    int32_t* modes;         // (2 height, 2 width), to be filled
-    int32_t* splits;        // (height, width), to be filled
+    int num_references;  // 1 or 2
+    int first, second;   // frames since each reference: at least 1; not 0, and negative for a later one
+    int32_t* vectors;    // (references, 2, 2 height, 2 width), to be filled
+    int32_t* modes;      // (2 height, 2 width), to be filled
+    int32_t* splits;     // (height, width), to be filled
 };
 
 // Throws Corrupt.
-using ReadMotion = void (*)(Reader& reader, const SparseTables& tables, const ContextNetwork& network, const MotionJob& job);
+using ReadMotion = void(Reader& reader, const SparseTables& tables, const ContextNetwork& network,
+                        const MotionJob& job);
 
 }  // namespace c3

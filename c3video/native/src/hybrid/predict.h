@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "shared/ans.h"
 #include "hybrid/context_network.h"
+#include "shared/ans.h"
 #include "shared/simd.h"
-#include "hybrid/sparse_tables.h"
+#include "shared/sparse_tables.h"
 
 namespace c3 {
 namespace C3_ISA {
@@ -35,7 +35,8 @@ struct Sums {
     }
     // Two features, the second in the upper half, times the weights of both.
     void add(const int16_t* weights, int32_t features) {
-        for (int i = 0; i < kParts; i++) part[i] = multiply_add(part[i], load(weights + i * kLanes), splat_pair(features));
+        for (int i = 0; i < kParts; i++)
+            part[i] = multiply_add(part[i], load(weights + i * kLanes), splat_pair(features));
     }
     static int weight_place(int output, int feature) { return 2 * output + feature; }
 };
@@ -74,13 +75,15 @@ public:
         for (int o = 0; o < kSecondWidth; o++) {
             // The rounding of the shift is part of the bias.
             second_bias_[o] = network.second_bias[o] * (1 << kContextHiddenBits) + (1 << (kContextWeightBits - 1));
-            for (int i = 0; i < kFirstWidth; i++) second_[second_place(o, i)] = (int16_t)network.second[o * kFirstWidth + i];
+            for (int i = 0; i < kFirstWidth; i++)
+                second_[second_place(o, i)] = (int16_t)network.second[o * kFirstWidth + i];
         }
         for (int o = 0; o < 2; o++) {
             const int shift = kLastShift - o;
             last_bias_[o] = network.last_bias[2 * symbol_class + o] * (1 << kContextHiddenBits) +
                             (kOrigins[o] << (kBits - shift)) + (1 << (kBits - shift - 1));
-            for (int i = 0; i < kSecondWidth; i++) last_[last_place(o, i)] = (int16_t)network.last[o * kSecondWidth + i];
+            for (int i = 0; i < kSecondWidth; i++)
+                last_[last_place(o, i)] = (int16_t)network.last[o * kSecondWidth + i];
         }
     }
 
@@ -145,11 +148,13 @@ inline __m128i activate_hidden(__m128i x) {
     return _mm_blendv_epi8(_mm_mulhrs_epi16(x, gate), x, _mm_cmpgt_epi16(x, below));
 }
 
-inline __attribute__((always_inline)) unsigned Layers::table(const int32_t* sums, const int16_t* weights, int32_t features) const {
+inline __attribute__((always_inline)) unsigned Layers::table(const int32_t* sums, const int16_t* weights,
+                                                             int32_t features) const {
     const __m256i pair = _mm256_set1_epi32(features);
     const __m256i* first = (const __m256i*)weights;
     const __m256i low = multiply_pairs(_mm256_loadu_si256((const __m256i*)sums), _mm256_loadu_si256(first), pair);
-    const __m256i high = multiply_pairs(_mm256_loadu_si256((const __m256i*)sums + 1), _mm256_loadu_si256(first + 1), pair);
+    const __m256i high =
+        multiply_pairs(_mm256_loadu_si256((const __m256i*)sums + 1), _mm256_loadu_si256(first + 1), pair);
     const __m256i hidden = activate_hidden(
         _mm256_packs_epi32(_mm256_srai_epi32(low, kFeatureBits), _mm256_srai_epi32(high, kFeatureBits)));
 
@@ -163,7 +168,8 @@ inline __attribute__((always_inline)) unsigned Layers::table(const int32_t* sums
         const __m256i b = _mm256_add_epi32(_mm256_madd_epi16(steps[2], _mm256_load_si256(second + 4 + half)),
                                            _mm256_madd_epi16(steps[3], _mm256_load_si256(second + 6 + half)));
         const __m256i sum = _mm256_add_epi32(a, b);
-        const __m128i with_bias = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm_load_si128((const __m128i*)second_bias_ + half));
+        const __m128i with_bias =
+            _mm_add_epi32(_mm256_castsi256_si128(sum), _mm_load_si128((const __m128i*)second_bias_ + half));
         halves[half] = _mm_srai_epi32(_mm_add_epi32(with_bias, _mm256_extracti128_si256(sum, 1)), kContextWeightBits);
     }
     const __m128i deep = activate_hidden(_mm_packs_epi32(halves[0], halves[1]));

@@ -2,9 +2,9 @@
 // Compiled once for each instruction set; all give the same vectors. So no product may be fused with a sum: see
 // CMakeLists.txt.
 //
-// A pass goes through the blocks in raster order. What a vector costs depends on what lies W, N and NE of it, as it does
-// in the coder (c3video/hybrid/motion_symbols.py), so these are finished first; E, S, SE and SW lend candidates of the
-// pass before. A block is searched as a whole, then in halves and quarters where that could pay for itself.
+// A pass goes through the blocks in raster order. What a vector costs depends on what lies W, N and NE of it, as it
+// does in the coder (c3video/hybrid/motion_symbols.py), so these are finished first; E, S, SE and SW lend candidates of
+// the pass before. A block is searched as a whole, then in halves and quarters where that could pay for itself.
 #include "hybrid/search.h"
 
 #include <algorithm>
@@ -24,10 +24,10 @@ namespace C3_ISA {
 
 namespace {
 
-constexpr int kMostMoves = 8;      // of one vector at one step
-constexpr int kMostPairMoves = 4;  // of two
-constexpr int kNoMode = -1;        // of a block before the first pass
-constexpr int kPartStep = 4;       // first one of the search for a part
+constexpr int kMostMoves = 8;        // of one vector at one step
+constexpr int kMostPairMoves = 4;    // of two
+constexpr int kNoMode = -1;          // of a block before the first pass
+constexpr int kPartStep = 4;         // first one of the search for a part
 constexpr float kSplitWorth = 2.0f;  // a block that costs less, in units of a split, is left whole
 
 struct Vector {
@@ -37,7 +37,8 @@ struct Vector {
 constexpr Vector kAround[] = {{-1, 0}, {1, 0}, {0, -1}, {0, 1}, {-1, -1}, {1, 1}, {-1, 1}, {1, -1}};
 
 Vector moved(Vector v, Vector by, int step) {
-    return {std::clamp(v.y + by.y * step, -kMaxVector, kMaxVector), std::clamp(v.x + by.x * step, -kMaxVector, kMaxVector)};
+    return {std::clamp(v.y + by.y * step, -kMaxVector, kMaxVector),
+            std::clamp(v.x + by.x * step, -kMaxVector, kMaxVector)};
 }
 
 // One or two vectors, and what they cost.
@@ -92,7 +93,9 @@ public:
     float quarter_residual(float error) const { return priced(error, 0.25f * level_); }
 
 private:
-    static float priced(float error, float level) { return error <= level ? error : level * (1.0f + std::log(error / level)); }
+    static float priced(float error, float level) {
+        return error <= level ? error : level * (1.0f + std::log(error / level));
+    }
 
     float component(int difference) const {
         const size_t size = (size_t)std::abs(difference), last = components_.size() - 1;
@@ -107,14 +110,15 @@ private:
 // The state of a frame's search.
 struct State {
     State(const SearchJob& job, const Prices& prices)
-        : job(job), prices(prices), rows(job.block_rows()), columns(job.block_columns()), splits((size_t)rows * columns),
-          before(4 * splits.size()), now(4 * splits.size()) {
+        : job(job), prices(prices), rows(job.block_rows()), columns(job.block_columns()),
+          splits((size_t)rows * columns), before(4 * splits.size()), now(4 * splits.size()) {
         for (int y = 0; y < 2 * rows; y++)
             for (int x = 0; x < 2 * columns; x++) {
                 Quarter& quarter = now[place(y, x)];
                 quarter.mode = kNoMode;
                 for (int r = 0; r < 2; r++)
-                    quarter.vectors[r] = r < job.num_references ? start(r, (size_t)(y / 2) * columns + x / 2) : Vector{0, 0};
+                    quarter.vectors[r] =
+                        r < job.num_references ? start(r, (size_t)(y / 2) * columns + x / 2) : Vector{0, 0};
             }
     }
 
@@ -140,7 +144,8 @@ class PartSearch {
 public:
     // `whole`: what was found for the whole block, one more candidate for a part of it; else null.
     PartSearch(const State& state, const BlockWindow& window, const Part& part, const Quarter* whole, int first_step)
-        : state_(state), job_(state.job), prices_(state.prices), window_(window), part_(part), whole_(whole), first_step_(first_step) {
+        : state_(state), job_(state.job), prices_(state.prices), window_(window), part_(part), whole_(whole),
+          first_step_(first_step) {
         for (int r = 0; r < job_.num_references; r++) expected_[r] = expected(r);
     }
 
@@ -170,7 +175,8 @@ public:
         const float mode = job_.num_references == 2 ? prices_.mode(motion.mode) : 0.0f;
         const Vector *vectors = motion.vectors, vector = vectors[motion.mode == kBackward];
         if (motion.mode == kBoth)
-            return mode + bits(vectors[0], vectors[1]) + quarters_residual(source(0, vectors[0]), source(1, vectors[1]));
+            return mode + bits(vectors[0], vectors[1]) +
+                   quarters_residual(source(0, vectors[0]), source(1, vectors[1]));
         return mode + prices_.vector(vector, expected_[motion.mode]) + quarters_residual(source(motion.mode, vector));
     }
 
@@ -281,7 +287,9 @@ private:
         return best;
     }
 
-    float bits(Vector a, Vector b) const { return prices_.vector(a, expected_[0]) + prices_.vector(b, expected_second(a)); }
+    float bits(Vector a, Vector b) const {
+        return prices_.vector(a, expected_[0]) + prices_.vector(b, expected_second(a));
+    }
 
     // Of the second vector, where the first one is known: motion_symbols.carried_on.
     Vector expected_second(Vector first) const {
@@ -353,7 +361,8 @@ void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes, int32_
             windows[part].set_weights(job.block_size);
             for (int row = next++; row < state.rows; row = next++)
                 for (int column = 0; column < state.columns; column++) {
-                    while (row && finished[row - 1].load(std::memory_order_acquire) < std::min(column + 2, state.columns))
+                    while (row &&
+                           finished[row - 1].load(std::memory_order_acquire) < std::min(column + 2, state.columns))
                         std::this_thread::yield();
                     search_block(state, windows[part], row, column, pass == 0);
                     finished[row].store(column + 1, std::memory_order_release);

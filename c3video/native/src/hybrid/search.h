@@ -13,8 +13,8 @@ struct SearchJob {
     int height, width, block_size;
     int num_references;  // 1 or 2
     const Phases* phases[2];
-    const int32_t* starts;  // (references, 2, block_rows, block_columns)
-    float slope;            // squared error that a bit is worth
+    const int32_t* starts;        // (references, 2, block_rows, block_columns)
+    float slope;                  // squared error that a bit is worth
     const float* component_bits;  // by size of a component's difference
     int num_component_bits;
     float mode_bits[3], split_bits[4];
@@ -25,8 +25,8 @@ struct SearchJob {
     int block_columns() const { return (width + block_size - 1) / block_size; }
 };
 
-// Of quarters of blocks, `vectors`: (references, 2, 2 block_rows, 2 block_columns), `modes`: (2 block_rows, 2 block_columns);
-// `splits`: (block_rows, block_columns)
-using SearchField = void (*)(const SearchJob& job, int32_t* vectors, int32_t* modes, int32_t* splits);
+// Of quarters of blocks, `vectors`: (references, 2, 2 block_rows, 2 block_columns), `modes`: (2 block_rows, 2
+// block_columns); `splits`: (block_rows, block_columns)
+using SearchField = void(const SearchJob& job, int32_t* vectors, int32_t* modes, int32_t* splits);
 
 }  // namespace c3

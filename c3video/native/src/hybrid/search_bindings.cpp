@@ -20,9 +20,9 @@ constexpr int kMostPasses = 100, kLargestRatio = 1 << 16;
 
 bool is_price(float bits) { return bits >= 0.0f && bits <= kMostBits; }
 
-auto search_field(Centred current, const std::vector<const c3::Phases*>& phases, Ints4 starts, int block_size, float slope,
-                  Floats component_bits, std::array<float, 3> mode_bits, std::array<float, 4> split_bits, std::pair<int, int> ratio,
-                  int passes, int num_threads, const std::string& isa) {
+auto search_field(Centred current, const std::vector<const c3::Phases*>& phases, Ints4 starts, int block_size,
+                  float slope, Floats component_bits, std::array<float, 3> mode_bits, std::array<float, 4> split_bits,
+                  std::pair<int, int> ratio, int passes, int num_threads, const std::string& isa) {
     require_size((int64_t)current.shape(0), (int64_t)current.shape(1));
     require_settings(block_size, 8, num_threads);
     c3::SearchJob job{};
@@ -32,11 +32,13 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
     job.num_references = (int)phases.size();
     for (size_t i = 0; i < phases.size(); i++) {
         require(phases[i] != nullptr, "a reference must not be None");
-        require(phases[i]->height == job.height && phases[i]->width == job.width, "a reference must have the current plane's shape");
+        require(phases[i]->height == job.height && phases[i]->width == job.width,
+                "a reference must have the current plane's shape");
         job.phases[i] = phases[i];
     }
     const size_t rows = job.block_rows(), columns = job.block_columns();
-    require(starts.shape(0) == phases.size() && starts.shape(1) == 2 && starts.shape(2) == rows && starts.shape(3) == columns,
+    require(starts.shape(0) == phases.size() && starts.shape(1) == 2 && starts.shape(2) == rows &&
+                starts.shape(3) == columns,
             "starts: (references, 2, block rows, block columns)");
     require_vectors(starts);
     job.starts = starts.data();
@@ -57,7 +59,7 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
     job.numerator = ratio.first, job.denominator = ratio.second;
     require(passes >= 1 && passes <= kMostPasses, "passes must be 1..100");
     job.passes = passes, job.num_threads = num_threads;
-    const c3::Kernels& chosen = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     auto vectors = new_array<int32_t>(phases.size(), 2, 2 * rows, 2 * columns);
     auto modes = new_array<int32_t>(2 * rows, 2 * columns);
     auto splits = new_array<int32_t>(rows, columns);
@@ -72,7 +74,7 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
 }  // namespace
 
 void bind_search(nb::module_& m) {
-    m.def("search_field", &search_field, nb::arg("current").noconvert(), "phases"_a, nb::arg("starts").noconvert(), "block_size"_a,
-          "slope"_a, nb::arg("component_bits").noconvert(), "mode_bits"_a, "split_bits"_a, "ratio"_a, "passes"_a, "num_threads"_a,
-          "isa"_a = "");
+    m.def("search_field", &search_field, nb::arg("current").noconvert(), "phases"_a, nb::arg("starts").noconvert(),
+          "block_size"_a, "slope"_a, nb::arg("component_bits").noconvert(), "mode_bits"_a, "split_bits"_a, "ratio"_a,
+          "passes"_a, "num_threads"_a, "isa"_a);
 }

@@ -37,9 +37,7 @@ inline uint64_t word_right_of(uint64_t here, uint64_t after) { return here >> 1 
 struct Wide3 {
     uint64_t before, here, after;
 
-    void add(const uint64_t* bits, long word) {
-        before |= bits[word - 1], here |= bits[word], after |= bits[word + 1];
-    }
+    void add(const uint64_t* bits, long word) { before |= bits[word - 1], here |= bits[word], after |= bits[word + 1]; }
     uint64_t spread1() const { return here | word_left_of(here, before) | word_right_of(here, after); }
     uint64_t spread2() const { return spread1() | here << 2 | before >> 62 | here >> 2 | after << 62; }
 };
@@ -133,7 +131,8 @@ public:
         for (int cross = 0; cross < num_crosses_; cross++) {
             FeaturePlane& plane = *cross_[cross];
             const RowView above = known_row(plane, y - 1), here = known_row(plane, y), below = known_row(plane, y + 1);
-            for (const int16_t* at : {here.values - 1, here.values + 1, above.values, below.values}) row.taps[tap++] = at;
+            for (const int16_t* at : {here.values - 1, here.values + 1, above.values, below.values})
+                row.taps[tap++] = at;
             row.middle[cross] = here.bits;
             for (const uint64_t* bits : {above.bits, below.bits}) row.same[num_same++] = bits;
         }
@@ -199,7 +198,9 @@ public:
     const int16_t* lh_weights(const FeaturePlane& plane) const {
         return lh_ == &plane ? weights_[kCausalTaps + num_crosses_ * kCrossTaps] : nullptr;
     }
-    const CrossWeights* parent_weights(const FeaturePlane& plane) const { return parent_ == &plane ? &parent_weights_ : nullptr; }
+    const CrossWeights* parent_weights(const FeaturePlane& plane) const {
+        return parent_ == &plane ? &parent_weights_ : nullptr;
+    }
 
     // Whether features of other subbands were copied, which then may have changed.
     bool has_copies() const { return has_copies_; }
@@ -272,7 +273,8 @@ private:
                 const int px = std::min(x / 2, parent_->width - 1);
                 if (px != parent_x) {
                     start = Sums::from(bias_);
-                    for (int k = 0; k < kCrossTaps; k++) start.add(parent_weights_[k], load_pair(row.parent_taps[k] + px));
+                    for (int k = 0; k < kCrossTaps; k++)
+                        start.add(parent_weights_[k], load_pair(row.parent_taps[k] + px));
                     parent_x = px;
                 }
             }
@@ -289,7 +291,8 @@ private:
     const Layers layers_;
     unsigned blank_table_;
 
-    FeaturePlane *parent_ = nullptr, *lh_ = nullptr, *before_ = nullptr, *cross_[kMaxCrosses] = {}, *references_[2] = {};
+    FeaturePlane *parent_ = nullptr, *lh_ = nullptr, *before_ = nullptr, *cross_[kMaxCrosses] = {},
+                 *references_[2] = {};
     int num_taps_ = 0, num_crosses_ = 0;
     bool sums_references_ = false, has_copies_ = false;
 

@@ -15,8 +15,8 @@ namespace {
 
 class SubbandWalk {
 public:
-    SubbandWalk(const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch, const SliceJob& job, int plane,
-                int band)
+    SubbandWalk(const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch, const SliceJob& job,
+                int plane, int band)
         : tables_(tables), own_(job.own->planes[plane][band]), width_(own_.width),
           contexts_(network, scratch, job, plane, band) {}
 

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "shared/ans.h"
 #include "hybrid/context_network.h"
-#include "hybrid/sparse_tables.h"
+#include "shared/ans.h"
+#include "shared/sparse_tables.h"
 
 namespace c3 {
 
@@ -58,7 +58,7 @@ struct SliceJob {
 };
 
 // Throws Corrupt.
-using ReadSlice = void (*)(
-    Reader& reader, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch, const SliceJob& job);
+using ReadSlice = void(Reader& reader, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch,
+                       const SliceJob& job);
 
 }  // namespace c3

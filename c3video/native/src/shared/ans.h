@@ -18,9 +18,9 @@ constexpr int kMaxExcessBits = 20, kLengthBits = 5, kChunkBits = 12;
 
 // All tables, as coding/tables.py computes them; handed over once.
 struct Tables {
-    std::vector<int32_t> radius;    // (64,)
-    std::vector<int32_t> start;     // (64 * 16,) where each table's bounds begin
-    std::vector<uint32_t> bounds;   // 2R + 4 a table
+    std::vector<int32_t> radius;   // (64,)
+    std::vector<int32_t> start;    // (64 * 16,) where each table's bounds begin
+    std::vector<uint32_t> bounds;  // 2R + 4 a table
 };
 
 // Where a reader stands. A value, so that a long loop may take a copy, keep it in registers and put it back.

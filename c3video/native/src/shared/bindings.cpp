@@ -1,63 +1,17 @@
 // SPDX-License-Identifier: MIT
-// The seam between Python and the kernels: everything that comes from Python is checked here, then the GIL is let go.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
+// The seam between Python and what all models share: tables and readers of symbols: everything that comes from Python
+// is checked here, then the GIL is let go.
 #include <cstdlib>
 #include <string>
 
-#include "hybrid/seam.h"
+#include "shared/ans.h"
+#include "shared/arguments.h"
+#include "shared/kernels.h"
+#include "shared/sparse_tables.h"
 
 using namespace nb::literals;
 
 namespace {
-
-using Ints1 = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Ints2 = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Ints3 = nb::ndarray<const int32_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-
-c3::Layer make_layer(Ints2 weight, Ints1 bias, int accumulator_bits) {
-    c3::Layer layer;
-    layer.num_outputs = (int)weight.shape(0);
-    layer.num_inputs = (int)weight.shape(1);
-    layer.accumulator_bits = accumulator_bits;
-    require(layer.num_outputs >= 1 && layer.num_outputs <= c3::kMaxWidth, "a layer has 1..64 outputs");
-    require(layer.num_inputs >= 1 && layer.num_inputs <= 64 * 27, "a layer has 1..1728 inputs");
-    require(bias.shape(0) == weight.shape(0), "as many biases as outputs");
-    require(accumulator_bits >= c3::kOutputBits && accumulator_bits <= 30, "accumulator_bits must be 13..30");
-    layer.pairs.assign((size_t)layer.num_outputs * layer.num_pairs(), 0);
-    layer.bias.assign(bias.data(), bias.data() + layer.num_outputs);
-    for (int o = 0; o < layer.num_outputs; o++) {
-        int64_t largest = std::abs((int64_t)bias.data()[o]);
-        for (int i = 0; i < layer.num_inputs; i++) {
-            const int32_t w = weight.data()[(size_t)o * layer.num_inputs + i];
-            require(w >= -32767 && w <= 32767, "a weight must fit 16 bits");
-            largest += (int64_t)std::abs(w) * 32768;
-            int32_t& pair = layer.pairs[(size_t)o * layer.num_pairs() + i / 2];
-            pair |= i % 2 ? (int32_t)((uint32_t)(uint16_t)w << 16) : (int32_t)(uint16_t)w;
-        }
-        require(largest < (1ll << 30), "the sums of a layer must stay below 2^30");
-    }
-    return layer;
-}
-
-std::vector<c3::Layer> copied(const std::vector<const c3::Layer*>& layers) {
-    std::vector<c3::Layer> result;
-    for (const c3::Layer* layer : layers) {
-        require(layer != nullptr, "a layer is missing");
-        result.push_back(*layer);
-    }
-    return result;
-}
-
-void require_chain(const std::vector<c3::Layer>& layers, int num_inputs) {
-    for (const auto& layer : layers) {
-        require(layer.num_inputs == num_inputs, "a layer's inputs must be the outputs of the one before");
-        num_inputs = layer.num_outputs;
-    }
-}
 
 c3::Tables make_tables(Ints1 radius, Ints1 start, Ints1 bounds) {
     const size_t num_tables = c3::kNumScales * c3::kNumFractions;
@@ -68,7 +22,8 @@ c3::Tables make_tables(Ints1 radius, Ints1 start, Ints1 bounds) {
     tables.bounds.assign(bounds.data(), bounds.data() + bounds.shape(0));
     for (size_t table = 0; table < num_tables; table++) {
         const int64_t r = tables.radius[table / c3::kNumFractions], from = tables.start[table];
-        require(r >= 1 && r <= 4096 && from >= 0 && from + 2 * r + 4 <= (int64_t)tables.bounds.size(), "a table is cut off");
+        require(r >= 1 && r <= 4096 && from >= 0 && from + 2 * r + 4 <= (int64_t)tables.bounds.size(),
+                "a table is cut off");
         require(tables.bounds[from] == 0 && tables.bounds[from + 2 * r + 3] == 1u << c3::kPrecisionBits,
                 "a table must run from 0 to 2^24");
         for (int64_t i = from; i < from + 2 * r + 3; i++)
@@ -86,7 +41,8 @@ auto read_residuals(c3::Reader& reader, const c3::Tables& tables, Ints1 scales, 
     require(scales.shape(0) == fractions.shape(0), "as many scales as fractions");
     const size_t count = scales.shape(0);
     for (size_t i = 0; i < count; i++)
-        require(scales.data()[i] >= 0 && scales.data()[i] < c3::kNumScales && fractions.data()[i] >= -8 && fractions.data()[i] < 8,
+        require(scales.data()[i] >= 0 && scales.data()[i] < c3::kNumScales && fractions.data()[i] >= -8 &&
+                    fractions.data()[i] < 8,
                 "a table index is out of range");
     auto result = new_array<int64_t>(count);
     int64_t* out = static_cast<int64_t*>(result.data());
@@ -102,104 +58,96 @@ auto read_residuals(c3::Reader& reader, const c3::Tables& tables, Ints1 scales, 
     return result;
 }
 
-auto decode_grid(c3::Reader& reader, const c3::Tables& tables, std::vector<int> shape, std::vector<int> slopes, int q_step_256,
-                 Ints2 taps, std::vector<const c3::Layer*> layers, std::string isa) {
-    require(shape.size() == 3 && slopes.size() == 2 && taps.shape(1) == 3, "shape (t, h, w), slopes (row, frame), taps (n, 3)");
-    c3::GridJob job{shape[0], shape[1], shape[2], slopes[0], slopes[1], q_step_256, {}, copied(layers)};
-    require(job.num_frames >= 1 && job.height >= 1 && job.width >= 1, "an empty grid");
-    require((int64_t)job.num_frames * job.height * job.width <= 1 << 28, "a grid of more than 2^28 latents");
-    require(q_step_256 >= 1 && q_step_256 <= 1024, "q_step_256 must be 1..1024");
-    require(taps.shape(0) >= 1 && taps.shape(0) <= 2 * c3::kMaxWidth, "1..128 taps");
-    require(job.row_slope >= 1 && job.row_slope <= 16 && job.frame_slope >= 0 && job.frame_slope <= 4096, "slopes out of range");
-    for (size_t i = 0; i < taps.shape(0); i++) {
-        const int32_t* tap = taps.data() + 3 * i;
-        require(std::abs(tap[0]) <= 128 && std::abs(tap[1]) <= 128 && (tap[2] == 0 || tap[2] == 1), "a tap is out of range");
-        require((tap[2] ? job.frame_slope : 0) - tap[1] - job.row_slope * tap[0] > 0,
-                "a tap must lie in an earlier wave");
-        job.taps.push_back({tap[0], tap[1], tap[2] == 1});
-    }
-    require(job.layers.size() >= 2 && job.layers.back().num_outputs == 2, "at least two layers, the last with two outputs");
-    require_chain(job.layers, (int)taps.shape(0));
-    auto result = new_array<int32_t>(job.num_frames, job.height, job.width);
-    {
-        nb::gil_scoped_release release;
-        kernels(isa).decode_grid(reader, tables, job, static_cast<int32_t*>(result.data()));
-    }
-    return result;
+c3::SparseTables make_sparse_tables(Ints1 zero, Ints1 tail) {
+    require(zero.shape(0) == c3::kNumZeros && tail.shape(0) == c3::kNumTails,
+            "64 probabilities of zero and 16 of a tail");
+    for (const Ints1* probabilities : {&zero, &tail})
+        for (size_t i = 0; i < probabilities->shape(0); i++)
+            require(probabilities->data()[i] > 0 && probabilities->data()[i] < 1 << 30,
+                    "a probability must be 0..2^30");
+    return c3::SparseTables(zero.data(), tail.data());
 }
 
-auto synthesise(std::vector<int> shape, int q_step_256, int max_value, int residual_time_size, std::vector<Ints3> symbols, Ints2 exponents,
-                std::vector<const c3::Layer*> pointwise, std::vector<const c3::Layer*> residual, std::string isa) {
-    require(shape.size() == 3 && shape[0] >= 1 && shape[1] >= 1 && shape[2] >= 1, "shape (T, H, W)");
-    require((int64_t)shape[0] * shape[1] * shape[2] <= 1 << 28, "a patch of more than 2^28 cells");
-    require(q_step_256 >= 1 && q_step_256 <= 1024 && max_value >= 1 && max_value <= 4095, "q_step_256 or max_value out of range");
-    require(residual_time_size == 1 || residual_time_size == 3, "residual_time_size must be 1 or 3");
-    require(symbols.size() >= 1 && exponents.shape(0) == symbols.size() && exponents.shape(1) == 2, "exponents (grids, 2)");
-    c3::SynthesisJob job{shape[0], shape[1], shape[2], q_step_256, max_value, residual_time_size, {}, copied(pointwise), copied(residual)};
-    for (size_t i = 0; i < symbols.size(); i++) {
-        const int te = exponents.data()[2 * i], se = exponents.data()[2 * i + 1];
-        require(te >= 0 && te <= 7 && se >= 0 && se <= 7, "exponents must be 0..7");
-        const int expected[] = {te, se, se};
-        for (int axis = 0; axis < 3; axis++)
-            require((int)symbols[i].shape(axis) == (shape[axis] + (1 << expected[axis]) - 1) >> expected[axis],
-                    "a grid's shape does not follow from its exponents");
-        job.planes.push_back({(int)symbols[i].shape(0), (int)symbols[i].shape(1), (int)symbols[i].shape(2), te, se, symbols[i].data()});
-    }
-    require(!job.pointwise.empty(), "at least one pointwise layer");
-    require_chain(job.pointwise, (int)symbols.size());
-    const int channels = job.pointwise.back().num_outputs;
-    for (const auto& layer : job.residual)
-        require(layer.num_outputs == channels && layer.num_inputs == channels * residual_time_size * 9,
-                "a residual layer reads residual_time_size * 9 taps a channel");
-    auto result = new_array<uint16_t>(channels, shape[0], shape[1], shape[2]);
+auto read_symbols(c3::Reader& reader, const c3::SparseTables& tables, Ints1 zeros, Ints1 tails) {
+    const size_t count = zeros.shape(0);
+    require(tails.shape(0) == count, "as many zeros as tails");
+    for (size_t i = 0; i < count; i++)
+        require(zeros.data()[i] >= 0 && zeros.data()[i] < c3::kNumZeros && tails.data()[i] >= 0 &&
+                    tails.data()[i] < c3::kNumTails,
+                "a table index is out of range");
+    auto result = new_zeros<int64_t>(count);
+    int64_t* out = static_cast<int64_t*>(result.data());
     {
         nb::gil_scoped_release release;
-        kernels(isa).synthesise(job, static_cast<uint16_t*>(result.data()));
+        for (size_t i = 0; i < count; i++)
+            out[i] = tables.read(reader.cursor(), (unsigned)(zeros.data()[i] * c3::kNumTails + tails.data()[i]));
     }
     return result;
 }
 
 }  // namespace
 
+void bind_c3(nb::module_& m);
 void bind_fit_synthesis(nb::module_& m);
 void bind_fit_rate(nb::module_& m);
 void bind_frame(nb::module_& m);
 void bind_search(nb::module_& m);
 void bind_context(nb::module_& m);
-void bind_rounding(nb::module_& m);
+void bind_symbol_choice(nb::module_& m);
 
 NB_MODULE(_native, m) {
+    bind_c3(m);
     bind_fit_synthesis(m);
     bind_fit_rate(m);
     bind_frame(m);
     bind_search(m);
     bind_context(m);
-    bind_rounding(m);
+    bind_symbol_choice(m);
     m.doc() = "Kernels of c3video; use them through c3video.native.";
     nb::exception<c3::Corrupt>(m, "Corrupt", PyExc_ValueError);
-    nb::class_<c3::Layer>(m, "Layer").def("__init__", [](c3::Layer* self, Ints2 weight, Ints1 bias, int accumulator_bits) {
-        new (self) c3::Layer(make_layer(weight, bias, accumulator_bits));
-    }, nb::arg("weight").noconvert(), nb::arg("bias").noconvert(), "accumulator_bits"_a);
-    nb::class_<c3::Tables>(m, "Tables").def("__init__", [](c3::Tables* self, Ints1 radius, Ints1 start, Ints1 bounds) {
-        new (self) c3::Tables(make_tables(radius, start, bounds));
-    }, nb::arg("radius").noconvert(), nb::arg("start").noconvert(), nb::arg("bounds").noconvert());
-    nb::class_<c3::Reader>(m, "Reader").def("__init__", [](c3::Reader* self, nb::bytes payload) {
-        new (self) c3::Reader(make_reader(payload));
-    }, "payload"_a)
+    nb::class_<c3::Tables>(m, "Tables")
+        .def(
+            "__init__",
+            [](c3::Tables* self, Ints1 radius, Ints1 start, Ints1 bounds) {
+                new (self) c3::Tables(make_tables(radius, start, bounds));
+            },
+            nb::arg("radius").noconvert(), nb::arg("start").noconvert(), nb::arg("bounds").noconvert());
+    nb::class_<c3::Reader>(m, "Reader")
+        .def(
+            "__init__", [](c3::Reader* self, nb::bytes payload) { new (self) c3::Reader(make_reader(payload)); },
+            "payload"_a)
         .def("empty", &c3::Reader::empty)
         .def("bits_left", &c3::Reader::bits_left)
-        .def("residuals", &read_residuals, "tables"_a, nb::arg("scales").noconvert(), nb::arg("fractions").noconvert())
-        .def("decode_grid", &decode_grid, "tables"_a, "shape"_a, "slopes"_a, "q_step_256"_a, nb::arg("taps").noconvert(), "layers"_a, "isa"_a = "");
-    m.def("synthesise", &synthesise, "shape"_a, "q_step_256"_a, "max_value"_a, "residual_time_size"_a, nb::arg("symbols").noconvert(), nb::arg("exponents").noconvert(),
-          "pointwise"_a, "residual"_a, "isa"_a = "");
-    m.def("integer_peak", [](std::string isa) {
-        const c3::Kernels& chosen = kernels(isa);
-        nb::gil_scoped_release release;
-        return chosen.integer_peak();
-    }, "isa"_a = "");
+        .def("residuals", &read_residuals, "tables"_a, nb::arg("scales").noconvert(), nb::arg("fractions").noconvert());
+    nb::class_<c3::SparseTables>(m, "SparseTables")
+        .def(
+            "__init__",
+            [](c3::SparseTables* self, Ints1 zero, Ints1 tail) {
+                new (self) c3::SparseTables(make_sparse_tables(zero, tail));
+            },
+            nb::arg("zero").noconvert(), nb::arg("tail").noconvert())
+        .def(
+            "bounds",
+            [](const c3::SparseTables& tables, int zero, int tail) {
+                require(zero >= 0 && zero < c3::kNumZeros && tail >= 0 && tail < c3::kNumTails,
+                        "a table index is out of range");
+                const int32_t* first = tables.bounds_of((unsigned)(zero * c3::kNumTails + tail));
+                return std::vector<int32_t>(first, first + c3::kSparseBounds);
+            },
+            "zero"_a, "tail"_a, "Cumulative frequencies of one table, for tests.");
+    m.def("read_symbols", &read_symbols, "reader"_a, "tables"_a, nb::arg("zeros").noconvert(),
+          nb::arg("tails").noconvert());
+    m.def(
+        "integer_peak",
+        [](const std::string& isa) {
+            const auto chosen = c3::kernels<c3::SharedKernels>(isa);
+            nb::gil_scoped_release release;
+            return chosen.integer_peak();
+        },
+        "isa"_a);
     m.def("instruction_sets", [] {
         std::vector<std::string> names;
-        for (const auto& kernel : c3::usable_kernels()) names.push_back(kernel.name);
+        for (const auto set : c3::usable_instruction_sets()) names.push_back(c3::name_of(set));
         return names;
     });
 }

@@ -24,6 +24,8 @@ double integer_peak() {
             for (int i = 0; i < kChains; i++) sums[i] = multiply_add(sums[i], a, b);
 #if defined(__x86_64__)
             asm volatile("" ::: "memory");
+#else
+            asm volatile("" : "+m"(a), "+m"(b));  // else the compiler sees that every round adds the same
 #endif
         }
         const double seconds = std::chrono::duration<double>(Clock::now() - start).count();

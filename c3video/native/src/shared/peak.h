@@ -4,6 +4,6 @@
 namespace c3 {
 
 // int16 multiply-adds a second of one core, measured; takes some milliseconds.
-using Peak = double (*)();
+using Peak = double();
 
 }  // namespace c3

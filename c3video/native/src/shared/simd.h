@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The few vector operations that the integer kernels need, for AVX-512, AVX2 and plain C++.
+// The few vector operations that the integer kernels need, for AVX-512, AVX2 and plain C++, of which
+// the compiler makes NEON on ARM.
 //
 // A V16 holds kLanes int16, a V32 half as many int32. `unpack` interleaves within 128-bit blocks as x86 does, and
 // `pack` undoes it, so that a pair of V32 sums made of unpacked operands packs back to the order of the operands.
@@ -40,7 +41,8 @@ inline V32 clip32(V32 a, int32_t low, int32_t high) {
 inline V16 pack(V32 low, V32 high) { return _mm512_packs_epi32(low, high); }
 // int32 pairs back to the order of the lanes, for results that stay 32 bits wide
 inline void store_unpacked(int32_t* p, V32 low, V32 high) {
-    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
+                  second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
     store32(p, _mm512_permutex2var_epi64(low, first, high));
     store32(p + 16, _mm512_permutex2var_epi64(low, second, high));
 }
@@ -95,38 +97,99 @@ inline bool is_zero(V16 a) { return _mm256_testz_si256(a, a); }
 #else
 
 constexpr int kLanes = 8;
-struct V16 { int16_t v[8]; };
-struct V32 { int32_t v[4]; };
+struct V16 {
+    int16_t v[8];
+};
+struct V32 {
+    int32_t v[4];
+};
 inline int16_t saturated(int32_t x) { return x < -32768 ? -32768 : x > 32767 ? 32767 : (int16_t)x; }
-inline V16 load(const int16_t* p) { V16 r; std::memcpy(r.v, p, 16); return r; }
+inline V16 load(const int16_t* p) {
+    V16 r;
+    std::memcpy(r.v, p, 16);
+    return r;
+}
 inline void store(int16_t* p, V16 v) { std::memcpy(p, v.v, 16); }
 inline void store32(int32_t* p, V32 v) { std::memcpy(p, v.v, 16); }
-inline V16 splat(int16_t x) { V16 r; for (int i = 0; i < 8; i++) r.v[i] = x; return r; }
-inline V16 splat_pair(int32_t x) { V16 r; for (int i = 0; i < 4; i++) std::memcpy(r.v + 2 * i, &x, 4); return r; }
-inline V32 splat32(int32_t x) { V32 r; for (int i = 0; i < 4; i++) r.v[i] = x; return r; }
-inline V16 unpack_low(V16 a, V16 b) { V16 r; for (int i = 0; i < 4; i++) { r.v[2 * i] = a.v[i]; r.v[2 * i + 1] = b.v[i]; } return r; }
-inline V16 unpack_high(V16 a, V16 b) { V16 r; for (int i = 0; i < 4; i++) { r.v[2 * i] = a.v[4 + i]; r.v[2 * i + 1] = b.v[4 + i]; } return r; }
+inline V16 splat(int16_t x) {
+    V16 r;
+    for (int i = 0; i < 8; i++) r.v[i] = x;
+    return r;
+}
+inline V16 splat_pair(int32_t x) {
+    V16 r;
+    for (int i = 0; i < 4; i++) std::memcpy(r.v + 2 * i, &x, 4);
+    return r;
+}
+inline V32 splat32(int32_t x) {
+    V32 r;
+    for (int i = 0; i < 4; i++) r.v[i] = x;
+    return r;
+}
+inline V16 unpack_low(V16 a, V16 b) {
+    V16 r;
+    for (int i = 0; i < 4; i++) {
+        r.v[2 * i] = a.v[i];
+        r.v[2 * i + 1] = b.v[i];
+    }
+    return r;
+}
+inline V16 unpack_high(V16 a, V16 b) {
+    V16 r;
+    for (int i = 0; i < 4; i++) {
+        r.v[2 * i] = a.v[4 + i];
+        r.v[2 * i + 1] = b.v[4 + i];
+    }
+    return r;
+}
 inline V32 multiply_add(V32 sum, V16 a, V16 b) {
     for (int i = 0; i < 4; i++) sum.v[i] += (int32_t)a.v[2 * i] * b.v[2 * i] + (int32_t)a.v[2 * i + 1] * b.v[2 * i + 1];
     return sum;
 }
-inline V32 add32(V32 a, V32 b) { for (int i = 0; i < 4; i++) a.v[i] += b.v[i]; return a; }
-inline V32 shift_right32(V32 a, int s) { for (int i = 0; i < 4; i++) a.v[i] >>= s; return a; }
+inline V32 add32(V32 a, V32 b) {
+    for (int i = 0; i < 4; i++) a.v[i] += b.v[i];
+    return a;
+}
+inline V32 shift_right32(V32 a, int s) {
+    for (int i = 0; i < 4; i++) a.v[i] >>= s;
+    return a;
+}
 inline V32 clip32(V32 a, int32_t low, int32_t high) {
     for (int i = 0; i < 4; i++) a.v[i] = a.v[i] < low ? low : a.v[i] > high ? high : a.v[i];
     return a;
 }
 inline V16 pack(V32 low, V32 high) {
     V16 r;
-    for (int i = 0; i < 4; i++) { r.v[i] = saturated(low.v[i]); r.v[4 + i] = saturated(high.v[i]); }
+    for (int i = 0; i < 4; i++) {
+        r.v[i] = saturated(low.v[i]);
+        r.v[4 + i] = saturated(high.v[i]);
+    }
     return r;
 }
-inline void store_unpacked(int32_t* p, V32 low, V32 high) { store32(p, low); store32(p + 4, high); }
-inline V16 add16(V16 a, V16 b) { for (int i = 0; i < 8; i++) a.v[i] = (int16_t)(a.v[i] + b.v[i]); return a; }
-inline V16 add_saturated(V16 a, V16 b) { for (int i = 0; i < 8; i++) a.v[i] = saturated((int32_t)a.v[i] + b.v[i]); return a; }
-inline V16 shift_left16(V16 a, int s) { for (int i = 0; i < 8; i++) a.v[i] = (int16_t)((uint16_t)a.v[i] << s); return a; }
-inline V16 min16(V16 a, V16 b) { for (int i = 0; i < 8; i++) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
-inline V16 max16(V16 a, V16 b) { for (int i = 0; i < 8; i++) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
+inline void store_unpacked(int32_t* p, V32 low, V32 high) {
+    store32(p, low);
+    store32(p + 4, high);
+}
+inline V16 add16(V16 a, V16 b) {
+    for (int i = 0; i < 8; i++) a.v[i] = (int16_t)(a.v[i] + b.v[i]);
+    return a;
+}
+inline V16 add_saturated(V16 a, V16 b) {
+    for (int i = 0; i < 8; i++) a.v[i] = saturated((int32_t)a.v[i] + b.v[i]);
+    return a;
+}
+inline V16 shift_left16(V16 a, int s) {
+    for (int i = 0; i < 8; i++) a.v[i] = (int16_t)((uint16_t)a.v[i] << s);
+    return a;
+}
+inline V16 min16(V16 a, V16 b) {
+    for (int i = 0; i < 8; i++) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+    return a;
+}
+inline V16 max16(V16 a, V16 b) {
+    for (int i = 0; i < 8; i++) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+    return a;
+}
 inline V16 multiply_round15(V16 a, V16 b) {
     for (int i = 0; i < 8; i++) a.v[i] = (int16_t)(((int32_t)a.v[i] * b.v[i] + (1 << 14)) >> 15);
     return a;
@@ -135,8 +198,15 @@ inline V16 choose_greater(V16 x, V16 limit, V16 yes, V16 no) {
     for (int i = 0; i < 8; i++) no.v[i] = x.v[i] > limit.v[i] ? yes.v[i] : no.v[i];
     return no;
 }
-inline V16 or16(V16 a, V16 b) { for (int i = 0; i < 8; i++) a.v[i] |= b.v[i]; return a; }
-inline bool is_zero(V16 a) { int r = 0; for (int i = 0; i < 8; i++) r |= a.v[i]; return r == 0; }
+inline V16 or16(V16 a, V16 b) {
+    for (int i = 0; i < 8; i++) a.v[i] |= b.v[i];
+    return a;
+}
+inline bool is_zero(V16 a) {
+    int r = 0;
+    for (int i = 0; i < 8; i++) r |= a.v[i];
+    return r == 0;
+}
 
 #endif
 

@@ -60,14 +60,30 @@ inline VF load_first(const float* p, int count) {
 constexpr int kFloats = 4;
 constexpr int kRegisters = 16;
 typedef float VF __attribute__((vector_size(16), may_alias));
-inline VF loadf(const float* p) { VF v; std::memcpy(&v, p, sizeof v); return v; }
+inline VF loadf(const float* p) {
+    VF v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
 inline void storef(float* p, VF v) { std::memcpy(p, &v, sizeof v); }
 inline VF splatf(float x) { return VF{x, x, x, x}; }
 inline VF fma(VF a, VF b, VF c) { return a * b + c; }
-inline VF minf(VF a, VF b) { for (int i = 0; i < 4; i++) a[i] = a[i] < b[i] ? a[i] : b[i]; return a; }
-inline VF maxf(VF a, VF b) { for (int i = 0; i < 4; i++) a[i] = a[i] > b[i] ? a[i] : b[i]; return a; }
-inline VF if_equal(VF a, VF b, VF yes, VF no) { for (int i = 0; i < 4; i++) no[i] = a[i] == b[i] ? yes[i] : no[i]; return no; }
-inline VF if_less(VF a, VF b, VF yes, VF no) { for (int i = 0; i < 4; i++) no[i] = a[i] < b[i] ? yes[i] : no[i]; return no; }
+inline VF minf(VF a, VF b) {
+    for (int i = 0; i < 4; i++) a[i] = a[i] < b[i] ? a[i] : b[i];
+    return a;
+}
+inline VF maxf(VF a, VF b) {
+    for (int i = 0; i < 4; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+}
+inline VF if_equal(VF a, VF b, VF yes, VF no) {
+    for (int i = 0; i < 4; i++) no[i] = a[i] == b[i] ? yes[i] : no[i];
+    return no;
+}
+inline VF if_less(VF a, VF b, VF yes, VF no) {
+    for (int i = 0; i < 4; i++) no[i] = a[i] < b[i] ? yes[i] : no[i];
+    return no;
+}
 inline VF load_first(const float* p, int count) {
     VF v = {};
     std::memcpy(&v, p, sizeof(float) * (size_t)count);
@@ -95,9 +111,7 @@ inline float sum_lanes(VF v) {
 }
 
 // x * clip(x/4 + 1/2, 0, 1)
-inline VF activate(VF x) {
-    return x * minf(maxf(fma(x, splatf(0.25f), splatf(0.5f)), splatf(0.0f)), splatf(1.0f));
-}
+inline VF activate(VF x) { return x * minf(maxf(fma(x, splatf(0.25f), splatf(0.5f)), splatf(0.0f)), splatf(1.0f)); }
 
 // The same, and its slope: x/2 + 1/2 between -2 and 2; 0 below, 1 above.
 inline VF activate(VF x, VF& slope) {

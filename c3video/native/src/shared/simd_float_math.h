@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// exp, log, tanh and their kin on vectors of floats, for the kernels of a fit: good to about 1e-6, never for what decides
-// a bit of a stream. NaN stays NaN through all of them, so that a fit which runs away is noticed.
+// exp, log, tanh and their kin on vectors of floats, for the kernels of a fit: good to about 1e-6, never for what
+// decides a bit of a stream. NaN stays NaN through all of them, so that a fit which runs away is noticed.
 #pragma once
 #include "shared/simd_float.h"
 
@@ -28,9 +28,7 @@ inline VF at_least(VF x, float low) { return if_less(x, splatf(low), splatf(low)
 inline VF at_most(VF x, float high) { return if_less(splatf(high), x, splatf(high), x); }
 
 inline VF magnitude(VF x) { return (VF)((VI)x & 0x7fffffff); }
-inline VF with_sign_of(VF positive, VF sign) {
-    return (VF)((VI)positive | ((VI)sign & (int32_t)0x80000000));
-}
+inline VF with_sign_of(VF positive, VF sign) { return (VF)((VI)positive | ((VI)sign & (int32_t)0x80000000)); }
 
 // Nearest whole number, halves to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
 constexpr float kRounder = 12582912.0f;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Choosing the symbols of a plane's subbands by rate and distortion, and counting their bits: c3video/hybrid/fit/symbol_choice.py.
+// Choosing the symbols of a plane's subbands by rate and distortion, and counting their bits:
+// c3video/hybrid/fit/symbol_choice.py.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -27,7 +28,7 @@ enum class Order {
 
 // `slice.own` has the features of the plane before and room for this plane's, and the reference, if there is one, those
 // of the sum of all references. `slice.symbols` holds this plane's subbands alone.
-struct RoundingJob {
+struct ChoiceJob {
     SliceJob slice;
     int plane;
     std::vector<Coefficients> bands;
@@ -37,10 +38,10 @@ struct RoundingJob {
 };
 
 // Writes symbols and features of one plane; returns its bits.
-using ChoosePlane = double (*)(const ContextNetwork& network, SliceScratch& scratch, const RoundingJob& job);
+using ChoosePlane = double(const ContextNetwork& network, SliceScratch& scratch, const ChoiceJob& job);
 
-// Bits of the symbols of a slice, whose features are there; tables 16 i + k in coding order, unless null.
-using CountSlice = double (*)(
-    const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice, const float* costs, int16_t* tables);
+// Bits of the symbols of a slice, whose features are there.
+using CountSlice = double(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice,
+                          const float* costs);
 
 }  // namespace c3

@@ -19,7 +19,7 @@ from pipelines.datasets import uvg_clips
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the folder; returns 1 where a clip is missing or is not what it should be."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.fetch_uvg",
+        prog="python -m pipelines.check_uvg",
         description="Check that a folder holds the UVG clips: raw YUV as published, or y4m, mkv or mp4 of their names.",
     )
     parser.add_argument("folder", nargs="?", type=Path, help="default: the environment's UVG_DIR")

@@ -12,7 +12,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "hybrid/seam.h"
+#include "hybrid/kernels.h"
+#include "shared/seam.h"
 
 using namespace nb::literals;
 
@@ -21,7 +22,8 @@ namespace {
 template <typename T>
 using Array2 = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using AnyArray2 = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Costs = nb::ndarray<const float, nb::shape<c3::kNumZeros, c3::kNumTails, c3::kCostRange + 1>, nb::c_contig, nb::device::cpu>;
+using Costs = nb::ndarray<const float, nb::shape<c3::kNumZeros, c3::kNumTails, c3::kCostRange + 1>, nb::c_contig,
+                          nb::device::cpu>;
 using Bands = std::vector<Array2<int64_t>>;
 
 constexpr int kMaxSide = 1 << 15, kMaxPasses = 64;
@@ -30,13 +32,15 @@ constexpr double kMaxCoefficient = 1 << 30;
 constexpr float kMaxSlope = 1 << 20;
 
 void check_network(const c3::ContextNetwork& network, int level) {
-    require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses, "not a network of subbands");
+    require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses,
+            "not a network of subbands");
     require(level >= 0, "a level is not negative");
 }
 
 template <typename Arrays>
 void check_shapes(const Arrays& bands) {
-    require(bands.size() % 3 == 1 && bands.size() <= 3 * c3::kMaxSubbandLevels + 1, "one subband and three a level, of at most 5");
+    require(bands.size() % 3 == 1 && bands.size() <= 3 * c3::kMaxSubbandLevels + 1,
+            "one subband and three a level, of at most 5");
     size_t count = 0;
     for (const auto& band : bands) {
         require(band.shape(0) <= kMaxSide && band.shape(1) <= kMaxSide, "a side must be at most 2^15");
@@ -49,7 +53,8 @@ template <typename First, typename Second>
 void require_same_shapes(const First& first, const Second& second) {
     require(first.size() == second.size(), "as many of one kind of subbands as of the other");
     for (size_t i = 0; i < first.size(); i++)
-        require(first[i].shape(0) == second[i].shape(0) && first[i].shape(1) == second[i].shape(1), "shapes of subbands differ");
+        require(first[i].shape(0) == second[i].shape(0) && first[i].shape(1) == second[i].shape(1),
+                "shapes of subbands differ");
 }
 
 std::vector<c3::FeaturePlane> blank_features(const Bands& bands) {
@@ -100,32 +105,34 @@ void require_moderate(const T* values, size_t count, double largest) {
     require(good, "coefficients or slopes are too large or not finite");
 }
 
-auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& before, const Bands& reference, int plane, int level,
-                  const std::vector<AnyArray2>& coefficients, const std::vector<int>& steps,
-                  const std::vector<Array2<float>>& slopes, float slope, int num_passes, bool at_once, const std::string& isa) {
+auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& before, const Bands& reference,
+                  int plane, int level, const std::vector<AnyArray2>& coefficients, const std::vector<int>& steps,
+                  const std::vector<Array2<float>>& slopes, float slope, int num_passes, bool at_once,
+                  const std::string& isa) {
     check_network(network, level);
-    require(plane >= 0 && plane < c3::kMaxSubbandPlanes && (plane > 0) == !before.empty(), "the plane before, of planes 1 to 3");
+    require(plane >= 0 && plane < c3::kMaxSubbandPlanes && (plane > 0) == !before.empty(),
+            "the plane before, of planes 1 to 3");
     require(num_passes >= 0 && num_passes <= kMaxPasses, "0..64 passes");
     check_shapes(coefficients);
     require_same_shapes(coefficients, reference);
     if (!before.empty()) check_shapes(before);
     require(steps.size() == coefficients.size(), "a step for each subband");
     if (!slopes.empty()) require_same_shapes(coefficients, slopes);
-    const c3::Kernels& encoders = kernels(isa);
-    c3::RoundingJob job;
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
+    c3::ChoiceJob job;
     job.plane = plane, job.num_passes = num_passes, job.costs = costs.data();
     job.order = at_once ? c3::Order::kAtOnce : c3::Order::kRaster;
     std::vector<nb::ndarray<nb::numpy, int32_t>> symbols;
     require(slopes.empty() ? std::abs(slope) <= kMaxSlope : true, "coefficients or slopes are too large or not finite");
     for (size_t i = 0; i < coefficients.size(); i++) {
         const AnyArray2& band = coefficients[i];
-        const c3::Coefficients one{reals<float>(band), reals<double>(band), slopes.empty() ? nullptr : slopes[i].data(), slope, steps[i]};
+        const c3::Coefficients one{reals<float>(band), reals<double>(band), slopes.empty() ? nullptr : slopes[i].data(),
+                                   slope, steps[i]};
         require(steps[i] >= 1 && steps[i] < 1 << 15, "a step must be 1..2^15 - 1");
-        if (one.floats == nullptr && one.doubles == nullptr) throw nb::type_error("coefficients must be float32 or float64");
-        if (one.floats)
-            require_moderate(one.floats, band.size(), kMaxCoefficient);
-        else
-            require_moderate(one.doubles, band.size(), kMaxCoefficient);
+        if (one.floats == nullptr && one.doubles == nullptr)
+            throw nb::type_error("coefficients must be float32 or float64");
+        if (one.floats) require_moderate(one.floats, band.size(), kMaxCoefficient);
+        else require_moderate(one.doubles, band.size(), kMaxCoefficient);
         if (one.slopes) require_moderate(one.slopes, band.size(), kMaxSlope);
         job.bands.push_back(one);
         symbols.push_back(new_array<int32_t>(band.shape(0), band.shape(1)));
@@ -143,23 +150,21 @@ auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& b
         known.planes[plane] = features_of(reference);
         job.slice.level = level, job.slice.num_references = 1;
         job.slice.references[0] = &known, job.slice.own = &own;
-        bits = encoders.choose_plane(network, scratch, job);
+        bits = chosen.choose_plane(network, scratch, job);
     }
     return nb::make_tuple(symbols, bits);
 }
 
-auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vector<Bands>& symbols, const std::vector<Bands>& reference,
-                 int level, bool wants_tables, const std::string& isa) {
+auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vector<Bands>& symbols,
+                 const std::vector<Bands>& reference, int level, const std::string& isa) {
     check_network(network, level);
-    require(symbols.size() >= 1 && symbols.size() <= c3::kMaxSubbandPlanes && symbols.size() == reference.size(), "1..4 planes of both");
-    size_t count = 0;
+    require(symbols.size() >= 1 && symbols.size() <= c3::kMaxSubbandPlanes && symbols.size() == reference.size(),
+            "1..4 planes of both");
     for (size_t plane = 0; plane < symbols.size(); plane++) {
         check_shapes(symbols[plane]);
         require_same_shapes(symbols[plane], reference[plane]);
-        for (const auto& band : symbols[plane]) count += band.size();
     }
-    const c3::Kernels& encoders = kernels(isa);
-    auto tables = new_array<int16_t>(wants_tables ? count : 0);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     double bits = 0.0;
     {
         nb::gil_scoped_release release;
@@ -173,16 +178,17 @@ auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vect
             for (const auto& band : symbols[plane]) narrowed.push_back(narrow(band));
         }
         for (auto& band : narrowed) slice.symbols.push_back(band.data());
-        bits = encoders.count_slice(network, scratch, slice, costs.data(), wants_tables ? static_cast<int16_t*>(tables.data()) : nullptr);
+        bits = chosen.count_slice(network, scratch, slice, costs.data());
     }
-    return nb::make_tuple(bits, tables);
+    return bits;
 }
 
 auto analyse(Array2<float> plane, int levels, const std::string& isa) {
     require(plane.shape(0) >= 1 && plane.shape(1) >= 1 && plane.shape(0) <= kMaxSide && plane.shape(1) <= kMaxSide &&
-                plane.size() <= kMaxSymbols, "a plane of 1..2^28 samples, a side of at most 2^15");
+                plane.size() <= kMaxSymbols,
+            "a plane of 1..2^28 samples, a side of at most 2^15");
     require(levels >= 0 && levels <= c3::kMaxSubbandLevels, "0..5 levels");
-    const c3::Kernels& encoders = kernels(isa);
+    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     c3::AnalysisJob job{(int)plane.shape(0), (int)plane.shape(1), levels, plane.data(), {}};
     std::vector<nb::ndarray<nb::numpy, float>> bands(1 + 3 * levels);
     size_t height = plane.shape(0), width = plane.shape(1);
@@ -196,18 +202,18 @@ auto analyse(Array2<float> plane, int levels, const std::string& isa) {
     for (auto& band : bands) job.bands.push_back(static_cast<float*>(band.data()));
     {
         nb::gil_scoped_release release;
-        encoders.analyse(job);
+        chosen.analyse(job);
     }
     return bands;
 }
 
 }  // namespace
 
-void bind_rounding(nb::module_& m) {
+void bind_symbol_choice(nb::module_& m) {
     m.def("choose_plane", &choose_plane, "network"_a, nb::arg("costs").noconvert(), nb::arg("before").noconvert(),
           nb::arg("reference").noconvert(), "plane"_a, "level"_a, nb::arg("coefficients").noconvert(), "steps"_a,
-          nb::arg("slopes").noconvert(), "slope"_a, "num_passes"_a, "at_once"_a, "isa"_a = "");
+          nb::arg("slopes").noconvert(), "slope"_a, "num_passes"_a, "at_once"_a, "isa"_a);
     m.def("count_slice", &count_slice, "network"_a, nb::arg("costs").noconvert(), nb::arg("symbols").noconvert(),
-          nb::arg("reference").noconvert(), "level"_a, "wants_tables"_a, "isa"_a = "");
-    m.def("analyse", &analyse, nb::arg("plane").noconvert(), "levels"_a, "isa"_a = "");
+          nb::arg("reference").noconvert(), "level"_a, "isa"_a);
+    m.def("analyse", &analyse, nb::arg("plane").noconvert(), "levels"_a, "isa"_a);
 }

@@ -2,11 +2,11 @@
 // The encoder's walk over subbands. Compiled once for each instruction set; all of them choose alike.
 //
 // Only what does not round to zero has a choice: the nearest multiple of the step, the next one towards zero, or zero.
-// Contexts hold what was coded before, so that one pass in coding order knows each choice's own bits. What a choice does
-// to the contexts of others can be told from the second pass on, from what the pass before left there: those of symbols
-// to the right and below, in the other orientations of its level, and one level finer. Those of other planes and of
-// later frames are left out.
-#include "hybrid/rounding.h"
+// Contexts hold what was coded before, so that one pass in coding order knows each choice's own bits. What a choice
+// does to the contexts of others can be told from the second pass on, from what the pass before left there: those of
+// symbols to the right and below, in the other orientations of its level, and one level finer. Those of other planes
+// and of later frames are left out.
+#include "hybrid/symbol_choice.h"
 
 #include <cmath>
 #include <cstdlib>
@@ -33,7 +33,9 @@ inline int escape_bits(int magnitude) {
 struct Costs {
     const float* bits;
 
-    float near(unsigned table, int magnitude) const { return bits[table * (kCostRange + 1) + std::min(magnitude, kCostRange)]; }
+    float near(unsigned table, int magnitude) const {
+        return bits[table * (kCostRange + 1) + std::min(magnitude, kCostRange)];
+    }
     double of(unsigned table, int magnitude) const {
         const double cost = near(table, magnitude);
         return magnitude <= kCostRange ? cost : cost + (escape_bits(magnitude) - escape_bits(kCostRange));
@@ -90,8 +92,8 @@ private:
     }
 };
 
-// Places of one row, of this subband or another, whose contexts hold a candidate: `count` of them from `scale * x + first`
-// on, and what they weigh its feature with.
+// Places of one row, of this subband or another, whose contexts hold a candidate: `count` of them from `scale * x +
+// first` on, and what they weigh its feature with.
 struct Onlookers {
     static constexpr int max_count = 6;
 
@@ -103,9 +105,9 @@ struct Onlookers {
     int shifts[max_count];  // 16 where it is the second of a pair
 };
 
-class SubbandRounding {
+class SubbandChoice {
 public:
-    SubbandRounding(const ContextNetwork& network, const RoundingJob& job, int band)
+    SubbandChoice(const ContextNetwork& network, const ChoiceJob& job, int band)
         : network_(network), job_(job), band_(band), costs_{job.costs}, coefficients_(job.bands[band]),
           own_(job.slice.own->planes[job.plane][band]), symbols_(job.slice.symbols[band]) {
         refresh();
@@ -142,7 +144,7 @@ public:
     }
 
     // `all` subbands of the plane, each with choices from a pass before.
-    void choose_looking_ahead(std::vector<std::unique_ptr<SubbandRounding>>& all) {
+    void choose_looking_ahead(std::vector<std::unique_ptr<SubbandChoice>>& all) {
         for_each_row([&](int y, Candidate* first, Candidate* last) {
             const SubbandContexts::Row row = contexts_->row(y);
             find_onlookers(y, all);
@@ -159,17 +161,16 @@ public:
     void write_symbols() const {
         for (const Candidate& candidate : candidates_) {
             const size_t place = (size_t)candidate.y * own_.width + candidate.x;
-            const bool is_negative = coefficients_.floats ? coefficients_.floats[place] < 0 : coefficients_.doubles[place] < 0;
+            const bool is_negative =
+                coefficients_.floats ? coefficients_.floats[place] < 0 : coefficients_.doubles[place] < 0;
             symbols_[place] = is_negative ? -candidate.chosen : candidate.chosen;
         }
     }
 
 private:
     void find_candidates() {
-        if (coefficients_.floats)
-            find_candidates_in(coefficients_.floats);
-        else
-            find_candidates_in(coefficients_.doubles);
+        if (coefficients_.floats) find_candidates_in(coefficients_.floats);
+        else find_candidates_in(coefficients_.doubles);
     }
 
     template <typename Real>
@@ -181,7 +182,8 @@ private:
                 int large = 0;
                 for (int x = x0; x < end; x++) large |= std::abs(values[x]) > least;
                 for (int x = x0; large && x < end; x++)
-                    if (std::abs(values[x]) > least) add_candidate(y, x, std::abs((double)values[x]) / coefficients_.step);
+                    if (std::abs(values[x]) > least)
+                        add_candidate(y, x, std::abs((double)values[x]) / coefficients_.step);
             }
     }
 
@@ -217,14 +219,15 @@ private:
             options.losses[i] += candidate.slope * costs_.near(table, options.magnitudes[i]);
     }
 
-    void find_onlookers(int y, std::vector<std::unique_ptr<SubbandRounding>>& all) {
+    void find_onlookers(int y, std::vector<std::unique_ptr<SubbandChoice>>& all) {
         onlookers_.clear();
         if (Onlookers* below = add_onlookers(*this, y + 1, 1, -2, 5))
             for (int i = 0; i < 5; i++) {
                 const int tap = 4 - i;  // the first one of them sees the candidate two to its right
                 below->weights[i] = contexts_->causal_weights(1 + tap / 2), below->shifts[i] = 16 * (tap % 2);
             }
-        if (Onlookers* two_below = add_onlookers(*this, y + 2, 1, 0, 1)) two_below->weights[0] = contexts_->causal_weights(0);
+        if (Onlookers* two_below = add_onlookers(*this, y + 2, 1, 0, 1))
+            two_below->weights[0] = contexts_->causal_weights(0);
         if (band_ == 0) return;
         for (int band = band_ + 1; band <= (band_ + 2) / 3 * 3; band++) {
             add_cross(*all[band], all[band]->contexts_->cross_weights(own_), y, 1);
@@ -236,7 +239,7 @@ private:
     }
 
     // Rows above, at and below `y` of a subband that sees a cross of this one's features.
-    void add_cross(SubbandRounding& other, const CrossWeights* weights, int y, int scale) {
+    void add_cross(SubbandChoice& other, const CrossWeights* weights, int y, int scale) {
         if (weights == nullptr) return;
         const CrossWeights& w = *weights;
         if (Onlookers* above = add_onlookers(other, y - scale, scale, 0, scale))
@@ -250,13 +253,13 @@ private:
     }
 
     // Row `y` of a subband that sees this one's features as its LH: the place to the left of a candidate and its own.
-    void add_lh(SubbandRounding& other, const int16_t* weights, int y) {
+    void add_lh(SubbandChoice& other, const int16_t* weights, int y) {
         if (weights == nullptr) return;
         if (Onlookers* beside = add_onlookers(other, y, 1, -1, 2))
             for (int i = 0; i < 2; i++) beside->weights[i] = weights, beside->shifts[i] = i == 0 ? 16 : 0;
     }
 
-    Onlookers* add_onlookers(SubbandRounding& other, int y, int scale, int first, int count) {
+    Onlookers* add_onlookers(SubbandChoice& other, int y, int scale, int first, int count) {
         if (y < 0 || y >= other.own_.height) return nullptr;
         onlookers_.push_back({&*other.contexts_, &other.own_, other.contexts_->row(y), y, scale, first, count, {}, {}});
         return &onlookers_.back();
@@ -306,7 +309,7 @@ private:
     static constexpr int kStretch = 32;
 
     const ContextNetwork& network_;
-    const RoundingJob& job_;
+    const ChoiceJob& job_;
     const int band_;
     const Costs costs_;
     const Coefficients& coefficients_;
@@ -320,8 +323,8 @@ private:
     alignas(64) int32_t sums_[kChunk][kFirstWidth];
 };
 
-double count_subband(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice, const int32_t* symbols,
-                     int plane, int band, Costs costs, int16_t* tables) {
+double count_subband(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice,
+                     const int32_t* symbols, int plane, int band, Costs costs) {
     FeaturePlane& own = slice.own->planes[plane][band];
     SubbandContexts contexts(network, scratch, slice, plane, band);
     alignas(64) int32_t sums[kChunk][kFirstWidth];
@@ -338,11 +341,9 @@ double count_subband(const ContextNetwork& network, SliceScratch& scratch, const
             const uint64_t left = own_bits[word] << 1 | before >> 63 | own_bits[word] << 2 | before >> 62;
             const uint64_t busy = (contexts.busy_places(row, word) | left) & inside;
             contexts.make_sums(row, busy, x0, sums);
-            if (tables) std::fill_n(tables + (size_t)y * own.width + x0, std::min(kChunk, own.width - x0), (int16_t)contexts.blank_table());
             for (uint64_t rest = busy; rest; rest &= rest - 1) {
                 const int i = __builtin_ctzll(rest);
                 const unsigned table = contexts.table(sums[i], left_of(own, y, x0 + i));
-                if (tables) tables[(size_t)y * own.width + x0 + i] = (int16_t)table;
                 bits += costs.of(table, std::abs(here[i]));
             }
             const uint64_t blank = inside & ~busy;
@@ -356,10 +357,10 @@ double count_subband(const ContextNetwork& network, SliceScratch& scratch, const
 
 }  // namespace
 
-double choose_plane(const ContextNetwork& network, SliceScratch& scratch, const RoundingJob& job) {
-    std::vector<std::unique_ptr<SubbandRounding>> all;
+double choose_plane(const ContextNetwork& network, SliceScratch& scratch, const ChoiceJob& job) {
+    std::vector<std::unique_ptr<SubbandChoice>> all;
     for (size_t band = 0; band < job.bands.size(); band++) {
-        all.push_back(std::make_unique<SubbandRounding>(network, job, (int)band));
+        all.push_back(std::make_unique<SubbandChoice>(network, job, (int)band));
         if (job.order == Order::kRaster && job.num_passes > 0) all.back()->choose_in_order();
         for (int pass = 0; job.order == Order::kAtOnce && pass < job.num_passes; pass++) all.back()->choose_at_once();
     }
@@ -373,20 +374,19 @@ double choose_plane(const ContextNetwork& network, SliceScratch& scratch, const 
         all[band]->write_symbols();
         const FeaturePlane& own = job.slice.own->planes[job.plane][band];
         if (own.height == 0 || own.width == 0) continue;
-        bits += count_subband(network, scratch, job.slice, job.slice.symbols[band], job.plane, (int)band, {job.costs}, nullptr);
+        bits += count_subband(network, scratch, job.slice, job.slice.symbols[band], job.plane, (int)band, {job.costs});
     }
     return bits;
 }
 
-double count_slice(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice, const float* costs, int16_t* tables) {
+double count_slice(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice, const float* costs) {
     double bits = 0.0;
     size_t index = 0;
     for (size_t plane = 0; plane < slice.own->planes.size(); plane++)
         for (size_t band = 0; band < slice.own->planes[plane].size(); band++, index++) {
             const FeaturePlane& own = slice.own->planes[plane][band];
             if (own.height == 0 || own.width == 0) continue;
-            bits += count_subband(network, scratch, slice, slice.symbols[index], (int)plane, (int)band, {costs}, tables);
-            if (tables) tables += (size_t)own.height * own.width;
+            bits += count_subband(network, scratch, slice, slice.symbols[index], (int)plane, (int)band, {costs});
         }
     return bits;
 }

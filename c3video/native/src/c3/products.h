@@ -104,7 +104,7 @@ inline void combine(const float* const* in, int num_inputs, const float* matrix,
     });
 }
 
-constexpr int kDotRows = kRegisters == 32 ? 4 : 3;      // rows of the first operand a block
+constexpr int kDotRows = kRegisters == 32 ? 4 : 3;     // rows of the first operand a block
 constexpr int kDotColumns = kRegisters == 32 ? 6 : 4;  // and of the second
 
 template <int A, int B>

@@ -1,25 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""What a run folder says of its clips, and files that are there whole or not at all.
-
-OUT/clips.json is written by whoever chose the clips; measures know no data sets, only this list.
-"""
+"""OUT/clips.json: the clips of a run. Whoever chose them writes it; measures know no data sets, only this list."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from c3video.errors import ConfigError, SourceError
+from c3video.media.rgb import RgbSource
 from c3video.media.source import Source, open_source
 from c3video.video import VideoFormat
+from handover.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -27,11 +21,12 @@ class Clip:
     """Some frames of a file.
 
     Args:
-        name: of the clip in all tables.
+        name: of the clip in all tables; one clip a name.
         first, last: range of frames, last excluded, counted from 0.
         width, height: in luma samples.
-        pix_fmt, fps: of headerless raw video, else None.
+        pix_fmt, fps: of headerless raw video, else None; fps as a fraction, "120/1".
         untagged: its colour description is not looked at when it is converted to RGB.
+        max_gradient_norm: for the profile `paper`, where it is not the usual one.
     """
 
     name: str
@@ -43,34 +38,49 @@ class Clip:
     pix_fmt: str | None = None
     fps: str | None = None
     untagged: bool = False
+    max_gradient_norm: float | None = None
 
     @property
     def num_frames(self) -> int:
         return self.last - self.first
 
     @contextmanager
-    def open(self) -> Iterator[Source]:
-        """The clip's frames. Raises SourceError."""
+    def open(self, first: int = 0, last: int | None = None) -> Iterator[Source]:
+        """Frames first .. last - 1 of the clip, counted from its own first one.
+
+        Raises:
+            SourceError: as `c3video.media.source.open_source`.
+        """
         with open_source(
             self.path,
             size=(self.width, self.height) if self.pix_fmt else None,
             pix_fmt=self.pix_fmt,
             fps=Fraction(self.fps) if self.fps else None,
-            frames=(self.first, self.last),
+            frames=(self.first + first, self.last if last is None else self.first + last),
         ) as source:
             yield source
+
+    @contextmanager
+    def open_as_rgb(self, first: int = 0, last: int | None = None) -> Iterator[RgbSource]:
+        """The same frames as the published experiments converted them (`c3video.media.rgb`)."""
+        with self.open(first, last) as source:
+            yield RgbSource(source, self.rgb_format(source.format))
 
     def rgb_format(self, format: VideoFormat) -> VideoFormat:
         """A format of the clip's frames as its conversion to RGB should see it."""
         return replace(format, color_space=2, color_range=0) if self.untagged else format
 
 
+def write_clips(out: Path, clips: Sequence[Clip]) -> None:
+    """Write the list of a run folder."""
+    write_json(out / "clips.json", [asdict(clip) for clip in clips])
+
+
 def read_clips(out: Path, names: Sequence[str] | None = None) -> list[Clip]:
     """The clips of a run folder, or those with the given names. Raises SourceError, ConfigError."""
     path = out / "clips.json"
-    fields = Clip.__dataclass_fields__
     try:
-        clips = [Clip(**{key: entry[key] for key in entry if key in fields}) for entry in read_json(path)]
+        clips = [Clip(**values) for values in read_json(path)]
     except TypeError as error:
         raise SourceError(f"{path}: is no list of clips: {error}") from error
     by_name = {clip.name: clip for clip in clips}
@@ -78,35 +88,3 @@ def read_clips(out: Path, names: Sequence[str] | None = None) -> list[Clip]:
     if unknown:
         raise ConfigError(f"{path}: has no clip {unknown[0]!r}: must be one of {', '.join(by_name)}")
     return [by_name[name] for name in names or by_name]
-
-
-def read_json(path: Path) -> Any:
-    """Plain values of a file. Raises SourceError."""
-    try:
-        return json.loads(path.read_text())
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise SourceError(f"{path}: is no JSON: {error}") from error
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under another name first, so that an interrupted measure leaves no half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """The same, of plain values."""
-    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """The same, of a table; what a row lacks stays empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
