@@ -24,7 +24,6 @@ from c3video.engine import choose_engine
 from c3video.errors import C3VideoError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
-from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit.context_tuning import (
     FloatNetwork,
     Samples,
@@ -34,9 +33,10 @@ from c3video.hybrid.fit.context_tuning import (
     total_bits,
     tune,
 )
-from c3video.hybrid.fit.segment import fit_segment, segment_samples
+from c3video.hybrid.fit.own_networks import segment_samples
+from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.frame_order import coding_order
-from c3video.hybrid.payload import NETWORKS
+from c3video.hybrid.payload import CONTEXT_NETWORKS
 from c3video.hybrid.subbands import slice_layouts
 from c3video.media.source import open_source
 
@@ -52,14 +52,14 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
     fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
-    fitted = fit_segment(planes, video, HybridConfig(), fit_config, ENGINES[choose_engine()])
+    fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
-    return segment_samples(coding_order(len(planes), fitted.model.gop), fitted.symbols, layout)
+    return segment_samples(coding_order(len(planes), fitted.parameters.gop), fitted.symbols, layout)
 
 
 def fit_prior(name: str, samples: Samples, steps: int) -> ContextNetwork:
-    """A network of NETWORKS fitted to symbols."""
-    start = blank_network(*NETWORKS[name], seed=0)
+    """A network of CONTEXT_NETWORKS fitted to symbols."""
+    start = blank_network(*CONTEXT_NETWORKS[name], seed=0)
     with tqdm(total=steps, desc=name, unit="step") as progress:
 
         def report(step: int, bits: float) -> None:
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except C3VideoError as error:
         print(f"fit_priors: {error}", file=sys.stderr)
         return 1
-    for name in NETWORKS:
+    for name in CONTEXT_NETWORKS:
         network = fit_prior(name, joined([part[name] for part in parts]), options.steps)
         data = b"".join(array.astype("<i2").tobytes() for array in network.arrays())
         (options.out / f"{name}.i16").write_bytes(data)

@@ -53,10 +53,10 @@ def test_constants_of_the_frame_model_are_those_of_the_code() -> None:
     assert tuple(document_decoder.P) == sparse_tables.ZERO
     assert tuple(document_decoder.Q) == sparse_tables.TAIL
     assert f"1..{segment.MAX_GOP} |" in document_decoder.section(17)
-    assert f"shift (0..{segment.MAX_SHIFT})" in document_decoder.section(17)
+    assert f"exponent (0..{segment.MAX_EXPONENT})" in document_decoder.section(17)
 
 
-@pytest.mark.parametrize("name", segment.NETWORKS)
+@pytest.mark.parametrize("name", segment.CONTEXT_NETWORKS)
 def test_priors_are_those_of_the_document(name: str) -> None:
     """`python -m tests.vectors.make` writes their digests."""
     assert prior_row(name) in document_decoder.section(14).splitlines()
@@ -64,7 +64,7 @@ def test_priors_are_those_of_the_document(name: str) -> None:
 
 def test_shapes_of_networks_are_those_of_the_document() -> None:
     rows = re.findall(r"^\| (\w+) \| (\(.*\)) \|$", document_decoder.section(14), flags=re.M)
-    for inputs, classes in segment.NETWORKS.values():
+    for inputs, classes in segment.CONTEXT_NETWORKS.values():
         shapes = {
             name: tuple(int({"inputs": inputs, "classes": classes}.get(x, x)) for x in shape.strip("()").split(", "))
             for name, shape in rows

@@ -27,7 +27,7 @@ def test_segment_decodes_as_the_document_says(
 ) -> None:
     header = frame_header(*size, pix_fmt, config)
     video = header.video
-    made = synthetic_segment(header, num_frames, gop=gop, density=0.2, shifts=(4, 2), seed=7)
+    made = synthetic_segment(header, num_frames, gop=gop, density=0.2, exponents=(4, 2), seed=7)
     decoded = decode(
         made.segment.patches[0],
         num_frames,

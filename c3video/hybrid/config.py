@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from c3video.video import VideoFormat
 
 MAX_LEVELS = 5
+"""Of luma's wavelet; a plane of half the size has one less, so that subbands of one number cover the same detail."""
 MAX_FRAME_SAMPLES = 1 << 27
 """Samples of a frame, which has no patches; leaves room for 7680 x 4320 in 4:4:4."""
 
@@ -91,7 +92,7 @@ class HybridFitConfig:
 
     Args:
         rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
-        rounding_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
+        choice_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
         chroma_slope: worth of a bit when symbols of the planes after the first are chosen, in units of the first's:
             below 1 since the usual 6:1:1 mean of PSNRs counts their errors for more than their samples.
         importance: power of a block's weight in later frames (hybrid/fit/importance.py) that its bits
@@ -102,7 +103,7 @@ class HybridFitConfig:
     """
 
     rd_weight: float = 1e-3
-    rounding_passes: int = 3
+    choice_passes: int = 3
     chroma_slope: float = 0.6
     importance: float = 0.7
     plans: int = 8
@@ -113,7 +114,7 @@ class HybridFitConfig:
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""
         check_rd_weight(self.rd_weight)
-        for name in ("rounding_passes", "plans", "passes", "tuning_steps"):
+        for name in ("choice_passes", "plans", "passes", "tuning_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
 
 

@@ -4,7 +4,7 @@
     features (inputs,) --> hidden (16) --> hidden (8) --> (i, k) of coding/sparse_tables.py
 
 One network serves all symbols of its kind: what differs between subbands (or components of a vector) and between
-levels of the coding order are biases. A *prior*, fitted on other clips, comes with the package and is part of the
+depths of the coding order are biases. A *prior*, fitted on other clips, comes with the package and is part of the
 format; a segment carries differences to it.
 """
 
@@ -28,8 +28,8 @@ WEIGHT_BITS = 10
 """Binary point of all weights and biases."""
 FEATURE_BITS = 8
 MAX_FEATURE = 8 << FEATURE_BITS
-NUM_LEVELS = 7
-"""Levels of the coding order that have biases of their own; deeper ones share the last."""
+NUM_DEPTHS = 7
+"""Depths of the coding order that have biases of their own; deeper ones share the last."""
 
 ZERO_ORIGIN, TAIL_ORIGIN = 16, 8
 """Table indexes of outputs of zero; a unit is four steps of i and two of k."""
@@ -55,7 +55,7 @@ class ContextNetwork:
     Args:
         first: (16, inputs) weights of the first layer.
         class_bias: (classes, 16) of the first layer, by kind of symbol.
-        level_bias: (NUM_LEVELS, 16) of the first layer, added to it.
+        depth_bias: (NUM_DEPTHS, 16) of the first layer, added to it.
         second: (8, 16) weights of the second layer.
         second_bias: (8,).
         last: (2, 8) weights of the last layer.
@@ -64,7 +64,7 @@ class ContextNetwork:
 
     first: IntArray
     class_bias: IntArray
-    level_bias: IntArray
+    depth_bias: IntArray
     second: IntArray
     second_bias: IntArray
     last: IntArray
@@ -79,7 +79,7 @@ class ContextNetwork:
         for array in self.arrays():
             if np.abs(array).max(initial=0) > 32767:
                 raise CorruptSegmentError(f"context network weight {np.abs(array).max()}: must fit 16 bits")
-        bias = (np.abs(self.class_bias).max(axis=0) + np.abs(self.level_bias).max(axis=0)) << FEATURE_BITS
+        bias = (np.abs(self.class_bias).max(axis=0) + np.abs(self.depth_bias).max(axis=0)) << FEATURE_BITS
         sums = [
             np.abs(self.first).sum(axis=1) * MAX_FEATURE + bias,
             np.abs(self.second).sum(axis=1) * 32768 + (np.abs(self.second_bias) << HIDDEN_BITS),
@@ -93,8 +93,8 @@ class ContextNetwork:
     def _floats(self) -> tuple[FloatArray, ...]:
         return tuple(array.astype(np.float64) for array in self.arrays())
 
-    def predict(self, features: NDArray[np.number], symbol_class: int, level: int) -> tuple[IntArray, IntArray]:
-        """Tables of N symbols of one class in a frame of one level.
+    def predict(self, features: NDArray[np.number], symbol_class: int, depth: int) -> tuple[IntArray, IntArray]:
+        """Tables of N symbols of one class in a frame of one depth.
 
         Args:
             features: (inputs, N) integers, binary point FEATURE_BITS, 0..MAX_FEATURE.
@@ -102,8 +102,8 @@ class ContextNetwork:
         Returns:
             i (N,) 0..63, k (N,) 0..15.
         """
-        first, class_bias, level_bias, second, second_bias, last, last_bias = self._floats
-        bias = class_bias[symbol_class] + level_bias[min(level, NUM_LEVELS - 1)]
+        first, class_bias, depth_bias, second, second_bias, last, last_bias = self._floats
+        bias = class_bias[symbol_class] + depth_bias[min(depth, NUM_DEPTHS - 1)]
         hidden = first @ features.astype(np.float64) + (bias * 2.0**FEATURE_BITS)[:, None]
         hidden = activation(saturate(round_shift(hidden, FEATURE_BITS)), HIDDEN_BITS)
         hidden = second @ hidden + (second_bias * 2.0**HIDDEN_BITS)[:, None]
@@ -120,7 +120,7 @@ def network_shapes(num_inputs: int, num_classes: int) -> dict[str, tuple[int, ..
     return {
         "first": (FIRST_WIDTH, num_inputs),
         "class_bias": (num_classes, FIRST_WIDTH),
-        "level_bias": (NUM_LEVELS, FIRST_WIDTH),
+        "depth_bias": (NUM_DEPTHS, FIRST_WIDTH),
         "second": (SECOND_WIDTH, FIRST_WIDTH),
         "second_bias": (SECOND_WIDTH,),
         "last": (2, SECOND_WIDTH),
@@ -129,7 +129,7 @@ def network_shapes(num_inputs: int, num_classes: int) -> dict[str, tuple[int, ..
 
 
 def read_prior(name: str, num_inputs: int, num_classes: int) -> ContextNetwork:
-    """The prior of that name: little-endian int16 in stream order, in the package's folder model/priors."""
+    """The prior of that name: little-endian int16 in stream order, in the package's folder hybrid/priors."""
     data = np.frombuffer((files("c3video.hybrid") / "priors" / f"{name}.i16").read_bytes(), dtype="<i2")
     arrays, start = [], 0
     for shape in network_shapes(num_inputs, num_classes).values():

@@ -25,7 +25,7 @@ from c3video.hybrid.compensation import MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.engine import ENGINES, HybridEngine
 from c3video.hybrid.frame_order import CodedFrame
-from c3video.hybrid.payload import ParsedSegment, SegmentBits, parse_segment, read_network
+from c3video.hybrid.payload import HybridBits, ParsedPayload, parse_payload, read_network
 from c3video.hybrid.subbands import (
     FrameSymbols,
     join_slices,
@@ -46,7 +46,7 @@ FRAMES_AHEAD = 4
 
 
 @dataclass(frozen=True)
-class OpenSegment:
+class OpenPayload:
     """A segment whose networks have been read and all else not yet.
 
     Args:
@@ -56,19 +56,19 @@ class OpenSegment:
         slices: each gives its part of each frame's subbands likewise.
     """
 
-    parsed: ParsedSegment
+    parsed: ParsedPayload
     coders: tuple[Any, ...]
     weight_bits: dict[str, float]
     motion: Iterator[MotionField | None]
     slices: tuple[Iterator[FrameSymbols], ...]
 
 
-def open_segment(header: Header, segment: Segment, engine: HybridEngine) -> OpenSegment:
+def open_payload(header: Header, segment: Segment, engine: HybridEngine) -> OpenPayload:
     """Take a segment apart as far as its networks. Raises CorruptSegmentError."""
     model, video = header.model, header.video
     assert isinstance(model, HybridConfig)
     with _naming(f"segment {segment.number}", segment):
-        parsed = parse_segment(segment.patches[0], len(segment.pts), model)
+        parsed = parse_payload(segment.patches[0], len(segment.pts), model)
         coders = tuple(map(engine.open_reader, parsed.payloads))
         networks, weight_bits = {}, {}
         for name, code in parsed.codes.items():
@@ -77,7 +77,7 @@ def open_segment(header: Header, segment: Segment, engine: HybridEngine) -> Open
             weight_bits[name] = before - coders[0].bits_left
         blocks = block_shape(video.plane_shapes[0], model.block_size)
         layouts = slice_layouts(video.plane_shapes, video.layout.planes, model.num_slices)
-        return OpenSegment(
+        return OpenPayload(
             parsed,
             coders,
             weight_bits,
@@ -98,9 +98,9 @@ def _naming(place: str, segment: Segment) -> Iterator[None]:
         raise CorruptSegmentError(f"{place}: {error}", segment=segment.number) from error
 
 
-def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[ParsedSegment, SegmentBits]:
+def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[ParsedPayload, HybridBits]:
     """Where the bits of a segment went; reads all symbols and makes no samples. Raises CorruptSegmentError."""
-    opened = open_segment(header, segment, engine)
+    opened = open_payload(header, segment, engine)
     motion, frames = 0.0, []
     for frame in opened.parsed.frames:
         with _naming(f"segment {segment.number}, frame {frame.index}", segment):
@@ -112,9 +112,9 @@ def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[Par
                 next(reader)
             frames.append(before - sum(coder.bits_left for coder in opened.coders[1:]))
     counted = sum(opened.weight_bits.values()) + motion + sum(frames)
-    levels = tuple(frame.level for frame in opened.parsed.frames)
+    depths = tuple(frame.depth for frame in opened.parsed.frames)
     overhead = 8.0 * len(segment.patches[0]) - counted
-    return opened.parsed, SegmentBits(opened.weight_bits, motion, tuple(frames), levels, overhead)
+    return opened.parsed, HybridBits(opened.weight_bits, motion, tuple(frames), depths, overhead)
 
 
 def describe_frames(header: Header, segment: Segment) -> SegmentFacts:
@@ -154,27 +154,40 @@ class _Step:
 class _FrameDecoder:
     """What has been read and decoded of one segment, and so what may be done next.
 
-    Threads take one step after the other; what has come of them is noted, and looked at, under one lock.
+    A frame goes from left to right; between the bars stands where it is kept:
+
+        | payloads | --reading, once a reader--> | _parts | --decoding--> | _decoded | ----> returned
+              ^                                      ^              |
+              |                                      |              +--> | _references | --> dropped after its last use
+        at most FRAMES_AHEAD frames           complete: a part of
+        before all that are decoded           every reader, and all
+                                              its references there
+
+    A reader goes through the frames in coding order, and is idle or reads one. Threads go round and round:
+
+        wait for a step (_next_step) --> work, without the lock --> note what came of it, under the lock
+                 |
+                 +--> end: all frames are decoded, or a thread has failed
     """
 
     def __init__(self, header: Header, segment: Segment, engine: HybridEngine) -> None:
         self._header, self._segment, self._engine = header, segment, engine
         self._coded = coded_format(header.video)
-        opened = open_segment(header, segment, engine)
+        opened = open_payload(header, segment, engine)
         self._step_indexes, self._frames = opened.parsed.step_indexes, opened.parsed.frames
         # Motion takes so little that a step of its own would cost more: it comes with the first slice.
         self._readers: tuple[Iterator[Any], ...] = (
             zip(opened.motion, opened.slices[0], strict=True),
             *opened.slices[1:],
         )
-        self._num_read = [0] * len(self._readers)
-        self._busy: set[int] = set()  # readers at work
-        self._waiting: dict[int, dict[int, Any]] = {}  # by place in coding order, what each reader gave
+        self._num_read = [0] * len(self._readers)  # of frames, the one that is being read included
+        self._idle = set(range(len(self._readers)))
+        self._parts: dict[int, dict[int, Any]] = {}  # by place in coding order, what each reader gave
         self._uses = Counter(index for frame in self._frames for index in frame.references)
         self._references: dict[int, Planes] = {}  # by display index coded planes of 16 bits, while a frame needs them
         self._decoded: dict[int, Planes] = {}  # by display index
         self._changed = threading.Condition()
-        self._num_free = 0
+        self._num_free = 0  # threads without a step
         self._stopped = False
 
     def run(self, threads: int) -> list[Planes]:
@@ -224,39 +237,36 @@ class _FrameDecoder:
 
     def _startable(self) -> _Step | None:
         """A frame if one can be decoded, by all threads that have nothing else to do; or the reader that is behind."""
-        places = [place for place in self._waiting if self._is_complete(place)]
-        readers = [index for index in range(len(self._readers)) if self._may_read(index)]
+        places = [place for place in self._parts if self._is_complete(place)]
+        end = min(len(self._frames), len(self._decoded) + FRAMES_AHEAD)
+        readers = [index for index in sorted(self._idle) if self._num_read[index] < end]
         if places:
             return self._decoding(places[0], max(1, self._num_free // (len(places) + len(readers))))
         return self._reading(min(readers, key=self._num_read.__getitem__)) if readers else None
 
     def _is_complete(self, place: int) -> bool:
         has_references = all(index in self._references for index in self._frames[place].references)
-        return has_references and len(self._waiting[place]) == len(self._readers)
-
-    def _may_read(self, index: int) -> bool:
-        end = min(len(self._frames), len(self._decoded) + FRAMES_AHEAD)
-        return index not in self._busy and self._num_read[index] < end
+        return has_references and len(self._parts[place]) == len(self._readers)
 
     def _reading(self, index: int) -> _Step:
         """The next frame of a reader."""
         place = self._num_read[index]
         self._num_read[index] += 1
-        self._busy.add(index)
+        self._idle.remove(index)
 
         def work() -> Any:
             with self._naming(self._frames[place]):
                 return next(self._readers[index])
 
         def note(part: Any) -> None:
-            self._busy.remove(index)
-            self._waiting.setdefault(place, {})[index] = part
+            self._idle.add(index)
+            self._parts.setdefault(place, {})[index] = part
 
         return _Step(work, note)
 
     def _decoding(self, place: int, num_threads: int) -> _Step:
         """The samples of a frame that is complete."""
-        frame, parts = self._frames[place], self._waiting.pop(place)
+        frame, parts = self._frames[place], self._parts.pop(place)
         references = [self._references[index] for index in frame.references]
         layout = self._header.video.layout
 
@@ -297,7 +307,7 @@ class _FrameDecoder:
                 shifts,
                 coded.bit_depth,
                 symbols[plane],
-                subband_steps(self._step_indexes[frame.level], plane_levels(shifts), coded.norms[plane]),
+                subband_steps(self._step_indexes[frame.depth], plane_levels(shifts), coded.norms[plane]),
                 num_threads,
             )
             for plane, shifts in enumerate(coded.shifts)

@@ -5,7 +5,7 @@ Anchors stand `gop` frames apart and are predicted from the two anchors before; 
 halved again and again, each predicted from the nearest decoded frames on both sides:
 
     display   0  1  2  3  4  5  6  7  8        gop = 8
-    level     0  4  3  4  2  4  3  4  1
+    depth     0  4  3  4  2  4  3  4  1
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class CodedFrame:
         index: display index within the segment.
         references: display indexes of the frames it is predicted from: none, one earlier, or one earlier and another
             one, later for the frames between anchors.
-        level: 0 for the first frame, 1 for later anchors, then one more a halving.
+        depth: 0 for the first frame, 1 for later anchors, then one more a halving.
     """
 
     index: int
     references: tuple[int, ...]
-    level: int
+    depth: int
 
 
 def coding_order(num_frames: int, gop: int) -> tuple[CodedFrame, ...]:
@@ -40,15 +40,15 @@ def coding_order(num_frames: int, gop: int) -> tuple[CodedFrame, ...]:
     return tuple(frames)
 
 
-def _between(first: int, last: int, level: int) -> Iterator[CodedFrame]:
+def _between(first: int, last: int, depth: int) -> Iterator[CodedFrame]:
     if last - first < 2:
         return
     middle = (first + last) // 2
-    yield CodedFrame(middle, (first, last), level)
-    yield from _between(first, middle, level + 1)
-    yield from _between(middle, last, level + 1)
+    yield CodedFrame(middle, (first, last), depth)
+    yield from _between(first, middle, depth + 1)
+    yield from _between(middle, last, depth + 1)
 
 
-def num_levels(num_frames: int, gop: int) -> int:
-    """Levels in use: one more than the deepest."""
-    return 1 + max(frame.level for frame in coding_order(num_frames, gop))
+def num_depths(num_frames: int, gop: int) -> int:
+    """Depths in use: one more than the deepest."""
+    return 1 + max(frame.depth for frame in coding_order(num_frames, gop))

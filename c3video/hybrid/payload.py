@@ -2,8 +2,8 @@
 """A segment of the hybrid model <-> bytes (docs/c3v.md, section 17).
 
 1 byte            frames from anchor to anchor
-1 byte a level    index of its quantisation step
-1 or 9 bytes      the network of subbands: 0, or 1, the shift of its differences and the scale index of each array's
+1 byte a depth    index of its quantisation step
+1 or 9 bytes      the network of subbands: 0, or 1, the exponent of its differences and the scale index of each array's
 the same          the network of motion
 varint, payload   differences of the networks, then the motion of all frames
 varint, payload   for each slice the subbands of all frames
@@ -26,16 +26,16 @@ from c3video.hybrid import motion_symbols, subbands
 from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork, network_shapes, read_prior
-from c3video.hybrid.frame_order import CodedFrame, coding_order, num_levels
+from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import read_subbands, write_frames_motion, write_subbands
 
 IntArray = NDArray[np.int64]
 
 MAX_GOP = 32
-MAX_SHIFT = 8
+MAX_EXPONENT = 8
 
-NETWORKS = {
+CONTEXT_NETWORKS = {
     "subbands": (subbands.NUM_INPUTS, subbands.NUM_CLASSES),
     "motion": (motion_symbols.NUM_INPUTS, motion_symbols.NUM_CLASSES),
 }
@@ -45,7 +45,7 @@ NETWORKS = {
 @cache
 def prior(name: str) -> ContextNetwork:
     """The network that a segment starts from."""
-    return read_prior(name, *NETWORKS[name])
+    return read_prior(name, *CONTEXT_NETWORKS[name])
 
 
 @dataclass(frozen=True)
@@ -53,36 +53,36 @@ class NetworkCode:
     """How a network's differences to its prior are coded.
 
     Args:
-        shift: differences are multiples of 2^shift.
+        exponent: differences are multiples of 2^exponent.
         scales: scale index of the table of each array.
     """
 
-    shift: int
+    exponent: int
     scales: tuple[int, ...]
 
     def to_bytes(self) -> bytes:
-        return bytes([1, self.shift, *self.scales])
+        return bytes([1, self.exponent, *self.scales])
 
 
 @dataclass(frozen=True)
-class SegmentModel:
+class HybridParameters:
     """What a segment says before its symbols.
 
     Args:
         gop: frames from anchor to anchor.
-        step_indexes: quantisation step of each level of the coding order.
-        networks: by name of NETWORKS.
-        shifts: of each network's differences; None where it is the prior.
+        step_indexes: quantisation step of each depth of the coding order.
+        networks: by name of CONTEXT_NETWORKS.
+        exponents: of each network's differences; None where it is the prior.
     """
 
     gop: int
     step_indexes: tuple[int, ...]
     networks: dict[str, ContextNetwork]
-    shifts: dict[str, int | None]
+    exponents: dict[str, int | None]
 
 
 @dataclass(frozen=True)
-class SegmentSymbols:
+class HybridSymbols:
     """All symbols of a segment, in coding order of its frames.
 
     Args:
@@ -95,26 +95,26 @@ class SegmentSymbols:
 
 
 @dataclass(frozen=True)
-class SegmentBits:
+class HybridBits:
     """Where a segment's bits went; `overhead` is what the bytes hold beyond its symbols.
 
     Args:
         weights: of the differences of each network.
         frames: of the subbands of each frame, in coding order.
-        levels: of each frame, in coding order.
+        depths: of each frame, in coding order.
     """
 
     weights: dict[str, float]
     motion: float
     frames: tuple[float, ...]
-    levels: tuple[int, ...]
+    depths: tuple[int, ...]
     overhead: float
 
     def by_part(self) -> dict[str, float]:
-        """The figures by name, those of frames by level."""
-        parts = {f"level {level}": 0.0 for level in sorted(set(self.levels))}
-        for level, bits in zip(self.levels, self.frames, strict=True):
-            parts[f"level {level}"] += bits
+        """The figures by name, those of frames by depth, which results call level."""
+        parts = {f"level {depth}": 0.0 for depth in sorted(set(self.depths))}
+        for depth, bits in zip(self.depths, self.frames, strict=True):
+            parts[f"level {depth}"] += bits
         parts["motion"] = self.motion
         parts |= {f"{network} weights": bits for network, bits in self.weights.items()}
         return parts | {"segment overhead": self.overhead}
@@ -126,59 +126,59 @@ def reference_frames(frames: Sequence[CodedFrame]) -> list[tuple[int, ...]]:
     return [tuple(places[index] for index in frame.references) for frame in frames]
 
 
-def network_code(name: str, network: ContextNetwork, shift: int) -> NetworkCode:
+def network_code(name: str, network: ContextNetwork, exponent: int) -> NetworkCode:
     """The cheapest tables for a network's differences."""
-    return NetworkCode(shift, tuple(best_scale(array)[0] for array in _differences(name, network, shift)))
+    return NetworkCode(exponent, tuple(best_scale(array)[0] for array in _differences(name, network, exponent)))
 
 
-def network_bits(name: str, network: ContextNetwork, shift: int) -> float:
+def network_bits(name: str, network: ContextNetwork, exponent: int) -> float:
     """Bits of a network's differences under their cheapest tables."""
-    return sum(best_scale(array)[1] for array in _differences(name, network, shift))
+    return sum(best_scale(array)[1] for array in _differences(name, network, exponent))
 
 
-def _differences(name: str, network: ContextNetwork, shift: int) -> list[IntArray]:
+def _differences(name: str, network: ContextNetwork, exponent: int) -> list[IntArray]:
     pairs = zip(network.arrays(), prior(name).arrays(), strict=True)
-    return [(array - start) >> shift for array, start in pairs]
+    return [(array - start) >> exponent for array, start in pairs]
 
 
 def code_network(coder: Coder, name: str, code: NetworkCode, network: ContextNetwork | None) -> ContextNetwork:
     """Code a network as differences to its prior. Raises CorruptSegmentError for one that a decoder cannot use."""
-    given = _differences(name, network, code.shift) if network is not None else None
+    given = _differences(name, network, code.exponent) if network is not None else None
     arrays = []
     for index, start in enumerate(prior(name).arrays()):
         scales = np.full(start.size, code.scales[index])
         residuals = given[index].ravel() if given is not None else None
         differences = coder.code(scales, np.zeros_like(scales), residuals)
-        arrays.append(start + (differences.reshape(start.shape) << code.shift))
+        arrays.append(start + (differences.reshape(start.shape) << code.exponent))
     result = ContextNetwork(*arrays)
     result.check()
     return result
 
 
-def encode_segment(
-    model: SegmentModel,
-    symbols: SegmentSymbols,
+def encode_payload(
+    parameters: HybridParameters,
+    symbols: HybridSymbols,
     num_frames: int,
     config: HybridConfig,
     layouts: Sequence[SliceLayout],
-) -> tuple[bytes, SegmentBits]:
+) -> tuple[bytes, HybridBits]:
     """Bytes of a segment and their accounting."""
-    frames = coding_order(num_frames, model.gop)
+    frames = coding_order(num_frames, parameters.gop)
     codes: dict[str, NetworkCode | None] = {}
-    for name in NETWORKS:
-        shift = model.shifts[name]
-        codes[name] = None if shift is None else network_code(name, model.networks[name], shift)
-    head = bytes([model.gop, *model.step_indexes])
+    for name in CONTEXT_NETWORKS:
+        exponent = parameters.exponents[name]
+        codes[name] = None if exponent is None else network_code(name, parameters.networks[name], exponent)
+    head = bytes([parameters.gop, *parameters.step_indexes])
     head += b"".join(b"\0" if code is None else code.to_bytes() for code in codes.values())
     coder = SymbolWriter()
     weight_bits = {}
     for name, code in codes.items():
         before = coder.estimated_bits
         if code is not None:
-            code_network(coder, name, code, model.networks[name])
+            code_network(coder, name, code, parameters.networks[name])
         weight_bits[name] = coder.estimated_bits - before
     before = coder.estimated_bits
-    write_frames_motion(coder, model.networks["motion"], symbols.fields, frames)
+    write_frames_motion(coder, parameters.networks["motion"], symbols.fields, frames)
     motion_bits = coder.estimated_bits - before
     payloads = [coder.finish()]
     frame_bits = np.zeros(num_frames)
@@ -188,17 +188,17 @@ def encode_segment(
         for place, references in enumerate(reference_frames(frames)):
             known = subbands.reference_magnitudes([cut[reference] for reference in references], layout)
             before = coder.estimated_bits
-            write_subbands(coder, model.networks["subbands"], cut[place], known, frames[place].level)
+            write_subbands(coder, parameters.networks["subbands"], cut[place], known, frames[place].depth)
             frame_bits[place] += coder.estimated_bits - before
         payloads.append(coder.finish())
     data = head + b"".join(write_varint(len(payload)) + payload for payload in payloads)
     counted = sum(weight_bits.values()) + motion_bits + float(frame_bits.sum())
-    levels = tuple(frame.level for frame in frames)
-    return data, SegmentBits(weight_bits, motion_bits, tuple(frame_bits.tolist()), levels, 8 * len(data) - counted)
+    depths = tuple(frame.depth for frame in frames)
+    return data, HybridBits(weight_bits, motion_bits, tuple(frame_bits.tolist()), depths, 8 * len(data) - counted)
 
 
 @dataclass(frozen=True)
-class ParsedSegment:
+class ParsedPayload:
     """A segment's bytes taken apart, nothing decoded yet."""
 
     gop: int
@@ -208,7 +208,7 @@ class ParsedSegment:
     frames: tuple[CodedFrame, ...]
 
 
-def parse_segment(data: bytes, num_frames: int, config: HybridConfig) -> ParsedSegment:
+def parse_payload(data: bytes, num_frames: int, config: HybridConfig) -> ParsedPayload:
     """Take a segment's bytes apart.
 
     Raises:
@@ -231,15 +231,15 @@ def parse_segment(data: bytes, num_frames: int, config: HybridConfig) -> ParsedS
     gop = in_range(take(1, "gop")[0], 1, MAX_GOP, "gop")
     step_indexes = tuple(
         in_range(value, 0, subbands.MAX_STEP_INDEX, "quantisation step index")
-        for value in take(num_levels(num_frames, gop), "quantisation steps")
+        for value in take(num_depths(num_frames, gop), "quantisation steps")
     )
     codes: dict[str, NetworkCode | None] = {}
-    for name in NETWORKS:
+    for name in CONTEXT_NETWORKS:
         codes[name] = None
         if in_range(take(1, "network flag")[0], 0, 1, "network flag"):
-            shift = in_range(take(1, "shift")[0], 0, MAX_SHIFT, "shift of differences")
-            scales = take(len(network_shapes(*NETWORKS[name])), "scale indexes")
-            codes[name] = NetworkCode(shift, tuple(in_range(x, 0, NUM_SCALES - 1, "scale index") for x in scales))
+            exponent = in_range(take(1, "exponent")[0], 0, MAX_EXPONENT, "exponent of differences")
+            scales = take(len(network_shapes(*CONTEXT_NETWORKS[name])), "scale indexes")
+            codes[name] = NetworkCode(exponent, tuple(in_range(x, 0, NUM_SCALES - 1, "scale index") for x in scales))
     payloads = []
     for _ in range(1 + config.num_slices):
         try:
@@ -249,7 +249,7 @@ def parse_segment(data: bytes, num_frames: int, config: HybridConfig) -> ParsedS
         payloads.append(take(size, "payload"))
     if at != len(data):
         raise CorruptSegmentError(f"{len(data) - at} bytes are left over after the last payload")
-    return ParsedSegment(gop, step_indexes, codes, tuple(payloads), coding_order(num_frames, gop))
+    return ParsedPayload(gop, step_indexes, codes, tuple(payloads), coding_order(num_frames, gop))
 
 
 def read_network(coder: Coder, name: str, code: NetworkCode | None) -> ContextNetwork:
@@ -268,7 +268,7 @@ def read_slice(
     found: list[FrameSymbols] = []
     for frame, references in zip(frames, reference_frames(frames), strict=True):
         known = subbands.reference_magnitudes([found[place] for place in references], layout)
-        found.append(read_subbands(coder, network, layout, known, frame.level))
+        found.append(read_subbands(coder, network, layout, known, frame.depth))
         if len(found) == len(frames):
             coder.finish()
         yield found[-1]

@@ -27,7 +27,6 @@ IntArray = NDArray[np.int64]
 FrameSymbols = list[list[IntArray]]
 """By plane and subband: (h, w)."""
 
-"""Of luma; a plane of half the size has one less, so that subbands of one number cover the same detail."""
 MAX_SYMBOL = 1 << 15
 NUM_CLASSES = 2 * num_subbands(MAX_LEVELS)
 

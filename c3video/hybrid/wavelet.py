@@ -77,13 +77,13 @@ def synthesise(subbands: list[IntArray]) -> IntArray:
     plane = subbands[0]
     for level in range(len(subbands) // 3):
         hl, lh, hh = subbands[1 + 3 * level : 4 + 3 * level]
-        low = _join(plane.T, lh.T).T
-        high = _join(hl.T, hh.T).T
-        plane = _join(low, high)
+        low = join(plane.T, lh.T).T
+        high = join(hl.T, hh.T).T
+        plane = join(low, high)
     return plane
 
 
-def _join(low: IntArray, high: IntArray) -> IntArray:
+def join(low: IntArray, high: IntArray) -> IntArray:
     """Samples along the last axis from low and high ones, all of them integers."""
     if high.shape[1] == 0:
         return low

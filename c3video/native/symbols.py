@@ -76,7 +76,7 @@ class SliceReader:
                 native.sparse_tables(),
                 self._network,
                 self._slice,
-                frame.level,
+                frame.depth,
                 [self._features[index] for index in frame.references],
                 own,
                 native.isa(),
@@ -129,7 +129,7 @@ class MotionReader:
                 native.sparse_tables(),
                 self._network,
                 self._shape,
-                frame.level,
+                frame.depth,
                 distances,
                 native.isa(),
             )

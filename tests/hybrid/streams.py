@@ -14,14 +14,14 @@ from c3video.hybrid.coded_planes import coded_format, from_coded
 from c3video.hybrid.compensation import BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
-from c3video.hybrid.frame_order import CodedFrame, coding_order, num_levels
+from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
 from c3video.hybrid.motion_symbols import PARTS, uses
 from c3video.hybrid.payload import (
-    NETWORKS,
-    SegmentBits,
-    SegmentModel,
-    SegmentSymbols,
-    encode_segment,
+    CONTEXT_NETWORKS,
+    HybridBits,
+    HybridParameters,
+    HybridSymbols,
+    encode_payload,
     prior,
 )
 from c3video.hybrid.reconstruction import reconstruct_plane
@@ -42,9 +42,9 @@ class SyntheticSegment:
     """
 
     segment: Segment
-    model: SegmentModel
-    symbols: SegmentSymbols
-    bits: SegmentBits
+    model: HybridParameters
+    symbols: HybridSymbols
+    bits: HybridBits
     planes: tuple[Planes, ...]
 
 
@@ -59,11 +59,11 @@ def frame_header(
     return Header(video, config or HybridConfig(), segment_frames, 1, 1)
 
 
-def nudged_network(name: str, rng: np.random.Generator, shift: int) -> ContextNetwork:
-    """The prior with a few integers moved by multiples of 2^shift."""
+def nudged_network(name: str, rng: np.random.Generator, exponent: int) -> ContextNetwork:
+    """The prior with a few integers moved by multiples of 2^exponent."""
     return ContextNetwork(
         *(
-            array + ((rng.random(array.shape) < 0.2) * rng.integers(-3, 4, array.shape) << shift)
+            array + ((rng.random(array.shape) < 0.2) * rng.integers(-3, 4, array.shape) << exponent)
             for array in prior(name).arrays()
         )
     )
@@ -78,7 +78,7 @@ def synthetic_segment(
     step_index: int = 56,
     density: float = 0.05,
     reach: int = 12,
-    shifts: tuple[int | None, int | None] = (None, 3),
+    exponents: tuple[int | None, int | None] = (None, 3),
     seed: int = 0,
 ) -> SyntheticSegment:
     """A segment of sparse random symbols and smooth random motion.
@@ -86,26 +86,26 @@ def synthetic_segment(
     Args:
         density: share of symbols that are not zero; a few of them are large.
         reach: largest component of most vectors, in quarter samples.
-        shifts: of the differences of the networks (subbands, motion); None for the prior.
+        exponents: of the differences of the networks (subbands, motion); None for the prior.
     """
     rng = np.random.default_rng(seed)
     config, video = header.model, header.video
     assert isinstance(config, HybridConfig)
     frames = coding_order(num_frames, gop)
-    networks, network_shifts = {}, dict(zip(NETWORKS, shifts, strict=True))
-    for name, shift in network_shifts.items():
-        networks[name] = prior(name) if shift is None else nudged_network(name, rng, shift)
-    levels = num_levels(num_frames, gop)
-    steps = tuple(min(step_index + 2 * level, MAX_STEP_INDEX) for level in range(levels))
-    model = SegmentModel(gop, steps, networks, network_shifts)
+    networks, of_networks = {}, dict(zip(CONTEXT_NETWORKS, exponents, strict=True))
+    for name, exponent in of_networks.items():
+        networks[name] = prior(name) if exponent is None else nudged_network(name, rng, exponent)
+    depths = num_depths(num_frames, gop)
+    steps = tuple(min(step_index + 2 * depth, MAX_STEP_INDEX) for depth in range(depths))
+    model = HybridParameters(gop, steps, networks, of_networks)
     (whole,) = slice_layouts(video.plane_shapes, video.layout.planes, 1)
     blocks = block_shape(video.plane_shapes[0], config.block_size)
-    symbols = SegmentSymbols(
+    symbols = HybridSymbols(
         tuple(_field(rng, blocks, frame, reach) for frame in frames),
         tuple(_symbols(rng, whole.empty(), density) for _ in frames),
     )
     layouts = slice_layouts(video.plane_shapes, video.layout.planes, config.num_slices)
-    data, bits = encode_segment(model, symbols, num_frames, config, layouts)
+    data, bits = encode_payload(model, symbols, num_frames, config, layouts)
     planes = reconstructed(header, model, symbols, frames)
     first = number * header.segment_frames
     segment = Segment(
@@ -162,7 +162,7 @@ def split_field(vectors: IntArray, modes: IntArray, splits: IntArray) -> MotionF
 
 
 def reconstructed(
-    header: Header, model: SegmentModel, symbols: SegmentSymbols, frames: tuple[CodedFrame, ...]
+    header: Header, model: HybridParameters, symbols: HybridSymbols, frames: tuple[CodedFrame, ...]
 ) -> tuple[Planes, ...]:
     """Frames in display order, by the oracle."""
     coded, config = coded_format(header.video), header.model
@@ -177,7 +177,7 @@ def reconstructed(
                 shifts,
                 coded.bit_depth,
                 found[plane],
-                subband_steps(model.step_indexes[frame.level], plane_levels(shifts), coded.norms[plane]),
+                subband_steps(model.step_indexes[frame.depth], plane_levels(shifts), coded.norms[plane]),
             )
             for plane, shifts in enumerate(coded.shifts)
         )

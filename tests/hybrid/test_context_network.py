@@ -11,14 +11,14 @@ import pytest
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.context_network import (
     MAX_FEATURE,
-    NUM_LEVELS,
+    NUM_DEPTHS,
     TAIL_ORIGIN,
     ZERO_ORIGIN,
     ContextNetwork,
     magnitude_feature,
     network_shapes,
 )
-from c3video.hybrid.payload import NETWORKS, prior
+from c3video.hybrid.payload import CONTEXT_NETWORKS, prior
 
 
 def zeros(num_inputs: int = 3, num_classes: int = 2) -> ContextNetwork:
@@ -27,8 +27,8 @@ def zeros(num_inputs: int = 3, num_classes: int = 2) -> ContextNetwork:
     )
 
 
-def tables(network: ContextNetwork, *features: int, symbol_class: int = 0, level: int = 0) -> tuple[int, int]:
-    i, k = network.predict(np.array(features)[:, None], symbol_class, level)
+def tables(network: ContextNetwork, *features: int, symbol_class: int = 0, depth: int = 0) -> tuple[int, int]:
+    i, k = network.predict(np.array(features)[:, None], symbol_class, depth)
     return int(i[0]), int(k[0])
 
 
@@ -53,7 +53,7 @@ def test_one_path_by_hand() -> None:
     network = zeros()
     network.first[4, 1] = 1024  # one
     network.class_bias[1, 4] = 512  # a half
-    network.level_bias[2, 4] = -256  # a quarter less
+    network.depth_bias[2, 4] = -256  # a quarter less
     network.second[3, 4] = 2048  # twice
     network.last[0, 3], network.last[1, 3] = 1024, -512
     network.last_bias[1] = [256, 512]
@@ -63,16 +63,16 @@ def test_one_path_by_hand() -> None:
 
     hidden = gelu(2 * gelu(1.5 + 0.5 - 0.25))  # feature 1.5
     expected = round(4 * (hidden + 0.25)) + ZERO_ORIGIN, round(2 * (0.5 - hidden / 2)) + TAIL_ORIGIN
-    assert tables(network, 0, 384, 0, symbol_class=1, level=2) == expected
-    assert tables(network, 0, 384, 0, symbol_class=1, level=3) != expected
+    assert tables(network, 0, 384, 0, symbol_class=1, depth=2) == expected
+    assert tables(network, 0, 384, 0, symbol_class=1, depth=3) != expected
 
 
 def test_deep_levels_share_the_last_biases() -> None:
     network = zeros()
-    network.level_bias[NUM_LEVELS - 1, 0] = 2000
+    network.depth_bias[NUM_DEPTHS - 1, 0] = 2000
     network.second[0, 0] = network.last[0, 0] = 1000
-    assert tables(network, 0, 0, 0, level=NUM_LEVELS - 1) == tables(network, 0, 0, 0, level=40)
-    assert tables(network, 0, 0, 0, level=NUM_LEVELS - 2) == (ZERO_ORIGIN, TAIL_ORIGIN)
+    assert tables(network, 0, 0, 0, depth=NUM_DEPTHS - 1) == tables(network, 0, 0, 0, depth=40)
+    assert tables(network, 0, 0, 0, depth=NUM_DEPTHS - 2) == (ZERO_ORIGIN, TAIL_ORIGIN)
 
 
 def test_outputs_are_clipped_to_tables() -> None:
@@ -109,10 +109,10 @@ def test_sums_that_could_leave_32_bits_are_refused(name: str, largest: int) -> N
         replace(network, **{name: within + 2}).check()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", CONTEXT_NETWORKS)
 def test_priors_have_their_shapes_and_are_within_bounds(name: str) -> None:
     network = prior(name)
-    shapes = network_shapes(*NETWORKS[name])
+    shapes = network_shapes(*CONTEXT_NETWORKS[name])
     assert [array.shape for array in network.arrays()] == list(shapes.values())
     network.check()
 
@@ -134,10 +134,10 @@ def test_integers_equal_a_slow_reading() -> None:
         return rs(value * clip(8 * value + 16384, 0, 32768), 15)
 
     for _ in range(50):
-        x, symbol_class, level = rng.integers(0, 2049, 5).tolist(), int(rng.integers(2)), int(rng.integers(9))
-        bias = network.class_bias[symbol_class] + network.level_bias[min(level, 6)]
+        x, symbol_class, depth = rng.integers(0, 2049, 5).tolist(), int(rng.integers(2)), int(rng.integers(9))
+        bias = network.class_bias[symbol_class] + network.depth_bias[min(depth, 6)]
         first = [act(rs(int(network.first[o] @ x) + (int(bias[o]) << 8), 8)) for o in range(16)]
         second = [act(rs(int(network.second[o] @ first) + (int(network.second_bias[o]) << 10), 10)) for o in range(8)]
         u = [int(network.last[o] @ second) + (int(network.last_bias[symbol_class, o]) << 10) for o in range(2)]
         expected = clip(rs(u[0], 18) + 16, 0, 63), clip(rs(u[1], 19) + 8, 0, 15)
-        assert tables(network, *x, symbol_class=symbol_class, level=level) == expected
+        assert tables(network, *x, symbol_class=symbol_class, depth=depth) == expected

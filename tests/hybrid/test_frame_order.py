@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from c3video.hybrid.frame_order import CodedFrame, coding_order, num_levels
+from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
 
 
 def test_two_groups_of_four_by_hand() -> None:
@@ -21,8 +21,8 @@ def test_two_groups_of_four_by_hand() -> None:
 
 
 def test_levels_of_the_drawing() -> None:
-    levels = {frame.index: frame.level for frame in coding_order(9, 8)}
-    assert [levels[index] for index in range(9)] == [0, 4, 3, 4, 2, 4, 3, 4, 1]
+    depths = {frame.index: frame.depth for frame in coding_order(9, 8)}
+    assert [depths[index] for index in range(9)] == [0, 4, 3, 4, 2, 4, 3, 4, 1]
 
 
 @pytest.mark.parametrize("gop", [1, 2, 3, 7, 32])
@@ -33,16 +33,16 @@ def test_every_frame_comes_once_and_after_its_references(num_frames: int, gop: i
     for frame in frames:
         assert set(frame.references) <= seen
         assert frame.index not in seen
-        if frame.level == 1:
+        if frame.depth == 1:
             assert sorted(frame.references, reverse=True) == list(frame.references)
             assert frame.references[0] < frame.index
-        elif frame.level > 1:
+        elif frame.depth > 1:
             assert frame.references[0] < frame.index < frame.references[1]
         seen.add(frame.index)
     assert seen == set(range(num_frames))
-    assert num_levels(num_frames, gop) == 1 + max(frame.level for frame in frames)
+    assert num_depths(num_frames, gop) == 1 + max(frame.depth for frame in frames)
 
 
 def test_deepest_segment_has_levels_that_share_biases() -> None:
-    assert num_levels(33, 32) == 7
-    assert num_levels(1, 32) == 1
+    assert num_depths(33, 32) == 7
+    assert num_depths(1, 32) == 1

@@ -13,12 +13,12 @@ from c3video.errors import CorruptSegmentError
 from c3video.hybrid.compensation import block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import (
+    CONTEXT_NETWORKS,
     MAX_GOP,
-    NETWORKS,
-    SegmentModel,
-    SegmentSymbols,
-    encode_segment,
-    parse_segment,
+    HybridParameters,
+    HybridSymbols,
+    encode_payload,
+    parse_payload,
     prior,
     read_network,
     read_slice,
@@ -35,11 +35,11 @@ def layouts_of(header: Header, config: HybridConfig) -> Sequence[SliceLayout]:
     return slice_layouts(header.video.plane_shapes, header.video.layout.planes, config.num_slices)
 
 
-def decoded(data: bytes, num_frames: int, header: Header) -> tuple[SegmentModel, SegmentSymbols]:
+def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParameters, HybridSymbols]:
     """Everything that the bytes say, by the oracle."""
     config = header.model
     assert isinstance(config, HybridConfig)
-    parsed = parse_segment(data, num_frames, config)
+    parsed = parse_payload(data, num_frames, config)
     coder = SymbolReader(parsed.payloads[0])
     networks = {name: read_network(coder, name, code) for name, code in parsed.codes.items()}
     blocks = block_shape(header.video.plane_shapes[0], config.block_size)
@@ -49,8 +49,8 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[SegmentModel,
         for payload, layout in zip(parsed.payloads[1:], layouts_of(header, config), strict=True)
     ]
     frames = tuple(join_slices(parts) for parts in zip(*slices, strict=True))
-    shifts = {name: None if code is None else code.shift for name, code in parsed.codes.items()}
-    return SegmentModel(parsed.gop, parsed.step_indexes, networks, shifts), SegmentSymbols(fields, frames)
+    exponents = {name: None if code is None else code.exponent for name, code in parsed.codes.items()}
+    return HybridParameters(parsed.gop, parsed.step_indexes, networks, exponents), HybridSymbols(fields, frames)
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +60,17 @@ def header() -> Header:
 
 @pytest.fixture(scope="module")
 def made(header: Header) -> SyntheticSegment:
-    return synthetic_segment(header, NUM_FRAMES, gop=3, density=0.1, shifts=(3, None), seed=3)
+    return synthetic_segment(header, NUM_FRAMES, gop=3, density=0.1, exponents=(3, None), seed=3)
 
 
 def test_symbols_and_networks_come_back(header: Header, made: SyntheticSegment) -> None:
     model, symbols = decoded(made.segment.patches[0], NUM_FRAMES, header)
-    assert (model.gop, model.step_indexes, model.shifts) == (
+    assert (model.gop, model.step_indexes, model.exponents) == (
         made.model.gop,
         made.model.step_indexes,
-        made.model.shifts,
+        made.model.exponents,
     )
-    for name in NETWORKS:
+    for name in CONTEXT_NETWORKS:
         for found, expected in zip(model.networks[name].arrays(), made.model.networks[name].arrays(), strict=True):
             np.testing.assert_array_equal(found, expected)
     for field, expected_field in zip(symbols.fields, made.symbols.fields, strict=True):
@@ -86,7 +86,7 @@ def test_symbols_and_networks_come_back(header: Header, made: SyntheticSegment) 
 
 
 @pytest.mark.parametrize(
-    ("size", "pix_fmt", "config", "num_frames", "gop", "shifts"),
+    ("size", "pix_fmt", "config", "num_frames", "gop", "exponents"),
     [
         ((38, 22), "yuv420p", HybridConfig(16, 2), 4, 3, (3, None)),
         ((9, 40), "yuv444p10le", HybridConfig(8, 1), 1, 32, (None, None)),
@@ -100,12 +100,12 @@ def test_what_is_read_is_written_as_the_same_bytes(
     config: HybridConfig,
     num_frames: int,
     gop: int,
-    shifts: tuple[int | None, int | None],
+    exponents: tuple[int | None, int | None],
 ) -> None:
     header = frame_header(*size, pix_fmt, config)
-    data = synthetic_segment(header, num_frames, gop=gop, shifts=shifts, density=0.1).segment.patches[0]
+    data = synthetic_segment(header, num_frames, gop=gop, exponents=exponents, density=0.1).segment.patches[0]
     model, symbols = decoded(data, num_frames, header)
-    again, _ = encode_segment(model, symbols, num_frames, config, layouts_of(header, config))
+    again, _ = encode_payload(model, symbols, num_frames, config, layouts_of(header, config))
     assert again == data
 
 
@@ -119,7 +119,7 @@ def test_bits_add_up_to_the_bytes(made: SyntheticSegment) -> None:
         "motion weights",
         "segment overhead",
     ]
-    assert bits.levels == (0, 1, 2, 3)
+    assert bits.depths == (0, 1, 2, 3)
     assert bits.weights["motion"] == 0.0
     # Head, sizes, and the ends of three payloads.
     assert 0 < bits.overhead < 8 * (1 + 4 + 9 + 1 + 3 * 2 + 3 * 8)
@@ -128,7 +128,7 @@ def test_bits_add_up_to_the_bytes(made: SyntheticSegment) -> None:
 def test_a_segment_that_says_nothing_is_small() -> None:
     """Zeros everywhere under the priors: payloads of a few words."""
     header = frame_header(64, 64)
-    made = synthetic_segment(header, 3, gop=2, density=0.0, reach=0, shifts=(None, None))
+    made = synthetic_segment(header, 3, gop=2, density=0.0, reach=0, exponents=(None, None))
     assert len(made.segment.patches[0]) < 1500
 
 
@@ -136,9 +136,9 @@ def test_every_cut_is_an_error(header: Header, made: SyntheticSegment) -> None:
     data = made.segment.patches[0]
     for size in [*range(40), *range(40, len(data), 101)]:
         with pytest.raises(CorruptSegmentError):
-            parse_segment(data[:size], NUM_FRAMES, HybridConfig(16, 2))
+            parse_payload(data[:size], NUM_FRAMES, HybridConfig(16, 2))
     with pytest.raises(CorruptSegmentError, match="1 bytes are left over"):
-        parse_segment(data + b"\0", NUM_FRAMES, HybridConfig(16, 2))
+        parse_payload(data + b"\0", NUM_FRAMES, HybridConfig(16, 2))
     assert decoded(data, NUM_FRAMES, header)
 
 
@@ -151,7 +151,7 @@ def test_every_cut_is_an_error(header: Header, made: SyntheticSegment) -> None:
         (b"\x01\x55", "quantisation steps at byte 1"),
         (b"\x01\x56\x00", "quantisation step index = 86"),
         (b"\x01\x10\x10\x02", "network flag = 2"),
-        (b"\x01\x10\x10\x01\x09", "shift of differences = 9"),
+        (b"\x01\x10\x10\x01\x09", "exponent of differences = 9"),
         (b"\x01\x10\x10\x01\x00\x01\x02\x03\x04\x05\x06\x40", "scale index = 64"),
         (b"\x01\x10\x10\x00\x00\x04\x01\x02\x03", "payload at byte 6"),
         (b"\x01\x10\x10\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "payload at byte 14"),
@@ -161,7 +161,7 @@ def test_every_cut_is_an_error(header: Header, made: SyntheticSegment) -> None:
 )
 def test_heads_that_make_no_sense_are_named(head: bytes, words: str) -> None:
     with pytest.raises(CorruptSegmentError, match=words):
-        parse_segment(head, 2, HybridConfig())
+        parse_payload(head, 2, HybridConfig())
 
 
 def test_differences_that_leave_16_bits_are_an_error() -> None:
@@ -171,9 +171,9 @@ def test_differences_that_leave_16_bits_are_an_error() -> None:
     arrays = [array.copy() for array in prior("subbands").arrays()]
     arrays[0][0, 0] += 1 << 20
     networks = {**made.model.networks, "subbands": type(prior("subbands"))(*arrays)}
-    model = SegmentModel(made.model.gop, made.model.step_indexes, networks, {"subbands": 8, "motion": None})
+    model = HybridParameters(made.model.gop, made.model.step_indexes, networks, {"subbands": 8, "motion": None})
     with pytest.raises(CorruptSegmentError, match="must fit 16 bits"):
-        encode_segment(model, made.symbols, 1, HybridConfig(), layouts_of(header, HybridConfig()))
+        encode_payload(model, made.symbols, 1, HybridConfig(), layouts_of(header, HybridConfig()))
 
 
 def test_random_payloads_end_in_our_error_or_in_symbols(header: Header) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c3video.hybrid.wavelet import LIFTING, LIMIT, _join, analyse, num_subbands, subband_shapes, synthesise
+from c3video.hybrid.wavelet import LIFTING, LIMIT, analyse, join, num_subbands, subband_shapes, synthesise
 
 SIZES = [(1, 1), (1, 2), (2, 1), (2, 3), (5, 3), (17, 1), (33, 50), (64, 64)]
 
@@ -33,7 +33,7 @@ def test_a_pair_of_samples_by_hand() -> None:
     high -= lift(3616, 2 * low)
     low -= lift(-217, 2 * high)
     high -= lift(-6497, 2 * low)
-    assert _join(np.array([[1000]]), np.array([[-300]])).tolist() == [[low, high]]
+    assert join(np.array([[1000]]), np.array([[-300]])).tolist() == [[low, high]]
 
 
 def test_three_samples_by_hand() -> None:
@@ -42,11 +42,11 @@ def test_three_samples_by_hand() -> None:
     d -= lift(3616, a + b)
     a, b = a - lift(-217, 2 * d), b - lift(-217, 2 * d)
     d -= lift(-6497, a + b)
-    assert _join(np.array([[64, 200]]), np.array([[7]])).tolist() == [[a, d, b]]
+    assert join(np.array([[64, 200]]), np.array([[7]])).tolist() == [[a, d, b]]
 
 
 def test_a_single_sample_passes() -> None:
-    assert _join(np.array([[5], [6]]), np.empty((2, 0), dtype=np.int64)).tolist() == [[5], [6]]
+    assert join(np.array([[5], [6]]), np.empty((2, 0), dtype=np.int64)).tolist() == [[5], [6]]
 
 
 @pytest.mark.parametrize("levels", [4, 5])

@@ -23,8 +23,8 @@ from c3video.hybrid.compensation import (
     compensate,
     finish,
 )
-from c3video.hybrid.fit.block_errors import NativeBlockErrors
-from c3video.hybrid.fit.motion_search import COMPONENT_BITS, MODE_BITS, SPLIT_BITS, MotionSearch
+from c3video.hybrid.fit.engine import FIT_ENGINES
+from c3video.hybrid.fit.motion_search import COMPONENT_BITS, MODE_BITS, SPLIT_BITS, FrameSearch
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.motion_symbols import AROUND, Neighbours, carried_on, to_symbols, uses
 from c3video.hybrid.payload import prior
@@ -255,8 +255,8 @@ def test_dear_bits_smooth_the_field() -> None:
 def test_the_fit_knows_what_the_coder_expects(frame: CodedFrame) -> None:
     rng = np.random.default_rng(6)
     flat = [np.full((96, 128), 128, np.uint8)] * (1 + len(frame.references))
-    finder = MotionSearch(NativeBlockErrors(flat[0], flat[1:], 16, 8), 16, SLOPE, frame)
-    field = finder.field([rng.integers(-90, 91, (2, 6, 8)) for _ in frame.references])
+    starts = [rng.integers(-90, 91, (2, 6, 8)) for _ in frame.references]
+    field = FIT_ENGINES["native"].search(FrameSearch(flat[0], flat[1:], starts, frame, 16, 8, SLOPE), 1)
     assert field.vectors.dtype == field.modes.dtype == np.int64
     symbols = to_symbols(field, frame)
     assert not symbols.symbols[symbols.classes > 0].any()

@@ -17,7 +17,7 @@ from c3video.coding.rangecoder import SymbolCounter
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid import subbands, wavelet
 from c3video.hybrid.context_network import ContextNetwork
-from c3video.hybrid.fit.symbol_choice import choose_at_once
+from c3video.hybrid.fit.symbol_choice import PlaneChoice, choose_at_once
 from c3video.hybrid.payload import prior
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import write_plane, write_subbands
@@ -99,17 +99,9 @@ def chosen_by_numpy(name: str, passes: int) -> list[tuple[FrameSymbols, list[flo
     for level, network in enumerate(networks()):
         expected, bits = layout.empty(), []
         for plane, bands in enumerate(coefficients):
-            choose_at_once(
-                bands,
-                steps_of(bands),
-                network,
-                expected,
-                reference,
-                plane,
-                level,
-                lambda shape: random_slopes(shape).astype(np.float64),
-                passes,
-            )
+            slopes = [random_slopes(band.shape).astype(np.float64) for band in bands]
+            choice = PlaneChoice(bands, steps_of(bands), slopes, network, expected, reference, plane, level)
+            choose_at_once(choice, passes)
             bits.append(bits_of(network, expected, reference, plane, level))
         chosen.append((expected, bits))
     return chosen

@@ -61,7 +61,7 @@ def write_slice(
     for frame in frames:
         symbols = random_symbols(rng, layout)
         reference = subbands.reference_magnitudes([found[index] for index in frame.references], layout)
-        oracle.write_subbands(writer, network, symbols, reference, frame.level)
+        oracle.write_subbands(writer, network, symbols, reference, frame.depth)
         found[frame.index] = symbols
     return writer.finish(), [found[frame.index] for frame in frames]
 
@@ -72,7 +72,7 @@ def oracle_slice(
     reader, found = SymbolReader(payload), {}
     for frame in frames:
         reference = subbands.reference_magnitudes([found[index] for index in frame.references], layout)
-        found[frame.index] = oracle.read_subbands(reader, network, layout, reference, frame.level)
+        found[frame.index] = oracle.read_subbands(reader, network, layout, reference, frame.depth)
     reader.finish()
     return list(found.values())
 
@@ -181,7 +181,7 @@ def test_shapes_of_subbands_need_not_fit_each_other(isa: str) -> None:
 def test_networks_at_the_edge_of_what_is_allowed(isa: str) -> None:
     """Sums near 2^30, activations at both ends of 16 bits, levels beyond those that have biases."""
     rng = np.random.default_rng(3)
-    frames = [replace(frame, level=3 * frame.level) for frame in coding_order(4, 4)]
+    frames = [replace(frame, depth=3 * frame.depth) for frame in coding_order(4, 4)]
     (layout,) = layouts_of((21, 34), YUV420, 1)
     for first, second, last in [(15000, 1500, 2500), (20000, 100, 1000), (100, 1700, 2500)]:
         network = ContextNetwork(
@@ -243,7 +243,7 @@ def test_symbols_of_damaged_slices_are_the_oracle_s_before_the_end_tells(isa: st
             continue
         expected = outcome(
             lambda broken=broken: listed(
-                [oracle.read_subbands(SymbolReader(broken), network, layout, layout.empty(), frame.level)]
+                [oracle.read_subbands(SymbolReader(broken), network, layout, layout.empty(), frame.depth)]
             )
         )
         found = outcome(lambda broken=broken: listed([context.SliceReader(broken, network, layout, [frame]).read()]))

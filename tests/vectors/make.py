@@ -17,7 +17,7 @@ from pathlib import Path
 from c3video.c3.config import C3Config, LatentGrid, isotropic_grids
 from c3video.decoder import Decoder
 from c3video.hybrid.config import HybridConfig
-from c3video.hybrid.payload import NETWORKS
+from c3video.hybrid.payload import CONTEXT_NETWORKS
 from tests.conftest import encode_quickly, moving_clip
 from tests.hybrid.streams import frame_header, synthetic_stream
 
@@ -44,10 +44,10 @@ STREAMS: dict[str, Callable[[], bytes]] = {
     ),
     # Of the hybrid model: random symbols and motion, coded by nobody's decision.
     "frames_420_slices": lambda: synthetic_stream(
-        frame_header(66, 40, "yuv420p", HybridConfig(16, 3), segment_frames=6), (6, 2), gop=4, shifts=(2, None)
+        frame_header(66, 40, "yuv420p", HybridConfig(16, 3), segment_frames=6), (6, 2), gop=4, exponents=(2, None)
     )[0],
     "frames_422_10bit": lambda: synthetic_stream(
-        frame_header(25, 33, "yuv422p10le", HybridConfig(8, 1)), (4,), gop=1, density=0.1, shifts=(None, 0)
+        frame_header(25, 33, "yuv422p10le", HybridConfig(8, 1)), (4,), gop=1, density=0.1, exponents=(None, 0)
     )[0],
     "frames_444_priors": lambda: synthetic_stream(
         frame_header(17, 21, "yuv444p", HybridConfig(32, 1)),
@@ -56,7 +56,7 @@ STREAMS: dict[str, Callable[[], bytes]] = {
         density=0.2,
         reach=5000,
         step_index=30,
-        shifts=(None, None),
+        exponents=(None, None),
     )[0],
     "frames_rgb": lambda: synthetic_stream(
         frame_header(19, 22, "gbrp", HybridConfig(8, 1)), (4,), gop=2, density=0.2, step_index=44
@@ -92,7 +92,7 @@ def main() -> None:
         digests[name] = digest(data)
     (HERE / "digests.json").write_text(json.dumps(digests, indent=1) + "\n")
     text = DOCUMENT.read_text()
-    for name in NETWORKS:
+    for name in CONTEXT_NETWORKS:
         text = re.sub(rf"^\| {name} \| \d+ \| [0-9a-f]{{64}} \|$", prior_row(name), text, flags=re.M)
     DOCUMENT.write_text(text)
 

@@ -74,7 +74,7 @@ def fit_patch(
     Raises:
         FitError: the fit could not be kept finite.
     """
-    fit = _Fit(samples, num_pixels, model_config, fit_config, seed, report, network_type, search)
+    fit = _PatchFit(samples, num_pixels, model_config, fit_config, seed, report, network_type, search)
     fit.find_windows()
     fit.noise_stage()
     fit.rounding_stage("rounding", fit_config.rounding_steps)
@@ -92,7 +92,7 @@ class _Best:
 
 
 @dataclass
-class _Fit:
+class _PatchFit:
     samples: Tensor
     num_pixels: int
     model_config: C3Config

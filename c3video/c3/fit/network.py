@@ -26,16 +26,12 @@ from c3video.c3.fit.rate import laplace_bits
 from c3video.c3.fit.tiles import tiled_map, tiled_sum
 from c3video.c3.latents import interpolation_matrix
 from c3video.c3.patch_model import LayerSpec, centred_window, layer_specs
+from c3video.coding.fit.activation import activate
 
 Window = tuple[int, int] | None
 
 _TILE_COLUMNS = 8192
 """Columns a tile: 32 channels of them are 1 MiB, a CPU's second-level cache."""
-
-
-def activate(x: Tensor) -> Tensor:
-    """x * clip(x/4 + 1/2, 0, 1), the activation that is exact on integers; hardswish has the same shape."""
-    return F.hardswish(x * 1.5) * (2.0 / 3.0)
 
 
 @dataclass(frozen=True)

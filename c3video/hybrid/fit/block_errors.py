@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video import native
 from c3video.hybrid.compensation import RISES, SAMPLE_BITS, TAPS, block_shape
-from c3video.native import frames as native_frame
 
 IntArray = NDArray[np.int64]
 
@@ -19,53 +16,13 @@ _MARGIN = 48
 """Samples around a reference; what lies further out reads the margin's edge."""
 
 
-class BlockErrors(Protocol):
-    """Errors of one frame's luma against its references."""
-
-    def of(self, reference: int, vectors: IntArray, other: IntArray | None = None) -> NDArray[np.float32]:
-        """(K, bh, bw) squared errors over each block's window, full range 1.
-
-        Args:
-            reference: index of the one that is searched.
-            vectors: (K, 2, bh, bw) candidates in quarter samples.
-            other: (2, bh, bw) vectors into the other reference, to predict from the mean of both.
-        """
-
-
-def block_errors(
-    current: NDArray[np.generic], references: Sequence[NDArray[np.generic]], block_size: int, bit_depth: int
-) -> BlockErrors:
-    """Errors of a frame's luma (h, w) against one or two decoded planes (h, w), by the fastest means there are."""
-    kind = NativeBlockErrors if native.available() else NumpyBlockErrors
-    return kind(current, references, block_size, bit_depth)
-
-
-def _centred(plane: NDArray[np.generic], bit_depth: int) -> NDArray[np.float32]:
+def centred(plane: NDArray[np.generic], bit_depth: int) -> NDArray[np.float32]:
     """Samples around middle gray, of SAMPLE_BITS bits."""
     return (plane.astype(np.float32) - (1 << (bit_depth - 1))) * np.float32(2.0 ** (SAMPLE_BITS - bit_depth))
 
 
-class NativeBlockErrors:
-    """By the C++ extension."""
-
-    def __init__(
-        self,
-        current: NDArray[np.generic],
-        references: Sequence[NDArray[np.generic]],
-        block_size: int,
-        bit_depth: int,
-    ) -> None:
-        self.current = _centred(current, bit_depth).astype(np.int16)
-        self.phases = [native_frame.PhasePlanes(reference, bit_depth) for reference in references]
-        self._block_size = block_size
-
-    def of(self, reference: int, vectors: IntArray, other: IntArray | None = None) -> NDArray[np.float32]:
-        beside = None if other is None else (self.phases[1 - reference], other)
-        return native_frame.block_errors(self.current, self.phases[reference], vectors, self._block_size, beside)
-
-
-class NumpyBlockErrors:
-    """By gathering windows.
+class BlockErrors:
+    """Errors of one frame's luma against its references, by gathering windows.
 
     Args:
         current: (h, w) samples.
@@ -92,9 +49,16 @@ class NumpyBlockErrors:
             for places, length in zip((self._rows, self._columns), current.shape, strict=True)
         )
         self._weights = (inside_y[:, None, :, None] * inside_x[None, :, None, :]).astype(np.float32) * 2.0**-28
-        self._current = _windows(_centred(current, bit_depth), self._rows, self._columns)
+        self._current = _windows(centred(current, bit_depth), self._rows, self._columns)
 
     def of(self, reference: int, vectors: IntArray, other: IntArray | None = None) -> NDArray[np.float32]:
+        """(K, bh, bw) squared errors over each block's window, full range 1.
+
+        Args:
+            reference: index of the one that is searched.
+            vectors: (K, 2, bh, bw) candidates in quarter samples.
+            other: (2, bh, bw) vectors into the other reference, to predict from the mean of both.
+        """
         found = np.empty((len(vectors), *self.blocks), dtype=np.float32)
         beside = None if other is None else self._fetch(1 - reference, other)
         for index, candidate in enumerate(vectors):
@@ -127,7 +91,7 @@ def _windows(plane: NDArray[np.float32], rows: IntArray, columns: IntArray) -> N
 
 def _phase_planes(plane: NDArray[np.generic], bit_depth: int) -> NDArray[np.float32]:
     """(4, 4, h + margins, w + margins): a plane at each quarter of a sample, centred, of SAMPLE_BITS bits."""
-    padded = np.pad(_centred(plane, bit_depth), ((_MARGIN + 3, _MARGIN + 4),) * 2, mode="edge")
+    padded = np.pad(centred(plane, bit_depth), ((_MARGIN + 3, _MARGIN + 4),) * 2, mode="edge")
     taps = TAPS[::2].astype(np.float32) / 64.0
     height, width = padded.shape[0] - 7, padded.shape[1] - 7
     across = np.stack([sum(taps[p, j] * padded[:, j : j + width] for j in range(8)) for p in range(4)])

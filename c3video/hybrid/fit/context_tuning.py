@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from c3video.c3.fit.network import activate
+from c3video.coding.fit.activation import activate
 from c3video.coding.sparse_tables import MIN_WIDTH, NUM_TAILS, NUM_ZEROS
 from c3video.coding.tables import PRECISION_BITS
 from c3video.hybrid import motion_symbols
 from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import (
     FEATURE_BITS,
-    NUM_LEVELS,
+    NUM_DEPTHS,
     TAIL_ORIGIN,
     WEIGHT_BITS,
     ZERO_ORIGIN,
@@ -51,16 +51,16 @@ class Samples:
 
     Args:
         features: float32 (N, inputs), in units (binary point removed).
-        classes, levels: int64 (N,).
+        classes, depths: int64 (N,).
         magnitudes: float32 (N,).
-        weights: float32 (N,) how many symbols each stands for.
+        counts: float32 (N,) how many symbols each stands for.
     """
 
     features: Tensor
     classes: Tensor
-    levels: Tensor
+    depths: Tensor
     magnitudes: Tensor
-    weights: Tensor
+    counts: Tensor
 
     def __len__(self) -> int:
         return len(self.magnitudes)
@@ -71,33 +71,33 @@ def joined(parts: Sequence[Samples]) -> Samples:
     return Samples(*(torch.cat([getattr(part, name) for part in parts]) for name in Samples.__dataclass_fields__))
 
 
-def _samples(features: IntArray, symbol_class: int, level: int, symbols: IntArray) -> Samples:
+def _samples(features: IntArray, symbol_class: int, depth: int, symbols: IntArray) -> Samples:
     """Symbols of one class and frame; those that are zero in a context of zeros become one with their number."""
     magnitudes = np.abs(symbols.ravel())
     seen = features.any(axis=0) | (magnitudes > 0)
     kept = np.concatenate([np.flatnonzero(seen), np.flatnonzero(~seen)[:1]])
-    weights = np.ones(len(kept), dtype=np.float32)
+    counts = np.ones(len(kept), dtype=np.float32)
     if not seen.all():
-        weights[-1] = np.count_nonzero(~seen)
+        counts[-1] = np.count_nonzero(~seen)
     chosen = features[:, kept].T.astype(np.float32) * 2.0**-FEATURE_BITS
     full = torch.full((len(kept),), 1, dtype=torch.int64)
     return Samples(
         torch.from_numpy(np.ascontiguousarray(chosen)),
         full * symbol_class,
-        full * min(level, NUM_LEVELS - 1),
+        full * min(depth, NUM_DEPTHS - 1),
         torch.from_numpy(magnitudes[kept].astype(np.float32)),
-        torch.from_numpy(weights),
+        torch.from_numpy(counts),
     )
 
 
-def subband_samples(symbols: FrameSymbols, reference: FrameSymbols, level: int) -> Samples:
+def subband_samples(symbols: FrameSymbols, reference: FrameSymbols, depth: int) -> Samples:
     """All subband symbols of a frame."""
     parts = []
     for plane, bands in enumerate(symbols):
         for band, values in enumerate(bands):
             if values.size:
                 features = np.concatenate([causal_features(values), known_features(symbols, reference, plane, band)])
-                parts.append(_samples(features, symbol_class(plane, band, len(bands) // 3), level, values))
+                parts.append(_samples(features, symbol_class(plane, band, len(bands) // 3), depth, values))
     return joined(parts)
 
 
@@ -107,7 +107,7 @@ def motion_samples(field: MotionField, frame: CodedFrame) -> Samples:
     parts = []
     for found in np.unique(coded.classes):
         chosen = coded.classes == found
-        parts.append(_samples(coded.features[:, chosen], int(found), frame.level, coded.symbols[chosen]))
+        parts.append(_samples(coded.features[:, chosen], int(found), frame.depth, coded.symbols[chosen]))
     return joined(parts)
 
 
@@ -116,7 +116,7 @@ class FloatNetwork(nn.Module):
 
     first: nn.Parameter
     class_bias: nn.Parameter
-    level_bias: nn.Parameter
+    depth_bias: nn.Parameter
     second: nn.Parameter
     second_bias: nn.Parameter
     last: nn.Parameter
@@ -130,7 +130,7 @@ class FloatNetwork(nn.Module):
     def forward(self, samples: Samples) -> Tensor:
         """(N, 2): logit of zero; logit of stopping at each magnitude."""
         hidden = F.linear(samples.features, self.first)
-        hidden = activate(hidden + self.class_bias[samples.classes] + self.level_bias[samples.levels])
+        hidden = activate(hidden + self.class_bias[samples.classes] + self.depth_bias[samples.depths])
         hidden = activate(F.linear(hidden, self.second, self.second_bias))
         outputs = F.linear(hidden, self.last) + self.last_bias[samples.classes]
         return torch.minimum(torch.maximum(outputs, _LEAST), _MOST)
@@ -163,8 +163,8 @@ def tune(
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     generator = torch.Generator().manual_seed(seed)
     # Samples that stand for many are few: all of them are in every batch.
-    heavy, light = (torch.nonzero(mask)[:, 0] for mask in (samples.weights > 1.0, samples.weights <= 1.0))
-    total = float(samples.weights.sum())
+    heavy, light = (torch.nonzero(mask)[:, 0] for mask in (samples.counts > 1.0, samples.counts <= 1.0))
+    total = float(samples.counts.sum())
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / steps))
@@ -173,7 +173,7 @@ def tune(
             drawn = light[torch.randint(len(light), (batch,), generator=generator)]
         chosen = torch.cat([heavy, drawn])
         part = Samples(*(getattr(samples, name)[chosen] for name in Samples.__dataclass_fields__))
-        bits = symbol_bits(network(part), part.magnitudes) * part.weights
+        bits = symbol_bits(network(part), part.magnitudes) * part.counts
         scale = len(light) / max(1, len(drawn))
         loss = (bits[: len(heavy)].sum() + scale * bits[len(heavy) :].sum()) / total
         optimizer.zero_grad()
@@ -189,16 +189,16 @@ def total_bits(network: FloatNetwork, samples: Samples, batch: int = 1 << 18) ->
     with torch.no_grad():
         for first in range(0, len(samples), batch):
             part = Samples(*(getattr(samples, name)[first : first + batch] for name in Samples.__dataclass_fields__))
-            bits += float((symbol_bits(network(part), part.magnitudes) * part.weights).sum(dtype=torch.float64))
+            bits += float((symbol_bits(network(part), part.magnitudes) * part.counts).sum(dtype=torch.float64))
     return bits
 
 
-def to_integers(network: FloatNetwork, start: ContextNetwork, shift: int) -> ContextNetwork:
-    """Integers at differences from `start` that are multiples of 2^shift, the nearest ones."""
+def to_integers(network: FloatNetwork, start: ContextNetwork, exponent: int) -> ContextNetwork:
+    """Integers at differences from `start` that are multiples of 2^exponent, the nearest ones."""
     arrays = []
     for values, old in zip(network.arrays(), start.arrays(), strict=True):
         difference = values.astype(np.float64) * 2.0**WEIGHT_BITS - old
-        steps = np.rint(difference * 2.0**-shift).astype(np.int64) << shift
+        steps = np.rint(difference * 2.0**-exponent).astype(np.int64) << exponent
         arrays.append(np.clip(old + steps, -32767, 32767))
     return ContextNetwork(*arrays)
 

@@ -11,9 +11,8 @@ import torch
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
-from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit.segment import fit_segment
-from c3video.hybrid.payload import encode_segment
+from c3video.hybrid.payload import encode_payload
 from c3video.hybrid.subbands import slice_layouts
 from c3video.progress import Progress
 from c3video.segment_model import EncodedSegment, EncodingOptions
@@ -39,13 +38,13 @@ class FrameEncoder:
             self.video,
             self.config,
             self.fit_config,
-            ENGINES[self.engine],
+            self.engine,
             seed=self.seed,
             report=lambda progress: report(0, progress),
             num_threads=torch.get_num_threads(),
         )
         layouts = slice_layouts(self.video.plane_shapes, self.video.layout.planes, self.config.num_slices)
-        data, bits = encode_segment(fitted.model, fitted.symbols, len(frames), self.config, layouts)
+        data, bits = encode_payload(fitted.parameters, fitted.symbols, len(frames), self.config, layouts)
         return EncodedSegment((data,), list(fitted.decoded), fitted.estimated_bits, bits.by_part())
 
 

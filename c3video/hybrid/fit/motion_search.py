@@ -4,26 +4,25 @@
     coarse full search on small pictures --> candidates of neighbours --> ever finer steps --> both references together
 
 The extension goes from block to block in the order of coding and prices a vector by what the coder will expect of it
-(native/search.py). Without the extension all blocks move at once, none is split, and vectors are priced as if the field
-were smooth.
+(native/search.py). In NumPy, which is here, all blocks move at once, none is split, and vectors are priced as if the
+field were smooth.
 
 A block's cost is what its residual will cost to code plus what its vectors cost. The residual of a block with mean
-square s, coded at slope lambda, costs 0.72 lambda (1 + ln(s / (0.72 lambda))) a sample where s exceeds that level and s
+square s, coded at slope lambda, costs 0.72 lambda (1 + ln(s / (0.72 lambda))) a sample where s exceeds that much and s
 elsewhere: a Gaussian source at its best trade of rate and distortion (reverse water-filling).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c3video.hybrid.compensation import BACKWARD, BOTH, FORWARD, MAX_VECTOR, MotionField, block_shape, whole_field
-from c3video.hybrid.fit.block_errors import BlockErrors, NativeBlockErrors
+from c3video.hybrid.fit.block_errors import BlockErrors
 from c3video.hybrid.frame_order import CodedFrame
-from c3video.native.search import search_field
 
 IntArray = NDArray[np.int64]
 Costs = NDArray[np.float32]
@@ -44,26 +43,51 @@ _AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1))
 
 
 @dataclass(frozen=True)
-class MotionSearch:
-    """A search in one frame.
+class FrameSearch:
+    """What is searched for: the motion of one frame.
+
+    Args:
+        current: (h, w) its luma.
+        references: (h, w) luma of each reference, decoded.
+        starts: (2, bh, bw) where to begin in each, in quarter samples.
+        frame: its place among the others.
+        block_size: in luma samples.
+        bit_depth: of all samples.
+        slope: squared error (full range 1) that a bit is worth.
+    """
+
+    current: NDArray[np.generic]
+    references: Sequence[NDArray[np.generic]]
+    starts: Sequence[IntArray]
+    frame: CodedFrame
+    block_size: int
+    bit_depth: int
+    slope: float
+
+
+def search_at_once(search: FrameSearch) -> MotionField:
+    """The motion of a frame, found in NumPy."""
+    errors = BlockErrors(search.current, search.references, search.block_size, search.bit_depth)
+    return _AllBlocks(errors, search.block_size, search.slope).field(search.starts)
+
+
+@dataclass(frozen=True)
+class _AllBlocks:
+    """A search that moves all blocks of a frame at once.
 
     Args:
         errors: of the frame against its references.
-        block_size: in luma samples.
-        slope: squared error (full range 1) that a bit is worth.
-        frame: that is searched for.
     """
 
     errors: BlockErrors
     block_size: int
     slope: float
-    frame: CodedFrame
 
     def _residual_cost(self, errors: Costs) -> Costs:
         """What coding residuals of these squared errors costs, in units of squared error."""
         samples = self.block_size**2
-        level = 0.72 * self.slope * samples
-        return np.where(errors > level, level * (1.0 + np.log(np.maximum(errors, 1e-12) / level)), errors)
+        floor = 0.72 * self.slope * samples
+        return np.where(errors > floor, floor * (1.0 + np.log(np.maximum(errors, 1e-12) / floor)), errors)
 
     def _vector_cost(self, vectors: IntArray, predicted: IntArray) -> Costs:
         """(K, bh, bw) price of vectors (K, 2, bh, bw), in units of squared error."""
@@ -94,30 +118,8 @@ class MotionSearch:
                     vectors, costs = _best(np.clip(vectors + offsets, -MAX_VECTOR, MAX_VECTOR), cost)
         return vectors, costs
 
-    def field(self, starts: Sequence[IntArray], num_threads: int = 1) -> MotionField:
+    def field(self, starts: Sequence[IntArray]) -> MotionField:
         """The whole field, from a start (2, bh, bw) for each reference."""
-        if isinstance(self.errors, NativeBlockErrors):
-            return self._field_in_order(self.errors, np.stack(starts), num_threads)
-        return self._field_at_once(starts)
-
-    def _field_in_order(self, errors: NativeBlockErrors, starts: IntArray, num_threads: int) -> MotionField:
-        first, *others = (self.frame.index - reference for reference in self.frame.references)
-        found = search_field(
-            errors.current,
-            errors.phases,
-            starts,
-            self.block_size,
-            self.slope,
-            COMPONENT_BITS,
-            MODE_BITS,
-            SPLIT_BITS,
-            (others[0] if others else 0, first),
-            PASSES,
-            num_threads,
-        )
-        return MotionField(*(getattr(found, field.name).astype(np.int64) for field in fields(MotionField)))
-
-    def _field_at_once(self, starts: Sequence[IntArray]) -> MotionField:
         alone = [self.one_reference(index, start) for index, start in enumerate(starts)]
         if len(alone) == 1:
             return whole_field(alone[0][0][None], np.full(alone[0][1].shape, FORWARD))

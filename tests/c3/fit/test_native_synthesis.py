@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from c3video.c3.fit.native_synthesis import clipped_mse, pointwise, residuals, upsample, upsample_grids
-from c3video.c3.fit.network import _convolve, _pointwise, activate
+from c3video.c3.fit.network import _convolve, _pointwise
 from c3video.c3.latents import interpolation_matrix
+from c3video.coding.fit.activation import activate
 
 native = pytest.importorskip("c3video.native._native")
 

@@ -15,7 +15,6 @@ from c3video.c3.config import C3Config, LatentGrid
 from c3video.c3.context import causal_offsets, previous_offsets
 from c3video.c3.fit.network import (
     PatchNetwork,
-    activate,
     causal_taps,
     default_windows,
     shifted,
@@ -26,6 +25,7 @@ from c3video.c3.grid_coding import code_grid
 from c3video.c3.patch_model import PatchModel
 from c3video.c3.synthesis import synthesise
 from c3video.coding.arithmetic import HIDDEN_BITS, activation
+from c3video.coding.fit.activation import activate
 from c3video.coding.rangecoder import SymbolWriter
 
 SHAPE = (5, 12, 14)

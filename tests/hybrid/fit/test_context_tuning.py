@@ -76,4 +76,4 @@ def test_tuning_saves_bits_and_survives_rounding() -> None:
 def test_samples_of_many_frames_stand_for_all_symbols() -> None:
     parts = [subband_samples(symbols(seed, 0.1), NOTHING, 2) for seed in range(3)]
     total = sum(height * width for plane in LAYOUT.shapes for height, width in plane)
-    assert float(joined(parts).weights.sum()) == 3 * total
+    assert float(joined(parts).counts.sum()) == 3 * total

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from c3video.hybrid.compensation import BACKWARD, BOTH, FORWARD, MotionField, whole_field
-from c3video.hybrid.fit.importance import block_means, importance, spread
+from c3video.hybrid.fit.importance import block_importance, block_means, spread
 from c3video.hybrid.frame_order import CodedFrame, coding_order
 
 FLAT = np.zeros((3, 4))
@@ -21,23 +21,23 @@ def still(num_references: int, mode: int) -> MotionField:
 def test_a_chain_of_perfect_predictions_weighs_its_length() -> None:
     frames = coding_order(5, 1)
     fields = [None, *(still(len(frame.references), FORWARD) for frame in frames[1:])]
-    weights = importance(frames, fields, [BUSY] * 5, [FLAT] * 5, 1e-3, 16)
-    for place, found in enumerate(weights):
+    blocks = block_importance(frames, fields, [BUSY] * 5, [FLAT] * 5, 1e-3, 16)
+    for place, found in enumerate(blocks):
         np.testing.assert_allclose(found, 5 - place)
 
 
 def test_useless_predictions_hand_on_nothing() -> None:
     frames = coding_order(3, 1)
     fields = [None, *(still(len(frame.references), FORWARD) for frame in frames[1:])]
-    weights = importance(frames, fields, [BUSY] * 3, [BUSY] * 3, 1e-3, 16)
-    for found in weights:
+    blocks = block_importance(frames, fields, [BUSY] * 3, [BUSY] * 3, 1e-3, 16)
+    for found in blocks:
         np.testing.assert_allclose(found, 1.0)
 
 
 def test_both_references_share_and_one_takes_all() -> None:
     frames = (CodedFrame(0, (), 0), CodedFrame(2, (), 1), CodedFrame(1, (0, 2), 2))
     for mode, expected in ((BOTH, (1.5, 1.5)), (FORWARD, (2.0, 1.0)), (BACKWARD, (1.0, 2.0))):
-        first, second, last = importance(frames, [None, None, still(2, mode)], [BUSY] * 3, [FLAT] * 3, 1e-3, 16)
+        first, second, last = block_importance(frames, [None, None, still(2, mode)], [BUSY] * 3, [FLAT] * 3, 1e-3, 16)
         np.testing.assert_allclose((first[1, 1], second[1, 1], last[1, 1]), (*expected, 1.0))
 
 
@@ -45,7 +45,7 @@ def test_weight_goes_where_the_vector_points() -> None:
     vectors = np.zeros((1, 2, 3, 4), dtype=np.int64)
     vectors[0, 1] = 64 + 32  # a block and a half to the right, in quarter samples
     frames = coding_order(2, 1)
-    first, _ = importance(
+    first, _ = block_importance(
         frames, [None, whole_field(vectors, np.zeros((3, 4), dtype=np.int64))], [BUSY] * 2, [FLAT] * 2, 1e-3, 16
     )
     np.testing.assert_allclose(first[1], [1.0, 1.5, 2.0, 3.5])

@@ -15,8 +15,8 @@ from c3video.encoder import encode
 from c3video.engine import choose_engine
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
-from c3video.hybrid.engine import ENGINES
-from c3video.hybrid.fit.segment import Plan, fit_segment
+from c3video.hybrid.fit.plans import Plan
+from c3video.hybrid.fit.segment import fit_segment
 from c3video.progress import Progress
 from c3video.video import ArraySource
 from tests.conftest import moving_clip
@@ -27,7 +27,7 @@ QUICK = HybridFitConfig(plans=2, passes=1, tuning_steps=5)
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "gray", "gbrp"])
 def test_what_the_fit_saw_is_what_a_decoder_makes(pix_fmt: str) -> None:
     clip = moving_clip(5, 38, 52, pix_fmt)
-    fitted = fit_segment([frame.planes for frame in clip], clip.format, HybridConfig(), QUICK, ENGINES[choose_engine()])
+    fitted = fit_segment([frame.planes for frame in clip], clip.format, HybridConfig(), QUICK, choose_engine())
     file = io.BytesIO()
     encode(clip, file, HybridConfig(), QUICK)
     with Decoder(io.BytesIO(file.getvalue())) as decoder:
@@ -51,9 +51,10 @@ def test_estimate_is_what_the_bytes_hold() -> None:
     clip = moving_clip(6, 64, 80, "yuv420p")
     file = io.BytesIO()
     (report,) = encode(clip, file, HybridConfig(), replace(QUICK, rd_weight=1e-4))
-    coded_bits = sum(report.bits.weights.values()) + report.bits.motion + sum(report.bits.frames)
+    overhead = report.bits["segment overhead"]
+    coded_bits = sum(report.bits.values()) - overhead
     assert coded_bits == pytest.approx(report.estimated_bits, rel=1e-6)
-    assert report.bits.overhead < 8 * 64 + 0.01 * report.estimated_bits
+    assert overhead < 8 * 64 + 0.01 * report.estimated_bits
 
 
 def test_gray_costs_hardly_more_as_rgb() -> None:
@@ -95,7 +96,7 @@ def test_more_effort_is_no_worse() -> None:
     num_pixels = 8 * 48 * 64
 
     def loss(config: HybridFitConfig) -> float:
-        found = fit_segment(planes, clip.format, HybridConfig(), config, ENGINES[choose_engine()])
+        found = fit_segment(planes, clip.format, HybridConfig(), config, choose_engine())
         return found.squared_error / (1.5 * num_pixels) + config.rd_weight * found.estimated_bits / num_pixels
 
     assert loss(HYBRID_PRESETS["fast"]) <= loss(HYBRID_PRESETS["ultrafast"]) * 1.001
@@ -105,7 +106,7 @@ def test_progress_never_passes_its_end() -> None:
     clip = moving_clip(5, 32, 32, "yuv420p")
     seen: list[Progress] = []
     fit_segment(
-        [frame.planes for frame in clip], clip.format, HybridConfig(), HYBRID_PRESETS["fast"], ENGINES[choose_engine()],
+        [frame.planes for frame in clip], clip.format, HybridConfig(), HYBRID_PRESETS["fast"], choose_engine(),
         report=seen.append,
     )  # fmt: skip
     steps = [progress.step for progress in seen]
@@ -113,7 +114,7 @@ def test_progress_never_passes_its_end() -> None:
     assert 0 < steps[-1] <= seen[-1].num_steps
 
 
-def test_steps_shrink_with_the_weight_of_their_level() -> None:
+def test_steps_shrink_with_the_importance_of_their_depth() -> None:
     indexes = Plan(8, 0.4, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))
     assert list(indexes) == sorted(indexes)
     assert Plan(8, 0.5, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))[0] < indexes[0]
@@ -122,7 +123,7 @@ def test_steps_shrink_with_the_weight_of_their_level() -> None:
 
 def test_fits_of_the_wrong_kind_are_refused() -> None:
     clip = moving_clip(2, 32, 32, "yuv420p")
-    with pytest.raises(ConfigError, match="HybridFitConfig"):
+    with pytest.raises(ConfigError, match="HybridConfig is not fitted with a C3FitConfig"):
         encode(clip, io.BytesIO(), HybridConfig(), c3video.config.C3FitConfig())
     with pytest.raises(ConfigError, match="whole frames"):
         encode(clip, io.BytesIO(), HybridConfig(), QUICK, patch_size=(16, 16))

@@ -13,9 +13,13 @@ from c3video.engine import choose_engine
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.engine import ENGINES
-from c3video.hybrid.fit import segment
-from c3video.hybrid.fit.segment import Plan, fit_segment
+from c3video.hybrid.fit import trials
+from c3video.hybrid.fit.engine import FIT_ENGINES
+from c3video.hybrid.fit.plans import Plan, PlanSearch
+from c3video.hybrid.fit.segment import fit_segment
+from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.temporal_filter import temporal_target
+from c3video.hybrid.fit.trials import Trial, Trials
 from c3video.video import Planes, VideoFormat
 from tests.conftest import moving_clip
 
@@ -25,9 +29,27 @@ SLOPE = 1.5e-3
 needs_native = pytest.mark.skipif(not native.available(), reason="the extension was not built")
 
 
+def task_of(
+    planes: list[Planes],
+    video: VideoFormat,
+    config: HybridFitConfig | None = None,
+    name: str | None = None,
+    threads: int = 1,
+) -> FitTask:
+    coded, engine = [to_coded(frame, video.layout) for frame in planes], choose_engine(name)
+    return FitTask(
+        coded,
+        coded_format(video),
+        HybridConfig(),
+        config or HybridFitConfig(),
+        ENGINES[engine],
+        FIT_ENGINES[engine],
+        threads,
+    )
+
+
 def target(planes: list[Planes], video: VideoFormat, index: int, slope: float = SLOPE, threads: int = 1) -> Planes:
-    coded = [to_coded(frame, video.layout) for frame in planes]
-    found = temporal_target(coded, index, coded_format(video), 16, slope, ENGINES[choose_engine()], threads)
+    found = temporal_target(task_of(planes, video, threads=threads), index, slope)
     return from_coded(found, video.layout)
 
 
@@ -132,42 +154,34 @@ def test_threads_do_not_matter() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def make_fit(num_frames: int) -> segment._Fit:
+def trials_of(num_frames: int, engine: str | None = None) -> Trials:
     clip = moving_clip(num_frames, 32, 48)
-    return segment._Fit(
-        [frame.planes for frame in clip], coded_format(clip.format), HybridConfig(), HybridFitConfig(),
-        ENGINES[choose_engine()], 0, lambda progress: None, 1,
-    )  # fmt: skip
+    return Trials(task_of([frame.planes for frame in clip], clip.format, name=engine))
 
 
 @needs_native
 def test_anchors_are_filtered_and_nothing_else() -> None:
-    fit = make_fit(18)
+    fit = trials_of(18)
     assert sorted(fit.targets(Plan(8, 0.4, 1.0))) == [0, 8, 16, 17]
     assert fit.targets(Plan(8, 0.4, 1.0, filtered=False)) == {}
     assert fit.targets(Plan(4, 0.4, 1.0)) == {}
     assert fit.targets(Plan(8, 0.4, 1.0))[16] is fit.targets(Plan(16, 0.3, 1.2))[16]
 
 
-def test_nothing_is_filtered_without_the_extension(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "available", lambda: False)
-    assert make_fit(9).targets(Plan(8, 0.4, 1.0)) == {}
+def test_nothing_is_filtered_without_the_extension() -> None:
+    assert trials_of(9, "numpy").targets(Plan(8, 0.4, 1.0)) == {}
 
 
-def test_no_plan_is_coded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_plan_is_coded_twice() -> None:
     """With a short way from anchor to anchor nothing is filtered: asking for it or not is the same plan."""
-    monkeypatch.setattr(segment, "MAX_GOP", 4)
-    fit = make_fit(9)
+    fit = trials_of(9)
     coded: list[Plan] = []
-    attempt = segment._Fit.attempt
 
-    def counted(self: segment._Fit, plan: Plan) -> segment._Attempt:
+    def counted(plan: Plan) -> Trial:
         coded.append(plan)
-        return attempt(self, plan)
+        return fit.attempt(plan)
 
-    monkeypatch.setattr(segment._Fit, "attempt", counted)
-    fit.fit_config = replace(fit.fit_config, plans=40)
-    fit.best_plan()
+    PlanSearch(counted, fit.weigh, longest=4, most=40, can_filter=True).best()
     assert len(coded) > 4
     assert all(plan.filtered for plan in coded)
 
@@ -175,9 +189,7 @@ def test_no_plan_is_coded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_errors_are_counted_against_the_source() -> None:
     clip = moving_clip(9, 40, 56)
     planes = [frame.planes for frame in clip]
-    fitted = fit_segment(
-        planes, clip.format, HybridConfig(), HybridFitConfig(plans=2, passes=0), ENGINES[choose_engine()]
-    )
+    fitted = fit_segment(planes, clip.format, HybridConfig(), HybridFitConfig(plans=2, passes=0), choose_engine())
     errors = sum(
         float(np.square(ours.astype(float) - theirs).sum())
         for frame, decoded in zip(planes, fitted.decoded, strict=True)
@@ -192,15 +204,14 @@ def test_a_filter_that_does_harm_is_switched_off(monkeypatch: pytest.MonkeyPatch
     clip = moving_clip(9, 40, 56)
     planes = [frame.planes for frame in clip]
 
-    def wrong(planes: list[Planes], index: int, *rest: object) -> Planes:
-        return tuple(255 - plane for plane in planes[index])
+    def wrong(task: FitTask, index: int, slope: float) -> Planes:
+        return tuple(255 - plane for plane in task.planes[index])
 
     config = HybridFitConfig(plans=24, passes=0)
-    monkeypatch.setattr(segment, "temporal_target", wrong)
-    coded_as = coded_format(clip.format)
-    fit = segment._Fit(planes, coded_as, HybridConfig(), config, ENGINES[choose_engine()], 0, lambda progress: None, 1)
-    best = fit.best_plan().plan
+    monkeypatch.setattr(trials, "temporal_target", wrong)
+    fit = Trials(task_of(planes, clip.format, config))
+    best = PlanSearch(fit.attempt, fit.weigh, longest=8, most=24, can_filter=True).best().plan
     assert not best.filtered or best.gop < 8
-    harmed = fit_segment(planes, clip.format, HybridConfig(), replace(config, plans=1), ENGINES[choose_engine()])
-    rescued = fit_segment(planes, clip.format, HybridConfig(), config, ENGINES[choose_engine()])
+    harmed = fit_segment(planes, clip.format, HybridConfig(), replace(config, plans=1), choose_engine())
+    rescued = fit_segment(planes, clip.format, HybridConfig(), config, choose_engine())
     assert rescued.squared_error < 0.1 * harmed.squared_error

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""What a fit asks its engine for: NumPy, which is slow and simple, or the C++ extension.
+
+Their choices may differ, since they decide no bit of decoding; each repeats its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.coding.rangecoder import SymbolCounter
+from c3video.engine import EngineName
+from c3video.hybrid.compensation import MotionField
+from c3video.hybrid.fit.block_errors import centred
+from c3video.hybrid.fit.motion_search import (
+    COMPONENT_BITS,
+    MODE_BITS,
+    PASSES,
+    SPLIT_BITS,
+    FrameSearch,
+    search_at_once,
+)
+from c3video.hybrid.fit.symbol_choice import Coefficients, PlaneChoice, choose_at_once
+from c3video.hybrid.symbol_coding import write_plane
+from c3video.hybrid.wavelet import analyse
+from c3video.native import symbol_choice as native_choice
+from c3video.native.frames import PhasePlanes
+from c3video.native.search import search_field
+
+
+class HybridFitEngine(Protocol):
+    """The choices of a fit."""
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether a motion search takes so little that anchors may be filtered too (temporal_filter.py)."""
+
+    def analyse(self, residual: NDArray[np.floating[Any]], levels: int) -> Coefficients:
+        """`hybrid.wavelet.analyse` of a plane (h, w)."""
+
+    def choose(self, choice: PlaneChoice, passes: int) -> float:
+        """Fill in the symbols of a plane, subband by subband; returns their bits.
+
+        Args:
+            passes: over each subband; 0 leaves the network out and widens the zone of zero a little.
+        """
+
+    def search(self, search: FrameSearch, num_threads: int) -> MotionField:
+        """The motion of a frame; it does not depend on `num_threads`."""
+
+
+class _NumpyFit:
+    is_fast = False
+
+    def analyse(self, residual: NDArray[np.floating[Any]], levels: int) -> Coefficients:
+        return list(analyse(residual.astype(np.float64), levels))
+
+    def choose(self, choice: PlaneChoice, passes: int) -> float:
+        choose_at_once(choice, passes)
+        counter = SymbolCounter()
+        write_plane(counter, choice.network, choice.symbols, choice.reference, choice.plane, choice.depth)
+        return counter.estimated_bits
+
+    def search(self, search: FrameSearch, num_threads: int) -> MotionField:
+        return search_at_once(search)
+
+
+class _NativeFit:
+    is_fast = True
+
+    def analyse(self, residual: NDArray[np.floating[Any]], levels: int) -> Coefficients:
+        return list(native_choice.analyse(residual.astype(np.float32), levels))
+
+    def choose(self, choice: PlaneChoice, passes: int) -> float:
+        found, bits = native_choice.choose_plane(
+            choice.coefficients,
+            choice.steps,
+            choice.network,
+            choice.symbols,
+            choice.reference,
+            choice.plane,
+            choice.depth,
+            [band.astype(np.float32) for band in choice.slopes],
+            passes,
+        )
+        for band, values in zip(choice.symbols[choice.plane], found, strict=True):
+            band[...] = values
+        return bits
+
+    def search(self, search: FrameSearch, num_threads: int) -> MotionField:
+        first, *others = (search.frame.index - reference for reference in search.frame.references)
+        found = search_field(
+            centred(search.current, search.bit_depth).astype(np.int16),
+            [PhasePlanes(reference, search.bit_depth) for reference in search.references],
+            np.stack(search.starts),
+            search.block_size,
+            search.slope,
+            COMPONENT_BITS,
+            MODE_BITS,
+            SPLIT_BITS,
+            (others[0] if others else 0, first),
+            PASSES,
+            num_threads,
+        )
+        return MotionField(*(getattr(found, field.name).astype(np.int64) for field in fields(MotionField)))
+
+
+FIT_ENGINES: Mapping[EngineName, HybridFitEngine] = {"numpy": _NumpyFit(), "native": _NativeFit()}
+"""By name, as those of decoding (hybrid/engine.py)."""

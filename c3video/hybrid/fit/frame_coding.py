@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""Coding all frames of a segment once, one after the other, each against decoded references.
+
+    motion search --> prediction --> wavelet of what is left --> symbols by rate and distortion --> decoded frame
+
+The loop is closed: every frame is predicted from what a decoder will have, made by the decoder's own integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.hybrid.coded_planes import UNIT_NORM, CodedFormat
+from c3video.hybrid.compensation import SAMPLE_BITS, MotionField
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.fit.importance import BlockImportance, block_means, spread
+from c3video.hybrid.fit.motion_search import FrameSearch, coarse_vectors
+from c3video.hybrid.fit.plans import SLOPE_OF_STEP
+from c3video.hybrid.fit.symbol_choice import PlaneChoice
+from c3video.hybrid.fit.task import FitTask
+from c3video.hybrid.frame_order import CodedFrame, coding_order
+from c3video.hybrid.subbands import (
+    FrameSymbols,
+    plane_levels,
+    quantisation_step,
+    reference_magnitudes,
+    subband_steps,
+)
+from c3video.video import Planes
+
+MotionCache = dict[tuple[int, tuple[int, ...]], MotionField]
+"""Fields by display index of a frame and its references."""
+
+
+def luma_step(step_index: int, coded_as: CodedFormat) -> float:
+    """Quantisation step of an orthonormal coefficient of the first plane, full range 1."""
+    return quantisation_step(step_index) * 2.0**-SAMPLE_BITS * UNIT_NORM / coded_as.norms[0]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What differs from one coding of all frames to the next.
+
+    Args:
+        gop: frames from anchor to anchor.
+        step_indexes: of each depth's quantisation step.
+        networks: by name of CONTEXT_NETWORKS.
+        importance: by display index (bh, bw), how much the error of each block counts against its frame's mean; None
+            where all count alike.
+        targets: by display index, what the symbols of a frame are chosen for where that is not the frame itself.
+    """
+
+    gop: int
+    step_indexes: tuple[int, ...]
+    networks: Mapping[str, ContextNetwork]
+    importance: Mapping[int, BlockImportance] | None
+    targets: Mapping[int, Planes]
+
+
+@dataclass
+class CodedFrames:
+    """Frames of a segment, as far as they have been coded.
+
+    Args:
+        frames: in coding order.
+        decoded: by display index, coded planes as a decoder will have them.
+        fields, symbols: by place in the coding order.
+        prediction_errors: by place (bh, bw), mean square over each block of luma, full range 1.
+        subband_bits: of all symbols, under the networks that they were chosen with.
+        squared_error: over all samples, full range 1.
+    """
+
+    step_indexes: tuple[int, ...]
+    frames: tuple[CodedFrame, ...]
+    decoded: dict[int, Planes] = field(default_factory=dict)
+    fields: list[MotionField | None] = field(default_factory=list)
+    symbols: list[FrameSymbols] = field(default_factory=list)
+    prediction_errors: list[NDArray[np.float64]] = field(default_factory=list)
+    subband_bits: float = 0.0
+    squared_error: float = 0.0
+
+
+def code_frames(
+    task: FitTask,
+    decisions: Decisions,
+    motion: MotionCache,
+    report: Callable[[], None] = lambda: None,
+) -> CodedFrames:
+    """Code all frames once.
+
+    Args:
+        motion: fields known from earlier times; those found here are added.
+        report: called after each frame.
+    """
+    coded = CodedFrames(decisions.step_indexes, coding_order(len(task.planes), decisions.gop))
+    places = {frame.index: place for place, frame in enumerate(coded.frames)}
+    for frame in coded.frames:
+        references = [coded.decoded[index] for index in frame.references]
+        known = [coded.symbols[places[index]] for index in frame.references]
+        coder = _FrameCoder(
+            task,
+            decisions,
+            frame,
+            references,
+            _motion(task, decisions, frame, references, motion),
+            reference_magnitudes(known, task.layout),
+            task.layout.empty(),
+        )
+        coded.decoded[frame.index] = tuple(coder.code_plane(plane, coded) for plane in range(len(task.coded_as.shapes)))
+        coded.fields.append(coder.field)
+        coded.symbols.append(coder.symbols)
+        report()
+    return coded
+
+
+def _motion(
+    task: FitTask, decisions: Decisions, frame: CodedFrame, references: Sequence[Planes], known: MotionCache
+) -> MotionField | None:
+    """Where a frame is predicted from, searched for unless it is known."""
+    if not frame.references:
+        return None
+    if (frame.index, frame.references) not in known:
+        current, luma = task.planes[frame.index][0], [reference[0] for reference in references]
+        block_size, step = task.config.block_size, luma_step(decisions.step_indexes[frame.depth], task.coded_as)
+        starts = [coarse_vectors(current, reference, block_size) for reference in luma]
+        search = FrameSearch(
+            current, luma, starts, frame, block_size, task.coded_as.bit_depth, SLOPE_OF_STEP * step * step
+        )
+        known[frame.index, frame.references] = task.fit_engine.search(search, task.num_threads)
+    return known[frame.index, frame.references]
+
+
+@dataclass(frozen=True)
+class _FrameCoder:
+    """One frame on its way.
+
+    Args:
+        references: decoded planes of each.
+        field: where it is predicted from.
+        reference_symbols: magnitudes of the references' symbols.
+        symbols: of the planes that have been coded; zero in the others.
+    """
+
+    task: FitTask
+    decisions: Decisions
+    frame: CodedFrame
+    references: Sequence[Planes]
+    field: MotionField | None
+    reference_symbols: FrameSymbols
+    symbols: FrameSymbols
+
+    def code_plane(self, plane: int, coded: CodedFrames) -> NDArray[np.unsignedinteger]:
+        """Choose the symbols of the next plane, add what they cost to `coded`; returns what a decoder will have."""
+        task, coded_as, index = self.task, self.task.coded_as, self.frame.index
+        shifts, norm = coded_as.shifts[plane], coded_as.norms[plane]
+        steps = subband_steps(self.decisions.step_indexes[self.frame.depth], plane_levels(shifts), norm)
+        source = task.planes[index][plane]
+        target = self.decisions.targets.get(index, task.planes[index])[plane]
+        references = [reference[plane] for reference in self.references]
+        where = (references, self.field, task.config.block_size, shifts, coded_as.bit_depth)
+        centred = (target.astype(np.float64) - (1 << (coded_as.bit_depth - 1))) * 2.0 ** (
+            SAMPLE_BITS - coded_as.bit_depth
+        )
+        residual = centred - task.engine.compensate(*where, target.shape)
+        if plane == 0:
+            errors = block_means(np.square(residual * 2.0**-SAMPLE_BITS), task.config.block_size)
+            coded.prediction_errors.append(errors)
+        coefficients = task.fit_engine.analyse(residual, plane_levels(shifts))
+        choice = PlaneChoice(
+            coefficients,
+            steps,
+            [self._slopes(band.shape, plane) for band in coefficients],
+            self.decisions.networks["subbands"],
+            self.symbols,
+            self.reference_symbols,
+            plane,
+            self.frame.depth,
+        )
+        coded.subband_bits += task.fit_engine.choose(choice, task.fit_config.choice_passes)
+        found = task.engine.reconstruct_plane(*where, self.symbols[plane], steps, task.num_threads)
+        error = float(np.square(found.astype(np.float64) - source).sum())
+        coded.squared_error += error * (norm / UNIT_NORM / coded_as.full_range) ** 2
+        return found.astype(coded_as.dtype)
+
+    def _slopes(self, shape: tuple[int, ...], plane: int) -> NDArray[np.float64]:
+        """Squared steps that a bit is worth at each place of a subband (h, w)."""
+        height, width = shape
+        # In RGB all planes count alike.
+        is_chroma = plane > 0 and not self.task.coded_as.is_rgb
+        slope = SLOPE_OF_STEP * (self.task.fit_config.chroma_slope if is_chroma else 1.0)
+        if self.decisions.importance is None:
+            return np.full((height, width), slope)
+        return slope / spread(self.decisions.importance[self.frame.index], (height, width))

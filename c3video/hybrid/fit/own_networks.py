@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""A segment's own context networks: tuned on its symbols, as differences to the priors that pay for themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from c3video.errors import CorruptSegmentError
+from c3video.hybrid.config import HybridFitConfig
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.fit.context_tuning import (
+    FloatNetwork,
+    Samples,
+    joined,
+    motion_samples,
+    subband_samples,
+    to_integers,
+    total_bits,
+    tune,
+)
+from c3video.hybrid.frame_order import CodedFrame
+from c3video.hybrid.payload import MAX_EXPONENT, HybridSymbols, network_bits, prior, reference_frames
+from c3video.hybrid.subbands import SliceLayout, reference_magnitudes
+
+
+def segment_samples(frames: Sequence[CodedFrame], symbols: HybridSymbols, layout: SliceLayout) -> dict[str, Samples]:
+    """All symbols of a segment, by name of CONTEXT_NETWORKS; motion only where there is any.
+
+    Args:
+        frames: in coding order.
+        layout: of whole frames.
+    """
+    places = reference_frames(frames)
+    subbands = [
+        subband_samples(found, reference_magnitudes([symbols.frames[x] for x in places[place]], layout), frame.depth)
+        for place, (found, frame) in enumerate(zip(symbols.frames, frames, strict=True))
+    ]
+    motion = [
+        motion_samples(field, frame) for field, frame in zip(symbols.fields, frames, strict=True) if field is not None
+    ]
+    return {name: joined(parts) for name, parts in (("subbands", subbands), ("motion", motion)) if parts}
+
+
+def tuned_network(name: str, samples: Samples, config: HybridFitConfig, seed: int) -> tuple[ContextNetwork, int | None]:
+    """The network that codes samples in the fewest bits, those of its differences counted.
+
+    Args:
+        name: of CONTEXT_NETWORKS.
+        seed: of the batches.
+
+    Returns:
+        the network and the exponent of its differences; the prior and None where tuning does not pay.
+    """
+    start = prior(name)
+    network = tune(samples, start, config.tuning_steps, config.tuning_rate, seed)
+    least = total_bits(FloatNetwork(start), samples)
+    best: tuple[ContextNetwork, int | None] = start, None
+    for exponent in range(3, MAX_EXPONENT):
+        rounded = to_integers(network, start, exponent)
+        try:
+            rounded.check()
+        except CorruptSegmentError:
+            continue
+        bits = total_bits(FloatNetwork(rounded), samples) + network_bits(name, rounded, exponent)
+        if bits < least:
+            least, best = bits, (rounded, exponent)
+    return best

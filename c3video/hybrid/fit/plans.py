@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""Plans of a segment: how its frames are ordered and quantised, and the search for the one that costs least.
+
+first plan --> again, knowing what is important --> its neighbours, one move at a time, while that helps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from c3video.hybrid.compensation import SAMPLE_BITS
+from c3video.hybrid.subbands import MAX_STEP_INDEX, STEP_STEPS, quantisation_step
+
+SLOPE_OF_STEP = 0.105
+"""Squared steps that a bit is worth at the best step; found by trial (eval/results/hybrid_trials.md)."""
+
+_LEAST_FILTERED_GOP = 8
+"""Frames from anchor to anchor that make it pay to filter anchors; found by trial too."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the frames of a segment are ordered and quantised.
+
+    Args:
+        gop: frames from anchor to anchor.
+        strength: a depth's quantisation step shrinks with its importance (hybrid/fit/importance.py) to this power.
+        base: step of a frame that nothing depends on, in units of the one that is best for a frame coded alone.
+        filtered: whether anchors are coded for means along motion (hybrid/fit/temporal_filter.py).
+    """
+
+    gop: int
+    strength: float
+    base: float
+    filtered: bool = True
+
+    def step_indexes(
+        self, rd_weight: float, samples_a_pixel: float, depth_importance: Sequence[float]
+    ) -> tuple[int, ...]:
+        """Index of the quantisation step of each depth.
+
+        Args:
+            depth_importance: mean importance of each depth's blocks.
+        """
+        alone = np.sqrt(rd_weight * samples_a_pixel / SLOPE_OF_STEP) * 2.0**SAMPLE_BITS / quantisation_step(0)
+        steps = self.base * alone * np.asarray(depth_importance) ** -self.strength
+        return tuple(np.clip(np.rint(STEP_STEPS * np.log2(steps)), 0, MAX_STEP_INDEX).astype(int).tolist())
+
+    def as_coded(self, can_filter: bool) -> Plan:
+        """The same for all plans that code a segment alike: filtered only where that has an effect."""
+        # Anchors that stand closer are too many of all frames to be coded for the sake of others.
+        return replace(self, filtered=self.filtered and self.gop >= _LEAST_FILTERED_GOP and can_filter)
+
+
+_MOVES: tuple[tuple[Callable[[Plan], Plan], Callable[[Plan], Plan]], ...] = (
+    (lambda plan: replace(plan, gop=2 * plan.gop), lambda plan: replace(plan, gop=max(1, plan.gop // 2))),
+    (lambda plan: replace(plan, base=1.2 * plan.base), lambda plan: replace(plan, base=plan.base / 1.2)),
+    (
+        lambda plan: replace(plan, strength=plan.strength + 0.1),
+        lambda plan: replace(plan, strength=max(0.0, plan.strength - 0.1)),
+    ),
+    (lambda plan: replace(plan, filtered=True), lambda plan: replace(plan, filtered=False)),
+)
+"""Pairs of steps from a plan to its neighbours, one each way."""
+
+
+class Outcome(Protocol):
+    """What came of a plan."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def loss(self) -> float: ...
+
+
+AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
+
+
+@dataclass
+class PlanSearch(Generic[AnyOutcome]):
+    """The way from plan to plan: how far apart anchors are, then how much finer what is seen again is.
+
+    Args:
+        attempt: codes the segment by a plan.
+        weigh: learns from an outcome what is important; attempts with its `gop` know it from then on.
+        longest: most frames from anchor to anchor.
+        most: attempts.
+        can_filter: whether asking for filtered anchors has an effect.
+    """
+
+    attempt: Callable[[Plan], AnyOutcome]
+    weigh: Callable[[AnyOutcome], None]
+    longest: int
+    most: int
+    can_filter: bool
+    _num_attempts: int = field(default=0, init=False)
+    _tried: set[Plan] = field(default_factory=set, init=False)
+    _weighed: set[int] = field(default_factory=set, init=False)
+
+    def best(self) -> AnyOutcome:
+        """The best outcome of all attempts."""
+        best = self._attempt(Plan(min(8, self.longest), 0.4, 1.0))
+        if self.most > 1 and self.longest > 1:
+            best = self._with_importance(best)
+        improved = True
+        while improved:
+            improved = False
+            for moves in _MOVES:
+                better = self._better(best, moves)
+                if better is not None:
+                    best, improved = better, True
+        return best
+
+    def _better(
+        self, best: AnyOutcome, moves: tuple[Callable[[Plan], Plan], Callable[[Plan], Plan]]
+    ) -> AnyOutcome | None:
+        """What comes of a move one way, or else the other, where that is better."""
+        for move in moves:
+            plan = move(best.plan)
+            plan = replace(plan, gop=min(plan.gop, self.longest))
+            if plan.as_coded(self.can_filter) in self._tried or self._is_spent:
+                continue
+            found = self._attempt(plan)
+            if plan.gop not in self._weighed and not self._is_spent:
+                if found.loss > 1.05 * best.loss:
+                    continue
+                found = self._with_importance(found)
+            if found.loss < best.loss:
+                return found
+        return None
+
+    def _with_importance(self, first: AnyOutcome) -> AnyOutcome:
+        """The same again, knowing what the first attempt showed; the better one of both."""
+        self.weigh(first)
+        self._weighed.add(first.plan.gop)
+        return min(first, self._attempt(first.plan), key=lambda outcome: outcome.loss)
+
+    def _attempt(self, plan: Plan) -> AnyOutcome:
+        self._num_attempts += 1
+        self._tried.add(plan.as_coded(self.can_filter))
+        return self.attempt(plan)
+
+    @property
+    def _is_spent(self) -> bool:
+        return self._num_attempts >= self.most

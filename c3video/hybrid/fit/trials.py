@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""Coding a segment by one plan after the other, each with what those before have shown.
+
+plan --> steps, targets of anchors --> frame_coding --> bits and errors --> loss
+                                            |
+motion, importance of blocks, tuned networks, for the trials after it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from c3video.coding.rangecoder import SymbolCounter
+from c3video.hybrid.coded_planes import UNIT_NORM
+from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, MotionCache, code_frames, luma_step
+from c3video.hybrid.fit.importance import Importance, activity, measured_importance, typical_importance
+from c3video.hybrid.fit.own_networks import segment_samples, tuned_network
+from c3video.hybrid.fit.plans import SLOPE_OF_STEP, Plan
+from c3video.hybrid.fit.task import FitTask
+from c3video.hybrid.fit.temporal_filter import temporal_target
+from c3video.hybrid.frame_order import coding_order
+from c3video.hybrid.payload import CONTEXT_NETWORKS, HybridSymbols, network_bits, prior
+from c3video.hybrid.symbol_coding import write_frames_motion
+from c3video.progress import Progress
+from c3video.video import Planes
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A plan and what came of it.
+
+    Args:
+        networks, exponents: that it was coded with, as in `HybridParameters`.
+        bits: of everything, as tables promise them.
+        loss: mean squared error plus rd_weight times bits a pixel.
+    """
+
+    plan: Plan
+    coded: CodedFrames
+    networks: dict[str, ContextNetwork]
+    exponents: dict[str, int | None]
+    bits: float
+    loss: float
+
+
+class Trials:
+    """What is known of a segment so far, for the next time that it is coded.
+
+    Args:
+        task: the segment.
+        report: called after each coded frame.
+    """
+
+    def __init__(self, task: FitTask, report: Callable[[Progress], None] = lambda progress: None) -> None:
+        self._task, self._report = task, report
+        self._networks = {name: prior(name) for name in CONTEXT_NETWORKS}
+        self._exponents: dict[str, int | None] = dict.fromkeys(CONTEXT_NETWORKS)
+        self._motion: MotionCache = {}
+        self._importance: dict[int, Importance] = {}  # by frames from anchor to anchor
+        self._filtered: dict[int, Planes] = {}  # by display index
+        block_size, bit_depth = task.config.block_size, task.coded_as.bit_depth
+        self._activities = [activity(frame[0], block_size, bit_depth) for frame in task.planes]
+        most_frames = len(task.planes) * (task.fit_config.plans + task.fit_config.passes)
+        self._progress = Progress("plan", 0, most_frames, 0.0, 0.0, 0.0)
+
+    def attempt(self, plan: Plan) -> Trial:
+        """Code the segment by a plan with the networks of now."""
+        task, rd_weight = self._task, self._task.fit_config.rd_weight
+        importance = self._importance.get(plan.gop, typical_importance(len(task.planes), plan.gop))
+        steps = plan.step_indexes(rd_weight, task.num_samples / task.num_pixels, importance.depths)
+        decisions = Decisions(plan.gop, steps, self._networks, importance.blocks, self.targets(plan))
+        coded = code_frames(task, decisions, self._motion, self._advance)
+        bits = self._network_bits() + self._symbol_bits(coded)
+        mse, bpp = coded.squared_error / task.num_samples, bits / task.num_pixels
+        loss = mse + rd_weight * bpp
+        self._progress = replace(self._progress, loss=loss, mse=mse, bpp=bpp)
+        return Trial(plan, coded, dict(self._networks), dict(self._exponents), bits, loss)
+
+    def targets(self, plan: Plan) -> dict[int, Planes]:
+        """By display index, what symbols of anchors are chosen for where that is not the source."""
+        task = self._task
+        if not plan.as_coded(task.fit_engine.is_fast).filtered:
+            return {}
+        luma_norm = task.coded_as.norms[0] / UNIT_NORM
+        slope = task.fit_config.rd_weight * task.num_samples / task.num_pixels / luma_norm**2
+        anchors = [frame.index for frame in coding_order(len(task.planes), plan.gop) if frame.depth <= 1]
+        for index in anchors:
+            if index not in self._filtered:
+                self._filtered[index] = temporal_target(task, index, slope)
+        return {index: self._filtered[index] for index in anchors}
+
+    def weigh(self, trial: Trial) -> None:
+        """Let blocks count by what depends on them, as far as a trial shows, in trials with anchors as far apart."""
+        coded, task = trial.coded, self._task
+        step = luma_step(max(coded.step_indexes), task.coded_as)
+        self._importance[trial.plan.gop] = measured_importance(
+            coded.frames,
+            coded.fields,
+            [self._activities[frame.index] for frame in coded.frames],
+            coded.prediction_errors,
+            0.72 * SLOPE_OF_STEP * step * step,
+            task.config.block_size,
+            task.fit_config.importance,
+        )
+
+    def tune(self, trial: Trial, seed: int) -> None:
+        """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""
+        coded = trial.coded
+        symbols = HybridSymbols(tuple(coded.fields), tuple(coded.symbols))
+        for name, samples in segment_samples(coded.frames, symbols, self._task.layout).items():
+            self._networks[name], self._exponents[name] = tuned_network(name, samples, self._task.fit_config, seed)
+
+    def _advance(self) -> None:
+        self._progress = replace(self._progress, step=self._progress.step + 1)
+        self._report(self._progress)
+
+    def _network_bits(self) -> float:
+        return sum(
+            network_bits(name, self._networks[name], exponent)
+            for name, exponent in self._exponents.items()
+            if exponent is not None
+        )
+
+    def _symbol_bits(self, coded: CodedFrames) -> float:
+        counter = SymbolCounter()
+        write_frames_motion(counter, self._networks["motion"], coded.fields, coded.frames)
+        return coded.subband_bits + counter.estimated_bits
