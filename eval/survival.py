@@ -147,13 +147,13 @@ def make_sources(folder: Path) -> Iterator[tuple[str, Path]]:
         make_video(folder / "fields.mkv", "libx264", "yuv420p", options={"x264-params": "tff=1"}),
     )
     yield (
-        "MPEG-2 of 29.97 Hz, no container, aspect 12:11",
+        "MPEG-2 of 29.97 Hz, no container, aspect 8:9",
         make_video(
             folder / "bare.m2v",
             "mpeg2video",
             "yuv420p",
             rate=Fraction(30_000, 1001),
-            sample_aspect_ratio=Fraction(12, 11),
+            sample_aspect_ratio=Fraction(8, 9),
         ),
     )
     yield (
@@ -250,6 +250,9 @@ def cell(name: str, source: Look, found: Look | str | None) -> str:
         )
     else:
         same = value == other
+        sizes = [(look.format.width, look.format.height) for look in (source, found)]
+        if name == "rotation" and other == (0, False) and sizes[0] == sizes[1][::-1]:
+            return "applied"
     return "yes" if same else "no"
 
 
@@ -285,7 +288,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(title, file=sys.stderr)
             found, said = results_of(path, (0, arguments.most_frames), folder)
             rows.append((title, found, [words for words in said if "were asked for" not in words]))
-    text = HEAD.format(ffmpeg=FFMPEG) + table(rows) + "\n"
+    files = f" with {len(arguments.files)} files of phones and broadcasters besides" if arguments.files else ""
+    text = HEAD.format(ffmpeg=FFMPEG, files=files) + table(rows) + "\n"
     if arguments.out is None:
         print(text)
     else:
@@ -296,11 +300,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 HEAD = """# What survives
 
 What of a source beside its samples is still there in the `.c3v` stream, in what `c3v decode` makes of it, and after
-`c3v decode -o - -f matroska | ffmpeg -i - {ffmpeg} OUT.mkv`, as read by FFmpeg. Made by
-`python -m eval.survival --out eval/results/survival.md`. `yes`: the same as in the source; `no`: lost or changed, which
-`c3v decode` says where the container is to blame; `refused`: that container cannot carry the samples, and says so;
-`-`: nothing was there to lose. H.264 of `ffmpeg` has no HDR metadata, rotation and fields unless it is told by further
-options; what reaches it is in the column of `.mkv`.
+
+    c3v decode IN.c3v -o - -f matroska | ffmpeg -i - {ffmpeg} OUT.mkv
+
+as read by FFmpeg. Made by `python -m eval.survival --out eval/results/survival.md`{files}.
+
+`yes`: the same as in the source; `applied`: the pictures were turned; `no`: lost or changed, which `c3v decode` says
+where the container is to blame; `refused`: that container cannot carry the samples, and says so; `-`: nothing was there
+to lose. What H.264 of `ffmpeg` lacks it can be given by further options: all that reaches it is in the column `.mkv`.
 
 """
 

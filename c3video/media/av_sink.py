@@ -149,7 +149,8 @@ class AvSink:
 
 
 def _x264_options(video: VideoFormat) -> dict[str, str]:
-    parameters = ["log-level=error"]
+    # Without a video format x264 writes no description where range and colour are what they are by default.
+    parameters = ["log-level=error", *(["videoformat=component"] if video.color_range else [])]
     if video.field_order > PROGRESSIVE:
         parameters.append("tff=1" if video.field_order == TOP_FIELD_FIRST else "bff=1")
     if video.mastering_display is not None:
