@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What a profile becomes for frames of a size."""
 
+from itertools import pairwise
+
 import pytest
 
+from c3video.c3.config import C3_PRESETS
 from c3video.config import model_config
 from c3video.hybrid.config import HybridConfig
 from c3video.stream.layout import Header
@@ -27,3 +30,11 @@ def test_no_more_slices_than_a_header_allows(height: int) -> None:
 
 def test_a_patch_model_stays_as_it_is() -> None:
     assert model_config("cells").for_video(VideoFormat(3840, 2160, "yuv420p")) == model_config("cells")
+
+
+def test_longer_fits_do_not_take_larger_steps() -> None:
+    """What a fit of hundreds of steps bears makes one of thousands run away."""
+    for shorter, longer in pairwise(C3_PRESETS.values()):
+        assert longer.noise_steps > shorter.noise_steps
+        assert longer.learning_rate <= shorter.learning_rate
+        assert longer.learning_rate * longer.latent_rate <= shorter.learning_rate * shorter.latent_rate
