@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from c3video.c3.config import C3_PRESETS
-from c3video.config import model_config
+from c3video.c3.config import C3_PRESETS, WINDOW_SEARCHES, C3FitConfig
+from c3video.config import fit_config, model_config
+from c3video.errors import ConfigError
 from c3video.hybrid.config import HybridConfig
 from c3video.stream.layout import Header
 from c3video.video import VideoFormat
@@ -38,3 +39,19 @@ def test_longer_fits_do_not_take_larger_steps() -> None:
         assert longer.noise_steps > shorter.noise_steps
         assert longer.learning_rate <= shorter.learning_rate
         assert longer.learning_rate * longer.latent_rate <= shorter.learning_rate * shorter.latent_rate
+
+
+@pytest.mark.parametrize("preset", C3_PRESETS)
+@pytest.mark.parametrize("search", WINDOW_SEARCHES)
+def test_windows_can_be_learned_in_every_preset(preset: str, search: str) -> None:
+    config = fit_config("paper", preset, 1e-3, search)
+    assert isinstance(config, C3FitConfig)
+    assert config.window_search == search
+    assert config.window_steps > 0
+
+
+def test_a_way_to_place_windows_that_makes_no_sense_raises() -> None:
+    with pytest.raises(ConfigError, match="window_search"):
+        fit_config("paper", "fast", 1e-3, "luck")
+    with pytest.raises(ConfigError, match="no windows"):
+        fit_config("default", "fast", 1e-3, "wide")

@@ -177,6 +177,10 @@ class C3Config:
 _PLAIN_FIELDS = tuple(field.name for field in C3_MODEL.fields if not field.name.startswith(("num_", "grid_")))
 
 
+WINDOW_SEARCHES = ("wide", "correlation", "centre")
+"""Ways to place previous-frame windows: by a fit with wide ones (paper), by correlation of latents, not at all."""
+
+
 @dataclass(frozen=True)
 class C3FitConfig:
     """How long and how a patch is fitted. Nothing of it travels in the stream.
@@ -219,8 +223,8 @@ class C3FitConfig:
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""
         check_rd_weight(self.rd_weight)
-        if self.window_search not in ("wide", "correlation", "centre"):
-            raise ConfigError(f"window_search = {self.window_search!r}: must be 'wide', 'correlation' or 'centre'")
+        if self.window_search not in WINDOW_SEARCHES:
+            raise ConfigError(f"window_search = {self.window_search!r}: must be one of {', '.join(WINDOW_SEARCHES)}")
         for name in ("noise_steps", "rounding_steps", "weight_steps", "window_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
 
