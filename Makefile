@@ -62,8 +62,8 @@ bench: $(READY)  ## measure decoding and fitting on this machine; keeps streams 
 wheel: $(READY)  ## build a wheel for this Python in dist/ (all platforms: cibuildwheel reads pyproject.toml)
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-reference: $(READY)  ## fit the patch of PATCH=c3_patch_carphone.npy as the reference was, compare with its figures
-	@$(BIN)/python -m eval.reference_patch $(PATCH)
+reference: $(READY)  ## fit the patch that the reference was run on as it was, compare with its figures (ARGS="--steps 4.7")
+	@$(BIN)/python -m eval.reference_patch $(PATCH) $(ARGS)
 
 uvg-eval: $(READY)  ## the paper's experiment on UVG (UVG_DIR=folder; ARGS="--clips Jockey --frames 0:60 --workers 2")
 	@UVG_DIR="$(UVG_DIR)" $(BIN)/python -m pipelines.evaluate uvg $(ARGS)

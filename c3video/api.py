@@ -25,6 +25,7 @@ def encode(
     profile: str = "default",
     preset: str = "medium",
     rd_weight: float = 1e-3,
+    window_search: str | None = None,
     patch_size: tuple[int, int] | None = None,
     segment_frames: int = 32,
     scene_cuts: bool = True,
@@ -50,6 +51,8 @@ def encode(
         profile: what the model is: "default", "cells" (C3 on the source's planes) or "paper" (C3 as published, on RGB).
         preset: how long to fit: "ultrafast", "fast", "medium", "slow" or "paper".
         rd_weight: weight of bits per pixel against MSE on [0, 1]; larger means smaller files.
+        window_search: how the profile paper finds what its context sees of the previous frame: "wide" (as published,
+            by a fit that is thrown away), "correlation" or "centre"; None: as the preset says.
         patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352. The profile
             default codes whole frames and has none.
         segment_frames: most frames a segment; segments decode alone.
@@ -69,7 +72,7 @@ def encode(
         C3VideoError: see errors.py. What was finished before it is a valid stream in `out`.
     """
     chosen = config.profile(profile)
-    fit = config.fit_config(profile, preset, rd_weight)
+    fit = config.fit_config(profile, preset, rd_weight, window_search)
     opened: AbstractContextManager[FrameSource]
     if isinstance(source, (str, os.PathLike)):
         if isinstance(out, (str, os.PathLike)) and str(out) != "-" and _same_file(source, out):

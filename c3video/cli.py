@@ -18,6 +18,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from c3video import __version__
+from c3video.c3.config import WINDOW_SEARCHES
 from c3video.config import PRESETS, PROFILES
 from c3video.errors import C3VideoError, ConfigError
 
@@ -87,6 +88,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             profile=arguments.profile,
             preset=arguments.preset,
             rd_weight=arguments.rd_weight,
+            window_search=arguments.windows,
             patch_size=arguments.patch,
             segment_frames=arguments.segment,
             scene_cuts=arguments.scene_cuts,
@@ -327,6 +329,11 @@ def _parser() -> argparse.ArgumentParser:
         default=1e-3,
         metavar="W",
         help="weight of rate; larger is smaller: 1e-4 .. 1e-2",
+    )
+    encode.add_argument(
+        "--windows",
+        choices=WINDOW_SEARCHES,
+        help="how the profile paper places its windows in the previous frame, 'wide' as published (default: by preset)",
     )
     encode.add_argument(
         "--patch",

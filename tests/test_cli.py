@@ -267,10 +267,15 @@ def test_encode_refuses_to_write_over_its_input(source: Path) -> None:
     assert source.read_bytes() == before
 
 
+def test_encode_places_windows_where_there_are_some(source: Path, tmp_path: Path) -> None:
+    assert "no windows" in one_line(c3v("encode", source, tmp_path / "out.c3v", "--windows", "wide"))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["encode", "a", "b", "--preset", "placebo"],
+        ["encode", "a", "b", "--windows", "luck"],
         ["encode", "a", "b", "--size", "20"],
         ["encode", "a", "b", "--size", "0x4"],
         ["encode", "a", "b", "--frames", "5:2"],
