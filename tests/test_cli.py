@@ -274,7 +274,7 @@ def test_encode_places_windows_where_there_are_some(source: Path, tmp_path: Path
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["encode", "a", "b", "--preset", "placebo"],
+        ["encode", "a", "b", "--preset", "glacial"],
         ["encode", "a", "b", "--windows", "luck"],
         ["encode", "a", "b", "--size", "20"],
         ["encode", "a", "b", "--size", "0x4"],

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from c3video.c3.config import C3_PRESETS, C3Config, C3FitConfig
-from c3video.c3.fit.loop import Progress, _Fit, fit_patch
+from c3video.c3.fit.loop import Progress, _PatchFit, fit_patch
 from c3video.c3.fit.network import PatchNetwork
 from c3video.c3.fit.precision import search_precisions
 from c3video.c3.payload import encode_patch
@@ -75,8 +75,8 @@ def test_runaway_fit_goes_back_and_says_so(samples: torch.Tensor, tiny_model: C3
     assert any("went back" in note for note in fitted.notes)
 
 
-def _fit(samples: torch.Tensor, model: C3Config, config: C3FitConfig, report: Callable[[Progress], None]) -> _Fit:
-    return _Fit(samples, 1280, model, config, 0, report, PatchNetwork, search_precisions)
+def _fit(samples: torch.Tensor, model: C3Config, config: C3FitConfig, report: Callable[[Progress], None]) -> _PatchFit:
+    return _PatchFit(samples, 1280, model, config, 0, report, PatchNetwork, search_precisions)
 
 
 def test_fit_recovers_from_one_accident(samples: torch.Tensor, tiny_model: C3Config) -> None:
