@@ -142,9 +142,9 @@ def check(weights: Weights, config: Config, pixels: str) -> None:
     if "u" in weights:
         bound("u", 32768, 128)
     for g in range(len(group_sizes(config, pixels))):
-        bound(f"v1{g}", 32768, 128, f"c1{g}", 32)
+        bound(f"v1{g}", 32768, 512, f"c1{g}", 128)
         bound(f"v2{g}", 32767, 256, f"c2{g}", 512)
-        bound(f"m{g}", 32768, 64)
+        bound(f"m{g}", 32768, 256)
         if config.refine_width:
             bound(f"r1{g}", 32768, 2048, f"d1{g}", 4096)
             bound(f"r2{g}", 32767, 2048, f"d2{g}", 4096)
@@ -281,7 +281,7 @@ def levels_of(grids: list[Grid], weights: Weights) -> list[list[Grid]]:
     levels: list[list[Grid]] = []
     for k in range(len(grids) - 1, -1, -1):
         h, w = len(grids[k]), len(grids[k][0])
-        planes = [[[sat(latent << (6 - k // 2)) for latent in row] for row in grids[k]]]
+        planes = [[[sat(latent << (8 - k // 2)) for latent in row] for row in grids[k]]]
         for plane in levels[0] if levels else []:
             wide = [upsample_line(row, weights["u"][k], w) for row in plane]
             planes.append(transposed([upsample_line(column, weights["u"][k], h) for column in transposed(wide)]))
@@ -303,9 +303,9 @@ def group_planes(inputs: list[Grid], weights: Weights, g: int, shape: tuple[int,
     for i in range(shape[0]):
         for j in range(shape[1]):
             z = [plane[i][j] for plane in inputs]
-            h = [relu(sat(rs(dot(row, z) + b * 32, 8))) for row, b in zip(v1, c1[0], strict=True)]
+            h = [relu(sat(rs(dot(row, z) + b * 128, 10))) for row, b in zip(v1, c1[0], strict=True)]
             for c in range(len(v2)):
-                x[c][i][j] = sat(sat(rs(dot(v2[c], h) + c2[0][c] * 512, 9)) + sat(rs(dot(m[c], z), 7)))
+                x[c][i][j] = sat(sat(rs(dot(v2[c], h) + c2[0][c] * 512, 9)) + sat(rs(dot(m[c], z), 9)))
     if f"r1{g}" not in weights:
         return [[[clip(s, 0, 8192) for s in row] for row in plane] for plane in x]
     r1, d1, r2, d2 = (weights[f"{name}{g}"] for name in ("r1", "d1", "r2", "d2"))
@@ -338,6 +338,6 @@ def make_planes(weights: Weights, grids: list[Grid], pixels: str, max_value: int
             inputs = levels[1] if len(levels) > 1 else []
         else:
             inputs = [[[mean(plane, y, x, 1, 2) for x in range(w)] for y in range(h)] for plane in levels[0]]
-        given = [[rs(mean(luma, y, x, rows, 2) - 4096, 2) for x in range(w)] for y in range(h)]
+        given = [[mean(luma, y, x, rows, 2) - 4096 for x in range(w)] for y in range(h)]
         planes += group_planes([*inputs, given], weights, 1, (h, w))
     return [[[rs(s * max_value, 13) for s in row] for row in plane] for plane in planes]

@@ -13,9 +13,11 @@ from c3video import native
 from c3video.errors import CorruptSegmentError
 from c3video.pyramid.config import GROUPS, TAPS
 from c3video.pyramid.contexts import wave_slope
-from c3video.pyramid.payload import PatchPlace, PatchReading
+from c3video.pyramid.payload import PatchPlace, PatchReading, PatchWriting
 from c3video.pyramid.weights import MAX_CONTEXT, PyramidWeights
 from c3video.video import PixelLayout, Planes
+
+IntArray = NDArray[np.int64]
 
 
 def _dense(weight: NDArray[np.int64], bias: NDArray[np.int64], half: int, largest_input: int) -> Any:
@@ -23,36 +25,78 @@ def _dense(weight: NDArray[np.int64], bias: NDArray[np.int64], half: int, larges
     return native.extension().PyramidLayer(flat, bias.astype(np.int32), half, largest_input)
 
 
+class NativeWriter:
+    """`coding.rangecoder.SymbolWriter` in C++, as far as the pyramid model needs it."""
+
+    def __init__(self) -> None:
+        self.handle = native.extension().PyramidWriter()
+
+    @property
+    def estimated_bits(self) -> float:
+        """What the tables promise for all that was coded so far."""
+        return self.handle.bits()
+
+    def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None) -> IntArray:
+        assert residuals is not None
+        tables = (values.astype(np.int32) for values in (scales, fractions, residuals))
+        self.handle.residuals(native.probability_tables(), *tables)
+        return residuals
+
+    def finish(self) -> bytes:
+        """The payload: little-endian words."""
+        return self.handle.finish()
+
+
+def _code_patches(
+    readers: list[Any], writers: list[Any], weights: PyramidWeights, grids: list[NDArray[np.int16]], num_threads: int
+) -> list[float]:
+    arrays, config = weights.folded, weights.config
+    return native.extension().code_pyramid(
+        native.probability_tables(),
+        readers,
+        writers,
+        grids,
+        config.patch_size,
+        np.array(TAPS[: config.num_taps], dtype=np.int32),
+        wave_slope(config.num_taps),
+        [_dense(arrays["w1"], bias, 1 << 3, MAX_CONTEXT) for bias in arrays["b1"]],
+        [_dense(arrays["w2"], arrays["b2"] << 8, 1 << 11, 32767)] if "w2" in arrays else [],
+        _dense(arrays["w3"], np.zeros(2, dtype=np.int64), 1 << 7, 32767),
+        # The outputs are rounded by shifts of 8 and 9; a layer has one half for all its outputs.
+        _dense(arrays["l"], arrays["b3"] + np.array([1 << 7, 1 << 8]), 0, MAX_CONTEXT),
+        num_threads,
+        native.isa(),
+    )
+
+
 def read_patches(
     coders: Sequence[native.NativeReader], weights: PyramidWeights, places: Sequence[PatchPlace], num_threads: int
 ) -> tuple[list[NDArray[np.int16]], None]:
     """`payload.read_patches`, patches on several threads; keeps no account of bits."""
-    arrays, config = weights.folded, weights.config
     grids = [np.zeros((y.stop, x.stop), dtype=np.int16) for y, x in places[-1].slices]
-    second = [_dense(arrays["w2"], arrays["b2"] << 8, 1 << 11, 32767)] if "w2" in arrays else []
     try:
-        native.extension().decode_pyramid(
-            native.probability_tables(),
-            [coder.handle for coder in coders],
-            grids,
-            config.patch_size,
-            np.array(TAPS[: config.num_taps], dtype=np.int32),
-            wave_slope(config.num_taps),
-            [_dense(arrays["w1"], bias, 1 << 3, MAX_CONTEXT) for bias in arrays["b1"]],
-            second,
-            _dense(arrays["w3"], np.zeros(2, dtype=np.int64), 1 << 7, 32767),
-            # The outputs are rounded by shifts of 8 and 9; a layer has one half for all its outputs.
-            _dense(arrays["l"], arrays["b3"] + np.array([1 << 7, 1 << 8]), 0, MAX_CONTEXT),
-            num_threads,
-            native.isa(),
-        )
+        _code_patches([coder.handle for coder in coders], [], weights, grids, num_threads)
     except native.extension().Corrupt as error:
         raise CorruptSegmentError(str(error)) from None
     return grids, None
 
 
+def write_patches(
+    coders: Sequence[NativeWriter],
+    weights: PyramidWeights,
+    places: Sequence[PatchPlace],
+    symbols: Sequence[NDArray[Any]],
+    num_threads: int,
+) -> list[float]:
+    """`payload.write_patches`, patches on several threads."""
+    grids = [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols]
+    return _code_patches([], [coder.handle for coder in coders], weights, grids, num_threads)
+
+
 NATIVE = PatchReading(native.NativeReader, read_patches)
 """In place of `payload.NUMPY` where native.available()."""
+NATIVE_WRITING = PatchWriting(NativeWriter, write_patches)
+"""In place of `payload.NUMPY_WRITING` likewise."""
 
 
 def synthesise(

@@ -49,13 +49,12 @@ class PyramidFit:
         config: of the model.
         layout: a key of GROUPS.
         height, width: of the picture in luma samples, 1..32768.
-        isa: instruction set, one of native.instruction_sets(); "" for the best.
     """
 
-    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int, isa: str = "") -> None:
+    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int) -> None:
         config.check()
         groups = GROUPS[layout]
-        self.config, self.layout, self.height, self.width, self.isa = config, layout, height, width, isa
+        self.config, self.layout, self.height, self.width = config, layout, height, width
         self._plan = native.extension().PyramidFitPlan(
             height,
             width,
@@ -129,7 +128,7 @@ class PyramidFit:
             grad_weights,
             grad_gains,
             num_threads,
-            self.isa or native.isa(),
+            native.isa(),
         )
         rate = 0.0 if rd_weight is None else rd_weight * float(bits.sum()) / self.num_pixels
         return FitStep(
@@ -151,7 +150,6 @@ def add_noise(
     noise: Floats | None = None,
     seed: int = 0,
     num_threads: int = 1,
-    isa: str = "",
 ) -> tuple[Floats, Floats]:
     """Stage 1: soft rounding, noise, and the mean of a latent given its noisy value, as `add_noise` of C3's fit.
 
@@ -165,7 +163,6 @@ def add_noise(
         noise: (L,) to add.
         seed: 0 .. 2^64 - 1; seed and position determine a latent's noise, on any number of threads.
         num_threads: threads to use.
-        isa: instruction set, "" for the best.
 
     Returns:
         (L,) noisy values and (L,) their slopes by the latents.
@@ -177,17 +174,15 @@ def add_noise(
     steps, slopes = np.empty_like(latents), np.empty_like(latents)
     shape, deviation = kumaraswamy or 0.0, gaussian or 0.0
     native.extension().pyramid_add_noise(
-        latents, temperature, shape, deviation, seed, noise, steps, slopes, num_threads, isa or native.isa()
+        latents, temperature, shape, deviation, seed, noise, steps, slopes, num_threads, native.isa()
     )
     return steps, slopes
 
 
-def straight_through(
-    latents: Floats, temperature: float, *, num_threads: int = 1, isa: str = ""
-) -> tuple[Floats, Floats]:
+def straight_through(latents: Floats, temperature: float, *, num_threads: int = 1) -> tuple[Floats, Floats]:
     """Stage 2: latents (L,) rounded, halves to even, and (L,) the slopes of their soft rounding."""
     steps, slopes = np.empty_like(latents), np.empty_like(latents)
-    native.extension().pyramid_straight_through(latents, temperature, steps, slopes, num_threads, isa or native.isa())
+    native.extension().pyramid_straight_through(latents, temperature, steps, slopes, num_threads, native.isa())
     return steps, slopes
 
 
@@ -212,7 +207,6 @@ class Adam:
         slopes: Floats | None = None,
         grad_scale: float = 1.0,
         num_threads: int = 1,
-        isa: str = "",
     ) -> None:
         """One step with learning rate `rate` along grad (L,), times slopes (L,) and `grad_scale`."""
         self.num_steps += 1
@@ -229,5 +223,5 @@ class Adam:
             self.num_steps,
             grad_scale,
             num_threads,
-            isa or native.isa(),
+            native.isa(),
         )

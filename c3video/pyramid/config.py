@@ -199,8 +199,8 @@ class PyramidFitConfig:
         network_steps: length of the second, in which weights follow the rounded latents.
         learning_rate, latent_rate: of weights (SOAP) and latents (Adam) in the first stage, falling to zero with a
             half cosine.
-        latent_betas: of Adam on the latents; their first gradients are far larger than the later ones, so a long
-            memory of squares would hold them back.
+        latent_restarts: steps at which Adam's means on the latents start again: the first gradients are far larger
+            than the later ones, and the memory of their squares would hold the latents back.
         network_rate: of the second stage, falling to a tenth.
         rounding_steps: of the weights that are still free after each array that is rounded.
         temperature, noise_deviation: of soft rounding and of Gaussian noise, from the first step to the last.
@@ -212,10 +212,10 @@ class PyramidFitConfig:
     network_steps: int = 100
     learning_rate: float = 1e-2
     latent_rate: float = 0.16
-    latent_betas: tuple[float, float] = (0.8, 0.9)
+    latent_restarts: tuple[int, ...] = (40, 100)
     network_rate: float = 1e-3
     rounding_steps: int = 10
-    temperature: tuple[float, float] = (0.5, 0.08)
+    temperature: tuple[float, float] = (0.35, 0.08)
     noise_deviation: tuple[float, float] = (0.22, 0.15)
 
     def check(self) -> None:

@@ -62,7 +62,7 @@ class Walk:
 
     Args:
         shape: (h, w).
-        padded_shape: (h + 2, w + 6): margins above, left and right as wide as the furthest tap.
+        padded_shape: (h + 3, w + 6): margins above, left and right as wide as the furthest tap.
         offsets: (taps,) flat distance of each tap.
         waves: of each wave the rows and columns of its latents, by rising row.
     """
@@ -92,7 +92,7 @@ class Walk:
         return np.zeros(int(np.prod(self.padded_shape)))
 
 
-_TOP, _SIDE = 2, 3
+_TOP, _SIDE = 3, 3
 
 
 def plan_walk(config: PyramidConfig, shape: tuple[int, int]) -> Walk:

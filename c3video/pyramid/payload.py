@@ -100,9 +100,9 @@ def patch_places(config: PyramidConfig, height: int, width: int) -> list[PatchPl
     ]
 
 
-def _counted(coder: Any) -> float:
-    """What the tables promise for all that was coded so far; 0 where a reader keeps no account."""
-    return coder.estimated_bits or 0.0
+def _bits_of(coder: Coder) -> float:
+    """What the tables promise for all that a coder has coded; 0 where a reader keeps no account."""
+    return getattr(coder, "estimated_bits", None) or 0.0
 
 
 def code_weights(
@@ -140,10 +140,10 @@ def code_weights(
         number(None if weights is None else weights.gains[k], GAIN_SCALE, UNIT_GAIN, 1, 255, f"gain of grid {k}")
         for k in range(config.num_grids)
     )
-    bits["gain"] = _counted(coder)
+    bits["gain"] = _bits_of(coder)
     arrays = {}
     for name, start in prior.items():
-        before = _counted(coder)
+        before = _bits_of(coder)
         shift = (shifts or {}).get(name, 0)
         given = None if weights is None else (weights.arrays[name] - start) >> shift
         changed = None if given is None else int(given.any()) * (shift + 1)
@@ -155,7 +155,7 @@ def code_weights(
             differences = code(None if given is None else given.ravel(), start.size, scale)
             arrays[name] = start + (differences.reshape(start.shape) << (changed - 1))
         part = "upsampling" if name == "u" else "synthesis" if "." in name else "entropy"
-        bits[part] += _counted(coder) - before
+        bits[part] += _bits_of(coder) - before
     return PyramidWeights(config, layout, arrays, gains), bits
 
 
@@ -177,7 +177,7 @@ def code_patch(
     found: list[IntArray] = [np.zeros(shape, dtype=np.int64) for shape in shapes]
     bits = [0.0] * len(shapes)
     for k in range(len(shapes) - 1, -1, -1):
-        before = _counted(coder)
+        before = _bits_of(coder)
         walk = plan_walk(weights.config, shapes[k])
         parents = parent_inputs(shapes[k], *(found[j] if j < len(shapes) else None for j in (k + 1, k + 2)))
         latents = walk.empty()
@@ -187,7 +187,7 @@ def code_patch(
             values = np.clip(coder.code(scales, fractions, given) + steps, -MAX_SYMBOL, MAX_SYMBOL)
             found[k][rows, columns] = values
             latents[walk.places(rows, columns)] = as_context(values)
-        bits[k] = _counted(coder) - before
+        bits[k] = _bits_of(coder) - before
     return found, bits
 
 
@@ -196,6 +196,8 @@ def encode_picture(
     symbols: Sequence[NDArray[Any]],
     video: VideoFormat,
     shifts: dict[str, int] | None = None,
+    writing: PatchWriting | None = None,
+    num_threads: int = 1,
 ) -> tuple[bytes, PictureBits]:
     """Bytes of a picture and their accounting.
 
@@ -203,10 +205,13 @@ def encode_picture(
         symbols: latents of each grid (h, w), finest first.
         shifts: by array; differences to the prior are rounded down to multiples of 2^shift, so give weights that
             are such multiples away from it.
+        writing: what writes patches, NUMPY_WRITING if None; all write the same bytes.
+        num_threads: patches written at the same time.
 
     Raises:
         ConfigError: shapes or symbols that do not fit.
     """
+    writing = writing or NUMPY_WRITING
     config = weights.config
     shapes = grid_shapes(config.num_grids, video.height, video.width)
     if [grid.shape for grid in symbols] != shapes:
@@ -217,15 +222,10 @@ def encode_picture(
     if weights.layout != layout_key(video.layout):
         raise ConfigError(f"weights of layout {weights.layout} for {video.pix_fmt}")
     places = patch_places(config, video.height, video.width)
-    grid_bits, payloads, weight_bits = np.zeros(config.num_grids), [], {"gain": 0.0}
-    for index, place in enumerate(places):
-        coder = SymbolWriter()
-        if index == 0:
-            _, weight_bits = code_weights(coder, config, weights.layout, weights, shifts)
-        parts = [grid[rows_columns] for grid, rows_columns in zip(symbols, place.slices, strict=True)]
-        _, bits = code_patch(coder, weights, place.shapes, parts)
-        grid_bits += bits
-        payloads.append(coder.finish())
+    coders = [writing.open_writer() for _ in places]
+    _, weight_bits = code_weights(coders[0], config, weights.layout, weights, shifts)
+    grid_bits = writing.write_patches(coders, weights, places, symbols, num_threads)
+    payloads = [coder.finish() for coder in coders]
     data = bytes([config.prior])
     data += b"".join(write_varint(len(payload)) + payload for payload in payloads[:-1]) + payloads[-1]
     return data, _account(data, weight_bits, grid_bits)
@@ -295,6 +295,39 @@ def read_patches(
 
 
 NUMPY = PatchReading(SymbolReader, read_patches)
+
+
+@dataclass(frozen=True)
+class PatchWriting:
+    """What writes patches, likewise.
+
+    Args:
+        open_writer: -> coder.
+        write_patches: (coders, weights, places, grids, num_threads) -> bits of each grid.
+    """
+
+    open_writer: Callable[[], Any]
+    write_patches: Callable[
+        [Sequence[Any], PyramidWeights, Sequence[PatchPlace], Sequence[NDArray[Any]], int], list[float]
+    ]
+
+
+def write_patches(
+    coders: Sequence[Any],
+    weights: PyramidWeights,
+    places: Sequence[PatchPlace],
+    symbols: Sequence[NDArray[Any]],
+    num_threads: int,
+) -> list[float]:
+    """All latents of a picture (grids (h, w), finest first), patch by patch. `num_threads` changes nothing."""
+    total = np.zeros(len(symbols))
+    for coder, place in zip(coders, places, strict=True):
+        parts = [grid[rows_columns] for grid, rows_columns in zip(symbols, place.slices, strict=True)]
+        total += code_patch(coder, weights, place.shapes, parts)[1]
+    return total.tolist()
+
+
+NUMPY_WRITING = PatchWriting(SymbolWriter, write_patches)
 
 
 def decode_picture(

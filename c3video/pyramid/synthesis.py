@@ -43,7 +43,7 @@ def synthesise(weights: PyramidWeights, symbols: Sequence[NDArray[np.integer]], 
     for index, group in enumerate(GROUPS[weights.layout]):
         inputs = _latent_inputs(group, levels)
         if group.num_given:
-            given = pool(np.stack(planes[: group.num_given]), group.exponents) - HALF
+            given = pool(np.stack(planes[: group.num_given]), group.exponents) - HALF  # 32 steps from 0 to 1
             inputs = np.concatenate([inputs, given])
         planes += list(group_samples(weights, index, inputs))
     return tuple(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.arithmetic import FloatArray, round_shift, saturate
-from c3video.pyramid.weights import BINARY_POINTS, LATENT_BITS, PyramidWeights
+from c3video.pyramid.weights import BINARY_POINTS, PyramidWeights, latent_shift
 
 IntArray = NDArray[np.int64]
 
@@ -29,7 +29,7 @@ def upsampled_levels(weights: PyramidWeights, symbols: Sequence[NDArray[np.integ
     """
     levels: list[FloatArray] = []
     for k in range(len(symbols) - 1, -1, -1):
-        own = saturate(symbols[k].astype(np.float64) * (1 << LATENT_BITS))[None]
+        own = saturate(symbols[k].astype(np.float64) * (1 << latent_shift(k)))[None]
         coarser = [upsample(levels[-1], weights.floats["u"][k], symbols[k].shape)] if levels else []
         levels.append(np.concatenate([own, *coarser]))
     return levels[::-1]

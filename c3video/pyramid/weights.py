@@ -23,7 +23,7 @@ MAX_CONTEXT = 8191
 """Latents are clipped to +-MAX_CONTEXT where a context reads them; that leaves a row of weights a sum of 64."""
 
 LATENT_BITS = 8
-"""Binary point of upsampled latents."""
+"""Binary point of upsampled latents, in steps of grid 0."""
 ENTROPY_BITS = 8
 """Binary point of hidden units of the entropy network."""
 SYNTHESIS_BITS = 10
@@ -43,6 +43,20 @@ BINARY_POINTS = {
 
 UNIT_GAIN = 64
 """A grid's gain is a byte, 1..255, in units of 1/64."""
+
+
+def latent_shift(grid: int) -> int:
+    """Shift of a latent of a grid to LATENT_BITS: a step of grid k is 2^-(k // 2) of one of grid 0.
+
+    A latent of a coarse grid weighs on more samples, so its step is the finer one: this gives its upsampled values
+    the range, at the price of fractions that are not missed.
+    """
+    return LATENT_BITS - grid // 2
+
+
+def unit_of(grid: int) -> float:
+    """What a step of a grid is worth where weights meet it, in steps of grid 0."""
+    return 2.0 ** (latent_shift(grid) - LATENT_BITS)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no equality of use: weights are themselves only
@@ -120,6 +134,18 @@ def _check_sum(name: str, weight: IntArray, largest_input: int, rest: IntArray) 
         raise CorruptSegmentError(f"sums of {name} may reach {sums.max()}: must stay below 2^31")
 
 
+def column_units(name: str, config: PyramidConfig, layout: str) -> FloatArray | float:
+    """What the inputs of an array are worth (inputs,), where a fit counts latents in steps: 1 but for `v1` and `m`."""
+    kind, _, group_index = name.partition(".")
+    if kind not in ("v1", "m"):
+        return 1.0
+    group = GROUPS[layout][int(group_index)]
+    units = np.ones(group.num_inputs(config.num_grids))
+    for column, grid in enumerate(range(group.first_grid, config.num_grids)):
+        units[column] = unit_of(grid)
+    return units
+
+
 def quantise(
     config: PyramidConfig, layout: str, floats: Mapping[str, NDArray[np.floating]], gains: Sequence[int] | None = None
 ) -> PyramidWeights:
@@ -129,7 +155,7 @@ def quantise(
     doubled: the network stays the same but for its rounding.
 
     Args:
-        floats: by name; columns that read latents hold no gain.
+        floats: by name; columns that read latents count them in steps and hold no gain.
         gains: of the grids; UNIT_GAIN each without them.
 
     Raises:
@@ -139,10 +165,11 @@ def quantise(
     shapes = weight_shapes(config, layout)
     if {name: np.shape(array) for name, array in floats.items()} != shapes:
         raise ConfigError(f"weights {', '.join(floats)}: must be {', '.join(shapes)}, of the configuration's shapes")
-    gains = tuple(gains or [UNIT_GAIN] * config.num_grids)
+    gains = (UNIT_GAIN,) * config.num_grids if gains is None else tuple(gains)
     scaled = {}
     for name in shapes:
-        scaled[name] = np.asarray(floats[name], dtype=np.float64) * 2.0 ** BINARY_POINTS[name.split(".")[0]]
+        units = column_units(name, config, layout)
+        scaled[name] = np.asarray(floats[name], dtype=np.float64) / units * 2.0 ** BINARY_POINTS[name.split(".")[0]]
     _shrink_units(scaled, max(1.0, max(gains) / UNIT_GAIN))
     arrays = {name: np.clip(np.rint(x), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64) for name, x in scaled.items()}
     return PyramidWeights(config, layout, arrays, gains)
@@ -173,5 +200,5 @@ def dequantise(weights: PyramidWeights) -> dict[str, FloatArray]:
     floats: dict[str, FloatArray] = {}
     for name, array in weights.arrays.items():
         scale = 2.0 ** -BINARY_POINTS[name.split(".")[0]]
-        floats[name] = array.astype(np.float64) * scale
+        floats[name] = array.astype(np.float64) * scale * column_units(name, weights.config, weights.layout)
     return floats

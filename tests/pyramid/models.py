@@ -11,9 +11,9 @@ import numpy as np
 from c3video.pyramid.config import PyramidConfig, grid_shapes, weight_shapes
 from c3video.pyramid.payload import PictureBits, encode_picture
 from c3video.pyramid.priors import CUBIC_KERNEL
-from c3video.pyramid.synthesis import layout_key
+from c3video.pyramid.synthesis import layout_key, synthesise
 from c3video.pyramid.weights import MAX_CONTEXT, PyramidWeights
-from c3video.video import LAYOUTS, VideoFormat
+from c3video.video import LAYOUTS, Planes, VideoFormat
 
 PIXEL_FORMATS = tuple(LAYOUTS)
 
@@ -56,7 +56,7 @@ def random_symbols(
 
 @dataclass(frozen=True)
 class Case:
-    """A model, latents and their bytes."""
+    """A model, latents, their bytes and their samples."""
 
     video: VideoFormat
     config: PyramidConfig
@@ -64,12 +64,13 @@ class Case:
     symbols: tuple[np.ndarray, ...]
     data: bytes
     bits: PictureBits
+    planes: Planes
 
 
-SIZES = ((37, 50), (1, 1), (1, 77), (64, 1), (130, 257), (66, 33), (2, 3), (40, 129), (19, 23), (3, 200))
+SIZES = ((37, 50), (1, 1), (1, 77), (64, 1), (66, 257), (66, 33), (2, 3), (40, 129), (19, 23), (3, 200))
 """(height, width)."""
 
-_PATCHED = (130, 257)
+_PATCHED = (66, 257)
 
 
 @lru_cache(maxsize=64)
@@ -88,7 +89,8 @@ def case(trial: int) -> Case:
     weights = random_weights(config, layout_key(video.layout), trial, extreme=trial % 4 == 3)
     symbols = random_symbols(config, height, width, trial, scale=(0.7, 0.05, 6.0)[trial % 3])
     data, bits = encode_picture(weights, symbols, video)
-    return Case(video, config, weights, tuple(symbols), data, bits)
+    planes = synthesise(weights, symbols, video.layout)
+    return Case(video, config, weights, tuple(symbols), data, bits, planes)
 
 
-NUM_CASES = 30
+NUM_CASES = 20

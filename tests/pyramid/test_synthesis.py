@@ -94,12 +94,12 @@ def by_hand(inputs: list, weights: PyramidWeights, index: int, height: int, widt
         for x in range(width):
             z = [plane[y][x] for plane in inputs]
             hidden = [
-                max(0, sat(rs(sum(w * v for w, v in zip(row, z, strict=True)) + (b << 5), 8)))
+                max(0, sat(rs(sum(w * v for w, v in zip(row, z, strict=True)) + (b << 7), 10)))
                 for row, b in zip(v1, c1, strict=True)
             ]
             for c, row in enumerate(v2):
                 bent = sat(rs(sum(w * h for w, h in zip(row, hidden, strict=True)) + (c2[c] << 9), 9))
-                straight = sat(rs(sum(w * v for w, v in zip(m[c], z, strict=True)), 7))
+                straight = sat(rs(sum(w * v for w, v in zip(m[c], z, strict=True)), 9))
                 planes[c][y][x] = sat(bent + straight)
     result = [[[0] * width for _ in range(height)] for _ in v2]
     for y in range(height):

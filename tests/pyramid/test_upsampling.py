@@ -51,13 +51,13 @@ def test_levels_have_their_grids_shapes_and_constants_stay(height: int, width: i
     levels = upsampled_levels(weights, [np.full(shape, k + 1) for k, shape in enumerate(shapes)])
     for k, level in enumerate(levels):
         assert level.shape == (7 - k, *shapes[k])
-        # A latent s of grid j has s << (6 - j // 2) on all levels.
+        # A latent s of grid j has s << (8 - j // 2) on all levels.
         for j in range(k, 7):
-            assert (level[j - k] == (j + 1) << (6 - j // 2)).all()
+            assert (level[j - k] == (j + 1) << (8 - j // 2)).all()
 
 
 def test_latents_saturate_where_they_enter() -> None:
     config = PyramidConfig(num_grids=3)
     weights = PyramidWeights(config, "gray", prior_arrays(config, "gray"), (64,) * 3)
-    symbols = [np.array([[512]]), np.array([[-513]]), np.array([[1023]])]
-    assert upsampled_levels(weights, symbols)[0][:, 0, 0].tolist() == [32767, -32768, 32736]
+    symbols = [np.array([[128]]), np.array([[-129]]), np.array([[255]])]
+    assert upsampled_levels(weights, symbols)[0][:, 0, 0].tolist() == [32767, -32768, 32640]

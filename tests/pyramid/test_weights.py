@@ -32,9 +32,9 @@ LIMITS = {
     "w3": (32767, 128),
     "l": (MAX_CONTEXT, 256 + 4096 + (1 << 23)),
     "u": (32768, 128),
-    "v1.0": (32768, 128 + (4096 << 5)),
+    "v1.0": (32768, 512 + (4096 << 7)),
     "v2.1": (32767, 256 + (4096 << 9)),
-    "m.1": (32768, 64),
+    "m.1": (32768, 256),
     "r1.1": (32768, 2048 + (4096 << 12)),
     "r2.0": (32767, 2048 + (4096 << 12)),
 }
@@ -81,7 +81,7 @@ def test_gains_multiply_the_columns_of_their_grids() -> None:
 
 
 def test_coarse_grids_have_finer_steps() -> None:
-    assert [latent_shift(k) for k in range(8)] == [6, 6, 5, 5, 4, 4, 3, 3]
+    assert [latent_shift(k) for k in range(8)] == [8, 8, 7, 7, 6, 6, 5, 5]
 
 
 def test_quantise_rounds_and_dequantise_is_its_inverse() -> None:

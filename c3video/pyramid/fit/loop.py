@@ -81,7 +81,8 @@ def fit_picture(
     if fit_config.use_prior:
         config = with_prior(config, layout, fit_config.rd_weight)
     plan = PyramidFit(config, layout, video.height, video.width)
-    targets = np.concatenate([plane.ravel() for plane in planes]).astype(np.float32) / video.layout.max_value
+    samples = np.concatenate([plane.ravel() for plane in planes])
+    targets = samples.astype(np.float32) / np.float32(video.layout.max_value)
     weights = start_weights(config, layout, seed)
     state = _State(np.zeros(plan.num_latents, dtype=np.float32), weights, _views(weights, config, layout))
     fit = _Fit(plan, targets, state, fit_config, seed, report, num_threads)
@@ -119,8 +120,10 @@ class _Fit:
     def noise_stage(self) -> None:
         """Latents and weights together; ends with latents rounded."""
         config, state = self.fit_config, self.state
-        adam, soap = Adam(state.latents, *config.latent_betas, epsilon=1e-12), Soap(state.arrays)
+        adam, soap = Adam(state.latents, epsilon=1e-12), Soap(state.arrays)
         for step in range(config.noise_steps):
+            if step in config.latent_restarts:
+                adam = Adam(state.latents, epsilon=1e-12)
             done = step / config.noise_steps
             falling = 0.5 * (1.0 + math.cos(math.pi * done))
             noisy, slopes = add_noise(

@@ -88,7 +88,7 @@ def choose_integers(task: RoundingTask) -> ChosenWeights:
     bits = 0.0
     for name in order:
         array = task.arrays[name]
-        fine = quantise(config, layout, task.arrays).arrays | fixed
+        fine = dict(quantise(config, layout, task.arrays).arrays) | fixed
         best = (np.inf, 0, fine[name], 0.0)
         kept = array.copy()
         for shift in range(MAX_SHIFT, -1, -1):

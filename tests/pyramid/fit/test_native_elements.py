@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from c3video import native
 from c3video.native.pyramid_fit import Adam, add_noise, straight_through
 
-native = pytest.importorskip("c3video.native._native")
+pytestmark = pytest.mark.skipif(not native.available(), reason="the extension was not built")
 
 
 def soft_round(x: Tensor, temperature: float) -> Tensor:
@@ -31,11 +32,14 @@ def latents_of(count: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("temperature", [0.3, 0.15])
 @pytest.mark.parametrize("isa", ["", "plain", "avx2"])
-def test_given_noise_goes_through_soft_rounding_and_back(temperature: float, isa: str) -> None:
+def test_given_noise_goes_through_soft_rounding_and_back(
+    temperature: float, isa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if isa and isa not in native.instruction_sets():
         pytest.skip("not on this processor")
+    monkeypatch.setenv("C3VIDEO_ISA", isa)
     x, noise = latents_of(2_501), (0.2 * latents_of(2_501, 1) / 3.0).astype(np.float32)
-    steps, slopes = add_noise(x, temperature, noise=noise, isa=isa)
+    steps, slopes = add_noise(x, temperature, noise=noise)
     leaf = torch.from_numpy(x).double().requires_grad_()
     middle = soft_round(leaf, temperature) + torch.from_numpy(noise).double() - 0.5
     wanted = soft_round_inverse(middle, temperature) + 0.5

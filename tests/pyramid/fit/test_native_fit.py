@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from c3video import native
 from c3video.native.pyramid_fit import FitStep, PyramidFit
 from c3video.pyramid.config import GROUPS, PyramidConfig, grid_shapes, weight_shapes
 from c3video.pyramid.fit.network import grid_bits, reconstruct, split_latents, split_weights
 
-native = pytest.importorskip("c3video.native._native")
+pytestmark = pytest.mark.skipif(not native.available(), reason="the extension was not built")
 
 SMALL = PyramidConfig(patch_size=128)
 
@@ -60,8 +61,8 @@ class Case:
         arrays = [None if grad is None else grad.numpy() for grad in grads]
         return FitStep(bits.detach().numpy(), squared_errors.detach().numpy(), float(loss.detach()), *arrays)  # type: ignore[arg-type]
 
-    def found(self, num_threads: int = 1, isa: str = "", **flags: bool) -> FitStep:
-        plan = PyramidFit(self.config, self.layout, self.height, self.width, isa)
+    def found(self, num_threads: int = 1, **flags: bool) -> FitStep:
+        plan = PyramidFit(self.config, self.layout, self.height, self.width)
         flags.setdefault("wants_gains", True)
         for _ in range(2):  # memory that was used before must not tell
             step = plan.step(
@@ -155,11 +156,12 @@ def test_threads_change_no_more_than_rounding_and_repeat(num_threads: int) -> No
 
 
 @pytest.mark.parametrize("isa", ["plain", "avx2", "avx512"])
-def test_instruction_sets_equal_the_definition(isa: str) -> None:
+def test_instruction_sets_equal_the_definition(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if isa not in native.instruction_sets():
         pytest.skip("not on this processor")
+    monkeypatch.setenv("C3VIDEO_ISA", isa)
     case = Case(SMALL, "422", 70, 75)
-    case.check(case.found(isa=isa), case.wanted())
+    case.check(case.found(), case.wanted())
 
 
 def test_frozen_weights_leave_the_other_gradients() -> None:

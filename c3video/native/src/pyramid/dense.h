@@ -4,17 +4,15 @@
 #include <cstdint>
 #include <vector>
 
-#include "shared/simd.h"
-
-#define C3_INLINE_ALWAYS inline __attribute__((always_inline))
+#include "pyramid/vectors.h"
 
 namespace c3 {
 
-constexpr int kMaxPyramidWidth = 48;   // of hidden layers
-constexpr int kMaxPyramidPairs = 24;   // of inputs: of hidden layers, or 3 planes x 9 taps
+constexpr int kMaxPyramidWidth = 48;  // of hidden layers
+constexpr int kMaxPyramidPairs = 24;  // of inputs: of hidden layers, or 3 planes x 9 taps
 
-// Integers of a layer. `bias` is at the sums' binary point and holds the half that rounds them. Ranges have been checked
-// by whoever made it: no sum can leave 32 bits.
+// Integers of a layer. `bias` is at the sums' binary point and holds the half that rounds them. Ranges have been
+// checked by whoever made it: no sum can leave 32 bits.
 struct Dense {
     int num_outputs = 0;
     int num_inputs = 0;
@@ -25,16 +23,12 @@ struct Dense {
 };
 
 namespace C3_ISA {
+namespace pyramid {
 
 #if defined(C3_AVX512)
 constexpr int kGroups = 2;  // vectors of places at a time: 4 outputs x 2 x (low, high) sums, and 32 registers
-template <int s> inline V32 shifted(V32 a) { return _mm512_srai_epi32(a, s); }
-#elif defined(C3_AVX2)
-constexpr int kGroups = 1;
-template <int s> inline V32 shifted(V32 a) { return _mm256_srai_epi32(a, s); }
 #else
 constexpr int kGroups = 1;
-template <int s> inline V32 shifted(V32 a) { return shift_right32(a, s); }
 #endif
 constexpr int kBlockOutputs = 4;
 constexpr int kStepPlaces = kGroups * kLanes;
@@ -49,13 +43,12 @@ struct Pairs {
     }
     void set_all(const V16 (*values)[kGroups], int count) {
         for (int i = 0; i < count; i += 2)
-            for (int g = 0; g < kGroups; g++)
-                set(i / 2, g, values[i][g], i + 1 < count ? values[i + 1][g] : splat(0));
+            for (int g = 0; g < kGroups; g++) set(i / 2, g, values[i][g], i + 1 < count ? values[i + 1][g] : splat(0));
     }
 };
 
 template <int R, typename Finish>
-C3_INLINE_ALWAYS void dense_block(const Dense& layer, const int32_t* bias, int first, const Pairs& in, const Finish& finish) {
+C3_INLINE void dense_block(const Dense& layer, const int32_t* bias, int first, const Pairs& in, const Finish& finish) {
     const int pairs = layer.num_pairs();
     const int32_t* weights = layer.pairs.data() + (size_t)first * pairs;
     V32 low[R][kGroups], high[R][kGroups];
@@ -81,9 +74,10 @@ C3_INLINE_ALWAYS void dense_block(const Dense& layer, const int32_t* bias, int f
 
 // finish(output, group, low sums, high sums) for all outputs; `bias` in place of the layer's own.
 template <typename Finish>
-C3_INLINE_ALWAYS void dense(const Dense& layer, const int32_t* bias, const Pairs& in, const Finish& finish) {
+C3_INLINE void dense(const Dense& layer, const int32_t* bias, const Pairs& in, const Finish& finish) {
     int o = 0;
-    for (; o + kBlockOutputs <= layer.num_outputs; o += kBlockOutputs) dense_block<kBlockOutputs>(layer, bias, o, in, finish);
+    for (; o + kBlockOutputs <= layer.num_outputs; o += kBlockOutputs)
+        dense_block<kBlockOutputs>(layer, bias, o, in, finish);
     switch (layer.num_outputs - o) {
         case 3: dense_block<3>(layer, bias, o, in, finish); break;
         case 2: dense_block<2>(layer, bias, o, in, finish); break;
@@ -92,16 +86,21 @@ C3_INLINE_ALWAYS void dense(const Dense& layer, const int32_t* bias, const Pairs
 }
 
 template <typename Finish>
-C3_INLINE_ALWAYS void dense(const Dense& layer, const Pairs& in, const Finish& finish) {
+C3_INLINE void dense(const Dense& layer, const Pairs& in, const Finish& finish) {
     dense(layer, layer.bias.data(), in, finish);
 }
 
 // Sums that hold their half, to saturated int16.
 template <int shift>
-inline V16 rounded(V32 low, V32 high) { return pack(shifted<shift>(low), shifted<shift>(high)); }
+inline V16 rounded(V32 low, V32 high) {
+    return pack(shifted<shift>(low), shifted<shift>(high));
+}
 
 template <int shift>
-inline V16 rectified(V32 low, V32 high) { return max16(rounded<shift>(low, high), splat(0)); }
+inline V16 rectified(V32 low, V32 high) {
+    return max16(rounded<shift>(low, high), splat(0));
+}
 
+}  // namespace pyramid
 }  // namespace C3_ISA
 }  // namespace c3

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The seam between Python and the fit of the pyramid model. Results are written into arrays that Python made; every size
-// is checked here, then the GIL is let go.
+// The seam between Python and the fit of the pyramid model. Results are written into arrays that Python made; every
+// size is checked here, then the GIL is let go.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -13,7 +13,7 @@
 #include <optional>
 #include <string>
 
-#include "pyramid/kernels.h"
+#include "pyramid/fit_kernels.h"
 #include "shared/seam.h"
 
 using namespace nb::literals;
@@ -28,7 +28,9 @@ using InDoubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::devic
 
 constexpr int kMaxAxis = 1 << 15;
 
-void require_threads(int num_threads) { require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024"); }
+void require_threads(int num_threads) {
+    require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
+}
 
 // What is written must not be read or written elsewhere in the same call.
 struct Ranges {
@@ -36,8 +38,11 @@ struct Ranges {
 
     template <typename A>
     void add(const A& array, bool is_written) {
-        const std::pair<const char*, const char*> range{(const char*)array.data(), (const char*)array.data() + array.nbytes()};
-        const auto apart = [&](const auto& other) { return range.second <= other.first || other.second <= range.first; };
+        const std::pair<const char*, const char*> range{(const char*)array.data(),
+                                                        (const char*)array.data() + array.nbytes()};
+        const auto apart = [&](const auto& other) {
+            return range.second <= other.first || other.second <= range.first;
+        };
         for (const auto& other : written) require(apart(other), "arrays overlap");
         if (is_written)
             for (const auto& other : read) require(apart(other), "arrays overlap");
@@ -45,21 +50,25 @@ struct Ranges {
     }
 };
 
-using GroupNumbers = std::tuple<int, int, int, int, int>;  // as PlaneGroup: planes, y and x exponents, given, first grid
+using GroupNumbers =
+    std::tuple<int, int, int, int, int>;  // as PlaneGroup: planes, y and x exponents, given, first grid
 
 void make_plan(Plan& plan, int height, int width, int num_grids, const std::vector<std::pair<int, int>>& taps,
                const std::vector<int>& hidden, int synthesis_width, int refine_width, int patch_size,
                const std::vector<GroupNumbers>& groups) {
-    require(height >= 1 && height <= kMaxAxis && width >= 1 && width <= kMaxAxis, "a picture is 1..32768 high and wide");
+    require(height >= 1 && height <= kMaxAxis && width >= 1 && width <= kMaxAxis,
+            "a picture is 1..32768 high and wide");
     require(num_grids >= 1 && num_grids <= kMaxGrids, "1..8 grids");
     require(taps.size() >= 1 && taps.size() <= (size_t)kMaxTaps, "1..16 taps");
     for (const auto& [dy, dx] : taps)
-        require(dy >= -3 && dy <= 0 && dx >= -3 && dx <= 3 && (dy < 0 || dx < 0), "a tap lies before its latent, 3 rows and columns off at most");
+        require(dy >= -3 && dy <= 0 && dx >= -3 && dx <= 3 && (dy < 0 || dx < 0),
+                "a tap lies before its latent, 3 rows and columns off at most");
     require(hidden.size() == 1 || hidden.size() == 2, "one or two hidden layers");
     for (int w : hidden) require(w >= 1 && w <= kMaxWidth, "hidden layers are 1..48 wide");
     require(synthesis_width >= 1 && synthesis_width <= kMaxWidth, "synthesis_width must be 1..48");
     require(refine_width >= 0 && refine_width <= kMaxRefine, "refine_width must be 0..32");
-    require(patch_size >= 128 && patch_size <= kMaxAxis && patch_size % 128 == 0, "patch_size must be a multiple of 128");
+    require(patch_size >= 128 && patch_size <= kMaxAxis && patch_size % 128 == 0,
+            "patch_size must be a multiple of 128");
     require(groups.size() == 1 || groups.size() == 2, "one or two groups of planes");
     plan.num_taps = (int)taps.size();
     plan.taps = taps;
@@ -95,9 +104,12 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
     for (const auto& [planes, y, x, given, first_grid] : groups) {
         const bool is_first = plan.groups.empty();
         require(planes >= 1 && planes <= kMaxPlanes, "a group has 1..3 planes");
-        if (is_first) require(y == 0 && x == 0 && given == 0 && first_grid == 0, "the first group has luma's size and reads all grids");
-        else require(plan.groups[0].num_planes == 1 && x == 1 && (y == 0 || y == 1) && given == 1 && first_grid == y,
-                     "the second group is chroma of 4:2:0 or 4:2:2 and reads luma");
+        if (is_first)
+            require(y == 0 && x == 0 && given == 0 && first_grid == 0,
+                    "the first group has luma's size and reads all grids");
+        else
+            require(plan.groups[0].num_planes == 1 && x == 1 && (y == 0 || y == 1) && given == 1 && first_grid == y,
+                    "the second group is chroma of 4:2:0 or 4:2:2 and reads luma");
         Group group{};
         group.num_planes = planes;
         group.y_exponent = y;
@@ -130,8 +142,8 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
 // With bits_weight or error_weights None that part is left out.
 void run(const Plan& plan, In latents, In weights, In gains, In targets, std::optional<double> bits_weight,
          std::optional<InDoubles> error_weights, Doubles bits, Doubles squared_errors, std::optional<Out> samples,
-         std::optional<Out> grad_latents, std::optional<Doubles> grad_weights, std::optional<Doubles> grad_gains, int num_threads,
-         const std::string& isa) {
+         std::optional<Out> grad_latents, std::optional<Doubles> grad_weights, std::optional<Doubles> grad_gains,
+         int num_threads, const std::string& isa) {
     require(latents.shape(0) == plan.num_latents, "as many latents as the plan has");
     require(weights.shape(0) == plan.num_weights, "as many weights as the plan has");
     require(gains.shape(0) == plan.grids.size(), "a gain for each grid");
@@ -153,7 +165,7 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     if (grad_gains) ranges.add(*grad_gains, true);
     if (bits_weight) require(*bits_weight >= 0.0, "the weight of bits must be 0 or more");
 
-    const auto use = c3::kernels<FitKernels>(isa);
+    const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
     Job job{};
     job.latents = latents.data();
     job.weights = weights.data();
@@ -176,9 +188,9 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     if (job.grad_gains) std::fill_n(job.grad_gains, plan.grids.size(), 0.0);
     while (plan.arenas.size() < (size_t)num_threads + 1) plan.arenas.push_back(std::make_unique<Arena>());
     for (auto& arena : plan.arenas) arena->reset();
-    if (bits_weight) use.fit_rate(plan, job, num_threads);
+    if (bits_weight) chosen.pyramid_rate(plan, job, num_threads);
     for (auto& arena : plan.arenas) arena->reset();
-    if (error_weights) use.fit_distortion(plan, job, num_threads);
+    if (error_weights) chosen.pyramid_distortion(plan, job, num_threads);
     bool finite = true;
     for (size_t k = 0; k < plan.grids.size(); k++) finite = finite && std::isfinite(job.bits[k]);
     for (int p = 0; p < plan.num_planes; p++) finite = finite && std::isfinite(job.squared_errors[p]);
@@ -195,8 +207,8 @@ QuantiseJob quantise_job(const In& latents, float temperature, Out& steps, std::
     return {(int64_t)latents.shape(0), latents.data(), temperature, steps.data(), slopes ? slopes->data() : nullptr};
 }
 
-void add_noise(In latents, float temperature, float kumaraswamy, float deviation, uint64_t seed, std::optional<In> given,
-               Out steps, std::optional<Out> slopes, int num_threads, const std::string& isa) {
+void add_noise(In latents, float temperature, float kumaraswamy, float deviation, uint64_t seed,
+               std::optional<In> given, Out steps, std::optional<Out> slopes, int num_threads, const std::string& isa) {
     require_threads(num_threads);
     require(kumaraswamy == 0.0f || (kumaraswamy >= 1.0f && kumaraswamy <= 100.0f), "kumaraswamy must be 0 or 1..100");
     require(std::isfinite(deviation) && deviation >= 0.0f, "deviation must be 0 or more");
@@ -204,22 +216,23 @@ void add_noise(In latents, float temperature, float kumaraswamy, float deviation
     Ranges ranges;
     if (given) ranges.add(*given, false);
     const QuantiseJob job = quantise_job(latents, temperature, steps, slopes, ranges);
-    const Elements use = c3::kernels<FitKernels>(isa).fit_elements();
+    const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
     nb::gil_scoped_release release;
-    use.add_noise(job, {kumaraswamy, deviation, seed, given ? given->data() : nullptr}, num_threads);
+    chosen.pyramid_add_noise(job, {kumaraswamy, deviation, seed, given ? given->data() : nullptr}, num_threads);
 }
 
-void straight_through(In latents, float temperature, Out steps, std::optional<Out> slopes, int num_threads, const std::string& isa) {
+void straight_through(In latents, float temperature, Out steps, std::optional<Out> slopes, int num_threads,
+                      const std::string& isa) {
     require_threads(num_threads);
     Ranges ranges;
     const QuantiseJob job = quantise_job(latents, temperature, steps, slopes, ranges);
-    const Elements use = c3::kernels<FitKernels>(isa).fit_elements();
+    const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
     nb::gil_scoped_release release;
-    use.straight_through(job, num_threads);
+    chosen.pyramid_straight_through(job, num_threads);
 }
 
-void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square, double rate, double beta1, double beta2,
-          double epsilon, int64_t step, double grad_scale, int num_threads, const std::string& isa) {
+void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square, double rate, double beta1,
+          double beta2, double epsilon, int64_t step, double grad_scale, int num_threads, const std::string& isa) {
     require_threads(num_threads);
     for (size_t size : {grad.shape(0), mean.shape(0), square.shape(0), slopes ? slopes->shape(0) : grad.shape(0)})
         require(size == parameter.shape(0), "parameter, gradient, slopes and moments must be of one size");
@@ -229,43 +242,59 @@ void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square
     ranges.add(grad, false);
     if (slopes) ranges.add(*slopes, false);
     for (const Out* array : {&parameter, &mean, &square}) ranges.add(*array, true);
-    const double mean_correction = 1.0 - std::pow(beta1, (double)step), square_correction = 1.0 - std::pow(beta2, (double)step);
-    const AdamJob job{(int64_t)parameter.shape(0), grad.data(), slopes ? slopes->data() : nullptr, parameter.data(), mean.data(),
-                      square.data(), (float)grad_scale, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2),
-                      (float)(rate / mean_correction), (float)(1.0 / std::sqrt(square_correction)), (float)epsilon};
-    const Elements use = c3::kernels<FitKernels>(isa).fit_elements();
+    const double mean_correction = 1.0 - std::pow(beta1, (double)step),
+                 square_correction = 1.0 - std::pow(beta2, (double)step);
+    const AdamJob job{(int64_t)parameter.shape(0),
+                      grad.data(),
+                      slopes ? slopes->data() : nullptr,
+                      parameter.data(),
+                      mean.data(),
+                      square.data(),
+                      (float)grad_scale,
+                      (float)(1.0 - beta1),
+                      (float)beta2,
+                      (float)(1.0 - beta2),
+                      (float)(rate / mean_correction),
+                      (float)(1.0 / std::sqrt(square_correction)),
+                      (float)epsilon};
+    const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
     nb::gil_scoped_release release;
-    use.adam(job, num_threads);
+    chosen.pyramid_adam(job, num_threads);
 }
 
 }  // namespace
 
 void bind_pyramid_fit(nb::module_& m) {
     nb::class_<Plan>(m, "PyramidFitPlan")
-        .def("__init__",
-             [](Plan* self, int height, int width, int num_grids, const std::vector<std::pair<int, int>>& taps,
-                const std::vector<int>& hidden, int synthesis_width, int refine_width, int patch_size,
-                const std::vector<GroupNumbers>& groups) {
-                 new (self) Plan();
-                 try {
-                     make_plan(*self, height, width, num_grids, taps, hidden, synthesis_width, refine_width, patch_size, groups);
-                 } catch (...) {
-                     self->~Plan();
-                     throw;
-                 }
-             },
-             "height"_a, "width"_a, "num_grids"_a, "taps"_a, "hidden"_a, "synthesis_width"_a, "refine_width"_a, "patch_size"_a, "groups"_a)
+        .def(
+            "__init__",
+            [](Plan* self, int height, int width, int num_grids, const std::vector<std::pair<int, int>>& taps,
+               const std::vector<int>& hidden, int synthesis_width, int refine_width, int patch_size,
+               const std::vector<GroupNumbers>& groups) {
+                new (self) Plan();
+                try {
+                    make_plan(*self, height, width, num_grids, taps, hidden, synthesis_width, refine_width, patch_size,
+                              groups);
+                } catch (...) {
+                    self->~Plan();
+                    throw;
+                }
+            },
+            "height"_a, "width"_a, "num_grids"_a, "taps"_a, "hidden"_a, "synthesis_width"_a, "refine_width"_a,
+            "patch_size"_a, "groups"_a)
         .def_ro("num_latents", &Plan::num_latents)
         .def_ro("num_weights", &Plan::num_weights)
         .def_ro("num_samples", &Plan::num_samples);
     m.def("pyramid_fit_step", &run, "plan"_a, "latents"_a.noconvert(), "weights"_a.noconvert(), "gains"_a.noconvert(),
           "targets"_a.noconvert(), "bits_weight"_a.none(), "error_weights"_a.noconvert().none(), "bits"_a.noconvert(),
           "squared_errors"_a.noconvert(), "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(),
-          "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
-    m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "kumaraswamy"_a, "deviation"_a, "seed"_a,
-          "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
-    m.def("pyramid_straight_through", &straight_through, "latents"_a.noconvert(), "temperature"_a, "steps"_a.noconvert(),
-          "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a = "");
-    m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(), "mean"_a.noconvert(),
-          "square"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "grad_scale"_a, "num_threads"_a, "isa"_a = "");
+          "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a);
+    m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "kumaraswamy"_a, "deviation"_a,
+          "seed"_a, "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a,
+          "isa"_a);
+    m.def("pyramid_straight_through", &straight_through, "latents"_a.noconvert(), "temperature"_a,
+          "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
+    m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(),
+          "mean"_a.noconvert(), "square"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a,
+          "grad_scale"_a, "num_threads"_a, "isa"_a);
 }

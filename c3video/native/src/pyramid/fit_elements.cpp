@@ -10,13 +10,10 @@
 #include "shared/simd_float_math.h"
 
 namespace c3 {
-namespace pyramid {
 namespace C3_ISA {
-
-using namespace c3::C3_ISA;
+namespace pyramid {
 
 using c3::pyramid::AdamJob;
-using c3::pyramid::Elements;
 using c3::pyramid::NoiseJob;
 using c3::pyramid::QuantiseJob;
 
@@ -50,7 +47,8 @@ void store_block(const QuantiseJob& job, int64_t start, int size, const Block& b
 }
 
 // splitmix64 of seed and position: 64 bits make two uniforms on (0, 1), so that element i is half i % 2 of word i / 2.
-// Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (the mixer is Stafford's 13th).
+// Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (the mixer is Stafford's
+// 13th).
 void make_uniforms(uint64_t seed, int64_t start, float* uniforms) {
     constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
     for (int i = 0; i < kBlock; i += 2) {
@@ -69,8 +67,10 @@ void make_uniforms(uint64_t seed, int64_t start, float* uniforms) {
 C3_INLINE VF normal_of(VF u) {
     const VF x = fma(u, splatf(2.0f), splatf(-1.0f)), w = -log_of(4.0f * u * (1.0f - u));
     const VF c = w - 2.5f, t = square_root(at_least(w, 5.0f)) - 3.0f;
-    constexpr float kCentre[] = {3.43273939e-7f, -3.5233877e-6f, -4.39150654e-6f, 2.1858087e-4f, -1.25372503e-3f, -4.17768164e-3f, 0.246640727f, 1.50140941f};
-    constexpr float kTail[] = {1.00950558e-4f, 1.34934322e-3f, -3.67342844e-3f, 5.73950773e-3f, -7.6224613e-3f, 9.43887047e-3f, 1.00167406f, 2.83297682f};
+    constexpr float kCentre[] = {3.43273939e-7f,  -3.5233877e-6f,  -4.39150654e-6f, 2.1858087e-4f,
+                                 -1.25372503e-3f, -4.17768164e-3f, 0.246640727f,    1.50140941f};
+    constexpr float kTail[] = {1.00950558e-4f, 1.34934322e-3f, -3.67342844e-3f, 5.73950773e-3f,
+                               -7.6224613e-3f, 9.43887047e-3f, 1.00167406f,     2.83297682f};
     VF centre = splatf(2.81022636e-8f), tail = splatf(-2.00214257e-4f);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
@@ -105,7 +105,8 @@ struct Soft {
 C3_INLINE Soft soft_round(VF x, float temperature, float span) {
     const VF middle = floor_of(x) + 0.5f, z = (x - middle) * (1.0f / temperature), far = exp_of(-2.0f * magnitude(z));
     const VF root = 1.0f / (1.0f + far);
-    return {fma(tanh_given(z, far, root), splatf(1.0f / span), middle), far * root * root * (4.0f / (temperature * span))};
+    return {fma(tanh_given(z, far, root), splatf(1.0f / span), middle),
+            far * root * root * (4.0f / (temperature * span))};
 }
 
 C3_INLINE Soft soft_round_inverse(VF y, float temperature, float span) {
@@ -116,7 +117,12 @@ C3_INLINE Soft soft_round_inverse(VF y, float temperature, float span) {
     return {fma(atanh_given(z, steepness), splatf(temperature), middle), steepness * (span * temperature)};
 }
 
-void add_noise(const QuantiseJob& job, const NoiseJob& noise, int num_threads) {
+}  // namespace
+}  // namespace pyramid
+
+using namespace pyramid;
+
+void pyramid_add_noise(const QuantiseJob& job, const NoiseJob& noise, int num_threads) {
     const float span = tanh_span(job.temperature);
     for_all_blocks(job.count, num_threads, [&](int64_t start, int size) {
         Block block;
@@ -137,7 +143,7 @@ void add_noise(const QuantiseJob& job, const NoiseJob& noise, int num_threads) {
     });
 }
 
-void straight_through(const QuantiseJob& job, int num_threads) {
+void pyramid_straight_through(const QuantiseJob& job, int num_threads) {
     const float span = tanh_span(job.temperature);
     for_all_blocks(job.count, num_threads, [&](int64_t start, int size) {
         Block block;
@@ -151,7 +157,7 @@ void straight_through(const QuantiseJob& job, int num_threads) {
     });
 }
 
-void adam(const AdamJob& job, int num_threads) {
+void pyramid_adam(const AdamJob& job, int num_threads) {
     for_all_blocks(job.count, num_threads, [&](int64_t start, int size) {
         const float *grads = job.grad + start, *slopes = job.slopes ? job.slopes + start : nullptr;
         float *parameters = job.parameter + start, *means = job.mean + start, *squares = job.square + start;
@@ -171,15 +177,12 @@ void adam(const AdamJob& job, int num_threads) {
             square = fma(grad * job.add_square, grad, square * job.keep_square);
             store(means, mean);
             store(squares, square);
-            store(parameters, load(parameters) - job.step_size * mean / fma(square_root(square), splatf(job.root_scale), splatf(job.epsilon)));
+            store(parameters,
+                  load(parameters) -
+                      job.step_size * mean / fma(square_root(square), splatf(job.root_scale), splatf(job.epsilon)));
         }
     });
 }
 
-}  // namespace
-
-Elements fit_elements() { return {add_noise, straight_through, adam}; }
-
 }  // namespace C3_ISA
-}  // namespace pyramid
 }  // namespace c3

@@ -16,8 +16,8 @@ struct QuantiseJob {
 };
 
 struct NoiseJob {
-    float kumaraswamy;   // shape a of the Kumaraswamy distribution on (-1/2, 1/2), or 0: then
-    float deviation;     // standard deviation of Gaussian noise
+    float kumaraswamy;  // shape a of the Kumaraswamy distribution on (-1/2, 1/2), or 0: then
+    float deviation;    // standard deviation of Gaussian noise
     uint64_t seed;
     const float* given;  // noise to use in place of either, or null
 };
@@ -26,17 +26,15 @@ struct AdamJob {
     int64_t count;
     const float *grad, *slopes;  // the gradient is their product; slopes may be null
     float *parameter, *mean, *square;
-    // add_: what a new value weighs in its mean, 1 - beta; step_size and root_scale hold the corrections of the first steps.
+    // add_: what a new value weighs in its mean, 1 - beta; step_size and root_scale hold the corrections of the first
+    // steps.
     float grad_scale, add_mean, keep_square, add_square, step_size, root_scale, epsilon;
 };
 
-struct Elements {
-    void (*add_noise)(const QuantiseJob& job, const NoiseJob& noise, int num_threads);
-    void (*straight_through)(const QuantiseJob& job, int num_threads);
-    void (*adam)(const AdamJob& job, int num_threads);
-};
-
-using FitElements = Elements();
-
 }  // namespace pyramid
+
+using PyramidAddNoise = void(const pyramid::QuantiseJob& job, const pyramid::NoiseJob& noise, int num_threads);
+using PyramidStraightThrough = void(const pyramid::QuantiseJob& job, int num_threads);
+using PyramidAdam = void(const pyramid::AdamJob& job, int num_threads);
+
 }  // namespace c3

@@ -66,9 +66,9 @@ struct Group {
 
 struct Plan {
     int num_taps, synthesis_width, refine_width, patch_size;
-    std::vector<int> hidden;  // widths of the entropy network's one or two hidden layers
+    std::vector<int> hidden;                // widths of the entropy network's one or two hidden layers
     std::vector<std::pair<int, int>> taps;  // (dy, dx)
-    std::vector<Size> grids;  // finest first
+    std::vector<Size> grids;                // finest first
     std::vector<size_t> grid_starts;
     std::vector<Group> groups;
     size_t w1, b1, w2, b2, w3, b3, l, u;  // places of the arrays among all weights
@@ -84,8 +84,8 @@ struct Plan {
 
 struct Job {
     const float *latents, *weights, *gains, *targets;
-    double bits_weight;           // of a bit in the loss
-    const double* error_weights;  // of a squared error in each plane
+    double bits_weight;             // of a bit in the loss
+    const double* error_weights;    // of a squared error in each plane
     double *bits, *squared_errors;  // of each grid, of each plane
     float* samples;                 // all planes, clipped; may be null
     // Null where they are not wanted. Weights' and gains' are sums in doubles.
@@ -93,8 +93,10 @@ struct Job {
     double *grad_weights, *grad_gains;
 };
 
-using FitRate = void(const Plan& plan, const Job& job, int num_threads);
-using FitDistortion = void(const Plan& plan, const Job& job, int num_threads);
-
 }  // namespace pyramid
+
+// Both add to what they are given: bits or squared errors, and gradients.
+using PyramidRate = void(const pyramid::Plan& plan, const pyramid::Job& job, int num_threads);
+using PyramidDistortion = void(const pyramid::Plan& plan, const pyramid::Job& job, int num_threads);
+
 }  // namespace c3

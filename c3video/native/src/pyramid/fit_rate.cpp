@@ -6,17 +6,16 @@
 // are spread out to the same rows, one array for each of the seven. Chunks of positions stay in the near caches from
 // the first layer to the gradients of the taps; those of the parents are folded back when the strip is done.
 #include <algorithm>
+#include <limits>
 #include <vector>
 
-#include "shared/parallel.h"
 #include "pyramid/fit_plan.h"
 #include "pyramid/fit_products.h"
+#include "shared/parallel.h"
 
 namespace c3 {
-namespace pyramid {
 namespace C3_ISA {
-
-using namespace c3::C3_ISA;
+namespace pyramid {
 
 using c3::pyramid::Arena;
 using c3::pyramid::Job;
@@ -26,27 +25,41 @@ using c3::pyramid::Size;
 
 namespace {
 
-constexpr int kChunk = 384;              // positions from taps to gradients in one go
-constexpr int kStripPositions = 4096;    // a strip with its parents and their gradients stays in the second-level cache
+constexpr int kChunk = 384;            // positions from taps to gradients in one go
+constexpr int kStripPositions = 4096;  // a strip with its parents and their gradients stays in the second-level cache
 constexpr int kFlushPositions = 1 << 15;
-constexpr int kReach = 16;               // floats that a tap may lie before a row, and a vector reach past one
-constexpr int kMargin = 3;               // zeros between rows: the farthest tap to the left or right
-constexpr int kHalo = 3;                 // rows above a strip that its taps read
+constexpr int kReach = 16;  // floats that a tap may lie before a row, and a vector reach past one
+constexpr int kMargin = 3;  // zeros between rows: the farthest tap to the left or right
+constexpr int kHalo = 3;    // rows above a strip that its taps read
 constexpr float kHiddenLimit = 32767.0f / 256.0f;
 static_assert(kChunk % kStep == 0);
+
+// laplace_bits of pyramid/fit/network.py, which says what the numbers mean, in three steps. They are made in a loop
+// each: the rounds of short loops overlap in the processor, which those of one with all these dependent steps do not.
+struct Scale {
+    VF scale, inverse;
+};
+C3_INLINE Scale laplace_scale(VF output) {
+    const VF scale = exp_of(at_most(at_least(output, -3.0f), 4.875f) + (3.0f - 3.4657359028f));
+    return {scale, reciprocal(scale)};
+}
+
+// exp(-distance / scale) of the bounds of the bin: the near one, then the far one.
+struct Tails {
+    VF upper, lower;
+};
+C3_INLINE Tails laplace_tails(VF difference, VF inverse) {
+    const VF distance = magnitude(difference);
+    return {exp_of(-magnitude(distance - 0.5f) * inverse), exp_of(-(distance + 0.5f) * inverse)};
+}
 
 struct Bits {
     VF bits, by_x, by_scale;  // by_x is also minus the gradient of the location
 };
-
-// As laplace_bits of pyramid/fit/network.py, which says what the numbers mean.
-C3_INLINE Bits laplace_bits(VF x, VF location, VF output) {
+C3_INLINE Bits laplace_bits(VF difference, VF output, VF scale, VF inverse, VF upper, VF lower) {
     const VF half = splatf(0.5f), one = splatf(1.0f), zero = splatf(0.0f);
-    const VF kept = at_most(at_least(output, -3.0f), 4.875f);
-    const VF scale = exp_of(kept + (3.0f - 3.4657359028f)), inverse = reciprocal(scale);
-    const VF difference = x - location, distance = magnitude(difference);
-    const VF inner = magnitude(distance - half), outer = distance + half;
-    const VF upper = exp_of(-inner * inverse), lower = exp_of(-outer * inverse), drop = half * (upper - lower);
+    const VF distance = magnitude(difference), outer = distance + half, drop = half * (upper - lower);
+    // Below half a step from the location the bin holds the peak; beyond it both bounds lie on one flank.
     const VF inside = if_less(distance, half, 1.0f - half * (upper + lower), drop);
     const VF reach = reciprocal(fma(scale, splatf(10.0f), splatf(4.0f))), far = distance * reach;
     const VF fall = reciprocal(fma(far, far, one)), tail = (fall * fall) * 0x1p-16f;
@@ -54,9 +67,8 @@ C3_INLINE Bits laplace_bits(VF x, VF location, VF output) {
     const VF slope = -1.44269504f * reciprocal(probability);
     const VF tail_slope = -4.0f * tail * fall * far;  // of `tail` by `far`
     const VF by_distance = slope * fma(-inverse, drop, tail_slope * reach);
-    const VF signed_inner = if_less(distance, half, inner, -inner);
-    // by log-scale: d inverse = -inverse, d reach = -10 scale reach^2
-    const VF by_inverse = half * fma(outer, lower, signed_inner * upper);
+    // By log-scale: that of `inverse` is -inverse, that of `reach` -10 scale reach^2.
+    const VF by_inverse = half * fma(outer, lower, (half - distance) * upper);
     const VF by_scale = -slope * fma(by_inverse, inverse, tail_slope * far * (10.0f * scale * reach));
     // Outside of the range only what leads back into it.
     const VF low = if_less(output, splatf(-3.0f), if_less(zero, by_scale, zero, by_scale), by_scale);
@@ -105,9 +117,10 @@ void for_strips(const Plan& plan, int part, int num_parts, F f) {
 class Worker {
 public:
     Worker(const Plan& plan, const Job& job, Arena& arena, int part, int num_parts)
-        : plan_(plan), job_(job), part_(part), num_parts_(num_parts), two_(plan.hidden.size() == 2), first_(plan.hidden[0]),
-          last_(plan.hidden.back()), rows_(first_ + 2), inputs_(plan.num_inputs()), bits_(plan.num_grids(), 0.0),
-          first_sums_(rows_, inputs_ + 1), second_sums_(two_ ? last_ : 0, first_ + 1), last_sums_(2, last_) {
+        : plan_(plan), job_(job), part_(part), num_parts_(num_parts), two_(plan.hidden.size() == 2),
+          first_(plan.hidden[0]), last_(plan.hidden.back()), rows_(first_ + 2), inputs_(plan.num_inputs()),
+          bits_(plan.num_grids(), 0.0), first_sums_(rows_, inputs_ + 1), second_sums_(two_ ? last_ : 0, first_ + 1),
+          last_sums_(2, last_) {
         size_t largest = 0;
         for_strips(plan, part, num_parts, [&](const Strip& s) { largest = std::max(largest, plane_size(s)); });
         own_ = arena.take(largest);
@@ -121,6 +134,7 @@ public:
         chunk_rows(hidden_, rows_);
         if (two_) chunk_rows(second_, last_);
         chunk_rows(outputs_, 2);
+        for (float** row : {&scale_, &inverse_, &upper_, &lower_}) *row = arena.take(kChunk);
         for (int i = 0; i < plan.num_taps; i++) {
             tap_grads_.push_back(arena.take(kChunk + 4 * kReach));
             std::fill_n(tap_grads_.back(), kChunk + 4 * kReach, 0.0f);
@@ -169,9 +183,12 @@ private:
     std::vector<double> bits_, weight_grads_;
     float *own_grads_ = nullptr, *grads_ = nullptr;
     float *own_, *grad_own_, *mask_, *parents_[kNumParents], *grad_parents_[kNumParents], *ones_, *source_;
+    float *scale_, *inverse_, *upper_, *lower_;
     std::vector<float*> hidden_, second_, outputs_, tap_grads_;
-    // First layer with the linear path below it: (inputs, rows_) forward, (rows_, inputs) back; then the others likewise.
-    std::vector<float> first_forward_, first_back_, first_bias_, second_forward_, last_forward_, zeros_;
+    // First layer with the linear path below it: (inputs, rows_) forward, (rows_, inputs) back; then the others
+    // likewise.
+    std::vector<float> first_forward_, first_back_, first_bias_, lowest_, highest_, second_forward_, last_forward_,
+        zeros_;
     DotSums first_sums_, second_sums_, last_sums_;
     std::vector<const float*> a_, b_;
 
@@ -185,14 +202,21 @@ private:
         first_back_.resize((size_t)inputs_ * rows_);
         for (int o = 0; o < rows_; o++)
             for (int i = 0; i < inputs_; i++) {
-                const float weight = o < first_ ? w[plan_.w1 + (size_t)o * inputs_ + i] : w[plan_.l + (size_t)(o - first_) * inputs_ + i];
+                const float weight = o < first_ ? w[plan_.w1 + (size_t)o * inputs_ + i]
+                                                : w[plan_.l + (size_t)(o - first_) * inputs_ + i];
                 first_forward_[(size_t)i * rows_ + o] = first_back_[(size_t)o * inputs_ + i] = weight;
             }
         first_bias_.resize(rows_);
+        // Hidden units are held between 0 and their limit, the linear path is not.
+        lowest_.assign(rows_, -std::numeric_limits<float>::infinity());
+        highest_.assign(rows_, std::numeric_limits<float>::infinity());
+        std::fill_n(lowest_.begin(), first_, 0.0f);
+        std::fill_n(highest_.begin(), first_, kHiddenLimit);
         if (two_) {
             second_forward_.resize((size_t)first_ * last_);
             for (int o = 0; o < last_; o++)
-                for (int i = 0; i < first_; i++) second_forward_[(size_t)i * last_ + o] = w[plan_.w2 + (size_t)o * first_ + i];
+                for (int i = 0; i < first_; i++)
+                    second_forward_[(size_t)i * last_ + o] = w[plan_.w2 + (size_t)o * first_ + i];
         }
         last_forward_.resize((size_t)last_ * 2);
         for (int o = 0; o < 2; o++)
@@ -208,7 +232,9 @@ private:
         double* grad = weight_grads_.data();
         first_sums_.flush([&](int o, int i, double sum) {
             if (i == inputs_) grad[o < first_ ? plan_.b1 + (size_t)grid * first_ + o : plan_.b3 + o - first_] += sum;
-            else grad[o < first_ ? plan_.w1 + (size_t)o * inputs_ + i : plan_.l + (size_t)(o - first_) * inputs_ + i] += sum;
+            else
+                grad[o < first_ ? plan_.w1 + (size_t)o * inputs_ + i : plan_.l + (size_t)(o - first_) * inputs_ + i] +=
+                    sum;
         });
         if (two_)
             second_sums_.flush([&](int o, int i, double sum) {
@@ -255,7 +281,8 @@ private:
         const int inputs = plan_.num_taps + num_parents(strip);
         for (int i = 0; i < first_; i++) first_bias_[i] = job_.weights[plan_.b1 + (size_t)strip.grid * first_ + i];
         for (int i = 0; i < 2; i++) first_bias_[first_ + i] = job_.weights[plan_.b3 + i];
-        for (int start = 0; start < length; start += kChunk) chunk(strip, start, std::min(kChunk, length - start), inputs);
+        for (int start = 0; start < length; start += kChunk)
+            chunk(strip, start, std::min(kChunk, length - start), inputs);
 
         if (!job_.grad_latents) return;
         for_own_rows(strip, [&](size_t to, size_t from) {
@@ -323,10 +350,12 @@ private:
         for (int i = 0; i < kNumParents; i++) g[i] = grad_parents_[i] + from;
         float* target = grads_ + p.start + (size_t)py * p.row;
         for (int i = 0; i < n; i++)
-            target[i] += ((g[0][2 * i] + g[0][2 * i + 1]) + (g[2][2 * i + 2] + g[2][2 * i - 1])) + (g[5][2 * i - 2] + g[5][2 * i + 3]);
+            target[i] += ((g[0][2 * i] + g[0][2 * i + 1]) + (g[2][2 * i + 2] + g[2][2 * i - 1])) +
+                         (g[5][2 * i - 2] + g[5][2 * i + 3]);
         if (py + sy >= 0 && py + sy < p.height) {
             target = grads_ + p.start + (size_t)(py + sy) * p.row;
-            for (int i = 0; i < n; i++) target[i] += (g[1][2 * i] + g[1][2 * i + 1]) + (g[3][2 * i + 2] + g[3][2 * i - 1]);
+            for (int i = 0; i < n; i++)
+                target[i] += (g[1][2 * i] + g[1][2 * i + 1]) + (g[3][2 * i + 2] + g[3][2 * i - 1]);
         }
         if (py - sy >= 0 && py - sy < p.height) {
             target = grads_ + p.start + (size_t)(py - sy) * p.row;
@@ -344,22 +373,24 @@ private:
     // Positions start .. start + length - 1 of the strip: forward, bits, backward.
     void chunk(const Strip& strip, int start, int length, int inputs) {
         const int stride = strip.stride(), origin = kReach + kHalo * stride + start;
-        for (int i = 0; i < plan_.num_taps; i++) b_[i] = own_ + origin + plan_.taps[i].first * stride + plan_.taps[i].second;
+        for (int i = 0; i < plan_.num_taps; i++)
+            b_[i] = own_ + origin + plan_.taps[i].first * stride + plan_.taps[i].second;
         for (int i = plan_.num_taps; i < inputs; i++) b_[i] = parents_[i - plan_.num_taps] + start;
         const VF limit = splatf(kHiddenLimit);
-        combine(b_.data(), inputs, first_forward_.data(), first_bias_.data(), rows_, length, [&](int o, int64_t n, VF sum) {
-            storef(hidden_[o] + n, o < first_ ? rectified(sum, limit) : sum);
-        });
+        layer(b_.data(), inputs, first_forward_.data(), first_bias_.data(), rows_, length,
+              [&](int o, int64_t n, VF sum) {
+                  storef(hidden_[o] + n, minf(splatf(highest_[o]), maxf(splatf(lowest_[o]), sum)));
+              });
         const std::vector<float*>& last = two_ ? second_ : hidden_;
         if (two_) {
             for (int i = 0; i < first_; i++) a_[i] = hidden_[i];
-            combine(a_.data(), first_, second_forward_.data(), job_.weights + plan_.b2, last_, length,
-                    [&](int o, int64_t n, VF sum) { storef(second_[o] + n, rectified(sum, limit)); });
+            layer(a_.data(), first_, second_forward_.data(), job_.weights + plan_.b2, last_, length,
+                  [&](int o, int64_t n, VF sum) { storef(second_[o] + n, rectified(sum, limit)); });
         }
         std::vector<const float*>& a = a_;
         for (int i = 0; i < last_; i++) a[i] = last[i];
-        combine(a.data(), last_, last_forward_.data(), zeros_.data(), 2, length,
-                [&](int o, int64_t n, VF sum) { storef(outputs_[o] + n, sum + loadf(hidden_[first_ + o] + n)); });
+        layer(a.data(), last_, last_forward_.data(), zeros_.data(), 2, length,
+              [&](int o, int64_t n, VF sum) { storef(outputs_[o] + n, sum + loadf(hidden_[first_ + o] + n)); });
 
         // The outputs' gradients take their place.
         const float* here = own_ + origin;
@@ -367,7 +398,20 @@ private:
         const VF weight = splatf((float)job_.bits_weight);
         VF total = splatf(0.0f);
         for (int n = 0; n < length; n += kFloats) {
-            const Bits found = laplace_bits(loadf(here + n), loadf(outputs_[0] + n), loadf(outputs_[1] + n));
+            const Scale found = laplace_scale(loadf(outputs_[1] + n));
+            storef(scale_ + n, found.scale);
+            storef(inverse_ + n, found.inverse);
+        }
+        for (int n = 0; n < length; n += kFloats) {
+            const VF difference = loadf(here + n) - loadf(outputs_[0] + n);
+            const Tails found = laplace_tails(difference, loadf(inverse_ + n));
+            storef(outputs_[0] + n, difference);
+            storef(upper_ + n, found.upper);
+            storef(lower_ + n, found.lower);
+        }
+        for (int n = 0; n < length; n += kFloats) {
+            const Bits found = laplace_bits(loadf(outputs_[0] + n), loadf(outputs_[1] + n), loadf(scale_ + n),
+                                            loadf(inverse_ + n), loadf(upper_ + n), loadf(lower_ + n));
             const VF mask = loadf(mask_ + start + n);
             total = fma(found.bits, mask, total);
             if (!grad_here && !wants_weights_) continue;
@@ -390,17 +434,15 @@ private:
 
         for (int i = 0; i < last_; i++) a[i] = last[i];
         if (wants_weights_) last_sums_.add(outputs, a.data(), length);
-        combine(outputs, 2, job_.weights + plan_.w3, zeros_.data(), last_, reach, [&](int o, int64_t n, VF sum) {
-            storef(last[o] + n, passed(loadf(last[o] + n), sum));
-        });
+        layer(outputs, 2, job_.weights + plan_.w3, zeros_.data(), last_, reach,
+              [&](int o, int64_t n, VF sum) { storef(last[o] + n, passed(loadf(last[o] + n), sum)); });
         if (two_) {
-            std::vector<const float*>& units = lower_;
+            std::vector<const float*>& units = units_;
             units.assign(hidden_.begin(), hidden_.begin() + first_);
             units.push_back(ones_);
             if (wants_weights_) second_sums_.add(a.data(), units.data(), length);
-            combine(a.data(), last_, job_.weights + plan_.w2, zeros_.data(), first_, reach, [&](int o, int64_t n, VF sum) {
-                storef(hidden_[o] + n, passed(loadf(hidden_[o] + n), sum));
-            });
+            layer(a.data(), last_, job_.weights + plan_.w2, zeros_.data(), first_, reach,
+                  [&](int o, int64_t n, VF sum) { storef(hidden_[o] + n, passed(loadf(hidden_[o] + n), sum)); });
         }
         for (int i = 0; i < rows_; i++) a[i] = hidden_[i];
         if (wants_weights_) {
@@ -413,7 +455,7 @@ private:
         scatter(strip, start, length);
     }
 
-    std::vector<const float*> lower_;
+    std::vector<const float*> units_;  // the first layer's, then ones
     float zero_row_[kChunk] = {};
     const float* zero_row() const { return zero_row_; }
 
@@ -422,12 +464,12 @@ private:
         float* targets[c3::pyramid::kMaxTaps + kNumParents];
         for (int i = 0; i < plan_.num_taps; i++) targets[i] = tap_grads_[i] + kReach;
         for (int i = plan_.num_taps; i < inputs; i++) targets[i] = grad_parents_[i - plan_.num_taps] + kReach + start;
+        const int stride = inputs_;  // of the matrix, whose last columns a grid without parents has no use for
         for_blocks(inputs, kBlockRows, [&](int first, int size) {
             with_size<kBlockRows>(size, [&](auto rows) {
-                constexpr int R = decltype(rows)::value, V = block_vectors(R);
-                for (int64_t n = 0; n < reach; n += V * kFloats)
-                    combine_block<R, V>(a_.data(), rows_, first_back_.data() + first, inputs_, zeros_.data(), n,
-                                        [&](int r, int64_t at, VF sum) { storef(targets[first + r] + at, sum); });
+                layer_rows<decltype(rows)::value>(a_.data(), rows_, first_back_.data(), stride, zeros_.data(), reach,
+                                                  first,
+                                                  [&](int i, int64_t at, VF sum) { storef(targets[i] + at, sum); });
             });
         });
     }
@@ -456,11 +498,15 @@ private:
 };
 
 }  // namespace
+}  // namespace pyramid
 
-void fit_rate(const Plan& plan, const Job& job, int num_threads) {
+using namespace pyramid;
+
+void pyramid_rate(const Plan& plan, const Job& job, int num_threads) {
     std::vector<Worker> workers;
     workers.reserve(num_threads);
-    for (int part = 0; part < num_threads; part++) workers.emplace_back(plan, job, *plan.arenas[part + 1], part, num_threads);
+    for (int part = 0; part < num_threads; part++)
+        workers.emplace_back(plan, job, *plan.arenas[part + 1], part, num_threads);
     in_parallel(num_threads, [&](int part) { workers[part].run(); });
     for (const auto& worker : workers) {
         for (int k = 0; k < plan.num_grids(); k++) job.bits[k] += worker.bits()[k];
@@ -477,5 +523,4 @@ void fit_rate(const Plan& plan, const Job& job, int num_threads) {
 }
 
 }  // namespace C3_ISA
-}  // namespace pyramid
 }  // namespace c3

@@ -5,19 +5,18 @@
 // Planes of a group lie in rows of one stride, so that positions can be counted through rows and their ends. What is
 // computed at the ends of rows is never used: gradients there are zero.
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <vector>
 
-#include "shared/parallel.h"
 #include "pyramid/fit_plan.h"
 #include "pyramid/fit_products.h"
 #include "pyramid/fit_upsampling.h"
+#include "shared/parallel.h"
 
 namespace c3 {
-namespace pyramid {
 namespace C3_ISA {
-
-using namespace c3::C3_ISA;
+namespace pyramid {
 
 using c3::pyramid::Group;
 using c3::pyramid::Job;
@@ -54,16 +53,23 @@ struct Network {
     int hidden, planes, inputs, refine, rows;  // rows: hidden units and below them the linear path
     std::vector<float> forward, forward_bias, back, plain_back, second_forward, second;
     std::vector<float> refine_forward, refine_bias, refine_back, refine_second_forward, refine_second;
-    std::vector<float> zeros, second_bias, gains;
+    std::vector<float> zeros, second_bias, gains, lowest, highest;
 
     Network(const Plan& plan, const Group& g, const float* w, const float* all_gains)
-        : hidden(plan.synthesis_width), planes(g.num_planes), inputs(g.num_inputs), refine(plan.refine_width), rows(hidden + planes) {
+        : hidden(plan.synthesis_width), planes(g.num_planes), inputs(g.num_inputs), refine(plan.refine_width),
+          rows(hidden + planes) {
+        // Hidden units are held between 0 and their limit, the linear path is not.
+        lowest.assign(rows, -std::numeric_limits<float>::infinity());
+        highest.assign(rows, std::numeric_limits<float>::infinity());
+        std::fill_n(lowest.begin(), hidden, 0.0f);
+        std::fill_n(highest.begin(), hidden, kHiddenLimit);
         gains.assign(inputs, 1.0f);
         for (int i = 0; i < g.num_latent_inputs; i++) gains[i] = all_gains[g.first_grid + i];
         for (auto* matrix : {&forward, &back, &plain_back}) matrix->resize((size_t)rows * inputs);
         for (int o = 0; o < rows; o++)
             for (int i = 0; i < inputs; i++) {
-                const float weight = o < hidden ? w[g.v1 + (size_t)o * inputs + i] : w[g.m + (size_t)(o - hidden) * inputs + i];
+                const float weight =
+                    o < hidden ? w[g.v1 + (size_t)o * inputs + i] : w[g.m + (size_t)(o - hidden) * inputs + i];
                 forward[(size_t)i * rows + o] = back[(size_t)o * inputs + i] = weight * gains[i];
                 plain_back[(size_t)o * inputs + i] = weight;
             }
@@ -89,7 +95,8 @@ struct Network {
         refine_second.assign(w + g.r2, w + g.r2 + (size_t)planes * refine);
         refine_second_forward.resize(refine_second.size());
         for (int c = 0; c < planes; c++)
-            for (int r = 0; r < refine; r++) refine_second_forward[(size_t)r * planes + c] = refine_second[(size_t)c * refine + r];
+            for (int r = 0; r < refine; r++)
+                refine_second_forward[(size_t)r * planes + c] = refine_second[(size_t)c * refine + r];
         second_bias.assign(w + g.d2, w + g.d2 + planes);
     }
 };
@@ -198,8 +205,8 @@ private:
             repeat_edges(row, size.width);
         }
         for (int j = k + 1; j < plan_.num_grids(); j++)
-            part.upsampler.forward(levels_[k + 1][j - k - 1], plan_.grids[k + 1], job_.weights + plan_.u + 4 * k, levels_[k][j - k],
-                                   size, y0, y1);
+            part.upsampler.forward(levels_[k + 1][j - k - 1], plan_.grids[k + 1], job_.weights + plan_.u + 4 * k,
+                                   levels_[k][j - k], size, y0, y1);
     }
 
     // Gradients of rows r0 .. r1 of level k from those of the level below it.
@@ -210,7 +217,8 @@ private:
         VF* sums = job_.grad_weights ? part.upsampling_sums.data() + 4 * (k - 1) : nullptr;
         for (int j = k; j < plan_.num_grids(); j++)
             part.upsampler.backward(levels_[k][j - k], plan_.grids[k], job_.weights + plan_.u + 4 * (k - 1),
-                                    grad_levels_[k - 1][j - k + 1], plan_.grids[k - 1], grad_levels_[k][j - k], begun, r0, r1, sums);
+                                    grad_levels_[k - 1][j - k + 1], plan_.grids[k - 1], grad_levels_[k][j - k], begun,
+                                    r0, r1, sums);
     }
 
     // Rows y0 .. y1 of level k's gradients that are those of its own grid.
@@ -230,7 +238,8 @@ private:
         if (k == 1) {
             const int parts = num_parts(plan_.grids[0].height);
             in_parallel(parts, [&](int part) {  // between what two parts could do alone
-                upsample_back(1, parts_[part], ready_rows(part).second, part + 1 < parts ? ready_rows(part + 1).first : size.height);
+                upsample_back(1, parts_[part], ready_rows(part).second,
+                              part + 1 < parts ? ready_rows(part + 1).first : size.height);
             });
         } else {
             for_rows(size.height, [&](int part, int r0, int r1) { upsample_back(k, parts_[part], r0, r1); });
@@ -246,9 +255,7 @@ private:
         return {first, std::max(first, ready_below(y1))};
     }
     // End of those that read no row from y on.
-    int ready_below(int y) const {
-        return y == plan_.grids[0].height ? (y + 1) / 2 : std::max(0, y - 3) / 2;
-    }
+    int ready_below(int y) const { return y == plan_.grids[0].height ? (y + 1) / 2 : std::max(0, y - 3) / 2; }
 
     bool is_pooled(const Group& group) const { return group.x_exponent && !group.y_exponent; }
 
@@ -269,7 +276,8 @@ private:
                     for (int y = y0; y < y1; y++) {
                         const float* from = levels_[0][i] + (size_t)y * stride_of(plan_.grids[0]);
                         float* to = planes.inputs[i] + (size_t)y * planes.stride;
-                        for (int x = 0; x < group.size.width; x++) to[x] = 0.5f * (from[2 * x] + from[2 * x + 1]);  // edges are repeated
+                        for (int x = 0; x < group.size.width; x++)
+                            to[x] = 0.5f * (from[2 * x] + from[2 * x + 1]);  // edges are repeated
                     }
             });
         for (int c = 0; c < group.num_planes; c++) {
@@ -291,13 +299,17 @@ private:
         const Size& from = luma.group->size;
         for_rows(group.size.height, [&](int, int y0, int y1) {
             for (int y = y0; y < y1; y++) {
-                const int y_above = y << group.y_exponent, y_below = std::min(y_above + group.y_exponent, from.height - 1);
-                const float *above = luma.samples[0] + (size_t)y_above * luma.stride, *below = luma.samples[0] + (size_t)y_below * luma.stride;
+                const int y_above = y << group.y_exponent,
+                          y_below = std::min(y_above + group.y_exponent, from.height - 1);
+                const float *above = luma.samples[0] + (size_t)y_above * luma.stride,
+                            *below = luma.samples[0] + (size_t)y_below * luma.stride;
                 float* to = given + (size_t)y * planes.stride;
                 for (int x = 0; x < from.width / 2; x++)
-                    to[x] = (kGivenGain / 4) * ((above[2 * x] + above[2 * x + 1]) + (below[2 * x] + below[2 * x + 1])) - kGivenGain / 2;
+                    to[x] = (kGivenGain / 4) * ((above[2 * x] + above[2 * x + 1]) + (below[2 * x] + below[2 * x + 1])) -
+                            kGivenGain / 2;
                 if (from.width % 2)
-                    to[from.width / 2] = (kGivenGain / 2) * (above[from.width - 1] + below[from.width - 1]) - kGivenGain / 2;
+                    to[from.width / 2] =
+                        (kGivenGain / 2) * (above[from.width - 1] + below[from.width - 1]) - kGivenGain / 2;
             }
         });
     }
@@ -344,7 +356,8 @@ private:
     template <typename F>
     void for_chunks(int y0, int y1, int stride, F f) {
         const int64_t end = (int64_t)y1 * stride;
-        for (int64_t start = (int64_t)y0 * stride; start < end; start += kChunk) f(start, (int)std::min<int64_t>(kChunk, end - start));
+        for (int64_t start = (int64_t)y0 * stride; start < end; start += kChunk)
+            f(start, (int)std::min<int64_t>(kChunk, end - start));
     }
 
     // Rows of a plane that are worked on from one step to the next before others, so that they stay near.
@@ -359,7 +372,8 @@ private:
             for (int y = y0; y < y1; y += near_rows(stride)) {
                 const int end = std::min(y + near_rows(stride), y1);
                 if (is_first) upsample(0, parts_[part], y, end);
-                for_chunks(y, end, stride, [&](int64_t start, int length) { synthesise(planes, net, parts_[part], start, length); });
+                for_chunks(y, end, stride,
+                           [&](int64_t start, int length) { synthesise(planes, net, parts_[part], start, length); });
             }
             for (int c = 0; c < net.planes; c++) {
                 float* x = planes.x[c];
@@ -393,22 +407,25 @@ private:
     void hidden_units(const GroupPlanes& planes, const Network& net, Part& part, int64_t start, int length) {
         const float* inputs[kMaxInputs];
         for (int i = 0; i < net.inputs; i++) inputs[i] = planes.inputs[i] - kPad + start;
-        const VF limit = splatf(kHiddenLimit);
-        combine(inputs, net.inputs, net.forward.data(), net.forward_bias.data(), net.rows, length, [&](int o, int64_t n, VF sum) {
-            storef(part.rows[o] + n, o < net.hidden ? rectified(sum, limit) : sum);
-        });
+        const float *lowest = net.lowest.data(), *highest = net.highest.data();
+        layer(inputs, net.inputs, net.forward.data(), net.forward_bias.data(), net.rows, length,
+              [&](int o, int64_t n, VF sum) {
+                  storef(part.rows[o] + n, minf(splatf(highest[o]), maxf(splatf(lowest[o]), sum)));
+              });
     }
 
     void synthesise(const GroupPlanes& planes, const Network& net, Part& part, int64_t start, int length) {
         hidden_units(planes, net, part, start, length);
-        combine(part.rows, net.hidden, net.second_forward.data(), net.zeros.data(), net.planes, length, [&](int c, int64_t n, VF sum) {
-            store_upto(planes.x[c] - kPad + start, n, length, sum + loadf(part.rows[net.hidden + c] + n));
-        });
+        layer(part.rows, net.hidden, net.second_forward.data(), net.zeros.data(), net.planes, length,
+              [&](int c, int64_t n, VF sum) {
+                  store_upto(planes.x[c] - kPad + start, n, length, sum + loadf(part.rows[net.hidden + c] + n));
+              });
     }
 
     static void find_taps(const GroupPlanes& planes, int64_t start, const float** taps) {
         for (int c = 0; c < planes.group->num_planes; c++)
-            for (int i = 0; i < 9; i++) taps[9 * c + i] = planes.x[c] - kPad + start + (i / 3 - 1) * planes.stride + i % 3 - 1;
+            for (int i = 0; i < 9; i++)
+                taps[9 * c + i] = planes.x[c] - kPad + start + (i / 3 - 1) * planes.stride + i % 3 - 1;
     }
 
     // Hidden units of the refinement into `rows`.
@@ -416,21 +433,22 @@ private:
         const float* taps[9 * kMaxPlanes];
         find_taps(planes, start, taps);
         const VF limit = splatf(kRefineLimit);
-        combine(taps, 9 * net.planes, net.refine_forward.data(), net.refine_bias.data(), net.refine, length,
-                [&](int r, int64_t n, VF sum) { storef(part.rows[r] + n, rectified(sum, limit)); });
+        layer(taps, 9 * net.planes, net.refine_forward.data(), net.refine_bias.data(), net.refine, length,
+              [&](int r, int64_t n, VF sum) { storef(part.rows[r] + n, rectified(sum, limit)); });
     }
 
     // Samples of a chunk into `targets`; the refinement's hidden units stay in `rows`.
-    void refine(const GroupPlanes& planes, const Network& net, Part& part, int64_t start, int length, float* const* targets) {
+    void refine(const GroupPlanes& planes, const Network& net, Part& part, int64_t start, int length,
+                float* const* targets) {
         if (!net.refine) {
             for (int c = 0; c < net.planes; c++) std::copy_n(planes.x[c] - kPad + start, length, targets[c]);
             return;
         }
         refined_units(planes, net, part, start, length);
-        combine(part.rows, net.refine, net.refine_second_forward.data(), net.second_bias.data(), net.planes, length,
-                [&](int c, int64_t n, VF sum) {
-                    store_upto(targets[c], n, length, sum + loadf(planes.x[c] - kPad + start + n));
-                });
+        layer(part.rows, net.refine, net.refine_second_forward.data(), net.second_bias.data(), net.planes, length,
+              [&](int c, int64_t n, VF sum) {
+                  store_upto(targets[c], n, length, sum + loadf(planes.x[c] - kPad + start + n));
+              });
     }
 
     // Clips a row of samples and takes its errors.
@@ -492,7 +510,8 @@ private:
             }
             part.squared_errors[plane] += sum_lanes(total);
             if (job_.samples)
-                for_pieces([&](int n, size_t at, int count) { std::copy_n(part.target + n, count, job_.samples + at); });
+                for_pieces(
+                    [&](int n, size_t at, int count) { std::copy_n(part.target + n, count, job_.samples + at); });
         }
     }
 
@@ -516,7 +535,9 @@ private:
             for (int c = 0; c < net.planes && net.refine; c++) {
                 float *first = part.grad_x[c] + stride, *last = part.grad_x[c] + (size_t)(y1 - y0) * stride;
                 // Rows that others found for this part's ends; past the picture they are the repeated edges.
-                const float* above = number ? parts_[number - 1].grad_x[c] + rows_of(height, number - 1) * stride + stride : part.grad_x[c];
+                const float* above = number
+                                         ? parts_[number - 1].grad_x[c] + rows_of(height, number - 1) * stride + stride
+                                         : part.grad_x[c];
                 const float* below = is_last ? last + stride : parts_[number + 1].grad_x[c];
                 for (int x = 0; x < stride; x++) first[x] += above[x];
                 for (int x = 0; x < stride; x++) last[x] += below[x];
@@ -534,7 +555,8 @@ private:
                 hand_to_latents(0, y, end);
                 if (plan_.num_grids() == 1) return;
                 const auto [from, to] = ready_rows(number);
-                upsample_back(1, part, std::max(from, y == y0 ? 0 : ready_below(y)), end == y1 ? to : std::min(to, ready_below(end)));
+                upsample_back(1, part, std::max(from, y == y0 ? 0 : ready_below(y)),
+                              end == y1 ? to : std::min(to, ready_below(end)));
             });
         });
     }
@@ -556,7 +578,8 @@ private:
         size_t cleared = 0;
         const int stride = planes.stride, num_taps = 9 * net.planes;
         const bool wants_weights = job_.grad_weights != nullptr;
-        DotSums first(wants_weights ? net.refine : 0, num_taps + 1), second(wants_weights ? net.planes : 0, net.refine + 1);
+        DotSums first(wants_weights ? net.refine : 0, num_taps + 1),
+            second(wants_weights ? net.planes : 0, net.refine + 1);
         const auto flush = [&] {
             double* grad = part.weight_grads.data();
             first.flush([&](int r, int i, double sum) {
@@ -596,15 +619,14 @@ private:
             units[net.refine] = part.ones;
             second.add(grads, units, length);
             // Past the end of these rows the next ones' gradients lie: they are left to their own chunks.
-            combine(grads, net.planes, net.refine_second.data(), net.zeros.data(), net.refine, length, [&](int r, int64_t n, VF sum) {
-                storef(part.rows[r] + n, passed(loadf(part.rows[r] + n), sum));
-            });
+            layer(grads, net.planes, net.refine_second.data(), net.zeros.data(), net.refine, length,
+                  [&](int r, int64_t n, VF sum) { storef(part.rows[r] + n, passed(loadf(part.rows[r] + n), sum)); });
             for (int r = 0; r < net.refine; r++) std::fill(part.rows[r] + length, part.rows[r] + kChunk, 0.0f);
             find_taps(planes, start, taps);
             taps[num_taps] = part.ones;
             first.add(units, taps, length);
-            combine(units, net.refine, net.refine_back.data(), net.zeros.data(), num_taps, reach,
-                    [&](int i, int64_t n, VF sum) { storef(part.taps[i] + kFloats + n, sum); });
+            layer(units, net.refine, net.refine_back.data(), net.zeros.data(), num_taps, reach,
+                  [&](int i, int64_t n, VF sum) { storef(part.taps[i] + kFloats + n, sum); });
             for (int c = 0; c < net.planes; c++)
                 for (int dy = -1; dy <= 1; dy++) {
                     float* target = part.grad_x[c] + here + dy * stride;
@@ -632,7 +654,9 @@ private:
             double* grad = part.weight_grads.data();
             first.flush([&](int o, int i, double sum) {
                 if (i == net.inputs) grad[o < net.hidden ? group.c1 + o : group.c2 + o - net.hidden] += sum;
-                else grad[o < net.hidden ? group.v1 + (size_t)o * net.inputs + i : group.m + (size_t)(o - net.hidden) * net.inputs + i] += net.gains[i] * sum;
+                else
+                    grad[o < net.hidden ? group.v1 + (size_t)o * net.inputs + i
+                                        : group.m + (size_t)(o - net.hidden) * net.inputs + i] += net.gains[i] * sum;
             });
             second.flush([&](int c, int o, double sum) { grad[group.v2 + (size_t)c * net.hidden + o] += sum; });
         };
@@ -644,14 +668,14 @@ private:
             for (int o = 0; o < net.hidden; o++) units[o] = part.rows[o];
             for (int c = 0; c < net.planes; c++) units[net.hidden + c] = grads[c];
             second.add(grads, units, length);
-            combine(grads, net.planes, net.second.data(), net.zeros.data(), net.hidden, length, [&](int o, int64_t n, VF sum) {
-                storef(part.rows[o] + n, passed(loadf(part.rows[o] + n), sum));
-            });
+            layer(grads, net.planes, net.second.data(), net.zeros.data(), net.hidden, length,
+                  [&](int o, int64_t n, VF sum) { storef(part.rows[o] + n, passed(loadf(part.rows[o] + n), sum)); });
             for (int i = 0; i < net.inputs; i++) inputs[i] = planes.inputs[i] - kPad + start;
             inputs[net.inputs] = part.ones;
             first.add(units, inputs, length);
-            combine(units, net.rows, wants_gains ? net.plain_back.data() : net.back.data(), net.zeros.data(), net.inputs, length,
-                    [&](int i, int64_t n, VF sum) { store_upto(planes.grad_inputs[i] - kPad + start, n, length, sum); });
+            layer(units, net.rows, wants_gains ? net.plain_back.data() : net.back.data(), net.zeros.data(), net.inputs,
+                  length,
+                  [&](int i, int64_t n, VF sum) { store_upto(planes.grad_inputs[i] - kPad + start, n, length, sum); });
             if (wants_gains) take_gains(planes, net, part, start, length);
             if ((since_flush += length) > kFlushPositions) {
                 flush();
@@ -686,7 +710,8 @@ private:
             for (int p = 0; p < plan_.num_planes; p++) job_.squared_errors[p] += part.squared_errors[p];
             for (size_t i = 0; i < part.weight_grads.size(); i++) job_.grad_weights[i] += part.weight_grads[i];
             if (job_.grad_weights)
-                for (int i = 0; i < 4 * (plan_.num_grids() - 1); i++) job_.grad_weights[plan_.u + i] += sum_lanes(part.upsampling_sums[i]);
+                for (int i = 0; i < 4 * (plan_.num_grids() - 1); i++)
+                    job_.grad_weights[plan_.u + i] += sum_lanes(part.upsampling_sums[i]);
             if (job_.grad_gains)
                 for (int k = 0; k < plan_.num_grids(); k++) job_.grad_gains[k] += part.gain_grads[k];
         }
@@ -694,9 +719,11 @@ private:
 };
 
 }  // namespace
+}  // namespace pyramid
 
-void fit_distortion(const Plan& plan, const Job& job, int num_threads) { Distortion(plan, job, num_threads).run(); }
+using namespace pyramid;
+
+void pyramid_distortion(const Plan& plan, const Job& job, int num_threads) { Distortion(plan, job, num_threads).run(); }
 
 }  // namespace C3_ISA
-}  // namespace pyramid
 }  // namespace c3

@@ -7,10 +7,8 @@
 #include "pyramid/fit_products.h"
 
 namespace c3 {
-namespace pyramid {
 namespace C3_ISA {
-
-using namespace c3::C3_ISA;
+namespace pyramid {
 
 using c3::pyramid::Arena;
 using c3::pyramid::Size;
@@ -49,7 +47,8 @@ public:
     }
 
     // Rows y0 .. y1 of a plane of size `to` from one of size `from`. Pointers are to the first sample of row 0.
-    void forward(const float* source, const Size& from, const float* kernel, float* target, const Size& to, int y0, int y1) {
+    void forward(const float* source, const Size& from, const float* kernel, float* target, const Size& to, int y0,
+                 int y1) {
         int next = std::max(0, y0 / 2 - 2);  // next row to be spread along x
         for (int i = y0 / 2; 2 * i < y1; i++) {
             for (; next <= std::min(i + 2, from.height - 1); next++)
@@ -172,6 +171,6 @@ private:
     }
 };
 
-}  // namespace C3_ISA
 }  // namespace pyramid
+}  // namespace C3_ISA
 }  // namespace c3

@@ -5,7 +5,8 @@
 // is in wave w = x + a y; its parent (y >> 1, x >> 1) is in wave (w - a (y & 1)) >> 1 of the grid above. So where even
 // and odd rows are taken apart, the parents of neighbouring columns are neighbours in one row too, and so are all taps:
 // contexts are plain loads. In a wave of the own grid the even rows come first, then the odd ones; only as many waves
-// are kept as the furthest tap needs, in a ring. A grid that has a finer one below it is kept whole, with rows in order.
+// are kept as the furthest tap needs, in a ring. A grid that has a finer one below it is kept whole, with rows in
+// order.
 #include "pyramid/latents.h"
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 
 namespace c3 {
 namespace C3_ISA {
+namespace pyramid {
 
 namespace {
 
@@ -25,25 +27,9 @@ constexpr int kParents = 7;
 constexpr int kMaxInputs = 16 + kParents;
 constexpr int kTableBits = 10;  // scale index and fraction
 
-#if defined(C3_AVX512)
 inline V32 table_of(V32 place, V32 scale) {
-    const V32 fraction = _mm512_and_si512(place, _mm512_set1_epi32(15));
-    const V32 step = _mm512_slli_epi32(_mm512_srai_epi32(place, 4), kTableBits);
-    return _mm512_or_si512(_mm512_or_si512(step, _mm512_slli_epi32(scale, 4)), fraction);
+    return or32(or32(shifted_left<kTableBits>(shifted<4>(place)), shifted_left<4>(scale)), and32(place, 15));
 }
-#elif defined(C3_AVX2)
-inline V32 table_of(V32 place, V32 scale) {
-    const V32 fraction = _mm256_and_si256(place, _mm256_set1_epi32(15));
-    const V32 step = _mm256_slli_epi32(_mm256_srai_epi32(place, 4), kTableBits);
-    return _mm256_or_si256(_mm256_or_si256(step, _mm256_slli_epi32(scale, 4)), fraction);
-}
-#else
-inline V32 table_of(V32 place, V32 scale) {
-    for (int i = 0; i < 4; i++)
-        place.v[i] = (place.v[i] >> 4) * (1 << kTableBits) + scale.v[i] * 16 + (place.v[i] & 15);
-    return place;
-}
-#endif
 
 // What the network says of a latent in one number: its location in whole steps above, below its table.
 inline V32 prediction(V32 location, V32 scale) {
@@ -136,14 +122,21 @@ public:
         while (ring_ < furthest + 1) ring_ *= 2;
     }
 
-    void decode(const PyramidPatch& patch) {
+    void code(PyramidPatch& patch) {
         const int num_grids = (int)patch.parts.size();
+        patch.bits.assign(num_grids, 0.0);
+        size_t count = 0;
+        for (const PyramidPart& part : patch.parts) count += (size_t)part.height * part.width;
+        if (patch.writer) patch.writer->expect(count);
         for (int k = num_grids - 1; k >= 0; k--) {
-            decode_part(*patch.reader, k, patch.parts[k], k + 1 < num_grids, k > 0);
+            const double before = patch.writer ? patch.writer->bits() : 0.0;
+            code_part(patch, k, k + 1 < num_grids, k > 0);
+            if (patch.writer) patch.bits[k] = patch.writer->bits() - before;
             std::swap(above_, here_);  // what is above the next grid
             std::swap(far_above_, far_here_);
         }
-        if (!patch.reader->empty()) throw Corrupt("patch payload has data left after its last symbol; it is damaged");
+        if (patch.reader && !patch.reader->empty())
+            throw Corrupt("patch payload has data left after its last symbol; it is damaged");
     }
 
 private:
@@ -151,7 +144,8 @@ private:
         int y, residual, radius, step;
     };
 
-    void decode_part(Reader& reader, int grid, const PyramidPart& part, bool has_parents, bool has_children) {
+    void code_part(const PyramidPatch& patch, int grid, bool has_parents, bool has_children) {
+        const PyramidPart& part = patch.parts[grid];
         const int h = part.height, w = part.width, slope = model_.slope;
         if (has_children) {
             here_.resize(h, w, slope);
@@ -197,7 +191,9 @@ private:
                 }
             }
             batch.finish();
-            read_wave(reader, part, wave, y_first, y_last, own + 1, half, has_children ? here_.row(wave) : nullptr);
+            int16_t* kept = has_children ? here_.row(wave) : nullptr;
+            if (patch.reader) read_wave(*patch.reader, part, wave, y_first, y_last, own + 1, half, kept);
+            else write_wave(*patch.writer, part, wave, y_first, y_last, own + 1, half, kept);
         }
     }
 
@@ -259,6 +255,23 @@ private:
         reader.cursor() = cursor;
     }
 
+    void write_wave(Writer& writer, const PyramidPart& part, long wave, int y_first, int y_last, int16_t* own, int half,
+                    int16_t* kept) {
+        const int32_t* found[2] = {tables_of_[0].data(), tables_of_[1].data()};
+        excesses_.clear();
+        for (int y = y_first; y <= y_last; y++) {
+            const int32_t predicted = found[y & 1][y >> 1];
+            const int symbol = part.latents[y * part.stride + (wave - (long)model_.slope * y)];
+            const int16_t context = (int16_t)std::clamp(symbol, -kMaxContext, kMaxContext);
+            own[(y & 1) * half + (y >> 1)] = context;
+            if (kept) kept[y] = context;
+            const int table = predicted & ((1 << kTableBits) - 1), step = predicted >> kTableBits;
+            const int excess = writer.residual(tables_, table, symbol - step);
+            if (excess) excesses_.push_back(excess);
+        }
+        for (const int excess : excesses_) writer.excess(excess);
+    }
+
     const Tables& tables_;
     const Slot* middle_;
     const PyramidEntropy& model_;
@@ -268,21 +281,24 @@ private:
     std::vector<int16_t> rows_, zeros_;
     std::vector<int32_t> tables_of_[2];  // predictions of the even and the odd rows of a wave
     std::vector<Escape> escapes_;
+    std::vector<int> excesses_;
     SkewedPlane above_, far_above_;  // the grid above; of its latents what is above them
     SkewedPlane here_, far_here_;    // the same for the grid below, filled in on the way
 };
 
 }  // namespace
 
-void decode_pyramid(const Tables& tables, const PyramidEntropy& model, const std::vector<PyramidPatch>& patches,
-                    int num_threads) {
-    const std::vector<Slot> middle = middle_slots(tables);
+}  // namespace pyramid
+
+void code_pyramid(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
+                  int num_threads) {
+    const std::vector<pyramid::Slot> middle = pyramid::middle_slots(tables);
     std::vector<std::exception_ptr> thrown(patches.size());
     std::atomic<size_t> next{0};
     in_parallel(std::min(num_threads, (int)patches.size()), [&](int) {
         for (size_t i = next++; i < patches.size(); i = next++) {
             try {
-                PatchWalk(tables, middle, model).decode(patches[i]);
+                pyramid::PatchWalk(tables, middle, model).code(patches[i]);
             } catch (...) {
                 thrown[i] = std::current_exception();
             }

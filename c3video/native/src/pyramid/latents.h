@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Decoding the latents of patches: docs/c3v_pyramid.md, sections 3 and 4.
+// Coding the latents of patches: docs/c3v_pyramid.md, sections 3 and 4.
 #pragma once
 #include <cstdint>
 #include <exception>
 #include <vector>
 
-#include "shared/ans.h"
 #include "pyramid/dense.h"
+#include "pyramid/writer.h"
+#include "shared/ans.h"
 
 namespace c3 {
 
@@ -26,17 +27,20 @@ struct PyramidEntropy {
 // A patch's part of a grid.
 struct PyramidPart {
     int height, width;
-    int16_t* latents;  // zeros, to be filled
+    int16_t* latents;  // to be read: zeros, to be filled
     size_t stride;
 };
 
 struct PyramidPatch {
-    Reader* reader;
+    Reader* reader;                  // or
+    Writer* writer;                  // the other one is null
     std::vector<PyramidPart> parts;  // finest first
+    std::vector<double> bits;        // of each part: what the tables promise, where it is written
 };
 
-// Fills the patches, several at a time. What a patch threw is thrown again; of several, that of the first patch.
-using DecodePyramid = void(const Tables& tables, const PyramidEntropy& model, const std::vector<PyramidPatch>& patches,
-                               int num_threads);
+// Reads or writes the patches, several at a time. What a patch threw is thrown again; of several, that of the first
+// one.
+using CodePyramid = void(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
+                         int num_threads);
 
 }  // namespace c3

@@ -14,6 +14,7 @@
 
 namespace c3 {
 namespace C3_ISA {
+namespace pyramid {
 
 namespace {
 
@@ -21,16 +22,6 @@ constexpr int kLatentBits = 8;
 constexpr int kOne = 1 << 13;
 constexpr int kMaxZ = kMaxGrids + 1;
 constexpr int kKept = 8;  // rows of a ring; four are needed at most, and some between luma and chroma
-
-#if defined(C3_AVX512) || defined(C3_AVX2)
-inline V32 as32(V16 a) { return a; }
-#else
-inline V32 as32(V16 a) {
-    V32 r;
-    std::memcpy(r.v, a.v, 16);
-    return r;
-}
-#endif
 
 // Places 2i from `even`, 2i + 1 from `odd`.
 inline void store_zipped(int16_t* p, V16 even, V16 odd) {
@@ -78,10 +69,10 @@ struct Taps {
 class Level {
 public:
     Level(const PyramidPicture& picture, int index, Level* coarser)
-        : grid_(picture.grids[index]), coarser_(coarser),
+        : grid_(picture.grids[index]), shift_(kLatentBits - index / 2), coarser_(coarser),
           num_planes_((int)picture.grids.size() - index), rows_(num_planes_, grid_.width, kKept),
-          wide_(coarser ? num_planes_ - 1 : 0, coarser ? 2 * coarser->grid_.width : 1, kKept),
-          even_(0, 0, 0, 0), odd_(0, 0, 0, 0) {
+          wide_(coarser ? num_planes_ - 1 : 0, coarser ? 2 * coarser->grid_.width : 1, kKept), even_(0, 0, 0, 0),
+          odd_(0, 0, 0, 0) {
         if (coarser) {
             const int32_t* u = picture.kernels.data() + 4 * index;
             even_ = Taps(u[0], u[1], u[2], u[3]);
@@ -97,7 +88,7 @@ public:
     void make(int y) {
         const int16_t* latents = grid_.latents + (size_t)y * grid_.width;
         int16_t* out = rows_.row(0, y);
-        constexpr int lowest = -(32768 >> kLatentBits), highest = 32767 >> kLatentBits, unit = 1 << kLatentBits;
+        const int lowest = -(32768 >> shift_), highest = 32767 >> shift_, unit = 1 << shift_;
         for (int x = 0; x < grid_.width; x++) {  // saturated: where a shift would pass int16, its end is taken
             const int s = latents[x];
             out[x] = (int16_t)(s > highest ? 32767 : s < lowest ? -32768 : s * unit);
@@ -139,6 +130,7 @@ private:
     }
 
     const PyramidGrid grid_;
+    const int shift_;
     Level* coarser_;
     const int num_planes_;
     Rows rows_, wide_;  // `wide_`: the coarser level's rows at this one's width
@@ -191,7 +183,8 @@ private:
         int count = 0;
         for (int c = 0; c < planes_; c++)
             for (int dy = -1; dy <= 1; dy++)
-                for (int dx = -1; dx <= 1; dx++) taps[count++] = centred_.row(c, std::clamp(y + dy, 0, height_ - 1)) + dx;
+                for (int dx = -1; dx <= 1; dx++)
+                    taps[count++] = centred_.row(c, std::clamp(y + dy, 0, height_ - 1)) + dx;
         for (int x = 0; x < width_; x += kStepPlaces) {
             V16 values[kMaxPyramidWidth][kGroups];
             for (int i = 0; i < count; i++)
@@ -308,7 +301,8 @@ private:
     void put(int plane, int y, const int16_t* row) {
         const PyramidPlane& to = picture_.planes[plane];
         const size_t at = (size_t)y * to.width;
-        if (picture_.max_value <= 255) put_samples(row, to.width, picture_.max_value, static_cast<uint8_t*>(to.samples) + at);
+        if (picture_.max_value <= 255)
+            put_samples(row, to.width, picture_.max_value, static_cast<uint8_t*>(to.samples) + at);
         else put_samples(row, to.width, picture_.max_value, static_cast<uint16_t*>(to.samples) + at);
     }
 
@@ -320,13 +314,16 @@ constexpr int kLeastBand = 16;  // rows that are worth a thread, since a band ma
 
 }  // namespace
 
+}  // namespace pyramid
+
 void synthesise_pyramid(const PyramidPicture& picture, int num_threads) {
     const int height = picture.planes.back().height;
-    const int bands = std::max(1, std::min(num_threads, height / kLeastBand));
+    const int bands = std::max(1, std::min(num_threads, height / pyramid::kLeastBand));
     std::vector<std::exception_ptr> thrown(bands);
     in_parallel(bands, [&](int band) {
         try {
-            Band(picture).run((int)((int64_t)height * band / bands), (int)((int64_t)height * (band + 1) / bands));
+            pyramid::Band(picture).run((int)((int64_t)height * band / bands),
+                                       (int)((int64_t)height * (band + 1) / bands));
         } catch (...) {  // no memory
             thrown[band] = std::current_exception();
         }

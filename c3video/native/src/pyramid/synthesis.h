@@ -31,9 +31,9 @@ struct PyramidPlane {
 };
 
 struct PyramidPicture {
-    std::vector<PyramidGrid> grids;             // finest first
-    std::vector<int32_t> kernels;               // (grids - 1, 4) of the upsampling
-    Chroma chroma;                              // `none`: the first group has all planes
+    std::vector<PyramidGrid> grids;  // finest first
+    std::vector<int32_t> kernels;    // (grids - 1, 4) of the upsampling
+    Chroma chroma;                   // `none`: the first group has all planes
     std::vector<PyramidGroup> groups;
     std::vector<PyramidPlane> planes;
     int max_value;
