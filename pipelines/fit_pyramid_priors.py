@@ -7,7 +7,7 @@
     python -m pipelines.fit_pyramid_priors pictures/ --layout rgb --rd-weight 4e-3 --start 5.i16 --passes 90 --out 6.i16
 
 Every pass moves the latents of all crops once and the weights once, by the mean of all gradients: with fewer crops a
-step the networks run after each crop in turn and settle for none (eval/results/pyramid_priors.md). The state is kept
+step the networks run after each crop in turn and settle for none (eval/results/pyramid_trials.md). The state is kept
 beside the output after each tenth of the passes; the same command goes on from there.
 
 Pictures on which results are reported must not be among them.
