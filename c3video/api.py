@@ -29,6 +29,11 @@ def encode(
     segment_frames: int = 32,
     scene_cuts: bool = True,
     frames: tuple[int, int | None] | None = None,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    stream: int | None = None,
+    rotate: bool = False,
+    strict: bool = False,
     seed: int = 0,
     device: str = "cpu",
     size: tuple[int, int] | None = None,
@@ -50,6 +55,10 @@ def encode(
         segment_frames: most frames a segment; segments decode alone.
         scene_cuts: whether a segment also begins where a scene does.
         frames: (first, one past the last or None), counted from 0.
+        start, end: seconds after the first frame, in place of `frames`.
+        stream: number of the video stream in its container; FFmpeg's choice where None.
+        rotate: turn pictures upright that are stored on their side; otherwise the stream says how they lie.
+        strict: end with an error where the source is damaged, in place of a warning.
         size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second.
         report: called after each step of a fit.
 
@@ -66,11 +75,16 @@ def encode(
         if isinstance(out, (str, os.PathLike)) and str(out) != "-" and _same_file(source, out):
             raise ConfigError(f"{out}: input and output are the same file")
         opened = open_source(
-            source if source == "-" else Path(source),
+            source if isinstance(source, str) else Path(source),
             size=size,
             pix_fmt=pix_fmt,
             fps=fps,
             frames=frames,
+            start=start,
+            end=end,
+            stream=stream,
+            rotate=rotate,
+            strict=strict,
             as_rgb=chosen.as_rgb,
         )
     else:

@@ -102,14 +102,15 @@ Weights = dict[str, Grid]
 
 def read_weights(coder: Coder, config: Config, pixels: str) -> Weights:
     """Sections 2 and 1.4, from prior 0."""
-    gains = [read_number(coder, 36, 64, 1, 255) for _ in range(config.num_grids)]
+    gains = [read_number(coder, 20, 64, 1, 255) for _ in range(config.num_grids)]
     weights: Weights = {}
+    differ = read_number(coder, 20, 1, 0, 1)
     for name, shape in array_shapes(config, pixels):
         size = math.prod(shape)
         values = ZERO_KERNEL * shape[0] if name == "u" else [0] * size
-        code = read_number(coder, 24, 0, 0, 9)
+        code = read_number(coder, 34, 7, 0, 11) if differ else 0
         if code:
-            j = read_number(coder, 44, 24, 0, 63)
+            j = read_number(coder, 42, 44, 0, 63)
             differences = read_batch(coder, [(j, 0)] * size)
             values = [v + d * (1 << (code - 1)) for v, d in zip(values, differences, strict=True)]
         if max(map(abs, values)) > 32767:

@@ -33,11 +33,13 @@ IntArray = NDArray[np.int64]
 
 MAX_SYMBOL = 32767
 """Latents lie in +-MAX_SYMBOL; a decoder clips what a damaged payload says."""
-MAX_SHIFT = 8
+MAX_SHIFT = 10
 """Differences to the prior are multiples of 2^0 .. 2^MAX_SHIFT."""
 
-GAIN_SCALE, CODE_SCALE, INDEX_SCALE = 36, 24, 44
-"""Scale indexes of the tables of gains (less UNIT_GAIN), of arrays' codes, of scale indexes (less CODE_SCALE)."""
+GAIN_SCALE, FLAG_SCALE, CODE_SCALE, INDEX_SCALE = 20, 20, 34, 42
+"""Scale indexes of the tables of gains (less UNIT_GAIN), of the flag (less 1), of arrays' codes and of scale indexes
+(less these origins)."""
+CODE_ORIGIN, INDEX_ORIGIN = 7, 44
 
 
 @dataclass(frozen=True)
@@ -141,17 +143,19 @@ def code_weights(
         for k in range(config.num_grids)
     )
     bits["gain"] = _bits_of(coder)
+    if not number(None if weights is None else int(weights.differ(prior)), FLAG_SCALE, 1, 0, 1, "flag of differences"):
+        return PyramidWeights(config, layout, prior, gains), bits
     arrays = {}
     for name, start in prior.items():
         before = _bits_of(coder)
         shift = (shifts or {}).get(name, 0)
         given = None if weights is None else (weights.arrays[name] - start) >> shift
         changed = None if given is None else int(given.any()) * (shift + 1)
-        changed = number(changed, CODE_SCALE, 0, 0, MAX_SHIFT + 1, f"code of {name}")
+        changed = number(changed, CODE_SCALE, CODE_ORIGIN, 0, MAX_SHIFT + 1, f"code of {name}")
         arrays[name] = start
         if changed:
             scale = None if given is None else best_scale(given)[0]
-            scale = number(scale, INDEX_SCALE, CODE_SCALE, 0, NUM_SCALES - 1, f"scale index of {name}")
+            scale = number(scale, INDEX_SCALE, INDEX_ORIGIN, 0, NUM_SCALES - 1, f"scale index of {name}")
             differences = code(None if given is None else given.ravel(), start.size, scale)
             arrays[name] = start + (differences.reshape(start.shape) << (changed - 1))
         part = "upsampling" if name == "u" else "synthesis" if "." in name else "entropy"

@@ -91,6 +91,10 @@ class PyramidWeights:
                 raise CorruptSegmentError(f"weight {largest} of {name}: must be in -{MAX_WEIGHT}..{MAX_WEIGHT}")
         self._check_sums()
 
+    def differ(self, prior: Mapping[str, IntArray]) -> bool:
+        """Whether any weight is another than the prior's."""
+        return any(not np.array_equal(array, prior[name]) for name, array in self.arrays.items())
+
     @cached_property
     def folded(self) -> dict[str, IntArray]:
         """The arrays with the grids' gains multiplied into the columns of `v1` and `m` that read them."""

@@ -52,7 +52,8 @@ def test_bits_that_were_promised_are_those_of_the_bytes(trial: int) -> None:
     num_patches = len(patch_places(made.config, made.video.height, made.video.width))
     assert sum(made.bits.by_part().values()) == pytest.approx(8 * len(made.data))
     # A payload ends in whole words; each but the last has its size before it; the prior has a byte.
-    assert 0 <= made.bits.overhead - 8 <= num_patches * (64 + 24)
+    # What a coder's last state holds may be a few bits more than its tables promised.
+    assert -8 <= made.bits.overhead - 8 <= num_patches * (64 + 24)
     assert all(bits >= 0 for bits in made.bits.by_part().values())
 
 
@@ -184,10 +185,11 @@ def crafted(gain: int = 0, code: int = 0, index: int = 0, value: int = 0, escape
     put(gain, payload.GAIN_SCALE)
     for _ in range(SMALL.num_grids - 1):
         put(0, payload.GAIN_SCALE)
-    put(code, payload.CODE_SCALE)
+    put(0, payload.FLAG_SCALE)
+    put(code - payload.CODE_ORIGIN, payload.CODE_SCALE)
     put(index, payload.INDEX_SCALE)
     for _ in range(SMALL.num_inputs * 5):
-        put(value, payload.CODE_SCALE + index if 0 <= payload.CODE_SCALE + index < 64 else 63)
+        put(value, min(max(payload.INDEX_ORIGIN + index, 0), 63))
     put(escape, 63)
     return b"\0" + coder.finish()
 
@@ -198,10 +200,10 @@ def crafted(gain: int = 0, code: int = 0, index: int = 0, value: int = 0, escape
         ({"gain": -64}, "gain of grid 0 = 0: must be in 1..255"),
         ({"gain": 192}, "gain of grid 0 = 256"),
         ({"gain": -(1 << 20)}, "gain of grid 0"),
-        ({"code": 10}, "code of w1 = 10: must be in 0..9"),
+        ({"code": 12}, "code of w1 = 12: must be in 0..11"),
         ({"code": -1}, "code of w1 = -1"),
-        ({"code": 1, "index": 40}, "scale index of w1 = 64: must be in 0..63"),
-        ({"code": 1, "index": -25}, "scale index of w1 = -1"),
+        ({"code": 1, "index": 20}, "scale index of w1 = 64: must be in 0..63"),
+        ({"code": 1, "index": -45}, "scale index of w1 = -1"),
     ],
 )
 def test_numbers_out_of_range_are_named(numbers: dict[str, int], message: str) -> None:
@@ -213,11 +215,14 @@ def test_weights_that_cannot_be_computed_with_are_refused() -> None:
     def coded(name: str, value: int, shift: int) -> bytes:
         coder = SymbolWriter()
         coder.code(np.full(3, payload.GAIN_SCALE), np.zeros(3, dtype=int), np.zeros(3, dtype=int))
+        coder.code(np.array([payload.FLAG_SCALE]), np.array([0]), np.array([0]))
         for other, array in prior_arrays(SMALL, "420").items():
             chosen = other == name
-            coder.code(np.array([payload.CODE_SCALE]), np.array([0]), np.array([chosen * (shift + 1)]))
+            coder.code(
+                np.array([payload.CODE_SCALE]), np.array([0]), np.array([chosen * (shift + 1) - payload.CODE_ORIGIN])
+            )
             if chosen:
-                coder.code(np.array([payload.INDEX_SCALE]), np.array([0]), np.array([63 - payload.CODE_SCALE]))
+                coder.code(np.array([payload.INDEX_SCALE]), np.array([0]), np.array([63 - payload.INDEX_ORIGIN]))
                 coder.code(np.full(array.size, 63), np.zeros(array.size, dtype=int), np.full(array.size, value))
         return b"\0" + coder.finish()
 

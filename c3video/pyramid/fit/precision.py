@@ -91,16 +91,16 @@ def choose_integers(task: RoundingTask) -> ChosenWeights:
         fine = dict(quantise(config, layout, task.arrays).arrays) | fixed
         best = (np.inf, 0, fine[name], 0.0)
         kept = array.copy()
-        for shift in range(MAX_SHIFT, -1, -1):
+        for shift in range(MAX_SHIFT + 1):  # from the finest: the coarse ones have minima that mean nothing
             rounded = on_grid(fine[name], prior[name], shift)
             array[...] = _floats(task.weights, fine | {name: rounded})[name]
             of_array = weight_bits(rounded, prior[name], shift)
             loss = task.loss() + task.bit_worth * of_array
             if loss < best[0]:
                 best = (loss, shift, rounded, of_array)
-            elif shift < best[1] - 2:
-                break
             array[...] = kept
+            if shift > best[1] + 2:
+                break
         _, shifts[name], fixed[name], of_array = best
         array[...] = _floats(task.weights, fine | fixed)[name]
         bits += of_array
