@@ -83,7 +83,8 @@ class Blob:
 
     def read(self, data: bytes, at: int) -> tuple[bytes, int]:
         size, at = VARINT.read(data, at)
-        return take(data, at, size)
+        content, end = take(data, at, size)
+        return bytes(content), end  # the one copy of what may be a view of a record
 
 
 @dataclass(frozen=True)

@@ -390,7 +390,8 @@ def write_segment(segment: Segment, header: Header) -> bytes:
 def read_segment(number: int, payload: bytes, header: Header, offset_bytes: int) -> Segment:
     """A segment from the payload of its record, which lies at `offset_bytes`. Raises CorruptSegmentError."""
     try:
-        return _segment_of(number, SEGMENT.read(payload, offset_bytes, num_patches=header.num_patches), header)
+        values = SEGMENT.read(memoryview(payload), offset_bytes, num_patches=header.num_patches)
+        return _segment_of(number, values, header)
     except StreamError as error:
         at = offset_bytes if error.offset_bytes is None else error.offset_bytes
         raise CorruptSegmentError(
