@@ -20,7 +20,7 @@ from c3video.video import Planes
 
 
 def _decode_hybrid(header: Header, segment: Segment, engine: EngineName, threads: int) -> Iterator[Planes]:
-    return iter(decode_frames(header, segment, ENGINES[engine], threads))
+    return decode_frames(header, segment, ENGINES[engine], threads)
 
 
 DECODERS: dict[int, SegmentDecoder] = {
