@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from c3video.c3.config import C3Config
-from c3video.c3.decode import decode_patches, describe_patches
+from c3video.c3.decode import decode_patches, describe_patches, patches_memory
 from c3video.c3.multiply_adds import patch_multiply_adds
 from c3video.config import ModelConfig
 from c3video.engine import EngineName
 from c3video.hybrid.config import HybridConfig
-from c3video.hybrid.decode import decode_frames, describe_frames
+from c3video.hybrid.decode import decode_frames, describe_frames, frames_memory
 from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.multiply_adds import frame_multiply_adds
 from c3video.segment_model import MultiplyAdds, SegmentDecoder
@@ -24,8 +24,8 @@ def _decode_hybrid(header: Header, segment: Segment, engine: EngineName, threads
 
 
 DECODERS: dict[int, SegmentDecoder] = {
-    C3Config.KIND: SegmentDecoder(decode_patches, describe_patches, patch_multiply_adds),
-    HybridConfig.KIND: SegmentDecoder(_decode_hybrid, describe_frames, frame_multiply_adds),
+    C3Config.KIND: SegmentDecoder(decode_patches, patches_memory, describe_patches, patch_multiply_adds),
+    HybridConfig.KIND: SegmentDecoder(_decode_hybrid, frames_memory, describe_frames, frame_multiply_adds),
 }
 
 

@@ -18,14 +18,14 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from c3video.engine import choose_engine
+from c3video.engine import EngineName, choose_engine
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.coded_planes import coded_format, from_coded
 from c3video.hybrid.compensation import MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.engine import ENGINES, HybridEngine
 from c3video.hybrid.frame_order import CodedFrame, coding_order
-from c3video.hybrid.payload import HybridBits, ParsedPayload, parse_payload, read_network
+from c3video.hybrid.payload import MAX_GOP, HybridBits, ParsedPayload, parse_payload, read_network
 from c3video.hybrid.subbands import (
     FrameSymbols,
     join_slices,
@@ -158,6 +158,27 @@ def most_frames_held(num_frames: int, gop: int) -> tuple[int, int]:
             waiting.remove(shown)
             shown += 1
     return most_references, most_waiting
+
+
+def frames_memory(header: Header, num_frames: int, engine: EngineName, threads: int) -> int:
+    """Most bytes that decoding a segment takes, estimated on the high side: held frames, and frames in the making.
+
+    The order of coding is not known before the payload is; the longest distance of anchors holds most.
+    """
+    video = header.video
+    samples = sum(height * width for height, width in video.plane_shapes)
+    references, waiting = most_frames_held(num_frames, min(MAX_GOP, num_frames))
+    in_reading = 1 if threads == 1 else min(num_frames, FRAMES_AHEAD + 1)
+    ahead = 0 if threads == 1 else min(num_frames - 1, FRAMES_AHEAD)
+    in_decoding = min(num_frames, threads)
+    symbols, features, making = _SAMPLE_BYTES[engine]
+    held = 2 * (references + ahead) + video.layout.dtype.itemsize * (waiting + ahead + 1)
+    return samples * (held + symbols * in_reading + features * references + making * in_decoding)
+
+
+_SAMPLE_BYTES: dict[EngineName, tuple[int, int, int]] = {"native": (4, 3, 6), "numpy": (9, 8, 400)}
+"""Bytes a sample: of a frame's symbols and motion; of what a later frame's contexts need of them; while a frame is read
+and reconstructed (the oracle's arrays of features and of 64-bit coefficients)."""
 
 
 @dataclass(frozen=True)
