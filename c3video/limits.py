@@ -65,6 +65,9 @@ class DecodeLimits:
             )
 
 
+DEFAULT_LIMITS = DecodeLimits()
+
+
 def check_range(name: str, value: int, low: int, high: int) -> None:
     """Raise ConfigError unless low <= value <= high."""
     if not low <= value <= high:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""c3video/decoder.py as a library: frames by number and time, arrays, and limits that hold before memory is asked for."""
+"""c3video/decoder.py as a library: frames by number and time, arrays, limits that hold before memory is asked for."""
 
 from __future__ import annotations
 
