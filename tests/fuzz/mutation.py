@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Bytes of a fuzzer -> a .c3v stream that is wrong in some places and right in its checksums.
 
-    seed stream -- taken apart --> header, records --edits--> header, records -- put together, crc32 made right --> stream
+    seed stream --take_apart--> header, records --edits--> header, records --put together, crc32 made right--> stream
 
-So that what is found lies behind the checks: in headers, payloads, the order of records, and what an index says of them.
+So what is found lies behind the checks: in headers, payloads, the order of records, and what an index says of them.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ def _run_plainly(target: Callable[[bytes], None], inputs: object, options: argpa
             path.write_bytes(data)
             traceback.print_exc()
             print(
-                f"input {number} fails; run it again: python -m tests.fuzz.run --target {options.target} --replay {path}"
+                f"input {number} fails; run it again: "
+                f"python -m tests.fuzz.run --target {options.target} --replay {path}"
             )
             return 1
         slowest = max(slowest, time.monotonic() - before)
