@@ -170,13 +170,14 @@ class Comparison:
         if self.size_bytes is not None and self.bpp is not None:
             rows += [("size", f"{self.size_bytes} bytes"), ("bpp", f"{self.bpp:.5f}")]
         columns = ["mean of frames", "of all frames' MSE"]
-        if self.num_exact:
+        some_infinite = bool(self.differing) and any(getattr(self, name) == math.inf for name in PSNR_NAMES)
+        if some_infinite:
             columns.insert(1, "mean where finite")
         rows.append(("PSNR in dB", "".join(f"{column:>20}" for column in columns).lstrip()))
         for name in PSNR_NAMES:
             mean, pooled = getattr(self, name), getattr(self, f"{name}_seq")
             if mean is not None:
-                figures = [mean, *([self.differing.get(name, math.inf)] if self.num_exact else []), pooled]
+                figures = [mean, *([self.differing.get(name, math.inf)] if some_infinite else []), pooled]
                 shown = "".join(f"{figure:>20.3f}" for figure in figures)
                 rows.append((name, shown[20 - len(columns[0]) :]))
         if self.ssim is not None:
