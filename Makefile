@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 DEMO_PRESET ?= fast
 ARGS ?=
 ABLATE ?= --preset fast
+FUZZ ?= --seconds 60
 CPP := $(wildcard c3video/native/src/*/*.cpp c3video/native/src/*/*.h)
 # A process a core; a file's tests stay together, since they share what its fixtures encoded.
 PARALLEL := -n auto --maxprocesses 8 --dist loadscope
@@ -18,7 +19,7 @@ SANITIZED_SETS := plain;avx2;avx512
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-sanitize bench wheel reference uvg-eval clips-eval eval-smoke table ablate check format clean
+.PHONY: help setup demo test test-slow test-sanitize fuzz bench wheel reference uvg-eval clips-eval eval-smoke table ablate check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,9 @@ test-sanitize: $(READY)  ## run the extension's tests under AddressSanitizer and
 	@cd build/sanitize/package && ASAN_OPTIONS=detect_leaks=0 \
 	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  ../bin/python -m pytest -q -p no:cacheprovider -c ../../../pyproject.toml --rootdir=. -o pythonpath= $(SANITIZED)
+
+fuzz: $(READY)  ## decode streams that are wrong behind right checksums (FUZZ="--seconds 3600"); a minute by default
+	@$(BIN)/python -m tests.fuzz.run $(FUZZ)
 
 bench: $(READY)  ## measure decoding and fitting on this machine; keeps streams and figures in bench/
 	@$(BIN)/python -m eval.bench
