@@ -4,6 +4,7 @@
     C3VideoError
     ├── ConfigError (ValueError)            an argument or option is out of its range
     ├── SourceError                         the input video cannot be read as asked
+    ├── OutputError                         what was asked for cannot be written, or shall not be
     ├── FitError                            a fit went wrong beyond repair
     └── StreamError (ValueError)            the .c3v bytes cannot be used
         ├── NotC3VError                     no .c3v magic at the start
@@ -28,6 +29,10 @@ class ConfigError(C3VideoError, ValueError):
 
 class SourceError(C3VideoError):
     """The input video cannot be opened or read as asked."""
+
+
+class OutputError(C3VideoError):
+    """The output cannot be written, or is there and shall not be replaced."""
 
 
 class FitError(C3VideoError):
