@@ -17,11 +17,14 @@ from c3video.errors import ConfigError
 from c3video.media.source import open_source
 from c3video.output import Output, Overwrite, check_output, open_output
 
-OTHER_SUFFIXES = frozenset(
-    ".264 .265 .3gp .aac .apng .av1 .avi .avif .bmp .flac .flv .gif .h264 .h265 .hevc .ivf .jpeg .jpg .jxl .m2ts .m2v "
-    ".m4v .mkv .mov .mp3 .mp4 .mpeg .mpg .mts .mxf .nut .obu .ogg .ogv .png .raw .rgb .tif .tiff .ts .vob .wav .webm "
-    ".webp .wmv .y4m .yuv".split()
-)
+# fmt: off
+OTHER_SUFFIXES = frozenset({
+    ".264", ".265", ".3gp", ".aac", ".apng", ".av1", ".avi", ".avif", ".bmp", ".flac", ".flv", ".gif", ".h264",
+    ".h265", ".hevc", ".ivf", ".jpeg", ".jpg", ".jxl", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp3", ".mp4",
+    ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogg", ".ogv", ".png", ".raw", ".rgb", ".tif", ".tiff", ".ts",
+    ".vob", ".wav", ".webm", ".webp", ".wmv", ".y4m", ".yuv",
+})
+# fmt: on
 """Names of formats that a .c3v stream is not: who finds it under one could not tell why no player plays it."""
 
 _log = logging.getLogger(__name__)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Where results are written: under a temporary name beside their place, renamed when whole.
 
-    out.c3v  --open_output-->  out.part.c3v, locked  --written-->  synced, renamed to out.c3v
-                                        \--failed, interrupted-->  kept where something was finished, else removed
+    out.c3v -- open_output -->  out.part.c3v, locked  -- written -->  synced, renamed to out.c3v
+                                  |
+                                  +-- failed, interrupted -->  kept where something was finished, removed else
 
 So what bore the name before is there until its successor is whole, and a name never stands for half a file. Devices,
 named pipes and standard output have no place beside them; they are written to directly.

@@ -79,7 +79,9 @@ class ProgressDisplay:
                     self._write(f"\r{self.line(now)[:width]}\x1b[K")
                 elif now >= self._next_line:
                     self._write(f"{self.line(now)}\n")
-                    self._next_line = now + min(max(FIRST_LINE_SECONDS, (now - self._began) / 10), _LONGEST_WAIT_SECONDS)
+                    self._next_line = now + min(
+                        max(FIRST_LINE_SECONDS, (now - self._began) / 10), _LONGEST_WAIT_SECONDS
+                    )
 
     def line(self, now: float) -> str:
         """What there is to say; empty before the first step."""

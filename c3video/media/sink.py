@@ -87,11 +87,18 @@ class Y4MSink(RawSink):
         self._file.write(FRAME_MAGIC + b"\n")
 
 
-def open_sink(path: str | os.PathLike[str], format: VideoFormat, *, raw: bool = False) -> RawSink:
+def open_sink(
+    path: str | os.PathLike[str],
+    format: VideoFormat,
+    *,
+    raw: bool = False,
+    place: str | os.PathLike[str] | None = None,
+) -> RawSink:
     """A sink by the name of its file: .y4m; .yuv, .raw or .rgb for raw video; "-" for standard output.
 
     Args:
         raw: raw video whatever the name; what "-" needs for planar RGB.
+        place: what to open, where that has another name for the time being (output.py).
 
     Raises:
         ConfigError: a name of neither kind, or y4m asked for planar RGB; nothing is created then.
@@ -110,7 +117,7 @@ def open_sink(path: str | os.PathLike[str], format: VideoFormat, *, raw: bool = 
     if str(path) == "-":
         return kind(sys.stdout.buffer, format)
     try:
-        file = open(path, "wb")  # noqa: SIM115 (the sink closes it)
+        file = open(place or path, "wb")  # noqa: SIM115 (the sink closes it)
     except OSError as error:
         raise C3VideoError(f"{path}: cannot be written: {error.strerror}") from error
     return kind(file, format, close_file=True)
