@@ -169,7 +169,7 @@ def check_output(
         # Renaming asks for no permission of the file that it replaces.
         if not os.access(target, os.W_OK):
             raise OutputError(f"{name}: cannot be written: {os.strerror(errno.EACCES)}")
-        _ask(name, f"{name} exists", overwrite)
+        _ask(f"{name} exists", overwrite)
     return exists
 
 
@@ -243,7 +243,7 @@ def _locked_part(part: str, name: str, existed: bool, overwrite: Overwrite) -> i
                 os.close(descriptor)
                 continue
             if os.fstat(descriptor).st_size:
-                _ask(name, f"{part} exists, left by a run that did not end", overwrite)
+                _ask(f"{part} exists, left by a run that did not end", overwrite)
             else:
                 try:
                     if not existed:  # but may by now
@@ -277,9 +277,9 @@ def _is_at(descriptor: int, path: str) -> bool:
         return False
 
 
-def _ask(name: str, what: str, overwrite: Overwrite) -> None:
+def _ask(what: str, overwrite: Overwrite) -> None:
     if not (overwrite(what) if callable(overwrite) else overwrite):
-        raise OutputError(f"{name}: is not written: {what}; -y (in Python overwrite=True) writes over it")
+        raise OutputError(f"{what}; -y (in Python overwrite=True) writes over it")
 
 
 def _beside(name: str, part: str) -> str:

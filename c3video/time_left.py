@@ -42,7 +42,9 @@ class TimeLeft:
     def __init__(self, now: float) -> None:
         self._segment_began = now
         self._last: EncodeProgress | None = None
+        self._last_step = now
         self._frames, self._seconds = 0, 0.0  # of finished segments
+        self._after_steps = 0.0  # of these seconds, those after a segment's last step
         self._shares: list[float] = []  # of the steps that might have come, those that came
 
     def step(self, now: float, progress: EncodeProgress) -> None:
@@ -51,9 +53,10 @@ class TimeLeft:
         if last is not None and progress.segment != last.segment:
             self._frames += last.segment_frames
             self._seconds += now - self._segment_began
+            self._after_steps += now - self._last_step
             self._shares.append(_share(last))
             self._segment_began = now
-        self._last = progress
+        self._last, self._last_step = progress, now
 
     def estimate(self, now: float) -> Estimate:
         """How it stands. Time that goes by without a step makes the time left longer, never shorter."""
@@ -79,10 +82,10 @@ class TimeLeft:
         by_steps = spent / share if share >= _LEAST_SHARE else None
         if not self._frames:
             return by_steps
-        usual = num_frames * self._seconds / self._frames
+        usual, after_steps = (num_frames * seconds / self._frames for seconds in (self._seconds, self._after_steps))
         if by_steps is None:
             return max(usual, spent)
-        return max((1.0 - share) * usual + share * by_steps, spent)
+        return max((1.0 - share) * usual + share * (by_steps + after_steps), spent)
 
 
 def _share(progress: EncodeProgress) -> float:
