@@ -71,17 +71,23 @@ def _run(arguments: argparse.Namespace) -> int:
         by = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
         _say(f"c3v: {by}; {stop}" if str(stop) else f"c3v: {by}")
         return 128 + number
-    except C3VideoError as error:
-        _say(f"c3v: {error}")
-    except OSError as error:
-        _say(f"c3v: {error.filename or 'input/output'}: {error.strerror or error}")
-    except MemoryError as error:
-        _say(f"c3v: out of memory{f'; {error}' if str(error) else ''}")
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        _say(f"c3v: internal error, please report it: {type(error).__name__}: {reason}; --verbose shows where")
-    _log.debug("where it came from", exc_info=True)
-    return 1
+        _say(f"c3v: {_reason(error)}")
+        _log.debug("where it came from", exc_info=True)
+        return 1
+
+
+def _reason(error: Exception) -> str:
+    """In one line."""
+    match error:
+        case C3VideoError():
+            return str(error)
+        case OSError():
+            return f"{error.filename or 'input/output'}: {error.strerror or error}"
+        case MemoryError():
+            return f"out of memory{f'; {error}' if str(error) else ''}"
+    words = str(error).partition("\n")[0]
+    return f"internal error, please report it: {type(error).__name__}: {words}; --verbose shows where"
 
 
 def _say(words: str) -> None:
@@ -132,7 +138,7 @@ def _occupy_closed_descriptors() -> None:
 def _check_standard_streams(arguments: argparse.Namespace) -> None:
     if sys.stdin is None and getattr(arguments, "input", None) == "-":
         raise C3VideoError("standard input is closed")
-    if sys.stdout is None and arguments.prints:
+    if sys.stdout is None and (arguments.prints or getattr(arguments, "output", None) == "-"):
         raise C3VideoError("standard output is closed")
 
 
