@@ -129,11 +129,12 @@ def _check_name(out: str | os.PathLike[str]) -> None:
 def _keeper(output: Output) -> Callable[[SegmentReport], None]:
     """What tells an output how much of it is finished."""
     num_frames = 0
+    valid = ", a valid stream" if output.is_file else ""  # a pipe may lack the index
 
     def keep(segment: SegmentReport) -> None:
         nonlocal num_frames
         num_frames += segment.num_frames
         segments = "1 segment" if segment.number == 0 else f"{segment.number + 1} segments"
-        output.keep(f"{segments} ({num_frames} {'frame' if num_frames == 1 else 'frames'}), a valid stream")
+        output.keep(f"{segments} ({num_frames} {'frame' if num_frames == 1 else 'frames'}){valid}")
 
     return keep

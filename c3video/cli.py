@@ -288,7 +288,7 @@ def _decode(arguments: argparse.Namespace) -> None:
                     sink.write(frame)
                     num_frames += 1
                     # What the sink of planes has flushed is whole; half a frame after it is not worth keeping.
-                    is_file = isinstance(sink, RawSink) and os.path.isfile(output.place)
+                    is_file = isinstance(sink, RawSink) and output.is_file
                     size_bytes = os.path.getsize(output.place) if is_file else None
                     output.keep("1 frame" if num_frames == 1 else f"{num_frames} frames", size_bytes)
         for error in clip.lost:

@@ -40,10 +40,11 @@ class Output:
 
     Attributes:
         place: what to open for writing, with the suffix of the name that was asked for; "-" for standard output.
+        is_file: whether that is a temporary file, to be renamed.
     """
 
-    def __init__(self, place: str) -> None:
-        self.place = place
+    def __init__(self, place: str, is_file: bool) -> None:
+        self.place, self.is_file = place, is_file
         self._finished = ""
         self._whole_bytes: int | None = None
 
@@ -72,11 +73,6 @@ class Output:
             whole_bytes: what follows the first so many bytes is then cut off; None: nothing.
         """
         self._finished, self._whole_bytes = finished, whole_bytes
-
-    @property
-    def finished(self) -> str:
-        """What was said last; empty where nothing is finished."""
-        return self._finished
 
     def _end_early(self, error: BaseException, descriptor: int | None) -> None:
         """Keep what is finished, and let the error tell; remove the temporary file else."""
@@ -113,7 +109,7 @@ def open_output(
     name = os.fspath(path)
     existed = check_output(name, overwrite, sources)
     if not _is_replaceable(name):
-        output = Output(name)
+        output = Output(name, False)
         try:
             yield output
         except BaseException as error:
@@ -124,7 +120,7 @@ def open_output(
     part = part_of(target)
     with _output_errors(name):
         descriptor = _locked_part(part, name, existed, overwrite)
-    output = Output(_beside(name, part))
+    output = Output(_beside(name, part), True)
     try:
         try:
             yield output
@@ -133,6 +129,8 @@ def open_output(
                 output._end_early(error, descriptor)
             raise
         with _output_errors(name):
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
             os.fsync(descriptor)
             os.replace(part, target)
     finally:
@@ -252,8 +250,6 @@ def _locked_part(part: str, name: str, existed: bool, overwrite: Overwrite) -> i
                     os.unlink(part)
                     raise
             os.ftruncate(descriptor, 0)
-            with contextlib.suppress(OSError):
-                os.fchmod(descriptor, stat.S_IMODE(os.stat(name).st_mode))
             return descriptor
         except BaseException:
             os.close(descriptor)

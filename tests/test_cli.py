@@ -261,7 +261,7 @@ def test_encode_refuses_to_write_over_its_input(source: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["encode", "a", "b", "--preset", "placebo"],
+        ["encode", "a", "b", "--preset", "glacial"],
         ["encode", "a", "b", "--size", "20"],
         ["encode", "a", "b", "--size", "0x4"],
         ["encode", "a", "b", "--frames", "5:2"],

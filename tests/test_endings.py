@@ -398,7 +398,7 @@ def test_file_too_large_for_its_place_keeps_what_fits(out: Path, tmp_path: Path)
     """A limit on the size of files stands for a full disk: it comes in the middle of a write."""
 
     def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1200, 1200))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 
     path, part = write_y4m(tmp_path / "clip.y4m", 8, 16, 16), tmp_path / "out.part.c3v"
     command = [*C3V, "encode", "-y", str(path), str(out), "--preset", "ultrafast", "--segment", "1"]

@@ -141,7 +141,7 @@ def test_unusable_device_is_a_config_error() -> None:
 
 
 def test_unknown_names_are_config_errors() -> None:
-    for options in ({"preset": "placebo"}, {"profile": "wide"}, {"rd_weight": -1.0}):
+    for options in ({"preset": "glacial"}, {"profile": "wide"}, {"rd_weight": -1.0}):
         with pytest.raises(ConfigError, match=str(next(iter(options.values())))):
             c3video.encode(moving_clip(1, 8, 8), io.BytesIO(), **options)
 
