@@ -41,6 +41,11 @@ def encode(
     segment_frames: int = 32,
     scene_cuts: bool = True,
     frames: tuple[int, int | None] | None = None,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    stream: int | None = None,
+    rotate: bool = False,
+    strict: bool = False,
     seed: int = 0,
     device: str = "cpu",
     size: tuple[int, int] | None = None,
@@ -66,6 +71,10 @@ def encode(
         segment_frames: most frames a segment; segments decode alone.
         scene_cuts: whether a segment also begins where a scene does.
         frames: (first, one past the last or None), counted from 0.
+        start, end: seconds after the first frame, in place of `frames`.
+        stream: number of the video stream in its container; FFmpeg's choice where None.
+        rotate: turn pictures upright that are stored on their side; otherwise the stream says how they lie.
+        strict: end with an error where the source is damaged, in place of a warning.
         device: where the profiles cells and paper fit, as torch names it.
         size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second.
         overwrite: whether a file at `out` may be replaced, or a function that is asked.
@@ -90,11 +99,16 @@ def encode(
     opened: AbstractContextManager[FrameSource]
     if isinstance(source, (str, os.PathLike)):
         opened = open_source(
-            source if source == "-" else Path(source),
+            source if isinstance(source, str) else Path(source),
             size=size,
             pix_fmt=pix_fmt,
             fps=fps,
             frames=frames,
+            start=start,
+            end=end,
+            stream=stream,
+            rotate=rotate,
+            strict=strict,
             as_rgb=chosen.as_rgb,
         )
     else:

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """examples:
   c3v encode in.mp4 out.c3v --preset fast --rd-weight 1e-3
-  ffmpeg -i in.mp4 -f yuv4mpegpipe - | c3v encode - out.c3v
+  ffmpeg -i in.mp4 -c:v ffv1 -f matroska - | c3v encode - out.c3v
+  c3v encode frame_%03d.png out.c3v --fps 24
   c3v encode raw.yuv out.c3v --size 352x288 --pix-fmt yuv420p --fps 30
-  c3v decode out.c3v -o - | ffplay -
-  c3v decode out.c3v -o - | ffmpeg -i - -c:v libx264 play.mp4
+  c3v decode out.c3v -o out.mkv
+  c3v decode out.c3v -o - -f matroska | ffplay -
+  c3v decode out.c3v -o - -f matroska | ffmpeg -i - -c:v libx264 play.mp4
   c3v info out.c3v
   c3v compare in.mp4 out.c3v
 """
@@ -232,6 +234,10 @@ def _encode(arguments: argparse.Namespace) -> None:
             segment_frames=arguments.segment,
             scene_cuts=arguments.scene_cuts,
             frames=arguments.frames,
+            **_times(arguments),
+            stream=arguments.stream,
+            rotate=arguments.rotate,
+            strict=arguments.strict,
             seed=arguments.seed,
             device=arguments.device,
             size=arguments.size,
@@ -264,37 +270,67 @@ def _summary(output: str, result: EncodeReport) -> str:
 
 def _decode(arguments: argparse.Namespace) -> None:
     import c3video.decoder
-    from c3video.media.sink import RawSink, open_sink
+    from c3video.media.orientation import Upright
+    from c3video.media.selection import Selection
+    from c3video.media.sink import check_container, container_of, make_sink
     from c3video.output import open_output
 
     if not arguments.verify and arguments.output is None:
-        raise ConfigError("decode needs -o OUT.y4m, -o OUT.yuv or -o - for a pipe (or --verify to write nothing)")
+        raise ConfigError("decode needs -o OUT.mkv, -o OUT.y4m or -o - for a pipe (or --verify to write nothing)")
+    container = container_of(arguments.output, arguments.format) if arguments.output else None
+    times = _times(arguments)
+    by_frame = arguments.frames is not None or any(time is not None for time in times.values())
+    if by_frame and arguments.segments is not None:
+        raise ConfigError("--segments cannot be combined with --frames, --start, --end and --duration")
+    selection = Selection.of_options(arguments.frames, **times)
     _say_if_slow(arguments)
     first, last = arguments.segments or (0, None)
     num_frames = 0
     with c3video.decoder.open(
         arguments.input, threads=arguments.threads, conceal=arguments.conceal, engine=arguments.engine
     ) as clip:
-        if arguments.output is None:
-            num_frames = sum(1 for _ in clip.frames(first, last))
+        turn = Upright(clip.format) if arguments.rotate else None
+        format = turn.format if turn else clip.format
+        frames = clip.select(selection, arguments.input) if by_frame else clip.frames(first, last)
+        if container is None:
+            num_frames = sum(1 for _ in frames)
         else:
+            check_container(container, format)
             with (
                 open_output(arguments.output, overwrite=_overwrite(arguments), sources=[arguments.input]) as output,
-                open_sink(arguments.output, clip.format, place=output.place) as sink,
+                output.open() as file,
+                make_sink(file, container, format) as sink,
             ):
-                for frame in clip.frames(first, last):
+                for frame in frames:
                     if arguments.caught:
                         raise KeyboardInterrupt
-                    sink.write(frame)
+                    sink.write(turn(frame) if turn else frame)
                     num_frames += 1
-                    # What the sink of planes has flushed is whole; half a frame after it is not worth keeping.
-                    is_file = isinstance(sink, RawSink) and output.is_file
-                    size_bytes = os.path.getsize(output.place) if is_file else None
-                    output.keep("1 frame" if num_frames == 1 else f"{num_frames} frames", size_bytes)
+                    if container != "mov":  # which is nothing without its end
+                        # Half a frame of planes would be taken for a damaged file.
+                        size_bytes = file.tell() if output.is_file and container in ("y4m", "raw") else None
+                        output.keep("1 frame" if num_frames == 1 else f"{num_frames} frames", size_bytes)
         for error in clip.lost:
             _say(f"c3v: concealed: {error}")
     if arguments.verify:
         _note(arguments, f"{arguments.input}: {num_frames} frames, every hash matches")
+
+
+def _times(arguments: argparse.Namespace) -> dict[str, Fraction | None]:
+    """Start and end in seconds, of --start and --end or --duration. Raises ConfigError for both of the latter."""
+    start, end = arguments.start, arguments.end
+    if arguments.duration is not None:
+        if end is not None:
+            raise ConfigError("--end and --duration say the same: leave one of them out")
+        end = (start or 0) + arguments.duration
+    return {"start": start, "end": end}
+
+
+def _add_times(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--frames", type=_range, metavar="A:B", help="only frames A to B-1, counted from 0")
+    command.add_argument("--start", type=_time, metavar="TIME", help="only frames this long after the first, and later")
+    command.add_argument("--end", type=_time, metavar="TIME", help="only frames before this time after the first")
+    command.add_argument("--duration", type=_time, metavar="TIME", help="in place of --end: how much after --start")
 
 
 def _info(arguments: argparse.Namespace) -> None:
@@ -430,7 +466,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_false",
         help="let segments run on where a scene changes (without it they end there)",
     )
-    encode.add_argument("--frames", type=_range, metavar="A:B", help="only frames A to B-1, counted from 0")
+    _add_times(encode)
+    encode.add_argument("--stream", type=_number, metavar="N", help="video stream of the container (default: the best)")
+    encode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")
+    encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
     encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
     encode.add_argument("--device", default="cpu", help="where the profiles cells and paper fit: cpu, cuda, cuda:1")
     encode.add_argument("--threads", type=_threads, metavar="N", help="CPU threads of the fit (default: all)")
@@ -439,11 +478,19 @@ def _parser() -> argparse.ArgumentParser:
     raw.add_argument("--pix-fmt", metavar="NAME", help="pixel format: yuv420p, yuv444p10le, gbrp ...")
     raw.add_argument("--fps", type=_fps, metavar="N[/D]", help="frames a second (default 25)")
 
-    decode = commands.add_parser("decode", help=".c3v -> y4m or raw YUV", parents=[words])
+    decode = commands.add_parser("decode", help=".c3v -> Matroska, NUT, MOV, y4m or raw YUV", parents=[words])
     decode.set_defaults(run=_decode, prints=False)
     decode.add_argument("input", help=".c3v file, or - for standard input")
-    decode.add_argument("-o", "--output", help="OUT.y4m, OUT.yuv (raw planes) or - for y4m on standard output")
+    decode.add_argument("-o", "--output", help="OUT.mkv, .nut, .mov, .y4m, .yuv (raw planes) or - for a pipe")
     _add_overwrite(decode)
+    decode.add_argument(
+        "-f",
+        "--format",
+        metavar="NAME",
+        help="container: matroska (keeps all), nut, mov, y4m (what a pipe gets if not told) or raw",
+    )
+    _add_times(decode)
+    decode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")
     decode.add_argument("--segments", type=_range, metavar="A:B", help="only segments A to B-1")
     decode.add_argument("--verify", action="store_true", help="check every frame against its hash and say so")
     decode.add_argument("--conceal", action="store_true", help="go on after damage; lost frames are left out")
@@ -510,6 +557,23 @@ def _range(text: str) -> tuple[int, int | None]:
     if end is not None and end <= start:
         raise argparse.ArgumentTypeError(f"{text!r}: the end must be above the start")
     return start, end
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be 0 or more")
+    return int(text)
+
+
+def _time(text: str) -> Fraction:
+    """Seconds, or hours, minutes and seconds with colons."""
+    try:
+        if not re.fullmatch(r"([0-9]{1,9}:){0,2}([0-9]{1,9}\.?|[0-9]{0,9}\.[0-9]{1,9})", text):
+            raise ValueError
+        parts = [Fraction(part) for part in text.split(":")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: must look like 12.5 or 1:02:03.25") from None
+    return sum((part * 60**power for power, part in enumerate(reversed(parts))), Fraction(0))
 
 
 def _fps(text: str) -> Fraction:

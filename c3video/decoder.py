@@ -10,19 +10,24 @@ Needs neither torch nor PyAV. Memory holds one segment's frames and latents, wha
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import StreamError
+from c3video.media.selection import NumberedFrame, Selection
 from c3video.models import DECODERS
 from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
 from c3video.stream.reader import LostSegment, Reader
 from c3video.video import Frame, VideoFormat
+
+_log = logging.getLogger(__name__)
 
 
 def open(
@@ -86,14 +91,18 @@ class Decoder:
     def segments(self, first: int = 0, last: int | None = None) -> Iterator[list[Frame]]:
         """The same, the frames of a segment at once."""
         for segment in self.coded_segments(first, last):
-            try:
-                frames = list(decode_segment(self.header, segment, self._engine, self._threads))
-            except StreamError as error:
-                if not self._conceal:
-                    raise
-                self.lost.append(error)
-            else:
+            if frames := self._decoded(segment):
                 yield frames
+
+    def _decoded(self, segment: Segment) -> list[Frame]:
+        """Its frames; none where it is damaged and that is concealed."""
+        try:
+            return list(decode_segment(self.header, segment, self._engine, self._threads))
+        except StreamError as error:
+            if not self._conceal:
+                raise
+            self.lost.append(error)
+            return []
 
     def coded_segments(self, first: int = 0, last: int | None = None) -> Iterator[Segment]:
         """The same segments as they are in the stream, not decoded."""
@@ -103,12 +112,51 @@ class Decoder:
             else:
                 yield segment
 
+    def select(self, selection: Selection, name: str = "the stream") -> Iterator[Frame]:
+        """Frames by number or time; segments before the first of them are not decoded.
+
+        After damage that is concealed, the numbers are those of the frames that are left.
+
+        Args:
+            name: of the stream, in messages.
+
+        Raises:
+            SourceError: there is no such frame.
+            StreamError: damage, as from `frames`.
+        """
+        for _, frame in selection.of(self._numbered_from(selection), self.format, name, _say_missing(name)):
+            yield frame
+
+    def _numbered_from(self, selection: Selection) -> Iterator[NumberedFrame]:
+        """Frames of all segments but those that end before the selection begins."""
+        time_base = self.format.time_base
+        number = base = 0
+        entries = self._reader.index()
+        zero = entries[0].first_pts if entries else None
+        for entry, following in pairwise(entries):
+            # The last frame of a segment may be as late as the first of the next one.
+            first_of_next = (following.first_pts - entries[0].first_pts) * time_base
+            if not selection.is_before(base + entry.num_frames, first_of_next):
+                break
+            number, base = number + 1, base + entry.num_frames
+        for segment in self.coded_segments(number):
+            zero = segment.pts[0] if zero is None else zero
+            last = base + len(segment.pts) - 1
+            if not selection.is_before(last, (segment.pts[-1] - zero) * time_base):
+                for index, frame in enumerate(self._decoded(segment), base):
+                    yield index, (frame.pts - zero) * time_base, frame
+            base = last + 1
+
     def av_frames(self, first: int = 0, last: int | None = None) -> Iterator[object]:
         """The same frames as `av.VideoFrame`, with time stamps and colour description (needs PyAV)."""
         from c3video.media.avframe import to_av_frame
 
         for frame in self.frames(first, last):
             yield to_av_frame(frame, self.format)
+
+
+def _say_missing(name: str) -> Callable[[str], None]:
+    return lambda what: _log.warning("%s: %s", name, what)
 
 
 def decode_segment(header: Header, segment: Segment, engine: EngineName = "numpy", threads: int = 1) -> Iterator[Frame]:

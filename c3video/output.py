@@ -63,6 +63,7 @@ class Output:
             yield sys.stdout.buffer
             return
         with _WholeWrites(descriptor, "wb", closefd=False) as file:
+            file.name = _shown(self.place)
             yield cast(BinaryIO, file)
 
     def keep(self, finished: str, whole_bytes: int | None = None) -> None:
@@ -189,7 +190,7 @@ class _WholeWrites(io.FileIO):
             while rest:
                 rest = rest[super().write(rest) or 0 :]
         except OSError as error:
-            error.filename = error.filename or (self.name if isinstance(self.name, str) else "standard output")
+            error.filename = error.filename or self.name
             raise
         return size
 

@@ -117,6 +117,51 @@ LAYOUTS: dict[str, PixelLayout] = {
 
 
 @dataclass(frozen=True)
+class MasteringDisplay:
+    """The screen that a film was graded on (SMPTE ST 2086), in the integers of HEVC and AV1.
+
+    Args:
+        red, green, blue, white: chromaticities (x, y) in units of 0.00002, 0..65535.
+        max_luminance, min_luminance: in units of 0.0001 cd/m2, 0..2^32-1.
+    """
+
+    red: tuple[int, int]
+    green: tuple[int, int]
+    blue: tuple[int, int]
+    white: tuple[int, int]
+    max_luminance: int
+    min_luminance: int
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The ten numbers in the order of the fields."""
+        return (*self.red, *self.green, *self.blue, *self.white, self.max_luminance, self.min_luminance)
+
+    @classmethod
+    def of_values(cls, values: Sequence[int]) -> MasteringDisplay:
+        """The inverse of `values`."""
+        red, green, blue, white = ((values[i], values[i + 1]) for i in (0, 2, 4, 6))
+        return cls(red, green, blue, white, values[8], values[9])
+
+
+@dataclass(frozen=True)
+class ContentLight:
+    """How light the pictures get (CTA-861.3), in cd/m2, 0..65535; 0 where unknown.
+
+    Args:
+        max_content: of the brightest pixel (MaxCLL).
+        max_average: of the brightest frame's average (MaxFALL).
+    """
+
+    max_content: int
+    max_average: int
+
+
+PROGRESSIVE, TOP_FIELD_FIRST, BOTTOM_FIELD_FIRST = 1, 2, 3
+"""Values of VideoFormat.field_order; 0 where unknown."""
+
+
+@dataclass(frozen=True)
 class VideoFormat:
     """What all frames of a clip have in common. Code points are those of ISO/IEC 23091-2 and FFmpeg.
 
@@ -129,6 +174,10 @@ class VideoFormat:
         color_primaries, color_trc, color_space: code points; 2 where unspecified.
         color_range: 0 unspecified, 1 limited (tv), 2 full (pc).
         chroma_location: 0 unspecified, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom.
+        field_order: 0 unknown, 1 progressive, 2 the top field is shown first, 3 the bottom field is.
+        rotation: degrees clockwise by which a player turns the pictures: 0, 90, 180 or 270.
+        mirrored: whether it flips them left to right before that.
+        mastering_display, content_light: of HDR; None where unknown.
     """
 
     width: int
@@ -142,6 +191,11 @@ class VideoFormat:
     color_space: int = 2
     color_range: int = 0
     chroma_location: int = 0
+    field_order: int = 0
+    rotation: int = 0
+    mirrored: bool = False
+    mastering_display: MasteringDisplay | None = None
+    content_light: ContentLight | None = None
 
     @property
     def layout(self) -> PixelLayout:
@@ -189,6 +243,17 @@ class VideoFormat:
             _check_range(name, getattr(self, name), 0, 255)
         _check_range("color_range", self.color_range, 0, 2)
         _check_range("chroma_location", self.chroma_location, 0, 6)
+        _check_range("field_order", self.field_order, 0, 3)
+        if self.rotation not in (0, 90, 180, 270):
+            raise ConfigError(f"rotation = {self.rotation}: must be 0, 90, 180 or 270")
+        if self.mastering_display is not None:
+            for place in self.mastering_display.values[:8]:
+                _check_range("chromaticity of mastering_display", place, 0, 0xFFFF)
+            for light in self.mastering_display.values[8:]:
+                _check_range("luminance of mastering_display", light, 0, 0xFFFF_FFFF)
+        if self.content_light is not None:
+            for light in (self.content_light.max_content, self.content_light.max_average):
+                _check_range("content_light", light, 0, 0xFFFF)
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:

@@ -8,14 +8,21 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 
+import c3video.decoder
+from c3video.media.avframe import to_av_frame
 from c3video.media.sink import open_sink
+from c3video.video import Frame, VideoFormat
 from tests.conftest import encode_quickly, moving_clip
+from tests.media.clips import read_all, stored
 
 C3V = [sys.executable, "-m", "c3video"]
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -307,3 +314,153 @@ def test_stream_made_in_python_is_described_by_info(tmp_path: Path) -> None:
     path = tmp_path / "clip.c3v"
     path.write_bytes(encode_quickly(moving_clip(2, 8, 8, "yuv444p10le")))
     assert b"yuv444p10le" in c3v("info", path).stdout
+
+
+# What is known of a video beside its samples, and which frames are wanted.
+
+
+@pytest.fixture(scope="module")
+def phone_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mp4 of 6 frames at uneven times, BT.709, to be turned by 90 degrees."""
+    path = tmp_path_factory.mktemp("phone") / "phone.mp4"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"qp": "10"})
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 20, 14, "yuv420p"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace, context.color_range = 1, 1, 1, 1
+        stream.set_display_matrix([0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30])
+        for pts, frame in zip(UNEVEN, moving_clip(6, 14, 20), strict=True):
+            picture = to_av_frame(frame, moving_clip(1, 14, 20).format)
+            picture.pts, picture.time_base = pts, Fraction(1, 25)
+            output.mux(stream.encode(picture))
+        output.mux(stream.encode(None))
+    return path
+
+
+UNEVEN = [0, 1, 3, 6, 7, 9]
+
+
+@pytest.fixture(scope="module")
+def coded_phone_clip(phone_clip: Path) -> Path:
+    path = phone_clip.with_suffix(".c3v")
+    run = c3v("encode", phone_clip, path, "--preset", "ultrafast", "--segment", 2, "--threads", 1)
+    assert run.returncode == 0, run.stderr
+    return path
+
+
+def times_of(video: VideoFormat, frames: list[Frame]) -> list[Fraction]:
+    return [frame.pts * video.time_base * 25 for frame in frames]
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mov"])
+def test_times_colour_and_rotation_come_out_of_decode(coded_phone_clip: Path, tmp_path: Path, name: str) -> None:
+    run = c3v("decode", coded_phone_clip, "-o", tmp_path / name)
+    assert (run.returncode, run.stderr) == (0, b"")
+    video, frames = read_all(tmp_path / name)
+    assert times_of(video, frames) == UNEVEN
+    colours = video.color_primaries, video.color_trc, video.color_space, video.color_range
+    assert colours == (1, 1, 1, 1)
+    assert video.rotation == 90
+
+
+def test_what_y4m_drops_is_said(coded_phone_clip: Path) -> None:
+    run = c3v("decode", coded_phone_clip, "-o", "-")
+    assert run.stdout.startswith(b"YUV4MPEG2 ")
+    words = run.stderr.decode()
+    assert "y4m cannot carry colour (primaries 1, transfer 1, matrix 1), rotation by 90 degrees" in words
+    assert "y4m has one frame rate" in words
+
+
+@pytest.mark.parametrize("container", ["matroska", "nut", "y4m", "raw", "mkv", "yuv4mpegpipe", "rawvideo"])
+def test_pipes_of_every_container(coded: Path, tmp_path: Path, container: str) -> None:
+    run = c3v("decode", coded, "-o", "-", "-f", container)
+    assert run.returncode == 0
+    raw = c3v("decode", coded, "-o", "-", "-f", "raw").stdout
+    path = tmp_path / "clip"
+    path.write_bytes(run.stdout)
+    options = {"size": (20, 14), "pix_fmt": "yuv420p"} if container in ("raw", "rawvideo") else {}
+    assert b"".join(stored(frame) for frame in read_all(path, **options)[1]) == raw
+
+
+def test_rgb_goes_through_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "clip.c3v"
+    path.write_bytes(encode_quickly(moving_clip(2, 8, 8, "gbrp")))
+    assert "-f matroska to a pipe" in one_line(c3v("decode", path, "-o", "-"))
+    run = c3v("decode", path, "-o", "-", "-f", "matroska")
+    assert (run.returncode, run.stderr) == (0, b"")
+    (tmp_path / "clip.mkv").write_bytes(run.stdout)
+    assert read_all(tmp_path / "clip.mkv")[0].pix_fmt == "gbrp"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--frames", "1:4"), [1, 3, 6]),
+        (("--frames", "4:"), [7, 9]),
+        (("--start", "0.12", "--end", "0.28"), [3, 6]),
+        (("--start", "0:00:00.24", "--duration", "0.08"), [6, 7]),
+        (("--duration", "0.04"), [0]),
+    ],
+)
+def test_frames_are_chosen_alike_on_both_ends(
+    phone_clip: Path, coded_phone_clip: Path, tmp_path: Path, options: tuple[str, ...], expected: list[int]
+) -> None:
+    run = c3v("decode", coded_phone_clip, "-o", tmp_path / "out.mkv", *options)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert times_of(*read_all(tmp_path / "out.mkv")) == expected
+    out = tmp_path / "out.c3v"
+    assert c3v("encode", phone_clip, out, "--preset", "ultrafast", "--threads", 1, *options).returncode == 0
+    with c3video.decoder.open(out) as clip:
+        assert times_of(clip.format, list(clip)) == expected
+
+
+def test_frames_that_are_not_there_are_said(coded_phone_clip: Path, tmp_path: Path) -> None:
+    run = c3v("decode", coded_phone_clip, "-o", tmp_path / "out.mkv", "--frames", "4:9")
+    assert run.returncode == 0
+    assert "frames 4:9 were asked for, and it ends after frame 5" in run.stderr.decode()
+    run = c3v("decode", coded_phone_clip, "--verify", "--frames", "6:9")
+    assert "there is no frame 6, the first that was asked for" in one_line(run)
+    run = c3v("decode", coded_phone_clip, "--verify", "--start", "1")
+    assert "there is no frame from 1 s to the end" in one_line(run)
+
+
+def test_rotation_is_applied_on_request_on_both_ends(phone_clip: Path, coded_phone_clip: Path, tmp_path: Path) -> None:
+    assert c3v("decode", coded_phone_clip, "-o", tmp_path / "out.mkv", "--rotate").returncode == 0
+    video, _ = read_all(tmp_path / "out.mkv")
+    assert (video.width, video.height, video.rotation) == (14, 20, 0)
+    options = ("--preset", "ultrafast", "--threads", 1, "--frames", ":1", "--rotate")
+    assert c3v("encode", phone_clip, tmp_path / "up.c3v", *options).returncode == 0
+    with c3video.decoder.open(tmp_path / "up.c3v") as clip:
+        assert (clip.format.width, clip.format.height, clip.format.rotation) == (14, 20, 0)
+
+
+def test_stream_that_is_no_video_and_damage_under_strict_stop(phone_clip: Path, tmp_path: Path) -> None:
+    assert "stream 3 is no video" in one_line(c3v("encode", phone_clip, tmp_path / "o.c3v", "--stream", 3))
+    cut = tmp_path / "cut.y4m"
+    cut.write_bytes(b"YUV4MPEG2 W4 H2 F25:1 Cmono\nFRAME\n" + bytes(8) + b"FRAME\n" + bytes(5))
+    assert "frame 1 is truncated" in one_line(c3v("encode", cut, tmp_path / "o.c3v", "--strict"))
+    run = c3v("encode", cut, tmp_path / "o.c3v", "--preset", "ultrafast", "--threads", 1)
+    assert run.returncode == 0
+    assert "frame 1 is truncated: 5 of 8 bytes; 1 whole frames come before it" in run.stderr.decode()
+
+
+def test_address_is_shown_as_it_was_typed(tmp_path: Path) -> None:
+    assert "http://example.org/a.mp4: addresses are not opened" in one_line(
+        c3v("encode", "http://example.org/a.mp4", tmp_path / "out.c3v")
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "code"),
+    [
+        (("-o", "out.mkv", "-f", "y4m"), "out.mkv: is the name of a matroska file, and y4m was asked for", 1),
+        (("-o", "-", "-f", "avi"), "container 'avi': must be one of matroska", 1),
+        (("-o", "-", "-f", "mov"), "mov cannot be written to a pipe", 1),
+        (("--verify", "--end", "2", "--duration", "1"), "--end and --duration say the same", 1),
+        (("--verify", "--segments", "0:1", "--frames", "0:1"), "--segments cannot be combined", 1),
+        (("--verify", "--start", "soon"), "must look like 12.5 or 1:02:03.25", 2),
+    ],
+)
+def test_options_of_decode_that_make_no_sense(coded: Path, options: tuple[str, ...], words: str, code: int) -> None:
+    assert words in one_line(c3v("decode", coded, *options), code)

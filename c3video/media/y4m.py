@@ -2,9 +2,9 @@
 """The header line of YUV4MPEG2 (y4m), read by `source.py` and written by `sink.py`.
 
 A y4m stream is that line, then for each frame a line `FRAME` and its planes, unpadded, little-endian. The
-line knows size, frame rate, aspect ratio, range and chroma location (this last for 8-bit 4:2:0 only);
-primaries, transfer and matrix have no place in it. The tags are those of FFmpeg (libavformat/yuv4mpegdec.c,
-yuv4mpegenc.c).
+line knows size, frame rate, aspect ratio, range, field order and chroma location; primaries, transfer and matrix
+have no place in it. The tags are those of FFmpeg (libavformat/yuv4mpegdec.c, yuv4mpegenc.c), which has the chroma
+location of 8-bit 4:2:0 only: for the others it goes into a comment of ours, XCHROMALOC.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from c3video.errors import ConfigError, SourceError
-from c3video.video import VideoFormat
+from c3video.video import BOTTOM_FIELD_FIRST, PROGRESSIVE, TOP_FIELD_FIRST, VideoFormat
 
 MAGIC = b"YUV4MPEG2"
 FRAME_MAGIC = b"FRAME"
@@ -35,7 +35,10 @@ _TAGS: dict[str, tuple[str, int]] = {
     "mono10": ("gray10le", 0),
 }
 _RANGES = {"LIMITED": 1, "FULL": 2}
-_DEFAULT_RATE = Fraction(25)
+_LOCATIONS = {"LEFT": 1, "CENTER": 2, "TOPLEFT": 3, "TOP": 4, "BOTTOMLEFT": 5, "BOTTOM": 6}
+_FIELDS = {"p": PROGRESSIVE, "t": TOP_FIELD_FIRST, "b": BOTTOM_FIELD_FIRST}
+DEFAULT_RATE = Fraction(25)
+"""Where none is known."""
 
 
 def parse_header(line: bytes) -> VideoFormat:
@@ -59,7 +62,7 @@ def parse_header(line: bytes) -> VideoFormat:
         raise SourceError(f"y4m colour space C{tag} is not supported: must be one of C{', C'.join(_TAGS)}")
     pix_fmt, chroma_location = _TAGS[tag]
     try:
-        rate = _ratio(values.get("F", "0:0")) or _DEFAULT_RATE
+        rate = _ratio(values.get("F", "0:0")) or DEFAULT_RATE
         video = VideoFormat(
             width=int(values["W"]),
             height=int(values["H"]),
@@ -68,7 +71,8 @@ def parse_header(line: bytes) -> VideoFormat:
             frame_rate=rate,
             sample_aspect_ratio=_ratio(values.get("A", "0:0")),
             color_range=_RANGES.get(extensions.get("COLORRANGE", ""), 0),
-            chroma_location=chroma_location,
+            chroma_location=_LOCATIONS.get(extensions.get("CHROMALOC", ""), chroma_location),
+            field_order=_FIELDS.get(values.get("I", ""), 0),
         )
         video.check()
     except KeyError as error:
@@ -95,23 +99,32 @@ def header_line(video: VideoFormat) -> bytes:
     if video.pix_fmt not in tags:
         options = f"-pix_fmt {video.pix_fmt} -s {video.width}x{video.height}"
         raise ConfigError(
-            f"y4m cannot carry {video.pix_fmt}: write raw video (OUT.yuv) and read it with "
-            f"`ffmpeg -f rawvideo {options} -r {video.frame_rate or _DEFAULT_RATE} -i OUT.yuv`"
+            f"y4m cannot carry {video.pix_fmt}: write OUT.mkv (-f matroska to a pipe), or raw video (OUT.yuv) and read "
+            f"it with `ffmpeg -f rawvideo {options} -r {video.frame_rate or DEFAULT_RATE} -i OUT.yuv`"
         )
     tag = tags[video.pix_fmt]
     if video.pix_fmt == "yuv420p":
         tag = {_LEFT: "420mpeg2", _TOP_LEFT: "420paldv"}.get(video.chroma_location, tag)
-    rate, aspect = video.frame_rate or _DEFAULT_RATE, video.sample_aspect_ratio
+    rate, aspect = video.frame_rate or DEFAULT_RATE, video.sample_aspect_ratio
     fields = [
         MAGIC.decode(),
         f"W{video.width}",
         f"H{video.height}",
         f"F{rate.numerator}:{rate.denominator}",
-        "Ip",
+        # FFmpeg writes p where it does not know, and not all that read y4m take the ? of the unknown.
+        "I" + next((letter for letter, order in _FIELDS.items() if order == video.field_order), "p"),
         f"A{aspect.numerator}:{aspect.denominator if aspect else 0}",
         f"C{tag}",
     ]
     if not video.layout.is_gray:
         fields.append(f"XYSCSS={tag.upper()}")
     fields += [f"XCOLORRANGE={name}" for name, number in _RANGES.items() if number == video.color_range]
+    if video.chroma_location != _TAGS[tag][1]:
+        fields += [f"XCHROMALOC={name}" for name, number in _LOCATIONS.items() if number == video.chroma_location]
     return " ".join(fields).encode() + b"\n"
+
+
+def carries_chroma_location(video: VideoFormat) -> bool:
+    """Whether all that read y4m learn it: by a tag, or since it is what they take where there is none."""
+    tagged = {location for pix_fmt, location in _TAGS.values() if pix_fmt == video.pix_fmt and location}
+    return video.chroma_location in (tagged or {_LEFT})

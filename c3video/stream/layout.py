@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The layout of a .c3v stream, version 4: each structure is declared once, as a table of fields.
+"""The layout of a .c3v stream, version 5: each structure is declared once, as a table of fields.
 
     stream = START, HEADER, model, crc32, record of segment 0, record of segment 1, ..., record of the index, TRAILER
     model  = C3_MODEL or HYBRID_MODEL
@@ -24,11 +24,11 @@ from c3video.config import MODEL_CONFIGS, ModelConfig
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
 from c3video.limits import check_segment_size
 from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, Field, Structure, constant
-from c3video.video import LAYOUTS, VideoFormat
+from c3video.video import LAYOUTS, ContentLight, MasteringDisplay, VideoFormat
 
 MAGIC = b"\x89C3V\r\n\x1a\n"
 """As in PNG: not text, and damaged by whatever changes line ends or strips the eighth bit."""
-VERSION = 4
+VERSION = 5
 """No file of the versions before was ever released; nothing reads them."""
 TAIL_MAGIC = b"\x89C3Vend\n"
 SYNC = b"C3R"
@@ -58,6 +58,25 @@ _BASE, _RATE, _ASPECT = (
 )
 _NUMBER, _KIND = attrgetter("video.layout.number"), attrgetter("model.KIND")
 _KINDS = ", ".join(f"{kind}: {model.FIELDS.name}" for kind, model in MODEL_CONFIGS.items())
+
+
+def _turns(header: Header) -> int:
+    return header.video.rotation // 90
+
+
+def _mirrored(header: Header) -> int:
+    return int(header.video.mirrored)
+
+
+def _screen(header: Header) -> tuple[int, ...]:
+    screen = header.video.mastering_display
+    return () if screen is None else screen.values
+
+
+def _light(header: Header) -> tuple[int, ...]:
+    light = header.video.content_light
+    return () if light is None else (light.max_content, light.max_average)
+
 
 HEADER = Structure(
     "header",
@@ -111,6 +130,24 @@ HEADER = Structure(
         Field("color_space", U8, 0, 255, "matrix coefficients, likewise"),
         Field("color_range", U8, 0, 2, "0: unspecified, 1: limited (tv), 2: full (pc)"),
         Field("chroma_location", U8, 0, 6, "0: unspecified, else as AVChromaLocation of FFmpeg: 1 left ..."),
+        Field(
+            "field_order", U8, 0, 3, "0: unknown, 1: progressive, 2: top field first, 3: bottom field first", since=5
+        ),
+        Field("quarter_turns", U8, 0, 3, "by which a player turns pictures clockwise", since=5, get=_turns),
+        Field("mirrored", U8, 0, 1, "1: it flips them left to right before that", since=5, get=_mirrored),
+        Field("num_mastering", U8, 0, 10, "10 where the mastering display is known, else 0", since=5),
+        Field(
+            "mastering_display",
+            U32,
+            0,
+            (1 << 32) - 1,
+            "x and y of red, green, blue and white in 0.00002, at most 65535; max, min luminance in 0.0001 cd/m2",
+            "num_mastering",
+            since=5,
+            get=_screen,
+        ),
+        Field("num_content_light", U8, 0, 2, "2 where the content light level is known, else 0", since=5),
+        Field("content_light", U16, 0, 65535, "MaxCLL, MaxFALL in cd/m2", "num_content_light", since=5, get=_light),
         Field("segment_frames", U16, 1, 1024, "most frames a segment"),
         Field("patch_rows", U16, 1, 256, "rows of patches; edge i lies at cell row i * Hc // patch_rows"),
         Field("patch_columns", U16, 1, 256, "columns; edge i lies at cell column i * Wc // patch_columns"),
@@ -221,6 +258,14 @@ def _header_of(values: Mapping[str, Any], model: ModelConfig) -> Header:
         raise ConfigError(f"pix_fmt = {values['pix_fmt']}: must be one of {sorted(names)}")
     of_video: dict[str, Any] = {name: values[name] for name in _PLAIN_VIDEO_FIELDS}
     of_video |= {name: _fraction(values, start) for name, start in _FRACTIONS.items()}
+    screen, light = values["mastering_display"], values["content_light"]
+    if len(screen) not in (0, 10) or len(light) not in (0, 2):
+        raise ConfigError(
+            f"{len(screen)} numbers of a mastering display, {len(light)} of content light: a part of them"
+        )
+    of_video["rotation"], of_video["mirrored"] = 90 * values["quarter_turns"], bool(values["mirrored"])
+    of_video["mastering_display"] = MasteringDisplay.of_values(screen) if screen else None
+    of_video["content_light"] = ContentLight(*light) if light else None
     video = VideoFormat(pix_fmt=names[values["pix_fmt"]], **of_video)
     header = Header(video, model, values["segment_frames"], values["patch_rows"], values["patch_columns"])
     header.check()

@@ -125,6 +125,13 @@ class Reader:
         if reason is not None:
             yield LostSegment(self._next, None, reason)
 
+    def index(self) -> tuple[IndexEntry, ...]:
+        """The index of a seekable file, for the next iteration to start where it should; nothing for a pipe.
+
+        Nothing either where the index or its place is damaged.
+        """
+        return self._entries_from_end() if self._input.seekable else ()
+
     def _walk(self, first: int) -> Iterator[Segment | StreamError | int]:
         """All that comes: good segments, what is wrong, and at the index the number of segments.
 

@@ -111,7 +111,8 @@ def test_y4m_comes_back_through_the_source(tmp_path: Path, pix_fmt: str, size: t
         frame_rate=Fraction(24000, 1001),
         sample_aspect_ratio=Fraction(1),
         color_range=2,
-        chroma_location=2 if pix_fmt == "yuv420p" else 0,
+        chroma_location=2 if "420" in pix_fmt else 0,
+        field_order=2,
     )
     frames, path = clip(video), tmp_path / "clip.y4m"
     with open_sink(path, video) as sink:

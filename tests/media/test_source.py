@@ -22,101 +22,17 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from c3video.errors import SourceError
-from c3video.media.source import _REPACKED, _SWSCALE_FLAGS, RgbConverter, open_source
-from c3video.video import LAYOUTS, ArraySource, Frame, VideoFormat, frame_crc32, plane_bytes
+from c3video.media.container import REPACKED, SWSCALE_FLAGS
+from c3video.media.source import RgbConverter, open_source
+from c3video.video import LAYOUTS, ArraySource, Frame, VideoFormat, frame_crc32
+from tests.media.clips import RATE, encode, error_of, fill, pictures, random_frame, read_all, rows, stored, visible
 
 FFMPEG = shutil.which("ffmpeg") or ""
 needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg program is not installed")
-RATE = Fraction(25)
-
-
-def random_frame(video: VideoFormat, seed: int = 0, pts: int = 0) -> Frame:
-    rng = np.random.default_rng(seed)
-    layout = video.layout
-    planes = tuple(
-        rng.integers(0, layout.max_value, shape, dtype=layout.dtype, endpoint=True) for shape in video.plane_shapes
-    )
-    return Frame(planes, pts, 1)
-
-
-def rows(plane: VideoPlane, dtype: str = "u1") -> NDArray[Any]:
-    """Rows of an av.VideoPlane with their padding: a view."""
-    return np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
-
-
-def fill(frame: av.VideoFrame, seed: int = 0) -> av.VideoFrame:
-    """Random bytes in all planes of an av.VideoFrame; samples of 10 bits stay within them."""
-    rng = np.random.default_rng(seed)
-    for plane in frame.planes:
-        data = rows(plane)
-        data[:] = rng.integers(0, 256, data.shape)
-        if frame.format.name.startswith("p") and frame.format.name.endswith("10le"):
-            rows(plane, "<u2")[:] &= 0xFFC0  # the upper ten bits
-        elif frame.format.name.endswith("10be"):
-            rows(plane, ">u2")[:] &= 0x3FF
-        elif frame.format.name.endswith("10le"):
-            rows(plane, "<u2")[:] &= 0x3FF
-    return frame
-
-
-def encode(
-    path: Any,
-    frames: list[av.VideoFrame],
-    codec: str = "rawvideo",
-    container: str = "nut",
-    rate: Fraction = RATE,
-    options: dict[str, str] | None = None,
-    **fields: Any,
-) -> Any:
-    """Write av.VideoFrames, whose pts are in units of 1 / rate unless they have a time base."""
-    with av.open(path, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=rate, options=options or {})
-        assert isinstance(stream, VideoStream)
-        stream.width, stream.height = frames[0].width, frames[0].height
-        stream.pix_fmt = frames[0].format.name
-        for name, value in fields.items():
-            setattr(stream.codec_context, name, value)
-        for index, frame in enumerate(frames):
-            if frame.pts is None:
-                frame.pts, frame.time_base = index, 1 / rate
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path
-
-
-def pictures(pix_fmt: str, size: tuple[int, int] = (36, 28), num_frames: int = 3) -> list[av.VideoFrame]:
-    return [fill(av.VideoFrame(size[0], size[1], pix_fmt), seed) for seed in range(num_frames)]
-
-
-def visible(frame: av.VideoFrame) -> bytes:
-    """Bytes of a frame's planes as they are shown, without padding (formats of one sample a component)."""
-    itemsize = 2 if "10" in frame.format.name else 1
-    return b"".join(rows(plane)[:, : plane.width * itemsize].tobytes() for plane in frame.planes)
-
-
-def stored(frame: Frame) -> bytes:
-    return b"".join(bytes(plane_bytes(plane)) for plane in frame.planes)
-
-
-def read_all(path: Any, **options: Any) -> tuple[VideoFormat, list[Frame]]:
-    with open_source(path, **options) as source:
-        return source.format, list(source)
-
-
-def error_of(path: Any, **options: Any) -> str:
-    """The one line of the SourceError that opening or reading raises."""
-    with pytest.raises(SourceError) as caught:
-        read_all(path, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
 
 # What comes in is what FFmpeg decodes.
 
@@ -154,12 +70,12 @@ def test_y4m_of_the_real_ffmpeg_is_read_as_ffmpeg_reads_it(tmp_path: Path, pix_f
     assert video.sample_aspect_ratio == 1
 
 
-@pytest.mark.parametrize("pix_fmt", sorted(_REPACKED))
+@pytest.mark.parametrize("pix_fmt", sorted(REPACKED))
 @pytest.mark.parametrize("size", [(35, 27), (1, 1), (64, 2)])
 def test_repacking_loses_nothing(pix_fmt: str, size: tuple[int, int]) -> None:
     """NumPy says where each sample must be."""
-    frame, coded = fill(av.VideoFrame(size[0], size[1], pix_fmt)), _REPACKED[pix_fmt]
-    moved = VideoReformatter().reformat(frame, format=coded, interpolation=_SWSCALE_FLAGS)
+    frame, coded = fill(av.VideoFrame(size[0], size[1], pix_fmt)), REPACKED[pix_fmt]
+    moved = VideoReformatter().reformat(frame, format=coded, interpolation=SWSCALE_FLAGS)
     assert moved.format.name == coded
     if pix_fmt == "pal8":
         palette = rows(frame.planes[1]).reshape(256, 4)
@@ -183,8 +99,9 @@ def test_repacking_loses_nothing(pix_fmt: str, size: tuple[int, int]) -> None:
         pairs = [arrays[1][:, first::2][:, :columns] >> shift for first in (0, 1)]
         expected = [arrays[0][:, :width] >> shift, *(pairs[::-1] if pix_fmt in ("nv21", "nv42") else pairs)]
     else:
-        step = 4 if "0" in pix_fmt else 3
-        expected = [arrays[0][:, pix_fmt.index(letter) :: step][:, :width] for letter in "gbr"]
+        letters = pix_fmt.replace("ya8", "ya").removesuffix("24")
+        wanted = "y" if pix_fmt == "ya8" else "gbr"
+        expected = [arrays[0][:, letters.index(letter) :: len(letters)][:, :width] for letter in wanted]
     for a, b in zip(found, expected, strict=True):
         assert np.array_equal(a, b)
 
@@ -192,7 +109,7 @@ def test_repacking_loses_nothing(pix_fmt: str, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("pix_fmt", ["nv12", "bgr24", "uyvy422"])
 def test_repacked_clips_keep_their_time_stamps(tmp_path: Path, pix_fmt: str) -> None:
     video, frames = read_all(encode(tmp_path / "clip.nut", pictures(pix_fmt)))
-    assert video.pix_fmt == _REPACKED[pix_fmt]
+    assert video.pix_fmt == REPACKED[pix_fmt]
     assert [frame.pts * video.time_base for frame in frames] == [0, Fraction(1, 25), Fraction(2, 25)]
 
 
@@ -348,8 +265,14 @@ def test_y4m_header_fields(tmp_path: Path) -> None:
         sample_aspect_ratio=Fraction(4, 3),
         color_range=2,
         chroma_location=3,
+        field_order=1,
     )
     assert len(frames) == 2
+
+
+@pytest.mark.parametrize(("letter", "order"), [(b"t", 2), (b"b", 3), (b"m", 0), (b"?", 0)])
+def test_y4m_field_order(tmp_path: Path, letter: bytes, order: int) -> None:
+    assert read_all(y4m(tmp_path, 1, b"YUV4MPEG2 W4 H2 F25:1 I%s\n" % letter))[0].field_order == order
 
 
 def test_y4m_without_rate_or_colour_space_has_the_usual_ones(tmp_path: Path) -> None:
@@ -384,15 +307,18 @@ def test_bad_y4m_header_raises_source_error(tmp_path: Path, header: bytes, words
     assert "clip.y4m" in message
 
 
-@pytest.mark.parametrize("cut", [1, 5, 12])
-def test_truncated_last_frame_of_y4m_raises_after_the_good_ones(tmp_path: Path, cut: int) -> None:
+@pytest.mark.parametrize("cut", [1, 5, 12, 13, 17])
+def test_truncated_last_frame_of_y4m_leaves_the_good_ones(
+    tmp_path: Path, cut: int, caplog: pytest.LogCaptureFixture
+) -> None:
     path = y4m(tmp_path, 3)
     path.write_bytes(path.read_bytes()[:-cut])
-    with open_source(path) as source:
-        frames = iter(source)
-        assert [next(frames).pts for _ in range(2)] == [0, 1]
-        with pytest.raises(SourceError, match=rf"frame 2 is truncated: {12 - cut} of 12 bytes; 2 whole frames"):
-            next(frames)
+    words = f"frame 2 is truncated: {12 - cut} of 12 bytes; 2 whole frames come before it"
+    if cut > 12:
+        words = "ends within the line before frame 2"
+    assert [frame.pts for frame in read_all(path)[1]] == [0, 1]
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: {words}"]
+    assert words in error_of(path, strict=True)
 
 
 def test_garbage_between_y4m_frames_raises_source_error(tmp_path: Path) -> None:
@@ -430,7 +356,8 @@ def test_raw_video_has_size_format_and_rate_of_the_options(tmp_path: Path) -> No
     [
         ({"size": (4, 2)}, "the pixel format is missing"),
         ({"pix_fmt": "yuv420p"}, "the size is missing"),
-        ({"fps": RATE}, "needs --size and --pix-fmt"),
+        ({"fps": RATE}, "raw video has no header: say its --size WxH, its --pix-fmt"),
+        ({}, "raw video has no header: say its --size WxH, its --pix-fmt"),
         ({"size": (4, 2), "pix_fmt": "nv12"}, "'nv12' is not supported: must be one of yuv420p"),
         ({"size": (4, 2), "pix_fmt": "yuv"}, "'yuv' is not supported"),
         ({"size": (0, 2), "pix_fmt": "yuv420p"}, "width = 0"),
@@ -499,12 +426,12 @@ def test_pipe_of_a_container(tmp_path: Path) -> None:
     assert lines[1:] == expected_lines(path)
 
 
-def test_truncated_pipes_raise_after_the_good_frames(tmp_path: Path) -> None:
+def test_truncated_pipes_raise_after_the_good_frames_where_asked(tmp_path: Path) -> None:
     path = y4m(tmp_path, 3)
-    lines = read_pipe(path.read_bytes()[:-2])
+    lines = read_pipe(path.read_bytes()[:-2], strict=True)
     assert lines[1:3] == expected_lines(path, frames=(0, 2))
     assert lines[3].startswith("SourceError: standard input: frame 2 is truncated: 10 of 12 bytes")
-    lines = read_pipe(bytes(30), size=(4, 2), pix_fmt="yuv420p")
+    lines = read_pipe(bytes(30), size=(4, 2), pix_fmt="yuv420p", strict=True)
     assert len(lines) == 4
     assert "frame 2 is truncated: 6 of 12 bytes" in lines[3]
 
@@ -568,7 +495,8 @@ def test_named_pipe(tmp_path: Path) -> None:
 
 def test_missing_file_raises_source_error(tmp_path: Path) -> None:
     assert error_of(tmp_path / "none.mp4").endswith("none.mp4: cannot be opened: No such file or directory")
-    assert "cannot be opened" in error_of("http://127.0.0.1/clip.mp4")
+    for address in ("http://127.0.0.1/clip.mp4", "rtsp://camera.example/1", "file:///clip.mp4"):
+        assert f"{address}: addresses are not opened: download it, or `ffmpeg -i {address} " in error_of(address)
     assert "cannot be opened" in error_of("a\0b")
 
 
@@ -629,12 +557,44 @@ def test_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
     assert "has no video stream" in error_of(path)
 
 
-@pytest.mark.parametrize("pix_fmt", ["rgba", "ya8"])
-def test_alpha_raises_source_error(tmp_path: Path, pix_fmt: str) -> None:
-    path = encode(tmp_path / "still.png", pictures(pix_fmt, num_frames=1), "png", "image2")
-    message = error_of(path)
-    assert f"pixel format {pix_fmt} has an alpha channel" in message
-    assert "ffmpeg -i IN -pix_fmt " in message
+ALPHA = ["rgba", "bgra", "argb", "abgr", "ya8", "yuva420p", "yuva444p10le", "gbrap", "gbrap10le"]
+
+
+def set_alpha(frame: av.VideoFrame, value: int) -> None:
+    """The same alpha in all pixels, -1: the largest."""
+    name = frame.format.name
+    if len(frame.planes) == 4:
+        rows(frame.planes[3], "<u2" if "10" in name else "u1")[:] = value & (1023 if "10" in name else 255)
+    else:
+        letters = name.removesuffix("8")
+        rows(frame.planes[0])[:, letters.index("a") :: len(letters)] = value & 255
+
+
+@pytest.mark.parametrize("pix_fmt", ALPHA)
+def test_opaque_alpha_is_left_out(tmp_path: Path, pix_fmt: str) -> None:
+    frames = pictures(pix_fmt)
+    for frame in frames:
+        set_alpha(frame, -1)
+    video, found = read_all(encode(tmp_path / "clip.nut", frames))
+    assert video.pix_fmt == {"ya8": "gray", "yuva420p": "yuv420p", "yuva444p10le": "yuv444p10le"}.get(
+        pix_fmt, "gbrp10le" if "10" in pix_fmt else "gbrp"
+    )
+    if pix_fmt.startswith(("yuva", "gbrap")):
+        itemsize = 2 if "10" in pix_fmt else 1
+        planes = frames[1].planes[:3]
+        expected = b"".join(rows(plane)[:, : plane.width * itemsize].tobytes() for plane in planes)
+        assert stored(found[1]) == expected
+
+
+@pytest.mark.parametrize("pix_fmt", ALPHA)
+def test_transparent_pixels_raise_source_error(tmp_path: Path, pix_fmt: str) -> None:
+    """Where they are, even if it is in the last frame."""
+    frames = pictures(pix_fmt)
+    for frame, value in zip(frames, (-1, -1, 254), strict=True):
+        set_alpha(frame, value)
+    message = error_of(encode(tmp_path / "clip.nut", frames))
+    assert f"frame 2: has transparent pixels ({pix_fmt}), which are not coded" in message
+    assert "`ffmpeg -i IN -pix_fmt " in message
 
 
 def test_transparent_palette_raises_source_error(tmp_path: Path) -> None:
@@ -643,20 +603,51 @@ def test_transparent_palette_raises_source_error(tmp_path: Path) -> None:
     palette[:, 3] = 255
     palette[7, 3] = 128
     path = encode(tmp_path / "still.png", [picture], "png", "image2")
-    assert "its palette has transparent colours" in error_of(path)
+    with pytest.raises(SourceError, match=r"frame 0: has transparent pixels \(pal8\)"):
+        open_source(path)
 
 
-@pytest.mark.parametrize("pix_fmt", ["yuv410p", "yuv420p12le", "rgb48le", "gray16le", "yuv440p"])
-def test_other_pixel_formats_raise_source_error_that_tells_how_to_convert(tmp_path: Path, pix_fmt: str) -> None:
+def test_opaque_gif_is_read(tmp_path: Path) -> None:
+    """FFmpeg decodes every GIF to RGB with alpha."""
+    picture = av.VideoFrame(16, 12, "pal8")
+    rows(picture.planes[0])[:] = np.arange(rows(picture.planes[0]).size).reshape(12, -1) % 200
+    palette = rows(picture.planes[1]).reshape(256, 4)
+    palette[:] = np.random.default_rng(0).integers(0, 256, palette.shape)
+    palette[:, 3] = 255
+    expected = palette[rows(picture.planes[0])[:, :16]]
+    video, (frame,) = read_all(encode(tmp_path / "clip.gif", [picture], "gif", "gif"))
+    assert video.pix_fmt == "gbrp"
+    assert np.array_equal(np.stack(frame.planes, -1), expected[..., [1, 0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "nearest", "note"),
+    [
+        ("yuv410p", "yuv420p", ""),
+        ("yuv411p", "yuv422p", ""),
+        ("yuv440p", "yuv444p", ""),
+        ("yuv420p9le", "yuv420p10le", ""),
+        ("yuv420p12le", "yuv420p10le", "the lowest 2 of 12 bits are lost"),
+        ("yuv422p12le", "yuv422p10le", "the lowest 2 of 12 bits are lost"),
+        ("yuv444p16le", "yuv444p10le", "the lowest 6 of 16 bits are lost"),
+        ("rgb48le", "gbrp10le", "the lowest 6 of 16 bits are lost"),
+        ("gray16le", "gray10le", "the lowest 6 of 16 bits are lost"),
+        ("yuva422p12le", "yuv422p10le", "the lowest 2 of 12 bits are lost, transparency is lost"),
+    ],
+)
+def test_other_pixel_formats_raise_source_error_that_keeps_chroma_and_depth(
+    tmp_path: Path, pix_fmt: str, nearest: str, note: str
+) -> None:
     message = error_of(encode(tmp_path / "clip.nut", pictures(pix_fmt)))
     assert f"pixel format {pix_fmt} is not supported: must be one of yuv420p" in message
-    assert "convert it first: `ffmpeg -i IN -pix_fmt" in message
+    hint = f"convert it first: `ffmpeg -i IN -pix_fmt {nearest} -c:v ffv1 OUT.mkv`"
+    assert message.endswith(f"{hint} ({note})" if note else hint)
 
 
 @needs_ffmpeg
 @pytest.mark.parametrize(
     ("pix_fmt", "coded"),
-    [("rgba", "gbrp"), ("ya8", "gray"), ("rgb48le", "gbrp10le"), ("yuv410p", "yuv420p"), ("gray16le", "gray10le")],
+    [("rgba", "gbrp"), ("ya8", "gray"), ("rgb48le", "gbrp10le"), ("yuv411p", "yuv422p"), ("gray16le", "gray10le")],
 )
 def test_command_that_an_error_suggests_works(tmp_path: Path, pix_fmt: str, coded: str) -> None:
     path = encode(tmp_path / "clip.nut", pictures(pix_fmt))

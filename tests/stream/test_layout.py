@@ -17,7 +17,7 @@ from c3video.hybrid.config import HYBRID_MODEL, HybridConfig, max_slices
 from c3video.stream import layout as syntax
 from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, FieldType, Structure
 from c3video.stream.layout import HEADER, Header, Segment
-from c3video.video import LAYOUTS, VideoFormat
+from c3video.video import LAYOUTS, ContentLight, MasteringDisplay, VideoFormat
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "c3v.md"
 
@@ -35,6 +35,11 @@ HEADER_A = Header(
         color_space=10,
         color_range=1,
         chroma_location=3,
+        field_order=2,
+        rotation=270,
+        mirrored=True,
+        mastering_display=MasteringDisplay((34000, 16000), (13250, 34500), (7500, 3000), (15635, 16450), 10_000_000, 1),
+        content_light=ContentLight(1000, 400),
     ),
     C3Config(
         grids=(LatentGrid(0, 1, True), LatentGrid(5, 6), LatentGrid(7, 2, True)),
@@ -52,11 +57,21 @@ HEADER_A = Header(
     patch_columns=11,
 )
 HEADER_A_HEX = (
-    "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 3000 0400 0b00 01"
+    "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 02 03 01"
+    "0a d0840000 803e0000 c2330000 c4860000 4c1d0000 b80b0000 133d0000 42400000 80969800 01000000 02 e803 9001"
+    "3000 0400 0b00 01"
     "03 000507 010602 010001 2c01 05 03 21 02 080c 03 181410 02 03"
 )
-HEADER_B = replace(HEADER_A, model=HybridConfig(block_size=8, num_slices=6), patch_rows=1, patch_columns=1)
-HEADER_B_HEX = "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 3000 0100 0100 02 08 06"
+HEADER_B = replace(
+    HEADER_A,
+    video=replace(
+        HEADER_A.video, field_order=0, rotation=0, mirrored=False, mastering_display=None, content_light=None
+    ),
+    model=HybridConfig(block_size=8, num_slices=6),
+    patch_rows=1,
+    patch_columns=1,
+)
+HEADER_B_HEX = "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 00 00 00 00 00 3000 0100 0100 02 08 06"
 
 
 @pytest.mark.parametrize(
@@ -104,11 +119,11 @@ def test_a_varint_has_one_form_only(data: str) -> None:
 
 
 @pytest.mark.parametrize(("header", "expected"), [(HEADER_A, HEADER_A_HEX), (HEADER_B, HEADER_B_HEX)])
-def test_header_bytes_of_version_4_are_these(header: Header, expected: str) -> None:
+def test_header_bytes_of_version_5_are_these(header: Header, expected: str) -> None:
     """Change them only with the format version."""
     data = syntax.write_header(header)
     payload = bytes.fromhex(expected)
-    assert data[:11] == b"\x89C3V\r\n\x1a\n\x04" + len(payload).to_bytes(2, "little")
+    assert data[:11] == b"\x89C3V\r\n\x1a\n\x05" + len(payload).to_bytes(2, "little")
     assert data[11:-4] == payload
     assert syntax.read_header(payload) == header
 

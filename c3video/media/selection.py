@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Which frames of a clip are wanted: by number, or by time from its first frame on; to encode and to decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from c3video.errors import SourceError
+from c3video.video import Frame, VideoFormat
+
+NumberedFrame = tuple[int, Fraction, Frame]
+"""A frame with its number in the clip, counted from 0, and its time in seconds after the first frame."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A run of frames.
+
+    Args:
+        first: number of the first frame, counted from 0.
+        last: one past the last; None for all that follow.
+        start: seconds after the first frame of the clip, from which on frames are wanted.
+        end: and before which; None for all that follow.
+    """
+
+    first: int = 0
+    last: int | None = None
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+
+    @classmethod
+    def of_options(
+        cls, frames: tuple[int, int | None] | None, start: Fraction | None, end: Fraction | None
+    ) -> Selection:
+        """Checked. Raises SourceError for a run that is empty by itself, or one by number and time."""
+        first, last = frames or (0, None)
+        if first < 0 or (last is not None and last <= first):
+            raise SourceError(f"frames {first}:{last}: the first must be 0 or more, and the last above it")
+        begin = start or Fraction(0)
+        if begin < 0 or (end is not None and end <= begin):
+            raise SourceError(f"{float(begin)} s to {_words(end)}: the start must be 0 or more, and the end above it")
+        if frames is not None and (start is not None or end is not None):
+            raise SourceError("frames are chosen by number or by time, not by both")
+        return cls(first, last, begin, end)
+
+    @property
+    def by_time(self) -> bool:
+        return self.start > 0 or self.end is not None
+
+    def num_frames_of(self, num_frames: int | None, frame_rate: Fraction) -> int | None:
+        """How many frames are chosen of so many, by the average rate where they are by time; None where unknown."""
+        if self.by_time:
+            if not frame_rate or (num_frames is None and self.end is None):
+                return None
+            first = round(self.start * frame_rate)
+            last = None if self.end is None else round(self.end * frame_rate)
+        else:
+            first, last = self.first, self.last
+        ends = [end for end in (num_frames, last) if end is not None]
+        return max(0, min(ends) - first) if ends else None
+
+    def is_before(self, index: int, seconds: Fraction) -> bool:
+        """Whether a frame comes before the first that is wanted."""
+        return index < self.first or seconds < self.start
+
+    def of(
+        self, frames: Iterable[NumberedFrame], video: VideoFormat, name: str, missed: Callable[[str], None]
+    ) -> Iterator[tuple[int, Frame]]:
+        """The chosen frames with their numbers.
+
+        Args:
+            frames: of the clip, in order; those before the first that is wanted may be left out.
+            name: of the clip, in messages.
+            missed: told when the clip ends before the run does.
+
+        Raises:
+            SourceError: none of them is there.
+        """
+        index, num_chosen, shown_until = -1, 0, Fraction(0)
+        for index, seconds, frame in frames:
+            if (self.last is not None and index >= self.last) or (self.end is not None and seconds >= self.end):
+                break
+            if self.is_before(index, seconds):
+                continue
+            num_chosen += 1
+            shown_until = seconds + frame.duration * video.time_base
+            yield index, frame
+            if self.last is not None and index + 1 >= self.last:
+                return  # what is not wanted is not read
+        else:
+            if num_chosen and self.last is not None:
+                missed(f"frames {self.first}:{self.last} were asked for, and it ends after frame {index}")
+            elif num_chosen and self.end is not None and shown_until < self.end:
+                run = f"{_words(self.start)} to {_words(self.end)}"
+                missed(f"{run} were asked for, and it ends at {_words(shown_until)}")
+        if not num_chosen and self.by_time:
+            raise SourceError(f"{name}: there is no frame from {_words(self.start)} to {_words(self.end)}")
+        if not num_chosen:
+            raise SourceError(f"{name}: there is no frame {self.first}, the first that was asked for")
+
+
+def numbered(frames: Iterable[Frame], video: VideoFormat) -> Iterator[NumberedFrame]:
+    """All frames of a clip with what a Selection looks at."""
+    zero: int | None = None
+    for index, frame in enumerate(frames):
+        zero = frame.pts if zero is None else zero
+        yield index, (frame.pts - zero) * video.time_base, frame
+
+
+def _words(time: Fraction | None) -> str:
+    return "the end" if time is None else f"{float(time):g} s"
