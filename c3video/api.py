@@ -3,19 +3,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
 from c3video import config
-from c3video.encoder import EncodeProgress, FrameSource, SegmentReport
-from c3video.encoder import encode as encode_source
+from c3video.encoder import EncodeProgress, EncodeReport, FrameSource, SegmentReport, prepare
 from c3video.errors import ConfigError
 from c3video.media.source import open_source
+from c3video.output import Output, Overwrite, check_output, open_output
+
+# fmt: off
+OTHER_SUFFIXES = frozenset({
+    ".264", ".265", ".3gp", ".aac", ".apng", ".av1", ".avi", ".avif", ".bmp", ".flac", ".flv", ".gif", ".h264",
+    ".h265", ".hevc", ".ivf", ".jpeg", ".jpg", ".jxl", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp3", ".mp4",
+    ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogg", ".ogv", ".png", ".raw", ".rgb", ".tif", ".tiff", ".ts",
+    ".vob", ".wav", ".webm", ".webp", ".wmv", ".y4m", ".yuv",
+})
+# fmt: on
+"""Names of formats that a .c3v stream is not: who finds it under one could not tell why no player plays it."""
+
+_log = logging.getLogger(__name__)
 
 
 def encode(
@@ -40,9 +52,13 @@ def encode(
     size: tuple[int, int] | None = None,
     pix_fmt: str | None = None,
     fps: Fraction | None = None,
+    overwrite: Overwrite = True,
     report: Callable[[EncodeProgress], None] = lambda progress: None,
-) -> list[SegmentReport]:
+) -> EncodeReport:
     """Encode a video to a .c3v stream.
+
+    A file appears when it is whole: it grows as OUT.part.c3v beside its place (output.py), and what was there before
+    stays until then.
 
     Args:
         source: what FFmpeg can open, "-" for standard input, or an iterable of frames with `format` and `num_frames`
@@ -62,21 +78,29 @@ def encode(
         stream: number of the video stream in its container; FFmpeg's choice where None.
         rotate: turn pictures upright that are stored on their side; otherwise the stream says how they lie.
         strict: end with an error where the source is damaged, in place of a warning.
+        device: where the profiles cells and paper fit, as torch names it.
         size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second.
+        overwrite: whether a file at `out` may be replaced, or a function that is asked.
         report: called after each step of a fit.
 
     Returns:
-        A report a segment.
+        A report a segment, and figures of the whole.
 
     Raises:
-        C3VideoError: see errors.py. What was finished before it is a valid stream in `out`.
+        C3VideoError: see errors.py. What was finished before it is a valid stream in OUT.part.c3v, and the message
+            says so; in a file object it is what was written.
+        OSError: the output cannot be written to the end; likewise.
     """
     chosen = config.profile(profile)
     fit = config.fit_config(profile, preset, rd_weight, window_search)
+    sources = [source] if isinstance(source, (str, os.PathLike)) else []
+    if isinstance(out, (str, os.PathLike)):
+        check_output(out, callable(overwrite) or overwrite, sources)  # one who is to be asked is asked later
+        _check_name(out)
+    if device != "cpu" and not chosen.model.HAS_PATCHES:
+        _log.warning("profile %s fits on the CPU: device %s is not used", profile, device)
     opened: AbstractContextManager[FrameSource]
     if isinstance(source, (str, os.PathLike)):
-        if isinstance(out, (str, os.PathLike)) and str(out) != "-" and _same_file(source, out):
-            raise ConfigError(f"{out}: input and output are the same file")
         opened = open_source(
             source if isinstance(source, str) else Path(source),
             size=size,
@@ -92,10 +116,9 @@ def encode(
         )
     else:
         opened = nullcontext(source)
-    with opened as frame_source, _output(out) as file:
-        return encode_source(
+    with opened as frame_source:
+        encoding = prepare(
             frame_source,
-            file,
             chosen.model.for_video(frame_source.format),
             fit,
             patch_size=patch_size,
@@ -103,26 +126,32 @@ def encode(
             scene_cuts=scene_cuts,
             seed=seed,
             device=device,
-            report=report,
+        )
+        if not isinstance(out, (str, os.PathLike)):
+            return encoding.write(out, report=report)
+        with open_output(out, overwrite=overwrite, sources=sources) as output, output.open() as file:
+            return encoding.write(file, report=report, on_segment=_keeper(output))
+
+
+def _check_name(out: str | os.PathLike[str]) -> None:
+    path = Path(out)
+    suffix = path.suffix.lower()
+    if suffix in OTHER_SUFFIXES:
+        raise ConfigError(
+            f"{path}: a .c3v stream is written, which is no {suffix} file: name it {path.with_suffix('.c3v').name}; "
+            "`c3v decode` makes of it what players know"
         )
 
 
-def _same_file(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> bool:
-    return os.path.exists(source) and os.path.exists(out) and os.path.samefile(source, out)
+def _keeper(output: Output) -> Callable[[SegmentReport], None]:
+    """What tells an output how much of it is finished."""
+    num_frames = 0
+    valid = ", a valid stream" if output.is_file else ""  # a pipe may lack the index
 
+    def keep(segment: SegmentReport) -> None:
+        nonlocal num_frames
+        num_frames += segment.num_frames
+        segments = "1 segment" if segment.number == 0 else f"{segment.number + 1} segments"
+        output.keep(f"{segments} ({num_frames} {'frame' if num_frames == 1 else 'frames'}){valid}")
 
-@contextmanager
-def _output(out: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
-    """The file to write; one that would stay empty is removed again."""
-    if not isinstance(out, (str, os.PathLike)):
-        yield out
-    elif str(out) == "-":
-        yield sys.stdout.buffer
-    else:
-        path = Path(out)
-        try:
-            with path.open("wb") as file:
-                yield file
-        finally:
-            if path.is_file() and path.stat().st_size == 0:
-                path.unlink()
+    return keep

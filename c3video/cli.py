@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The command `c3v`: parse arguments, make one call, choose an exit code.
 
-stdout is only ever data; words go to stderr. Exit codes: 0 done, 1 one of our errors (one line), 2 usage,
-130 interrupted. A closed pipe is not an error.
+stdout is only ever data; words go to stderr. Exit codes: 0 done, 1 one of our errors (one line), 2 usage, 128 + its
+number for a signal that ended the work (130 for Ctrl-C). A closed pipe is not an error.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
+import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -23,7 +26,8 @@ from c3video.config import PRESETS, PROFILES
 from c3video.errors import C3VideoError, ConfigError
 
 if TYPE_CHECKING:
-    from c3video.encoder import EncodeProgress
+    from c3video.encoder import EncodeProgress, EncodeReport
+    from c3video.output import Overwrite
 
 _EXAMPLES = """examples:
   c3v encode in.mp4 out.c3v --preset fast --rd-weight 1e-3
@@ -37,39 +41,170 @@ _EXAMPLES = """examples:
   c3v compare in.mp4 out.c3v
 """
 
+MAX_THREADS = 256
+"""More than any machine of now has use for, fewer than what makes operating systems refuse."""
+
+_log = logging.getLogger(__name__)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    _occupy_closed_descriptors()
     try:
+        with _stop_signals() as caught:
+            arguments = _parser().parse_args(argv)
+            arguments.caught = caught
+            with _logging_to(_say, arguments):
+                return _run(arguments)
+    finally:
+        _drop_what_cannot_be_written()
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        _check_standard_streams(arguments)
         arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return 0
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Keep Python from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except C3VideoError as error:
-        _say(f"c3v: {error}")
-    except OSError as error:
-        _say(f"c3v: {error.filename or 'input/output'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        _say("c3v: interrupted; segments that were finished are in the file, which is a valid stream")
-        return 130
-    return 1
+        return 0  # whoever read our output has seen enough
+    except KeyboardInterrupt as stop:
+        number = arguments.caught[0] if arguments.caught else signal.SIGINT
+        by = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+        _say(f"c3v: {by}; {stop}" if str(stop) else f"c3v: {by}")
+        return 128 + number
+    except Exception as error:
+        _say(f"c3v: {_reason(error)}")
+        _log.debug("where it came from", exc_info=True)
+        return 1
+
+
+def _reason(error: Exception) -> str:
+    """In one line."""
+    match error:
+        case C3VideoError():
+            return str(error)
+        case OSError():
+            return f"{error.filename or 'input/output'}: {error.strerror or error}"
+        case MemoryError():
+            return f"out of memory{f'; {error}' if str(error) else ''}"
+    words = str(error).partition("\n")[0]
+    return f"internal error, please report it: {type(error).__name__}: {words}; --verbose shows where"
 
 
 def _say(words: str) -> None:
-    print(words, file=sys.stderr)
+    """A line on stderr, if that is there: a terminal may be gone. (`print` would turn to stdout.)"""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(words, file=sys.stderr, flush=True)
 
 
-def _say_if_slow() -> None:
+def _note(arguments: argparse.Namespace, words: str) -> None:
+    """The same for what --quiet leaves out."""
+    if not arguments.quiet:
+        _say(words)
+
+
+@contextlib.contextmanager
+def _logging_to(say: Callable[[str], None], arguments: argparse.Namespace) -> Iterator[None]:
+    """What the package logs, said as a user asked for: warnings, with --verbose all, with --quiet errors alone."""
+    logger, handler = logging.getLogger("c3video"), _Said(say)
+    before, level_before = logger.handlers[:], logger.level
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.ERROR if arguments.quiet else logging.DEBUG if arguments.verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before
+        logger.setLevel(level_before)
+
+
+class _Said(logging.Handler):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(f"c3v: {record.levelname.lower()}: {self.format(record)}")
+
+
+def _occupy_closed_descriptors() -> None:
+    """Keep 0, 1 and 2 from becoming numbers of our own files, which libraries would then print into."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+
+
+def _check_standard_streams(arguments: argparse.Namespace) -> None:
+    if sys.stdin is None and getattr(arguments, "input", None) == "-":
+        raise C3VideoError("standard input is closed")
+    if sys.stdout is None and (arguments.prints or getattr(arguments, "output", None) == "-"):
+        raise C3VideoError("standard output is closed")
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Keep Python from complaining, when it ends, of what stdout did not take; we have said so."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """SIGINT, SIGTERM and SIGHUP as KeyboardInterrupt, so that every end is an orderly one; yields what has come.
+
+    The first one raises; a library's callback may swallow that, hence the list. More of them, as shells and terminals
+    send, do not disturb the end, but for the fourth: it ends the process at once, as ffmpeg does.
+    """
+    caught: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        caught.append(number)
+        if len(caught) == 1:
+            raise KeyboardInterrupt
+        if len(caught) > 3:
+            os._exit(128 + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # A background job that ignores Ctrl-C, or one under nohup, goes on ignoring it.
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, stop)
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _overwrite(arguments: argparse.Namespace) -> Overwrite:
+    """As ffmpeg does: -y, -n, or a question where somebody can answer it."""
+    if arguments.overwrite is not None:
+        return bool(arguments.overwrite)
+    return _ask if arguments.input != "-" and sys.stdin is not None and sys.stdin.isatty() else False
+
+
+def _ask(what: str) -> bool:
+    if sys.stderr is None:
+        return False
+    print(f"c3v: {what}. Write over it? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _say_if_slow(arguments: argparse.Namespace) -> None:
     from c3video import native
 
     if not native.available():
-        _say(
+        _note(
+            arguments,
             "c3v: note: the C++ extension was not built (C3VIDEO_NATIVE=0) or is left out (C3VIDEO_ISA=none);"
-            " this works, but is tens to hundreds of times slower"
+            " this works, but is tens to hundreds of times slower",
         )
 
 
@@ -77,12 +212,20 @@ def _encode(arguments: argparse.Namespace) -> None:
     import torch
 
     from c3video.api import encode
+    from c3video.progress_display import ProgressDisplay
 
-    _say_if_slow()
+    _say_if_slow(arguments)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    with _encode_bar() as report:
-        reports = encode(
+    overwrite = _overwrite(arguments)
+    with ProgressDisplay(sys.stderr, not arguments.quiet) as display, _logging_to(display.say, arguments):
+
+        def report(progress: EncodeProgress) -> None:
+            if arguments.caught:
+                raise KeyboardInterrupt
+            display.report(progress)
+
+        result = encode(
             arguments.input,
             arguments.output,
             profile=arguments.profile,
@@ -102,72 +245,37 @@ def _encode(arguments: argparse.Namespace) -> None:
             size=arguments.size,
             pix_fmt=arguments.pix_fmt,
             fps=arguments.fps,
+            overwrite=overwrite,
             report=report,
         )
-    for segment in reports:
-        for note in segment.notes:
-            _say(f"segment {segment.number}: {note}")
-    num_bytes = sum(segment.size_bytes for segment in reports)
-    estimated_bytes = sum(segment.estimated_bits for segment in reports) / 8
+    _note(arguments, _summary(arguments.output, result))
+
+
+def _summary(output: str, result: EncodeReport) -> str:
+    """What an encode came to, in two lines."""
     parts: dict[str, float] = {}
-    for segment in reports:
+    for segment in result:
         for name, bits in segment.bits.items():
             parts[name] = parts.get(name, 0.0) + bits / 8
-    _say(
-        f"{sum(s.num_frames for s in reports)} frames, {len(reports)} segments, {num_bytes} bytes in segments "
-        f"(fits estimated {estimated_bytes:.0f}); bytes by part: "
-        + ", ".join(f"{name} {value:.0f}" for name, value in parts.items())
-    )
-
-
-@contextlib.contextmanager
-def _encode_bar() -> Iterator[Callable[[EncodeProgress], None]]:
-    """A progress bar over all fitting steps on stderr, silent when that is no terminal."""
-    from tqdm import tqdm
-
-    with _interrupts() as interrupted, tqdm(unit="step", disable=None, dynamic_ncols=True, smoothing=0.05) as bar:
-
-        def report(progress: EncodeProgress) -> None:
-            if interrupted:
-                raise KeyboardInterrupt
-            if bar.disable:
-                return
-            fit, of = progress.fit, progress.num_patches
-            if progress.num_segments is not None:
-                bar.total = progress.num_segments * of * fit.num_steps
-            bar.n = (progress.segment * of + progress.patch) * fit.num_steps + fit.step
-            segment = f"{progress.segment + 1}/{progress.num_segments or '?'}"
-            patch = f" patch {progress.patch + 1}/{of}" if of > 1 else ""
-            bar.set_description(f"segment {segment}{patch} {fit.stage}", refresh=False)
-            bar.set_postfix_str(f"{fit.psnr_db:.2f} dB {fit.bpp:.4f} bpp", refresh=False)
-            bar.update(0)
-
-        yield report
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Remembers Ctrl-C: the exception may come where a library's callback swallows it. Non-empty once it came."""
-    seen: list[int] = []
-
-    def remember(number: int, frame: object) -> None:
-        seen.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # a background job that ignores Ctrl-C goes on ignoring it
-        signal.signal(signal.SIGINT, remember)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
+    rate = result.kbit_per_second
+    figures = [
+        f"{result.num_frames} frames, {len(result)} segments, {result.size_bytes} bytes",
+        f"{result.bpp:.4f} bpp" + ("" if rate is None else f", {rate:.1f} kb/s") + f", PSNR {result.psnr_db:.2f} dB",
+        f"{result.clip_seconds:.2f} s of video in {result.seconds:.1f} s ({result.speed:.3g}x, "
+        f"{result.num_frames / result.seconds:.3g} frames/s)",
+    ]
+    estimated = sum(segment.estimated_bits for segment in result) / 8
+    by_part = ", ".join(f"{name} {value:.0f}" for name, value in parts.items())
+    name = "standard output" if output == "-" else output
+    return f"{name}: {'; '.join(figures)}\nbytes by part: {by_part} (fits estimated {estimated:.0f} in all)"
 
 
 def _decode(arguments: argparse.Namespace) -> None:
     import c3video.decoder
     from c3video.media.orientation import Upright
     from c3video.media.selection import Selection
-    from c3video.media.sink import container_of, open_sink
+    from c3video.media.sink import check_container, container_of, make_sink
+    from c3video.output import open_output
 
     if not arguments.verify and arguments.output is None:
         raise ConfigError("decode needs -o OUT.mkv, -o OUT.y4m or -o - for a pipe (or --verify to write nothing)")
@@ -177,7 +285,7 @@ def _decode(arguments: argparse.Namespace) -> None:
     if by_frame and arguments.segments is not None:
         raise ConfigError("--segments cannot be combined with --frames, --start, --end and --duration")
     selection = Selection.of_options(arguments.frames, **times)
-    _say_if_slow()
+    _say_if_slow(arguments)
     first, last = arguments.segments or (0, None)
     num_frames = 0
     with c3video.decoder.open(
@@ -188,20 +296,30 @@ def _decode(arguments: argparse.Namespace) -> None:
         **_limits(arguments),
     ) as clip:
         turn = Upright(clip.format) if arguments.rotate else None
-        with contextlib.ExitStack() as stack:
-            sink = None
-            if container is not None:
-                format = turn.format if turn else clip.format
-                sink = stack.enter_context(open_sink(arguments.output, format, container=container))
-            frames = clip.select(selection, arguments.input) if by_frame else clip.frames(first, last)
-            for frame in frames:
-                num_frames += 1
-                if sink is not None:
+        format = turn.format if turn else clip.format
+        frames = clip.select(selection, arguments.input) if by_frame else clip.frames(first, last)
+        if container is None:
+            num_frames = sum(1 for _ in frames)
+        else:
+            check_container(container, format)
+            with (
+                open_output(arguments.output, overwrite=_overwrite(arguments), sources=[arguments.input]) as output,
+                output.open() as file,
+                make_sink(file, container, format) as sink,
+            ):
+                for frame in frames:
+                    if arguments.caught:
+                        raise KeyboardInterrupt
                     sink.write(turn(frame) if turn else frame)
+                    num_frames += 1
+                    if container != "mov":  # which is nothing without its end
+                        # Half a frame of planes would be taken for a damaged file.
+                        size_bytes = file.tell() if output.is_file and container in ("y4m", "raw") else None
+                        output.keep("1 frame" if num_frames == 1 else f"{num_frames} frames", size_bytes)
         for error in clip.lost:
             _say(f"c3v: concealed: {error}")
     if arguments.verify:
-        _say(f"{arguments.input}: {num_frames} frames, every hash matches")
+        _note(arguments, f"{arguments.input}: {num_frames} frames, every hash matches")
 
 
 def _times(arguments: argparse.Namespace) -> dict[str, Fraction | None]:
@@ -374,11 +492,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"c3v {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    words = argparse.ArgumentParser(add_help=False)
+    how_much = words.add_mutually_exclusive_group()
+    how_much.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    how_much.add_argument("-v", "--verbose", action="store_true", help="say more: each segment, where errors came from")
 
-    encode = commands.add_parser("encode", help="video -> .c3v", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    encode.set_defaults(run=_encode)
+    encode = commands.add_parser(
+        "encode", help="video -> .c3v", parents=[words], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    encode.set_defaults(run=_encode, prints=False)
     encode.add_argument("input", help="what FFmpeg can open, or - for standard input")
     encode.add_argument("output", help=".c3v file, or - for standard output")
+    _add_overwrite(encode)
     encode.add_argument(
         "--profile",
         choices=PROFILES,
@@ -422,16 +547,17 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
     encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
     encode.add_argument("--device", default="cpu", help="where the profiles cells and paper fit: cpu, cuda, cuda:1")
-    encode.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the fit (default: all)")
+    encode.add_argument("--threads", type=_threads, metavar="N", help="CPU threads of the fit (default: all)")
     raw = encode.add_argument_group("headerless raw video")
     raw.add_argument("--size", type=_size, metavar="WxH", help="frame size, width first as in FFmpeg")
     raw.add_argument("--pix-fmt", metavar="NAME", help="pixel format: yuv420p, yuv444p10le, gbrp ...")
     raw.add_argument("--fps", type=_fps, metavar="N[/D]", help="frames a second (default 25)")
 
-    decode = commands.add_parser("decode", help=".c3v -> Matroska, NUT, MOV, y4m or raw YUV")
-    decode.set_defaults(run=_decode)
+    decode = commands.add_parser("decode", help=".c3v -> Matroska, NUT, MOV, y4m or raw YUV", parents=[words])
+    decode.set_defaults(run=_decode, prints=False)
     decode.add_argument("input", help=".c3v file, or - for standard input")
     decode.add_argument("-o", "--output", help="OUT.mkv, .nut, .mov, .y4m, .yuv (raw planes) or - for a pipe")
+    _add_overwrite(decode)
     decode.add_argument(
         "-f",
         "--format",
@@ -443,20 +569,22 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--segments", type=_range, metavar="A:B", help="only segments A to B-1")
     decode.add_argument("--verify", action="store_true", help="check every frame against its hash and say so")
     decode.add_argument("--conceal", action="store_true", help="go on after damage; lost frames are left out")
-    decode.add_argument("--threads", type=_positive, default=os.cpu_count() or 1, metavar="N", help="to decode with")
-
+    threads = min(os.cpu_count() or 1, MAX_THREADS)
+    decode.add_argument("--threads", type=_threads, default=threads, metavar="N", help="to decode with")
     decode.add_argument("--engine", choices=["native", "numpy"], help="default: native where it was built; same pixels")
     _add_limits(decode)
 
-    info = commands.add_parser("info", help="header, segments and bits by part of a .c3v")
-    info.set_defaults(run=_info)
+    info = commands.add_parser("info", help="header, segments and bits by part of a .c3v", parents=[words])
+    info.set_defaults(run=_info, prints=True)
     info.add_argument("input", help=".c3v file, or - for standard input")
     info.add_argument("--json", action="store_true", help="for programs")
     info.add_argument("--timestamps", action="store_true", help="also the time stamp and duration of every frame")
     _add_limits(info)
 
-    compare = commands.add_parser("compare", help="PSNR, SSIM and bpp of a .c3v (or any video) against its source")
-    compare.set_defaults(run=_compare)
+    compare = commands.add_parser(
+        "compare", help="PSNR, SSIM and bpp of a .c3v (or any video) against its source", parents=[words]
+    )
+    compare.set_defaults(run=_compare, prints=True)
     compare.add_argument("reference", help="the source")
     compare.add_argument("distorted", help=".c3v file, or any video")
     compare.add_argument("--json", action="store_true", help="for programs")
@@ -502,18 +630,32 @@ def _limit(text: str) -> int | None:
     return int(digits) * factor or None
 
 
+def _add_overwrite(command: argparse.ArgumentParser) -> None:
+    """-y and -n as ffmpeg has them."""
+    which = command.add_mutually_exclusive_group()
+    help_yes = "write over an output that exists (without -y or -n a terminal is asked, else it is an error)"
+    which.add_argument("-y", dest="overwrite", action="store_const", const=True, default=None, help=help_yes)
+    which.add_argument("-n", dest="overwrite", action="store_const", const=False, help="never write over one")
+
+
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    if not (text.isdecimal() and len(text) < 19 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    value = _positive(text)
+    if value > MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{text}: must be in 1..{MAX_THREADS}")
     return value
 
 
 def _pair(text: str, form: str) -> tuple[int, int]:
-    first, separator, second = text.lower().partition("x")
-    if not (separator and first.isdigit() and second.isdigit() and int(first) and int(second)):
+    match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", text.lower())
+    if match is None or not (int(match[1]) and int(match[2])):
         raise argparse.ArgumentTypeError(f"{text!r}: must look like {form}")
-    return int(first), int(second)
+    return int(match[1]), int(match[2])
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -525,17 +667,17 @@ def _patch(text: str) -> tuple[int, int]:
 
 
 def _range(text: str) -> tuple[int, int | None]:
-    first, separator, last = text.partition(":")
-    if not separator or not (first or "0").isdigit() or not (last or "1").isdigit():
+    match = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", text)
+    if match is None:
         raise argparse.ArgumentTypeError(f"{text!r}: must look like 0:32, 16: or :8")
-    start, end = int(first or 0), int(last) if last else None
+    start, end = int(match[1] or 0), int(match[2]) if match[2] else None
     if end is not None and end <= start:
         raise argparse.ArgumentTypeError(f"{text!r}: the end must be above the start")
     return start, end
 
 
 def _number(text: str) -> int:
-    if not text.isdigit():
+    if not re.fullmatch(r"[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text!r}: must be 0 or more")
     return int(text)
 
@@ -543,19 +685,23 @@ def _number(text: str) -> int:
 def _time(text: str) -> Fraction:
     """Seconds, or hours, minutes and seconds with colons."""
     try:
-        parts = [Fraction(part) for part in text.split(":")]
-        if not 1 <= len(parts) <= 3 or min(parts) < 0:
+        if not re.fullmatch(r"([0-9]{1,9}:){0,2}([0-9]{1,9}\.?|[0-9]{0,9}\.[0-9]{1,9})", text):
             raise ValueError
-    except (ValueError, ZeroDivisionError):
+        parts = [Fraction(part) for part in text.split(":")]
+    except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: must look like 12.5 or 1:02:03.25") from None
     return sum((part * 60**power for power, part in enumerate(reversed(parts))), Fraction(0))
 
 
 def _fps(text: str) -> Fraction:
+    # No exponents: 1e999999999 would be worked out.
+    match = re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?|[0-9]{1,10}/[0-9]{1,10}", text)
     try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        value = Fraction(text) if match else Fraction(0)
+    except ZeroDivisionError:
         value = Fraction(0)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text!r}: must look like 25, 29.97 or 30000/1001")
+    if max(value.numerator, value.denominator) >= 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r}: numerator and denominator must be below 2^31")
     return value

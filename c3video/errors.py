@@ -5,6 +5,7 @@
     ├── ConfigError (ValueError)            an argument or option is out of its range
     │   └── NotSeekableError (TypeError)    what only a file can answer was asked of a pipe
     ├── SourceError                         the input video cannot be read as asked
+    ├── OutputError                         what was asked for cannot be written, or shall not be
     ├── FitError                            a fit went wrong beyond repair
     └── StreamError (ValueError)            the .c3v bytes cannot be used
         ├── NotC3VError                     no .c3v magic at the start
@@ -37,6 +38,10 @@ class NotSeekableError(ConfigError, TypeError):
 
 class SourceError(C3VideoError):
     """The input video cannot be opened or read as asked."""
+
+
+class OutputError(C3VideoError):
+    """The output cannot be written, or is there and shall not be replaced."""
 
 
 class FitError(C3VideoError):

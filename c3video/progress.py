@@ -9,7 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """After each step; for the hybrid model a step is a frame coded once. `num_steps` is the most that may come."""
+    """After each step; for the hybrid model a step is a frame coded once.
+
+    Args:
+        num_steps: the most that may come, as far as is known: a search that ends early makes it fewer.
+        mse, bpp: as measured last; 0 before anything has been.
+    """
 
     stage: str
     step: int

@@ -102,6 +102,7 @@ def run(clip: Path, out: Path, *, preset: str, rd_weight: str, seed: int) -> Non
 
     encode_command = [
         "encode",
+        "-y",
         str(clip),
         str(stream),
         "--preset",

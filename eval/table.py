@@ -36,7 +36,7 @@ def rows_of(clip: Path, preset: str, num_frames: int, out: Path) -> list[str]:
     if not times.exists():
         c3v = [sys.executable, "-m", "c3video"]
         options = ["--preset", preset, "--frames", frames_option, "--threads", "1"]
-        encode_seconds = child_seconds([*c3v, "encode", str(clip), str(stream), *options])
+        encode_seconds = child_seconds([*c3v, "encode", "-y", str(clip), str(stream), *options])
         decode_seconds = child_seconds([*c3v, "decode", str(stream), "--verify", "--threads", "1"])
         write_json(times, {"encode": encode_seconds, "decode": decode_seconds})
     seconds = read_json(times)

@@ -68,7 +68,6 @@ def test_package_and_command_line_load_nothing_heavy() -> None:
         ("constriction", {"coding/rangecoder.py"}),
         ("av", {"media/source.py", "media/container.py", "media/av_sink.py", "media/avframe.py"}),
         ("skimage", {"metrics.py"}),
-        ("tqdm", {"cli.py"}),
     ],
 )
 def test_each_library_has_its_home(library: str, homes: set[str]) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -338,59 +336,6 @@ def test_help_teaches(command: list[str]) -> None:
     run = c3v(*command, "--help")
     assert run.returncode == 0
     assert len(run.stdout.splitlines()) > 5
-
-
-def _restore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def test_interrupt_is_exit_code_130_and_one_line(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Ctrl-C after the first segment, as the fit sees it: what was finished decodes."""
-    import c3video.encoder
-    from c3video.cli import main
-
-    fit_patches, calls = c3video.encoder.fit_patches, []
-
-    def interrupted(*arguments: object) -> object:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return fit_patches(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(c3video.encoder, "fit_patches", interrupted)
-    out = tmp_path / "out.c3v"
-    options = ["--profile", "cells", "--preset", "ultrafast", "--segment", "1"]
-    assert main(["encode", str(source), str(out), *options]) == 130
-    assert "valid stream" in capsys.readouterr().err
-    verify = c3v("decode", out, "--verify")
-    assert verify.returncode == 0
-    assert b"1 frames, every hash matches" in verify.stderr
-
-
-@pytest.mark.slow  # a real signal to a real process: what it hits is a matter of timing
-def test_interrupted_encode_leaves_a_valid_stream(tmp_path: Path) -> None:
-    """Ctrl-C in the second segment: the first one decodes, and the exit code says so."""
-    clip, path, out = moving_clip(8, 16, 16), tmp_path / "clip.y4m", tmp_path / "out.c3v"
-    with open_sink(path, clip.format) as sink:
-        for frame in clip:
-            sink.write(frame)
-    options = ["--profile", "cells", "--preset", "fast", "--segment", "1", "--threads", "1"]
-    command = [*C3V, "encode", str(path), str(out), *options]
-    # A shell's background jobs ignore SIGINT, and so would a child of tests that run in one.
-    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=_restore_interrupt) as encode:
-        deadline = time.monotonic() + 60
-        while (not out.exists() or out.stat().st_size < 3000) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        encode.send_signal(signal.SIGINT)
-        words = encode.stderr.read().decode()
-    assert encode.returncode == 130, words
-    assert "valid stream" in words
-    assert "Traceback" not in words
-    verify = c3v("decode", out, "--verify")
-    assert verify.returncode == 0
-    assert b"every hash matches" in verify.stderr
 
 
 def test_python_call_gives_the_same_frames_as_the_command(coded: Path) -> None:

@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Segments -> .c3v, to any binary file object: header, segments as they are finished, index."""
+"""Segments -> .c3v, to any binary file object: header, segments as they are finished, index.
+
+A file has its index after every segment; the next segment is written over it. So it is a valid stream whenever the work
+ends, by a signal that nobody can catch too, and a full disk has room for the index: it is there. A pipe gets the index
+at the end.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 from types import TracebackType
 from typing import BinaryIO
 
@@ -31,11 +38,21 @@ class Writer:
     def __init__(self, file: BinaryIO, header: Header) -> None:
         start = write_header(header)
         self._file, self._header = file, header
-        self._start = file.tell() if file.seekable() else None
+        self._start = file.tell() if _can_rewrite(file) else None
         self._header_size = len(start)
         self._entries: list[IndexEntry] = []
         self._unfinished = self._closed = False
-        self._write(start)
+        self._write(start if self._start is None else start + self._index())
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the stream with its index, as it is or, in a pipe, will be."""
+        return self._end + len(self._index())
+
+    @property
+    def _end(self) -> int:
+        """Where the next segment begins, counted from the start of the stream."""
+        return self._header_size + sum(entry.size_bytes for entry in self._entries)
 
     def write_segment(self, segment: Segment) -> int:
         """Write and flush one segment; returns its size in bytes.
@@ -47,26 +64,31 @@ class Writer:
             state = "the stream is closed" if self._closed else f"must be {len(self._entries)}, the next one"
             raise ConfigError(f"segment number {segment.number}: {state}")
         data = write_segment(segment, self._header)
+        entry = IndexEntry(len(data), len(segment.pts), segment.pts[0])
         # Ctrl-C may come between any two lines here; `close` takes back what is half done.
         self._unfinished = True
-        self._write(data)
-        entry = IndexEntry(len(data), len(segment.pts), segment.pts[0])
+        if self._start is None:
+            self._write(data)
+        else:
+            self._file.seek(self._start + self._end)
+            self._write(data + self._index(entry))
         self._entries.append(entry)
         self._unfinished = False
         return len(data)
 
     def close(self) -> None:
-        """Write the index. Half a segment is taken back first; a pipe cannot, and gets no index then."""
+        """End the stream. Half a segment is taken back first; a pipe cannot, and gets no index then."""
         if self._closed:
             return
         self._closed = True
-        end = self._header_size + sum(entry.size_bytes for entry in self._entries)
-        if self._unfinished:
-            if self._start is None:
-                return
-            self._file.seek(self._start + end)
+        if self._start is None:
+            if not self._unfinished:
+                self._write(self._index())
+        elif self._unfinished:
+            # Over the half segment, not behind it: these bytes are the file's already, on a full disk too.
+            self._file.seek(self._start + self._end)
+            self._write(self._index())
             self._file.truncate()
-        self._write(write_index(self._entries, end))
 
     def __enter__(self) -> Writer:
         return self
@@ -74,9 +96,13 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # A full disk or a closed pipe fails here again; the first error is the one to tell.
+        # A full disk or a closed pipe may fail here again; the first error is the one to tell.
         with contextlib.suppress(OSError) if isinstance(error, OSError) else contextlib.nullcontext():
             self.close()
+
+    def _index(self, *more: IndexEntry) -> bytes:
+        """Index and trailer of what is written and `more`."""
+        return write_index([*self._entries, *more], self._end + sum(entry.size_bytes for entry in more))
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -84,3 +110,13 @@ class Writer:
             # An unbuffered file may take less than it is given.
             rest = rest[self._file.write(rest) :]
         self._file.flush()
+
+
+def _can_rewrite(file: BinaryIO) -> bool:
+    """Whether bytes can be written over: not in a pipe, nor in a file that is opened to append."""
+    if not file.seekable():
+        return False
+    try:
+        return not fcntl.fcntl(file.fileno(), fcntl.F_GETFL) & os.O_APPEND
+    except (OSError, AttributeError):  # a file in memory has no descriptor
+        return True

@@ -67,6 +67,7 @@ def fit_segment(
     trials = Trials(task, report)
     longest = max(1, min(MAX_GOP, len(planes) - 1))
     best = PlanSearch(trials.attempt, trials.weigh, longest, fit_config.plans, fit_engine.is_fast).best()
+    trials.end_search()
     for _ in range(fit_config.passes):
         trials.tune(best, seed)
         again = trials.attempt(best.plan)

@@ -78,6 +78,13 @@ class Trials:
         self._progress = replace(self._progress, loss=loss, mse=mse, bpp=bpp)
         return Trial(plan, coded, dict(self._networks), dict(self._exponents), bits, loss)
 
+    def end_search(self) -> None:
+        """Say that of all steps that might have come only those of the passes will."""
+        step = self._progress.step
+        passes = len(self._task.planes) * self._task.fit_config.passes
+        self._progress = replace(self._progress, num_steps=step + passes)
+        self._report(self._progress)
+
     def targets(self, plan: Plan) -> dict[int, Planes]:
         """By display index, what symbols of anchors are chosen for where that is not the source."""
         task = self._task
