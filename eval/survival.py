@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
@@ -121,7 +121,7 @@ def make_video(
 
 def make_sources(folder: Path) -> Iterator[tuple[str, Path]]:
     """Sources of every kind, by what is special about them."""
-    colours = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}
+    colours: dict[str, Any] = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}
     yield (
         "H.264 mp4, BT.709, variable rate",
         make_video(folder / "vfr.mp4", "libx264", "yuv420p", times=_UNEVEN, **colours),
@@ -226,7 +226,8 @@ def results_of(source: Path, frames: tuple[int, int | None], folder: Path) -> tu
         command = [ffmpeg, "-y", "-v", "error", "-i", "-", *shlex.split(FFMPEG), str(path)]
         with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
             assert process.stdin is not None
-            with make_sink(process.stdin, "matroska", format, close_file=True) as sink:
+            pipe = cast(BinaryIO, process.stdin)
+            with make_sink(pipe, "matroska", format, close_file=True) as sink:
                 for frame in decoded:
                     sink.write(frame)
         found["ffmpeg"] = look_at(path) if process.returncode == 0 else f"ffmpeg ended with {process.returncode}"
