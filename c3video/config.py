@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from c3video.c3.config import C3_PRESETS, C3Config, C3FitConfig, LatentGrid, isotropic_grids
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
+from c3video.pyramid.config import PYRAMID_PRESETS, PyramidConfig, PyramidFitConfig
 
 if TYPE_CHECKING:
     from c3video.stream.fields import Structure
@@ -44,11 +45,11 @@ class ModelConfig(Protocol):
         """The model as clips of that format are best coded."""
 
 
-FitConfig = C3FitConfig | HybridFitConfig
+FitConfig = C3FitConfig | HybridFitConfig | PyramidFitConfig
 """How a model is fitted; never travels in the stream."""
 
-MODEL_CONFIGS: dict[int, type[C3Config] | type[HybridConfig]] = {
-    config.KIND: config for config in (C3Config, HybridConfig)
+MODEL_CONFIGS: dict[int, type[C3Config] | type[HybridConfig] | type[PyramidConfig]] = {
+    config.KIND: config for config in (C3Config, HybridConfig, PyramidConfig)
 }
 """By the number in a header."""
 
@@ -63,8 +64,8 @@ class Profile:
         about: for `c3v encode --help`.
     """
 
-    model: C3Config | HybridConfig
-    presets: Mapping[str, C3FitConfig] | Mapping[str, HybridFitConfig]
+    model: C3Config | HybridConfig | PyramidConfig
+    presets: Mapping[str, C3FitConfig] | Mapping[str, HybridFitConfig] | Mapping[str, PyramidFitConfig]
     about: str
     as_rgb: bool = False
 
@@ -81,6 +82,9 @@ PROFILES: dict[str, Profile] = {
         C3_PRESETS,
         "C3 on the source's planes, patch by patch, without motion",
     ),
+    "pyramid": Profile(
+        PyramidConfig(), PYRAMID_PRESETS, "C3 for pictures: one entropy network that looks across grids, frame by frame"
+    ),
     "paper": Profile(C3Config(), C3_PRESETS, "C3 as published (UVG, learned window), on RGB", as_rgb=True),
 }
 
@@ -95,12 +99,12 @@ def profile(name: str) -> Profile:
     return PROFILES[name]
 
 
-def model_config(profile_name: str) -> C3Config | HybridConfig:
+def model_config(profile_name: str) -> C3Config | HybridConfig | PyramidConfig:
     """The model of a profile. Raises ConfigError for an unknown one."""
     return profile(profile_name).model
 
 
-def fit_config(profile_name: str, preset: str, rd_weight: float) -> C3FitConfig | HybridFitConfig:
+def fit_config(profile_name: str, preset: str, rd_weight: float) -> FitConfig:
     """The fitting effort of a profile's preset at a rate.
 
     Raises:

@@ -19,6 +19,8 @@ from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.fit.encode import open_frame_encoder
 from c3video.media.scene_cuts import split_at_cuts
 from c3video.progress import Progress
+from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
+from c3video.pyramid.fit.encode import open_picture_encoder
 from c3video.segment_model import EncodingOptions, SegmentEncoder
 from c3video.stream.layout import Header, Segment
 from c3video.stream.writer import Writer
@@ -162,6 +164,8 @@ def _segment_encoder(
             return open_patch_encoder(video, model, fit_config, options)
         case HybridConfig(), HybridFitConfig():
             return open_frame_encoder(video, model, fit_config, options)
+        case PyramidConfig(), PyramidFitConfig():
+            return open_picture_encoder(video, model, fit_config, options)
     raise ConfigError(f"a {type(model).__name__} is not fitted with a {type(fit_config).__name__}")
 
 

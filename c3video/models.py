@@ -14,6 +14,9 @@ from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.decode import decode_frames, describe_frames
 from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.multiply_adds import frame_multiply_adds
+from c3video.pyramid.config import PyramidConfig
+from c3video.pyramid.decode import decode_pictures, describe_pictures
+from c3video.pyramid.multiply_adds import picture_multiply_adds
 from c3video.segment_model import MultiplyAdds, SegmentDecoder
 from c3video.stream.layout import Header, Segment
 from c3video.video import Planes
@@ -26,6 +29,7 @@ def _decode_hybrid(header: Header, segment: Segment, engine: EngineName, threads
 DECODERS: dict[int, SegmentDecoder] = {
     C3Config.KIND: SegmentDecoder(decode_patches, describe_patches, patch_multiply_adds),
     HybridConfig.KIND: SegmentDecoder(_decode_hybrid, describe_frames, frame_multiply_adds),
+    PyramidConfig.KIND: SegmentDecoder(decode_pictures, describe_pictures, picture_multiply_adds),
 }
 
 

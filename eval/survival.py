@@ -226,8 +226,7 @@ def results_of(source: Path, frames: tuple[int, int | None], folder: Path) -> tu
         command = [ffmpeg, "-y", "-v", "error", "-i", "-", *shlex.split(FFMPEG), str(path)]
         with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
             assert process.stdin is not None
-            pipe = cast(BinaryIO, process.stdin)
-            with make_sink(pipe, "matroska", format, close_file=True) as sink:
+            with make_sink(cast(BinaryIO, process.stdin), "matroska", format, close_file=True) as sink:
                 for frame in decoded:
                     sink.write(frame)
         found["ffmpeg"] = look_at(path) if process.returncode == 0 else f"ffmpeg ended with {process.returncode}"

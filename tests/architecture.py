@@ -69,7 +69,7 @@ def file_list(package: Path) -> str:
 
 
 def main() -> None:
-    """Put the list of now into the document."""
+    """Put the present list into the document."""
     before, _, rest = DOCUMENT.read_text().partition(START)
     DOCUMENT.write_text(f"{before}{START}\n{file_list(ROOT / 'c3video')}\n{END}{rest.partition(END)[2]}")
 

@@ -126,4 +126,4 @@ HYBRID_PRESETS: dict[str, HybridFitConfig] = {
     "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000),
 }
 """Efforts by name. Each tries more plans of ordering and quantising the frames; then it codes them again, with networks
-tuned on what came of it: once for `fast`, three times for `medium`, six and twelve times for the slowest two."""
+tuned on its result: once for `fast`, three times for `medium`, six and twelve times for the slowest two."""

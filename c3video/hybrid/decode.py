@@ -165,7 +165,7 @@ class _FrameDecoder:
 
     A reader goes through the frames in coding order, and is idle or reads one. Threads go round and round:
 
-        wait for a step (_next_step) --> work, without the lock --> note what came of it, under the lock
+        wait for a step (_next_step) --> work, without the lock --> note the result, under the lock
                  |
                  +--> end: all frames are decoded, or a thread has failed
     """

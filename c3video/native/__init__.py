@@ -4,6 +4,8 @@
     c3.py                         the C3 model's decoder; its fit: c3/fit/native_rate.py, native_synthesis.py
     symbols.py frames.py          the hybrid model's decoder
     search.py symbol_choice.py    the hybrid model's fit
+    pyramid.py                    the pyramid model's decoder, and the writing of its latents
+    pyramid_fit.py                the pyramid model's fit
 
 `available()` tells whether the extension was built. The environment variable C3VIDEO_ISA names an instruction set
 ("avx2", "plain" ...) to use in place of the best one, for all kernels; decoding does not depend on it, and a fit only

@@ -10,7 +10,7 @@ import pytest
 
 from c3video.errors import ConfigError, SourceError
 from c3video.media.sink import open_sink
-from handover.clips import Clip, read_clips, write_clips
+from handover.clips import Clip
 from pipelines import check_uvg, datasets
 from tests.conftest import moving_clip
 
@@ -125,15 +125,3 @@ def test_default_clips_are_some_videos_and_stills_of_one_frame() -> None:
         "chelsea",
         "bunny_320x180",
     ]
-
-
-def test_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
-    clips = [
-        Clip("a", "/a.yuv", 2, 5, 8, 4, "yuv420p", "25", True, 0.01),
-        Clip("b", "/b", 0, 1, 8, 4),
-    ]
-    write_clips(tmp_path, clips)
-    assert read_clips(tmp_path) == clips
-    (tmp_path / "clips.json").write_text('[{"name": "a"}]')
-    with pytest.raises(SourceError, match="no list of clips"):
-        read_clips(tmp_path)

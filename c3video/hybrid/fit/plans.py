@@ -69,7 +69,7 @@ _MOVES: tuple[tuple[Callable[[Plan], Plan], Callable[[Plan], Plan]], ...] = (
 
 
 class Outcome(Protocol):
-    """What came of a plan."""
+    """The result of a plan."""
 
     @property
     def plan(self) -> Plan: ...

@@ -29,7 +29,7 @@ from c3video.video import Planes
 
 @dataclass(frozen=True)
 class Trial:
-    """A plan and what came of it.
+    """A plan and its result.
 
     Args:
         networks, exponents: that it was coded with, as in `HybridParameters`.
@@ -66,7 +66,7 @@ class Trials:
         self._progress = Progress("plan", 0, most_frames, 0.0, 0.0, 0.0)
 
     def attempt(self, plan: Plan) -> Trial:
-        """Code the segment by a plan with the networks of now."""
+        """Code the segment by a plan with the present networks."""
         task, rd_weight = self._task, self._task.fit_config.rd_weight
         importance = self._importance.get(plan.gop, typical_importance(len(task.planes), plan.gop))
         steps = plan.step_indexes(rd_weight, task.num_samples / task.num_pixels, importance.depths)

@@ -94,6 +94,8 @@ void bind_frame(nb::module_& m);
 void bind_search(nb::module_& m);
 void bind_context(nb::module_& m);
 void bind_symbol_choice(nb::module_& m);
+void bind_pyramid(nb::module_& m);
+void bind_pyramid_fit(nb::module_& m);
 
 NB_MODULE(_native, m) {
     bind_c3(m);
@@ -103,6 +105,8 @@ NB_MODULE(_native, m) {
     bind_search(m);
     bind_context(m);
     bind_symbol_choice(m);
+    bind_pyramid(m);
+    bind_pyramid_fit(m);
     m.doc() = "Kernels of c3video; use them through c3video.native.";
     nb::exception<c3::Corrupt>(m, "Corrupt", PyExc_ValueError);
     nb::class_<c3::Tables>(m, "Tables")

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""One step of a fit of the pyramid model on the native engine: rate, distortion, gradients; float32 on the CPU.
+
+`pyramid/fit/network.py` is the definition. Everything lies in flat arrays: latents grid by grid, finest first, each
+(h, w) row by row; weights in the order of `weight_shapes`; samples plane by plane.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video import native
+from c3video.pyramid.config import GROUPS, TAPS, PyramidConfig, grid_shapes, weight_shapes
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FitStep:
+    """What a step found.
+
+    Args:
+        bits: (N,) of each grid.
+        squared_errors: (P,) sums over the samples of each plane, on [0, 1].
+        loss: squared_errors / num_samples + rd_weight * bits / num_pixels, of the parts that were asked for.
+        grad_latents: (L,) gradient of the loss, or None.
+        grad_weights: (W,) likewise, or None.
+        grad_gains: (N,) likewise, or None.
+    """
+
+    bits: Doubles
+    squared_errors: Doubles
+    loss: float
+    grad_latents: Floats | None
+    grad_weights: Floats | None
+    grad_gains: Floats | None
+
+
+class PyramidFit:
+    """The plan of a fit: sizes and the memory that steps share. Steps on one plan take turns.
+
+    Args:
+        config: of the model.
+        layout: a key of GROUPS.
+        height, width: of the picture in luma samples, 1..32768.
+    """
+
+    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int) -> None:
+        config.check()
+        groups = GROUPS[layout]
+        self.config, self.layout, self.height, self.width = config, layout, height, width
+        self._plan = native.extension().PyramidFitPlan(
+            height,
+            width,
+            config.num_grids,
+            list(TAPS[: config.num_taps]),
+            list(config.entropy_layers),
+            config.synthesis_width,
+            config.refine_width,
+            config.patch_size,
+            [(g.num_planes, *g.exponents, g.num_given, g.first_grid) for g in groups],
+        )
+        self.num_latents: int = self._plan.num_latents
+        self.num_weights: int = self._plan.num_weights
+        self.num_samples: int = self._plan.num_samples
+        self.num_planes = sum(group.num_planes for group in groups)
+        self.num_pixels = height * width
+        assert self.num_latents == sum(h * w for h, w in grid_shapes(config.num_grids, height, width))
+        assert self.num_weights == sum(math.prod(shape) for shape in weight_shapes(config, layout).values())
+
+    def step(
+        self,
+        latents: Floats,
+        weights: Floats,
+        targets: Floats | None,
+        rd_weight: float | None,
+        *,
+        gains: Floats | None = None,
+        plane_weights: Sequence[float] | None = None,
+        wants_latents: bool = True,
+        wants_weights: bool = True,
+        wants_gains: bool = False,
+        samples: Floats | None = None,
+        num_threads: int = 1,
+    ) -> FitStep:
+        """Loss = squared errors / num_samples + rd_weight * bits / num_pixels, and its gradients.
+
+        Results are the same each time for one number of threads; between numbers they differ by float rounding.
+
+        Args:
+            latents: (L,) y_hat in steps.
+            weights: (W,).
+            targets: (S,) all planes one after the other, on [0, 1]; None leaves the distortion out.
+            rd_weight: weight of bits a pixel; None leaves the rate out.
+            gains: (N,) factors of the grids in the synthesis; 1 without them.
+            plane_weights: factor of each plane's squared errors in the loss; 1 without them.
+            wants_latents, wants_weights, wants_gains: which gradients to find.
+            samples: (S,) if given, the planes are written there, clipped to [0, 1]; needs targets.
+            num_threads: threads to use.
+
+        Raises:
+            ValueError: sizes that do not fit the plan, or arrays that overlap.
+        """
+        num_grids = self.config.num_grids
+        bits, squared_errors = np.zeros(num_grids), np.zeros(self.num_planes)
+        factors = np.full(self.num_planes, 1.0) if plane_weights is None else np.array(plane_weights, dtype=np.float64)
+        grad_latents = np.empty(self.num_latents, dtype=np.float32) if wants_latents else None
+        grad_weights = np.empty(self.num_weights) if wants_weights else None
+        grad_gains = np.empty(num_grids) if wants_gains else None
+        native.extension().pyramid_fit_step(
+            self._plan,
+            latents,
+            weights,
+            np.ones(num_grids, dtype=np.float32) if gains is None else gains,
+            np.empty(0, dtype=np.float32) if targets is None else targets,
+            None if rd_weight is None else rd_weight / self.num_pixels,
+            None if targets is None else factors / self.num_samples,
+            bits,
+            squared_errors,
+            samples,
+            grad_latents,
+            grad_weights,
+            grad_gains,
+            num_threads,
+            native.isa(),
+        )
+        rate = 0.0 if rd_weight is None else rd_weight * float(bits.sum()) / self.num_pixels
+        return FitStep(
+            bits,
+            squared_errors,
+            float(factors @ squared_errors) / self.num_samples + rate,
+            grad_latents,
+            None if grad_weights is None else grad_weights.astype(np.float32),
+            None if grad_gains is None else grad_gains.astype(np.float32),
+        )
+
+
+def add_noise(
+    latents: Floats,
+    temperature: float,
+    *,
+    kumaraswamy: float | None = None,
+    gaussian: float | None = None,
+    noise: Floats | None = None,
+    seed: int = 0,
+    num_threads: int = 1,
+) -> tuple[Floats, Floats]:
+    """Stage 1: soft rounding, noise, and the mean of a latent given its noisy value, as `add_noise` of C3's fit.
+
+    Just one of `kumaraswamy`, `gaussian` and `noise` says which noise.
+
+    Args:
+        latents: (L,).
+        temperature: of the soft rounding, above 0.
+        kumaraswamy: shape of noise on (-1/2, 1/2): 1 is uniform, more is more peaked; 1..100.
+        gaussian: standard deviation of Gaussian noise.
+        noise: (L,) to add.
+        seed: 0 .. 2^64 - 1; seed and position determine a latent's noise, on any number of threads.
+        num_threads: threads to use.
+
+    Returns:
+        (L,) noisy values and (L,) their slopes by the latents.
+
+    Source: C3 section 3.1; Agustsson and Theis, Universally Quantized Neural Compression, arXiv 2006.09952.
+    """
+    if sum(kind is not None for kind in (kumaraswamy, gaussian, noise)) != 1:
+        raise ValueError("one of kumaraswamy, gaussian and noise")
+    steps, slopes = np.empty_like(latents), np.empty_like(latents)
+    shape, deviation = kumaraswamy or 0.0, gaussian or 0.0
+    native.extension().pyramid_add_noise(
+        latents, temperature, shape, deviation, seed, noise, steps, slopes, num_threads, native.isa()
+    )
+    return steps, slopes
+
+
+def straight_through(latents: Floats, temperature: float, *, num_threads: int = 1) -> tuple[Floats, Floats]:
+    """Stage 2: latents (L,) rounded, halves to even, and (L,) the slopes of their soft rounding."""
+    steps, slopes = np.empty_like(latents), np.empty_like(latents)
+    native.extension().pyramid_straight_through(latents, temperature, steps, slopes, num_threads, native.isa())
+    return steps, slopes
+
+
+class Adam:
+    """Adam (Kingma and Ba, 2015) on one flat array, in place.
+
+    Args:
+        parameter: (L,) float32, changed by `step`.
+        beta1, beta2, epsilon: as in torch.optim.Adam.
+    """
+
+    def __init__(self, parameter: Floats, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> None:
+        self.parameter, self.beta1, self.beta2, self.epsilon = parameter, beta1, beta2, epsilon
+        self.mean, self.square = np.zeros_like(parameter), np.zeros_like(parameter)
+        self.num_steps = 0
+
+    def step(
+        self,
+        grad: Floats,
+        rate: float,
+        *,
+        slopes: Floats | None = None,
+        grad_scale: float = 1.0,
+        num_threads: int = 1,
+    ) -> None:
+        """One step with learning rate `rate` along grad (L,), times slopes (L,) and `grad_scale`."""
+        self.num_steps += 1
+        native.extension().pyramid_adam(
+            self.parameter,
+            grad,
+            slopes,
+            self.mean,
+            self.square,
+            rate,
+            self.beta1,
+            self.beta2,
+            self.epsilon,
+            self.num_steps,
+            grad_scale,
+            num_threads,
+            native.isa(),
+        )

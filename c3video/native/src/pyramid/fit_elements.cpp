@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+// Noise, rounding and Adam on flat latents. Compiled once for each instruction set. Blocks do not depend on the number
+// of threads, and neither do results.
+#include "pyramid/fit_elements.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "shared/parallel.h"
+#include "shared/simd_float_math.h"
+
+namespace c3 {
+namespace C3_ISA {
+namespace pyramid {
+
+using c3::pyramid::AdamJob;
+using c3::pyramid::NoiseJob;
+using c3::pyramid::QuantiseJob;
+
+namespace {
+
+constexpr int kBlock = 1024;
+
+// f(start, size) for all blocks, shared out among threads.
+template <typename F>
+void for_all_blocks(int64_t count, int num_threads, const F& f) {
+    const int64_t num_blocks = (count + kBlock - 1) / kBlock;
+    const int parts = (int)std::clamp<int64_t>(num_blocks / 16, 1, num_threads);  // a thread wants some 10 us of work
+    in_parallel(parts, [&](int part) {
+        for (int64_t b = num_blocks * part / parts; b < num_blocks * (part + 1) / parts; b++)
+            f(b * kBlock, (int)std::min<int64_t>(kBlock, count - b * kBlock));
+    });
+}
+
+struct Block {
+    alignas(64) float values[kBlock], slopes[kBlock], noise[kBlock];
+};
+
+void load_block(const float* from, int size, float* to, float filler) {
+    std::copy_n(from, size, to);
+    std::fill(to + size, to + kBlock, filler);
+}
+
+void store_block(const QuantiseJob& job, int64_t start, int size, const Block& block) {
+    std::copy_n(block.values, size, job.steps + start);
+    if (job.slopes) std::copy_n(block.slopes, size, job.slopes + start);
+}
+
+// splitmix64 of seed and position: 64 bits make two uniforms on (0, 1), so that element i is half i % 2 of word i / 2.
+// Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (the mixer is Stafford's
+// 13th).
+void make_uniforms(uint64_t seed, int64_t start, float* uniforms) {
+    constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;
+    for (int i = 0; i < kBlock; i += 2) {
+        uint64_t z = seed + (uint64_t)((start + i) / 2 + 1) * kGolden;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+        z ^= z >> 31;
+        // 23 bits and a half: exact in a float, and never 0 or 1.
+        uniforms[i] = ((float)(int32_t)((uint32_t)z >> 9) + 0.5f) * 0x1p-23f;
+        uniforms[i + 1] = ((float)(int32_t)(z >> 41) + 0.5f) * 0x1p-23f;
+    }
+}
+
+// The inverse of the normal distribution function, for u on (0, 1).
+// Source: Giles, Approximating the erfinv function, GPU Computing Gems 2, 2011 (single precision).
+C3_INLINE VF normal_of(VF u) {
+    const VF x = fma(u, splatf(2.0f), splatf(-1.0f)), w = -log_of(4.0f * u * (1.0f - u));
+    const VF c = w - 2.5f, t = square_root(at_least(w, 5.0f)) - 3.0f;
+    constexpr float kCentre[] = {3.43273939e-7f,  -3.5233877e-6f,  -4.39150654e-6f, 2.1858087e-4f,
+                                 -1.25372503e-3f, -4.17768164e-3f, 0.246640727f,    1.50140941f};
+    constexpr float kTail[] = {1.00950558e-4f, 1.34934322e-3f, -3.67342844e-3f, 5.73950773e-3f,
+                               -7.6224613e-3f, 9.43887047e-3f, 1.00167406f,     2.83297682f};
+    VF centre = splatf(2.81022636e-8f), tail = splatf(-2.00214257e-4f);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        centre = fma(centre, c, splatf(kCentre[i]));
+        tail = fma(tail, t, splatf(kTail[i]));
+    }
+    return 1.41421356f * x * if_less(w, splatf(5.0f), centre, tail);
+}
+
+void make_noise(const NoiseJob& job, int64_t start, int size, float* noise) {
+    if (job.given) return load_block(job.given + start, size, noise, 0.0f);
+    make_uniforms(job.seed, start, noise);
+    const float a = job.kumaraswamy;
+    if (a == 0.0f) {
+        for (int i = 0; i < kBlock; i += kFloats) storef(noise + i, job.deviation * normal_of(loadf(noise + i)));
+        return;
+    }
+    const float b = (float)((std::pow(2.0, (double)a) * (a - 1.0) + 1.0) / a);  // puts the mode in the middle
+    if (a != 1.0f)
+        for (int i = 0; i < kBlock; i += kFloats)
+            storef(noise + i, power(1.0f - power(1.0f - loadf(noise + i), 1.0f / b), 1.0f / a));
+    for (int i = 0; i < kBlock; i += kFloats) storef(noise + i, loadf(noise + i) - 0.5f);
+}
+
+// 2 tanh(1 / (2 temperature)): what the tanh of a soft rounding spans from one half to the other.
+float tanh_span(float temperature) { return (float)(2.0 * std::tanh(0.5 / temperature)); }
+
+struct Soft {
+    VF value, slope;
+};
+
+C3_INLINE Soft soft_round(VF x, float temperature, float span) {
+    const VF middle = floor_of(x) + 0.5f, z = (x - middle) * (1.0f / temperature), far = exp_of(-2.0f * magnitude(z));
+    const VF root = 1.0f / (1.0f + far);
+    return {fma(tanh_given(z, far, root), splatf(1.0f / span), middle),
+            far * root * root * (4.0f / (temperature * span))};
+}
+
+C3_INLINE Soft soft_round_inverse(VF y, float temperature, float span) {
+    const VF middle = floor_of(y) + 0.5f;
+    // At low temperatures the ends round to 1, where the inverse has its poles.
+    const VF z = at_most(at_least((y - middle) * span, -0.99999994f), 0.99999994f);
+    const VF steepness = 1.0f / ((1.0f - z) * (1.0f + z));
+    return {fma(atanh_given(z, steepness), splatf(temperature), middle), steepness * (span * temperature)};
+}
+
+}  // namespace
+}  // namespace pyramid
+
+using namespace pyramid;
+
+void pyramid_add_noise(const QuantiseJob& job, const NoiseJob& noise, int num_threads) {
+    const float span = tanh_span(job.temperature);
+    for_all_blocks(job.count, num_threads, [&](int64_t start, int size) {
+        Block block;
+        load_block(job.latents + start, size, block.values, 0.0f);
+        make_noise(noise, start, size, block.noise);
+        // Two short loops: their rounds overlap in the processor, which those of one long chain would not.
+        for (int i = 0; i < kBlock; i += kFloats) {
+            const Soft soft = soft_round(loadf(block.values + i), job.temperature, span);
+            storef(block.values + i, soft.value + (loadf(block.noise + i) - 0.5f));
+            storef(block.slopes + i, soft.slope);
+        }
+        for (int i = 0; i < kBlock; i += kFloats) {
+            const Soft back = soft_round_inverse(loadf(block.values + i), job.temperature, span);
+            storef(block.values + i, back.value + 0.5f);
+            storef(block.slopes + i, loadf(block.slopes + i) * back.slope);
+        }
+        store_block(job, start, size, block);
+    });
+}
+
+void pyramid_straight_through(const QuantiseJob& job, int num_threads) {
+    const float span = tanh_span(job.temperature);
+    for_all_blocks(job.count, num_threads, [&](int64_t start, int size) {
+        Block block;
+        load_block(job.latents + start, size, block.values, 0.0f);
+        for (int i = 0; i < kBlock; i += kFloats) {
+            const VF x = loadf(block.values + i);
+            storef(block.values + i, rounded(x));
+            storef(block.slopes + i, soft_round(x, job.temperature, span).slope);
+        }
+        store_block(job, start, size, block);
+    });
+}
+
+void pyramid_adam(const AdamJob& job, int num_threads) {
+    for_all_blocks(job.count, num_threads, [&](int64_t start, int size) {
+        const float *grads = job.grad + start, *slopes = job.slopes ? job.slopes + start : nullptr;
+        float *parameters = job.parameter + start, *means = job.mean + start, *squares = job.square + start;
+        for (int i = 0; i < size; i += kFloats) {
+            const int rest = size - i;
+            const auto load = [&](const float* p) { return rest >= kFloats ? loadf(p + i) : load_first(p + i, rest); };
+            const auto store = [&](float* p, VF v) {
+                if (rest >= kFloats) return storef(p + i, v);
+                float values[kFloats];
+                storef(values, v);
+                std::copy_n(values, rest, p + i);
+            };
+            VF grad = load(grads) * job.grad_scale;
+            if (slopes) grad = grad * load(slopes);
+            VF mean = load(means), square = load(squares);
+            mean = fma(grad - mean, splatf(job.add_mean), mean);
+            square = fma(grad * job.add_square, grad, square * job.keep_square);
+            store(means, mean);
+            store(squares, square);
+            store(parameters,
+                  load(parameters) -
+                      job.step_size * mean / fma(square_root(square), splatf(job.root_scale), splatf(job.epsilon)));
+        }
+    });
+}
+
+}  // namespace C3_ISA
+}  // namespace c3

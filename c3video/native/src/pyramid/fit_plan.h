@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// What a fit of the pyramid model knows of its picture, and one step's job: bits and squared errors with the gradient
+// of every latent and weight (pyramid/fit/network.py is the definition).
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace c3 {
+namespace pyramid {
+
+constexpr int kMaxGrids = 8, kMaxTaps = 16, kNumParents = 7, kMaxWidth = 48, kMaxRefine = 32, kMaxPlanes = 3;
+constexpr int kUpsamplingTaps = 4;
+
+struct Size {
+    int height, width;
+    size_t count() const { return (size_t)height * width; }
+};
+
+// Memory that is kept from step to step: a fresh page costs as much as the work on its floats. Pieces are asked for in
+// about the same order each time. What they hold is left from before.
+class Arena {
+public:
+    void reset() { next_ = 0; }
+    float* take(size_t count) {
+        if (next_ == pieces_.size()) pieces_.emplace_back();
+        Piece& piece = pieces_[next_];
+        // Pieces that all start at the same place of a page would share few cache sets.
+        const size_t skew = next_++ * 5 % 61 * 16;
+        if (piece.count < count) {
+            const size_t bytes = ((count + 61 * 16 + 64) * sizeof(float) + 63) / 64 * 64;
+            piece.data.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+            if (!piece.data) throw std::bad_alloc();
+            std::fill_n(piece.data.get(), bytes / sizeof(float), 0.0f);
+            piece.count = count;
+        }
+        return piece.data.get() + skew;
+    }
+
+private:
+    struct Free {
+        void operator()(float* p) const { std::free(p); }
+    };
+    struct Piece {
+        std::unique_ptr<float, Free> data;
+        size_t count = 0;
+    };
+    std::vector<Piece> pieces_;
+    size_t next_ = 0;
+};
+
+// As PlaneGroup of pyramid/config.py.
+struct Group {
+    int num_planes, y_exponent, x_exponent, num_given, first_grid;
+    int num_inputs, num_latent_inputs;
+    Size size;
+    // Places of the arrays among all weights.
+    size_t v1, c1, v2, c2, m, r1, d1, r2, d2;
+    int first_plane;
+};
+
+struct Plan {
+    int num_taps, synthesis_width, refine_width, patch_size;
+    std::vector<int> hidden;                // widths of the entropy network's one or two hidden layers
+    std::vector<std::pair<int, int>> taps;  // (dy, dx)
+    std::vector<Size> grids;                // finest first
+    std::vector<size_t> grid_starts;
+    std::vector<Group> groups;
+    size_t w1, b1, w2, b2, w3, b3, l, u;  // places of the arrays among all weights
+    size_t num_latents, num_weights, num_samples;
+    int num_planes;
+    // Steps on one plan take turns, for they use its memory.
+    mutable std::mutex turn;
+    mutable std::vector<std::unique_ptr<Arena>> arenas;  // one a thread, the first for what they share
+
+    int num_grids() const { return (int)grids.size(); }
+    int num_inputs() const { return num_taps + kNumParents; }
+};
+
+struct Job {
+    const float *latents, *weights, *gains, *targets;
+    double bits_weight;             // of a bit in the loss
+    const double* error_weights;    // of a squared error in each plane
+    double *bits, *squared_errors;  // of each grid, of each plane
+    float* samples;                 // all planes, clipped; may be null
+    // Null where they are not wanted. Weights' and gains' are sums in doubles.
+    float* grad_latents;
+    double *grad_weights, *grad_gains;
+};
+
+}  // namespace pyramid
+
+// Both add to what they are given: bits or squared errors, and gradients.
+using PyramidRate = void(const pyramid::Plan& plan, const pyramid::Job& job, int num_threads);
+using PyramidDistortion = void(const pyramid::Plan& plan, const pyramid::Job& job, int num_threads);
+
+}  // namespace c3

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT
+// The walk over the grids of a patch. Compiled once for each instruction set.
+//
+// Latents are held skewed: a row of a buffer holds a wave, a column for each y. Position (y, x) of a grid with slope a
+// is in wave w = x + a y; its parent (y >> 1, x >> 1) is in wave (w - a (y & 1)) >> 1 of the grid above. So where even
+// and odd rows are taken apart, the parents of neighbouring columns are neighbours in one row too, and so are all taps:
+// contexts are plain loads. In a wave of the own grid the even rows come first, then the odd ones; only as many waves
+// are kept as the furthest tap needs, in a ring. A grid that has a finer one below it is kept whole, with rows in
+// order.
+#include "pyramid/latents.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+
+#include "shared/parallel.h"
+
+namespace c3 {
+namespace C3_ISA {
+namespace pyramid {
+
+namespace {
+
+constexpr int kMaxSymbol = 32767, kMaxContext = 8191, kMaxLocation = 65536;
+constexpr int kScaleOrigin = 24;
+constexpr int kParents = 7;
+constexpr int kMaxInputs = 16 + kParents;
+constexpr int kTableBits = 10;  // scale index and fraction
+
+inline V32 table_of(V32 place, V32 scale) {
+    return or32(or32(shifted_left<kTableBits>(shifted<4>(place)), shifted_left<4>(scale)), and32(place, 15));
+}
+
+// What the network says of a latent in one number: its location in whole steps above, below its table.
+inline V32 prediction(V32 location, V32 scale) {
+    const V32 place = add32(clip32(shifted<8>(location), -kMaxLocation, kMaxLocation), splat32(8));
+    const V32 index = clip32(add32(shifted<9>(scale), splat32(kScaleOrigin)), 0, kNumScales - 1);
+    return table_of(place, index);
+}
+
+struct Slot {
+    uint32_t from, width;
+};
+
+// The slot of a residual of zero in every table: nearly all that is read.
+std::vector<Slot> middle_slots(const Tables& tables) {
+    std::vector<Slot> slots(kNumScales * kNumFractions);
+    for (int table = 0; table < kNumScales * kNumFractions; table++) {
+        const uint32_t* bounds = tables.bounds.data() + tables.start[table] + tables.radius[table / kNumFractions] + 1;
+        slots[table] = {bounds[0], bounds[1] - bounds[0]};
+    }
+    return slots;
+}
+
+// A grid that a finer one reads: a row for each wave with `margin` rows of zeros on both sides, a column for each y.
+class SkewedPlane {
+public:
+    void resize(int height, int width, int slope) {
+        margin_ = 2 * slope + 4;
+        stride_ = (size_t)height + 2 + 2 * kLanes;
+        values_.assign((width + (size_t)slope * (height - 1) + 2 * margin_) * stride_, 0);
+    }
+    int16_t* row(long wave) { return values_.data() + (wave + margin_) * stride_ + 1; }
+
+private:
+    long margin_ = 0;
+    size_t stride_ = 0;
+    std::vector<int16_t> values_;
+};
+
+// Contexts that wait to be a full set of vectors.
+class Batch {
+public:
+    Batch(const PyramidEntropy& model, int grid) : model_(model), bias_(model.grid_bias[grid].data()) {}
+
+    void add(const V16* context, int count, int32_t* out) {
+        for (int i = 0; i < count; i += 2)
+            inputs_.set(i / 2, size_, context[i], i + 1 < count ? context[i + 1] : splat(0));
+        out_[size_++] = out;
+        if (size_ == kGroups) run();
+    }
+
+    void finish() {
+        if (size_ > 0) run();
+    }
+
+private:
+    void run() {
+        V16 hidden[kMaxPyramidWidth][kGroups];
+        dense(model_.first, bias_, inputs_, [&](int o, int g, V32 a, V32 b) { hidden[o][g] = rectified<4>(a, b); });
+        hidden_.set_all(hidden, model_.first.num_outputs);
+        for (const Dense& layer : model_.second) {
+            dense(layer, hidden_, [&](int o, int g, V32 a, V32 b) { hidden[o][g] = rectified<12>(a, b); });
+            hidden_.set_all(hidden, layer.num_outputs);
+        }
+        V32 low[2][kGroups], high[2][kGroups];
+        dense_block<2>(model_.linear, model_.linear.bias.data(), 0, inputs_,
+                       [&](int o, int g, V32 a, V32 b) { low[o][g] = a, high[o][g] = b; });
+        dense_block<2>(model_.last, model_.last.bias.data(), 0, hidden_, [&](int o, int g, V32 a, V32 b) {
+            low[o][g] = add32(low[o][g], shifted<8>(a)), high[o][g] = add32(high[o][g], shifted<8>(b));
+        });
+        for (int g = 0; g < size_; g++)
+            store_unpacked(out_[g], prediction(low[0][g], low[1][g]), prediction(high[0][g], high[1][g]));
+        size_ = 0;
+    }
+
+    const PyramidEntropy& model_;
+    const int32_t* bias_;
+    Pairs inputs_{}, hidden_{};
+    int size_ = 0;
+    int32_t* out_[kGroups];
+};
+
+class PatchWalk {
+public:
+    PatchWalk(const Tables& tables, const std::vector<Slot>& middle, const PyramidEntropy& model)
+        : tables_(tables), middle_(middle.data()), model_(model), num_taps_((int)model.taps.size()),
+          num_inputs_(num_taps_ + kParents) {
+        int furthest = 0;
+        for (const PyramidTap& tap : model.taps) furthest = std::max(furthest, -tap.dx - model.slope * tap.dy);
+        ring_ = 1;
+        while (ring_ < furthest + 1) ring_ *= 2;
+    }
+
+    void code(PyramidPatch& patch) {
+        const int num_grids = (int)patch.parts.size();
+        patch.bits.assign(num_grids, 0.0);
+        size_t count = 0;
+        for (const PyramidPart& part : patch.parts) count += (size_t)part.height * part.width;
+        if (patch.writer) patch.writer->expect(count);
+        for (int k = num_grids - 1; k >= 0; k--) {
+            const double before = patch.writer ? patch.writer->bits() : 0.0;
+            code_part(patch, k, k + 1 < num_grids, k > 0);
+            if (patch.writer) patch.bits[k] = patch.writer->bits() - before;
+            std::swap(above_, here_);  // what is above the next grid
+            std::swap(far_above_, far_here_);
+        }
+        if (patch.reader && !patch.reader->empty())
+            throw Corrupt("patch payload has data left after its last symbol; it is damaged");
+    }
+
+private:
+    struct Escape {
+        int y, residual, radius, step;
+    };
+
+    void code_part(const PyramidPatch& patch, int grid, bool has_parents, bool has_children) {
+        const PyramidPart& part = patch.parts[grid];
+        const int h = part.height, w = part.width, slope = model_.slope;
+        if (has_children) {
+            here_.resize(h, w, slope);
+            far_here_.resize(h, w, slope);
+        }
+        // Columns: one of zeros before the even rows, and room behind for the last vector; the same for the odd ones.
+        const int half = (h + 1) / 2 + 1 + kLanes;
+        stride_ = 2 * (size_t)half;
+        rows_.assign(ring_ * stride_, 0);
+        tables_of_[0].resize((h + 1) / 2 + kLanes);
+        tables_of_[1].resize((h + 1) / 2 + kLanes);
+        zeros_.assign(half + 1, 0);
+
+        Batch batch(model_, grid);
+        V16 context[kMaxInputs];
+        std::fill(context, context + num_inputs_, splat(0));
+        int32_t blank[kLanes];
+        batch.add(context, num_inputs_, blank);
+        batch.finish();
+
+        const int16_t* inputs[2][kMaxInputs];
+        const long num_waves = w + (long)slope * (h - 1);
+        for (long wave = 0; wave < num_waves; wave++) {
+            int16_t* own = rows_.data() + (wave & (ring_ - 1)) * stride_;
+            std::fill(own, own + stride_, (int16_t)0);
+            const int y_first = wave > w - 1 ? (int)((wave - (w - 1) + slope - 1) / slope) : 0;
+            const int y_last = (int)std::min<long>(h - 1, wave / slope);
+            for (int odd = 0; odd < 2; odd++) {
+                const int p_first = (y_first + 1 - odd) >> 1, p_last = (y_last - odd) >> 1;
+                if (p_first > p_last) continue;
+                find_inputs(wave, odd, half, has_parents, inputs[odd]);
+                for (int p = p_first; p <= p_last; p += kLanes) {
+                    V16 any = splat(0);
+                    for (int i = 0; i < num_inputs_; i++) any = or16(any, context[i] = load(inputs[odd][i] + p));
+                    int32_t* out = tables_of_[odd].data() + p;
+                    if (is_zero(any)) std::fill(out, out + kLanes, blank[0]);
+                    else batch.add(context, num_inputs_, out);
+                }
+                if (has_children && has_parents) {
+                    int16_t* far = far_here_.row(wave) + odd;
+                    const int16_t* parent = inputs[odd][num_taps_];
+                    for (int p = p_first; p <= p_last; p++) far[2 * p] = parent[p];
+                }
+            }
+            batch.finish();
+            int16_t* kept = has_children ? here_.row(wave) : nullptr;
+            if (patch.reader) read_wave(*patch.reader, part, wave, y_first, y_last, own + 1, half, kept);
+            else write_wave(*patch.writer, part, wave, y_first, y_last, own + 1, half, kept);
+        }
+    }
+
+    // Where the vectors of a wave's even or odd rows begin, for each input: row 2p + odd is at [p].
+    void find_inputs(long wave, int odd, int half, bool has_parents, const int16_t** inputs) {
+        for (int i = 0; i < num_taps_; i++) {
+            const PyramidTap& tap = model_.taps[i];
+            const long from = wave + tap.dx + (long)model_.slope * tap.dy;
+            const int row = odd + tap.dy;  // of the tap where p is 0
+            inputs[i] = rows_.data() + (from & (ring_ - 1)) * stride_ + 1 + (row & 1) * half + (row >> 1);
+        }
+        const int16_t** parents = inputs + num_taps_;
+        if (!has_parents) {
+            std::fill(parents, parents + kParents, zeros_.data());
+            return;
+        }
+        const long own = wave - (long)model_.slope * odd, above = own >> 1;  // x of row `odd`; the parent's wave
+        const int sy = odd ? 1 : -1, sx = own & 1 ? 1 : -1, slope = model_.slope;
+        parents[0] = above_.row(above);
+        parents[1] = above_.row(above + slope * sy) + sy;
+        parents[2] = above_.row(above + sx);
+        parents[3] = above_.row(above + slope * sy + sx) + sy;
+        parents[4] = above_.row(above - slope * sy) - sy;
+        parents[5] = above_.row(above - sx);
+        parents[6] = far_above_.row(above);
+    }
+
+    void read_wave(Reader& reader, const PyramidPart& part, long wave, int y_first, int y_last, int16_t* own, int half,
+                   int16_t* kept) {
+        Cursor cursor = reader.cursor();
+        const int32_t* found[2] = {tables_of_[0].data(), tables_of_[1].data()};
+        const auto put = [&](int y, int symbol) {
+            symbol = std::clamp(symbol, -kMaxSymbol, kMaxSymbol);
+            const int16_t context = (int16_t)std::clamp(symbol, -kMaxContext, kMaxContext);
+            part.latents[y * part.stride + (wave - (long)model_.slope * y)] = (int16_t)symbol;
+            own[(y & 1) * half + (y >> 1)] = context;
+            if (kept) kept[y] = context;
+        };
+        escapes_.clear();
+        for (int y = y_first; y <= y_last; y++) {
+            const int32_t predicted = found[y & 1][y >> 1];
+            const int table = predicted & ((1 << kTableBits) - 1), step = predicted >> kTableBits;
+            const uint32_t low = cursor.low();
+            const Slot slot = middle_[table];
+            if (low - slot.from < slot.width) {
+                cursor.advance(slot.from, slot.width, low);
+                if (step) put(y, step);
+                continue;
+            }
+            const int scale = table / kNumFractions, radius = tables_.radius[scale];
+            const int residual = cursor.residual(tables_, scale, table % kNumFractions - kNumFractions / 2);
+            if (std::abs(residual) > radius) escapes_.push_back({y, residual, radius, step});
+            else if (step + residual) put(y, step + residual);
+        }
+        for (const Escape& escape : escapes_) {
+            const int excess = escape.radius + cursor.excess();
+            put(escape.y, escape.step + (escape.residual > 0 ? excess : -excess));
+        }
+        reader.cursor() = cursor;
+    }
+
+    void write_wave(Writer& writer, const PyramidPart& part, long wave, int y_first, int y_last, int16_t* own, int half,
+                    int16_t* kept) {
+        const int32_t* found[2] = {tables_of_[0].data(), tables_of_[1].data()};
+        excesses_.clear();
+        for (int y = y_first; y <= y_last; y++) {
+            const int32_t predicted = found[y & 1][y >> 1];
+            const int symbol = part.latents[y * part.stride + (wave - (long)model_.slope * y)];
+            const int16_t context = (int16_t)std::clamp(symbol, -kMaxContext, kMaxContext);
+            own[(y & 1) * half + (y >> 1)] = context;
+            if (kept) kept[y] = context;
+            const int table = predicted & ((1 << kTableBits) - 1), step = predicted >> kTableBits;
+            const int excess = writer.residual(tables_, table, symbol - step);
+            if (excess) excesses_.push_back(excess);
+        }
+        for (const int excess : excesses_) writer.excess(excess);
+    }
+
+    const Tables& tables_;
+    const Slot* middle_;
+    const PyramidEntropy& model_;
+    const int num_taps_, num_inputs_;
+    long ring_;
+    size_t stride_ = 0;
+    std::vector<int16_t> rows_, zeros_;
+    std::vector<int32_t> tables_of_[2];  // predictions of the even and the odd rows of a wave
+    std::vector<Escape> escapes_;
+    std::vector<int> excesses_;
+    SkewedPlane above_, far_above_;  // the grid above; of its latents what is above them
+    SkewedPlane here_, far_here_;    // the same for the grid below, filled in on the way
+};
+
+}  // namespace
+
+}  // namespace pyramid
+
+void code_pyramid(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
+                  int num_threads) {
+    const std::vector<pyramid::Slot> middle = pyramid::middle_slots(tables);
+    std::vector<std::exception_ptr> thrown(patches.size());
+    std::atomic<size_t> next{0};
+    in_parallel(std::min(num_threads, (int)patches.size()), [&](int) {
+        for (size_t i = next++; i < patches.size(); i = next++) {
+            try {
+                pyramid::PatchWalk(tables, middle, model).code(patches[i]);
+            } catch (...) {
+                thrown[i] = std::current_exception();
+            }
+        }
+    });
+    for (const std::exception_ptr& error : thrown)
+        if (error) std::rethrow_exception(error);
+}
+
+}  // namespace C3_ISA
+}  // namespace c3

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// Coding the latents of patches: docs/c3v_pyramid.md, sections 3 and 4.
+#pragma once
+#include <cstdint>
+#include <exception>
+#include <vector>
+
+#include "pyramid/dense.h"
+#include "pyramid/writer.h"
+#include "shared/ans.h"
+
+namespace c3 {
+
+struct PyramidTap {
+    int dy, dx;
+};
+
+struct PyramidEntropy {
+    std::vector<PyramidTap> taps;
+    int slope;                                    // (y, x) is in wave x + slope * y
+    Dense first;                                  // of taps, then seven inputs from the grids above
+    std::vector<std::vector<int32_t>> grid_bias;  // its biases, by grid
+    std::vector<Dense> second;                    // none or one
+    Dense last, linear;                           // two outputs each; `linear` has what `first` has as inputs
+};
+
+// A patch's part of a grid.
+struct PyramidPart {
+    int height, width;
+    int16_t* latents;  // to be read: zeros, to be filled
+    size_t stride;
+};
+
+struct PyramidPatch {
+    Reader* reader;                  // or
+    Writer* writer;                  // the other one is null
+    std::vector<PyramidPart> parts;  // finest first
+    std::vector<double> bits;        // of each part: what the tables promise, where it is written
+};
+
+// Reads or writes the patches, several at a time. What a patch threw is thrown again; of several, that of the first
+// one.
+using CodePyramid = void(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
+                         int num_threads);
+
+}  // namespace c3

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// Latents to samples of a picture: docs/c3v_pyramid.md, sections 5 and 6.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "pyramid/dense.h"
+
+namespace c3 {
+
+constexpr int kMaxGrids = 8;
+
+struct PyramidGrid {
+    int height, width;
+    const int16_t* latents;
+};
+
+// The synthesis of the planes of one resolution.
+struct PyramidGroup {
+    Dense first, second, linear;
+    Dense refine, change;  // without outputs where there is no refinement
+    int num_planes() const { return second.num_outputs; }
+};
+
+// How the planes that are not luma's relate to it.
+enum class Chroma { none, halved_columns, halved };
+
+struct PyramidPlane {
+    int height, width;
+    void* samples;  // uint8_t up to a max_value of 255, else uint16_t
+};
+
+struct PyramidPicture {
+    std::vector<PyramidGrid> grids;  // finest first
+    std::vector<int32_t> kernels;    // (grids - 1, 4) of the upsampling
+    Chroma chroma;                   // `none`: the first group has all planes
+    std::vector<PyramidGroup> groups;
+    std::vector<PyramidPlane> planes;
+    int max_value;
+};
+
+// Fills the planes, bands of rows on several threads.
+using SynthesisePyramid = void(const PyramidPicture& picture, int num_threads);
+
+}  // namespace c3

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""What a pyramid model is: its configuration (travels in the stream), its groups of planes and its weights in order.
+
+The decoder's integers and the floats of a fit have the same arrays in the same order; a fit keeps them one after the
+other in one flat array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from c3video.errors import ConfigError
+from c3video.limits import check_range, check_rd_weight, check_segment_size
+from c3video.stream.fields import U8, Field, Structure
+
+if TYPE_CHECKING:
+    from c3video.video import VideoFormat
+
+NUM_PARENTS = 7
+"""Inputs of the entropy network from the two grids above: six places of the next one, one of the one after it."""
+
+TAPS: tuple[tuple[int, int], ...] = (
+    *((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2)),
+    *((-2, -1), (-2, 1), (0, -3), (-3, 0), (-2, -2), (-2, 2), (-1, -3), (-1, 3)),
+)
+"""(dy, dx) of the causal taps; a model has the first `num_taps` of them."""
+
+UPSAMPLING_TAPS = 4
+PATCH_UNIT = 128
+"""Sides of patches are multiples of it, so that every grid has whole parts."""
+MAX_PICTURE_SAMPLES = 1 << 27
+"""Samples of a picture; leaves room for 7680 x 4320 in 4:4:4."""
+
+PYRAMID_MODEL = Structure(
+    "pyramid model",
+    (
+        Field("num_grids", U8, 1, 8, "latent grids; grid k has ceil(H / 2^k) x ceil(W / 2^k) latents", since=5),
+        Field("num_taps", U8, 4, 16, "causal taps of the entropy network in a latent's own grid", since=5),
+        Field("num_entropy_layers", U8, 1, 2, "hidden layers of the entropy network", since=5),
+        Field("entropy_layers", U8, 4, 48, "their widths", "num_entropy_layers", since=5),
+        Field("synthesis_width", U8, 4, 48, "hidden units of each group's synthesis", since=5),
+        Field("refine_width", U8, 0, 32, "hidden channels of the refinement; 0: none", since=5),
+        Field("patch_units", U8, 1, 255, "side of a patch of latents in units of 128 luma samples", since=5),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class PyramidConfig:
+    """Everything a decoder must know of the model's shape.
+
+    Args:
+        num_grids: latent grids, 1..8; grid k has ceil(H / 2^k) x ceil(W / 2^k) latents for H x W luma samples.
+        num_taps: causal taps of the entropy network in the latent's own grid, 4..16.
+        entropy_layers: widths of its hidden layers, 1..2 of 4..48.
+        synthesis_width: hidden units of each group's synthesis, 4..48.
+        refine_width: hidden channels of the 3x3 refinement behind it, 0..32; 0: none.
+        patch_size: side of a patch of latents in luma samples, a multiple of 128, so that all grids have whole parts.
+        prior: number of the prior that the weights are differences to; 0 is the zero prior.
+    """
+
+    num_grids: int = 7
+    num_taps: int = 12
+    entropy_layers: tuple[int, ...] = (16, 16)
+    synthesis_width: int = 16
+    refine_width: int = 8
+    patch_size: int = 512
+    prior: int = 0
+
+    KIND: ClassVar[int] = 3
+    HAS_PATCHES: ClassVar[bool] = False
+    FIELDS: ClassVar[Structure] = PYRAMID_MODEL
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is out of the range that a stream may carry."""
+        check_range("num_grids", self.num_grids, 1, 8)
+        check_range("num_taps", self.num_taps, 4, len(TAPS))
+        check_range("number of entropy layers", len(self.entropy_layers), 1, 2)
+        for width in self.entropy_layers:
+            check_range("entropy layer width", width, 4, 48)
+        check_range("synthesis_width", self.synthesis_width, 4, 48)
+        check_range("refine_width", self.refine_width, 0, 32)
+        check_range("patch_size", self.patch_size, PATCH_UNIT, 255 * PATCH_UNIT)
+        if self.patch_size % PATCH_UNIT:
+            raise ConfigError(f"patch_size = {self.patch_size}: must be a multiple of {PATCH_UNIT}")
+        check_range("prior", self.prior, 0, 255)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> PyramidConfig:
+        """The model of a header, from the values of PYRAMID_MODEL."""
+        plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width")
+        return cls(**{name: values[name] for name in plain}, patch_size=PATCH_UNIT * values["patch_units"])
+
+    def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
+        """Raise ConfigError for what a stream may not carry, which bounds the memory that a decoder needs."""
+        if (patch_rows, patch_columns) != (1, 1):
+            raise ConfigError(f"{patch_rows} x {patch_columns} patches: must be 1 x 1, whole pictures are coded")
+        height, width = video.cell_shape
+        samples = height * width * video.layout.num_cell_channels
+        check_segment_size("samples of a picture", samples, MAX_PICTURE_SAMPLES, segment_frames, "a smaller picture")
+
+    def for_video(self, video: VideoFormat) -> PyramidConfig:
+        """The model as clips of that format are best coded: as it is."""
+        return self
+
+    @property
+    def patch_units(self) -> int:
+        """Side of a patch in units of PATCH_UNIT."""
+        return self.patch_size // PATCH_UNIT
+
+    @property
+    def num_inputs(self) -> int:
+        """Inputs of the entropy network: causal taps, then parents."""
+        return self.num_taps + NUM_PARENTS
+
+
+@dataclass(frozen=True)
+class PlaneGroup:
+    """Planes of one resolution, made by one synthesis.
+
+    Args:
+        num_planes: samples that it makes at each place.
+        exponents: (y, x) halvings of its planes against luma.
+        num_given: planes made before that it reads: 1 (luma, pooled) for chroma apart from luma, else 0.
+        first_grid: finest grid that it reads.
+    """
+
+    num_planes: int
+    exponents: tuple[int, int]
+    num_given: int
+    first_grid: int
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """(h, w) of its planes in a picture of height x width luma samples."""
+        y, x = self.exponents
+        return -(-height >> y), -(-width >> x)
+
+    def num_inputs(self, num_grids: int) -> int:
+        """Inputs of its synthesis: upsampled latents, then given planes."""
+        return num_grids - self.first_grid + self.num_given
+
+
+_LUMA = PlaneGroup(1, (0, 0), 0, 0)
+_WHOLE = PlaneGroup(3, (0, 0), 0, 0)
+
+GROUPS: dict[str, tuple[PlaneGroup, ...]] = {
+    "gray": (_LUMA,),
+    "420": (_LUMA, PlaneGroup(2, (1, 1), 1, 1)),
+    "422": (_LUMA, PlaneGroup(2, (0, 1), 1, 0)),
+    "444": (_WHOLE,),
+    "rgb": (_WHOLE,),
+}
+"""Groups of planes of each layout, in coding order."""
+
+
+def grid_shapes(num_grids: int, height: int, width: int) -> list[tuple[int, int]]:
+    """(h, w) of each grid, finest first, for height x width luma samples."""
+    return [(-(-height >> k), -(-width >> k)) for k in range(num_grids)]
+
+
+def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of all weight arrays by name, in their fixed order.
+
+    Entropy network: `w1` (width, inputs), `b1` (grids, width), with two hidden layers `w2` (width, width) and `b2`,
+    `w3` (2, width), `b3` (2,), `l` (2, inputs). Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
+    Group g of planes: `v1.g` (hidden, inputs), `c1.g`, `v2.g` (planes, hidden), `c2.g`, `m.g` (planes, inputs), and
+    unless refine_width is 0 `r1.g` (refine, planes, 3, 3), `d1.g`, `r2.g` (planes, refine), `d2.g`.
+    Arrays of no elements (`u` of one grid) are left out.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    widths, inputs = config.entropy_layers, config.num_inputs
+    shapes |= {"w1": (widths[0], inputs), "b1": (config.num_grids, widths[0])}
+    if len(widths) == 2:
+        shapes |= {"w2": (widths[1], widths[0]), "b2": (widths[1],)}
+    shapes |= {"w3": (2, widths[-1]), "b3": (2,), "l": (2, inputs)}
+    if config.num_grids > 1:
+        shapes["u"] = (config.num_grids - 1, UPSAMPLING_TAPS)
+    hidden, refine = config.synthesis_width, config.refine_width
+    for g, group in enumerate(GROUPS[layout]):
+        planes, inputs = group.num_planes, group.num_inputs(config.num_grids)
+        shapes |= {f"v1.{g}": (hidden, inputs), f"c1.{g}": (hidden,)}
+        shapes |= {f"v2.{g}": (planes, hidden), f"c2.{g}": (planes,), f"m.{g}": (planes, inputs)}
+        if refine:
+            shapes |= {f"r1.{g}": (refine, planes, 3, 3), f"d1.{g}": (refine,)}
+            shapes |= {f"r2.{g}": (planes, refine), f"d2.{g}": (planes,)}
+    return shapes
+
+
+@dataclass(frozen=True)
+class PyramidFitConfig:
+    """How long and how a picture is fitted. Nothing of it travels in the stream.
+
+    Args:
+        rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
+        use_prior: whether to start from the prior that was fitted for the layout at the nearest rate.
+        noise_steps: length of the first stage, in which latents and weights move.
+        network_steps: length of the second, in which weights follow the rounded latents.
+        learning_rate, latent_rate: of weights (SOAP) and latents (Adam) in the first stage, falling to zero with a
+            half cosine.
+        latent_restarts: steps at which Adam's means on the latents start again: the first gradients are far larger
+            than the later ones, and the memory of their squares would hold the latents back.
+        network_rate: of the second stage, falling to a tenth.
+        rounding_steps: of the weights that are still free after each array that is rounded.
+        temperature, noise_deviation: of soft rounding and of Gaussian noise, from the first step to the last.
+    """
+
+    rd_weight: float = 1e-3
+    use_prior: bool = True
+    noise_steps: int = 900
+    network_steps: int = 100
+    learning_rate: float = 1e-2
+    latent_rate: float = 0.16
+    latent_restarts: tuple[int, ...] = (40, 100)
+    network_rate: float = 1e-3
+    rounding_steps: int = 10
+    temperature: tuple[float, float] = (0.35, 0.08)
+    noise_deviation: tuple[float, float] = (0.22, 0.15)
+
+    def check(self) -> None:
+        """Raise ConfigError where a value makes no sense."""
+        check_rd_weight(self.rd_weight)
+        for name in ("noise_steps", "network_steps", "rounding_steps"):
+            check_range(name, getattr(self, name), 0, 10_000_000)
+
+
+PYRAMID_PRESETS: dict[str, PyramidFitConfig] = {
+    "ultrafast": PyramidFitConfig(noise_steps=180, network_steps=20),
+    "fast": PyramidFitConfig(noise_steps=900, network_steps=100),
+    "medium": PyramidFitConfig(noise_steps=4_500, network_steps=500),
+    "slow": PyramidFitConfig(noise_steps=22_500, network_steps=2_500),
+    "placebo": PyramidFitConfig(noise_steps=90_000, network_steps=10_000),
+}
+"""Efforts by name: steps over the whole picture, 1 : 5 : 25 : 125 : 500 in time."""

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""What a latent's entropy network reads, and the order of a patch's latents (docs/c3v_pyramid.md, section 3).
+
+    grid k + 2        grid k + 1          grid k
+    . . .             . . o . .           . o o o o o
+    . g .             . o p o .           o o o o o o      o, p, g  in the context
+    . . .             . . o o .           o o o x . .      x        the latent to code
+
+A context is causal taps of the own grid (TAPS), six latents of the grid above around the one that covers x, leaning to
+the side of it that x is on, and the latent that covers it two grids above. Outside of the patch all is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.coding.arithmetic import FloatArray
+from c3video.pyramid.config import TAPS, PyramidConfig
+from c3video.pyramid.weights import MAX_CONTEXT
+
+IntArray = NDArray[np.int64]
+
+
+def wave_slope(num_taps: int) -> int:
+    """Distance of the waves of neighbouring rows: (y, x) is in wave x + slope * y, behind all of its taps."""
+    return max(dx for dy, dx in TAPS[:num_taps] if dy == -1) + 1
+
+
+def as_context(latents: NDArray[np.integer]) -> FloatArray:
+    """Latents as contexts read them."""
+    return np.clip(latents, -MAX_CONTEXT, MAX_CONTEXT).astype(np.float64)
+
+
+def parent_inputs(shape: tuple[int, int], parent: IntArray | None, grandparent: IntArray | None) -> FloatArray:
+    """Inputs (7, h, w) from the grids above, for all latents of a patch's part of a grid.
+
+    Args:
+        shape: (h, w).
+        parent: the part of the grid above, (ceil(h / 2), ceil(w / 2)), or None.
+        grandparent: that of the one above it, or None.
+    """
+    inputs = np.zeros((7, *shape))
+    y, x = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
+    if parent is not None:
+        around = np.pad(as_context(parent), 1)
+        py, px, sy, sx = (y >> 1) + 1, (x >> 1) + 1, 2 * (y & 1) - 1, 2 * (x & 1) - 1
+        places = ((py, px), (py + sy, px), (py, px + sx), (py + sy, px + sx), (py - sy, px), (py, px - sx))
+        for index, place in enumerate(places):
+            inputs[index] = around[place]
+    if grandparent is not None:
+        inputs[6] = as_context(grandparent)[y >> 2, x >> 2]
+    return inputs
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The order of the latents of a patch's part of a grid, and their taps in a zero-padded flat array.
+
+    Args:
+        shape: (h, w).
+        padded_shape: (h + 3, w + 6): margins above, left and right as wide as the furthest tap.
+        offsets: (taps,) flat distance of each tap.
+        waves: of each wave the rows and columns of its latents, by rising row.
+    """
+
+    shape: tuple[int, int]
+    padded_shape: tuple[int, int]
+    offsets: IntArray
+    waves: tuple[tuple[IntArray, IntArray], ...]
+
+    def places(self, rows: IntArray, columns: IntArray) -> IntArray:
+        """Flat places in the padded array."""
+        return (rows + _TOP) * self.padded_shape[1] + columns + _SIDE
+
+    def contexts(self, flat: FloatArray, parents: FloatArray) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """For each wave its rows (N,), columns (N,) and contexts (taps + 7, N), read when the wave is due.
+
+        Args:
+            flat: latents so far in a padded array, as contexts read them; filled in between.
+            parents: (7, h, w), `parent_inputs`.
+        """
+        for rows, columns in self.waves:
+            own = flat[self.offsets[:, None] + self.places(rows, columns)]
+            yield rows, columns, np.concatenate([own, parents[:, rows, columns]])
+
+    def empty(self) -> FloatArray:
+        """Zeros to walk in, flat."""
+        return np.zeros(int(np.prod(self.padded_shape)))
+
+
+_TOP, _SIDE = 3, 3
+
+
+def plan_walk(config: PyramidConfig, shape: tuple[int, int]) -> Walk:
+    """The walk over a patch's part of a grid, of `shape` (h, w)."""
+    h, w = shape
+    padded = (h + _TOP, w + 2 * _SIDE)
+    offsets = [dy * padded[1] + dx for dy, dx in TAPS[: config.num_taps]]
+    rows, columns = (index.ravel() for index in np.indices(shape))
+    wave_of = columns + wave_slope(config.num_taps) * rows
+    order = np.argsort(wave_of, kind="stable")
+    starts = np.flatnonzero(np.diff(wave_of[order])) + 1
+    waves = zip(np.split(rows[order], starts), np.split(columns[order], starts), strict=True)
+    return Walk(shape, padded, np.array(offsets, dtype=np.int64), tuple(waves))

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""A segment of pyramids: each frame is a picture, fitted alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from c3video.engine import EngineName, choose_engine
+from c3video.errors import ConfigError
+from c3video.progress import Progress
+from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
+from c3video.pyramid.decode import join_pictures
+from c3video.pyramid.engine import ENGINES
+from c3video.pyramid.fit.loop import fit_picture
+from c3video.pyramid.payload import encode_picture
+from c3video.segment_model import EncodedSegment, EncodingOptions
+from c3video.video import Frame, Planes, VideoFormat
+
+
+@dataclass(frozen=True)
+class PictureEncoder:
+    """Segments of one clip, picture by picture."""
+
+    video: VideoFormat
+    config: PyramidConfig
+    fit_config: PyramidFitConfig
+    seed: int
+    engine: EngineName
+    num_threads: int
+    patch_rows: int = 1
+    patch_columns: int = 1
+
+    def encode(self, frames: Sequence[Frame], report: Callable[[int, Progress], None]) -> EncodedSegment:
+        """Fit and code frames; `report` is told 0 and the step. Raises FitError."""
+        pictures: list[bytes] = []
+        decoded: list[Planes] = []
+        parts: dict[str, float] = {}
+        estimated_bits = 0.0
+        for frame in frames:
+            fitted = fit_picture(
+                frame.planes,
+                self.video,
+                self.config,
+                self.fit_config,
+                seed=self.seed,
+                report=lambda progress: report(0, progress),
+                num_threads=self.num_threads,
+            )
+            data, bits = encode_picture(fitted.weights, fitted.symbols, self.video, fitted.shifts)
+            pictures.append(data)
+            synthesise = ENGINES[self.engine].synthesise
+            decoded.append(synthesise(fitted.weights, fitted.symbols, self.video.layout, self.num_threads))
+            estimated_bits += fitted.estimated_bits
+            for name, value in bits.by_part().items():
+                parts[name] = parts.get(name, 0.0) + value
+        return EncodedSegment((join_pictures(pictures),), decoded, estimated_bits, parts)
+
+
+def open_picture_encoder(
+    video: VideoFormat, config: PyramidConfig, fit_config: PyramidFitConfig, options: EncodingOptions
+) -> PictureEncoder:
+    """What makes segments of a clip. Raises ConfigError for a patch size, or without the C++ extension."""
+    if options.patch_size is not None:
+        raise ConfigError(f"patch size {options.patch_size}: this profile codes whole pictures, leave it out")
+    engine = choose_engine()
+    if engine != "native":
+        raise ConfigError("the profile pyramid is fitted by the C++ extension, which is not there")
+    return PictureEncoder(video, config, fit_config, options.seed, engine, os.cpu_count() or 1)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""How a picture is fitted: latents and networks from noise, networks alone for the rounded latents, then integers.
+
+    stage "noise"       latents softly rounded and noisy, and all weights; Adam and SOAP, rates falling by a half cosine
+    stage "networks"    latents rounded and fixed, weights alone; SOAP
+    stage "integers"    weights on grids of their own, chosen by what they cost and what they spoil (precision.py)
+
+Latents do not move after the first stage: a straight-through gradient made them worse in each trial
+(eval/results/pyramid_trials.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.errors import FitError
+from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_noise
+from c3video.progress import Progress
+from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes, weight_shapes
+from c3video.pyramid.fit.precision import RoundingTask, choose_integers
+from c3video.pyramid.fit.soap import Soap
+from c3video.pyramid.fit.start import start_weights, with_prior
+from c3video.pyramid.synthesis import layout_key
+from c3video.pyramid.weights import PyramidWeights, quantise
+from c3video.video import VideoFormat
+
+
+@dataclass(frozen=True)
+class FittedPicture:
+    """A picture ready to be coded.
+
+    Args:
+        weights, shifts: for `payload.encode_picture`.
+        symbols: latents of each grid (h, w), finest first.
+        estimated_bits: of latents and weights.
+        loss: MSE on [0, 1] + rd_weight * bpp, by the floats of the fit.
+    """
+
+    weights: PyramidWeights
+    shifts: dict[str, int]
+    symbols: tuple[NDArray[np.int64], ...]
+    estimated_bits: float
+    loss: float
+
+
+@dataclass
+class _State:
+    """What moves: latents (L,) and weights (W,), with the weights by name as views."""
+
+    latents: Floats
+    weights: Floats
+    arrays: dict[str, Floats]
+
+
+def fit_picture(
+    planes: Sequence[NDArray[np.generic]],
+    video: VideoFormat,
+    config: PyramidConfig,
+    fit_config: PyramidFitConfig,
+    *,
+    seed: int = 0,
+    report: Callable[[Progress], None] = lambda progress: None,
+    num_threads: int = 1,
+) -> FittedPicture:
+    """Fit one picture.
+
+    Args:
+        planes: of samples, in the order of the layout.
+        seed: of initial weights and noise.
+        report: called after each step.
+
+    Raises:
+        FitError: the loss is not finite.
+    """
+    layout = layout_key(video.layout)
+    if fit_config.use_prior:
+        config = with_prior(config, layout, fit_config.rd_weight)
+    plan = PyramidFit(config, layout, video.height, video.width)
+    samples = np.concatenate([plane.ravel() for plane in planes])
+    targets = samples.astype(np.float32) / np.float32(video.layout.max_value)
+    weights = start_weights(config, layout, seed)
+    state = _State(np.zeros(plan.num_latents, dtype=np.float32), weights, _views(weights, config, layout))
+    fit = _Fit(plan, targets, state, fit_config, seed, report, num_threads)
+    fit.noise_stage()
+    fit.network_stage()
+    return fit.integer_stage()
+
+
+def _views(flat: Floats, config: PyramidConfig, layout: str) -> dict[str, Floats]:
+    """The arrays of a flat array of weights, which they share memory with."""
+    views, at = {}, 0
+    for name, shape in weight_shapes(config, layout).items():
+        size = math.prod(shape)
+        views[name] = flat[at : at + size].reshape(shape)
+        at += size
+    return views
+
+
+@dataclass
+class _Fit:
+    """The stages of one fit."""
+
+    plan: PyramidFit
+    targets: Floats
+    state: _State
+    fit_config: PyramidFitConfig
+    seed: int
+    report: Callable[[Progress], None]
+    num_threads: int
+
+    @property
+    def _num_steps(self) -> int:
+        return self.fit_config.noise_steps + self.fit_config.network_steps
+
+    def noise_stage(self) -> None:
+        """Latents and weights together; ends with latents rounded."""
+        config, state = self.fit_config, self.state
+        adam, soap = Adam(state.latents, epsilon=1e-12), Soap(state.arrays)
+        for step in range(config.noise_steps):
+            if step in config.latent_restarts:
+                adam = Adam(state.latents, epsilon=1e-12)
+            done = step / config.noise_steps
+            falling = 0.5 * (1.0 + math.cos(math.pi * done))
+            noisy, slopes = add_noise(
+                state.latents,
+                _between(config.temperature, done),
+                gaussian=_between(config.noise_deviation, done),
+                seed=self.seed * 10_000_019 + step,
+                num_threads=self.num_threads,
+            )
+            found = self._step(noisy, "noise", step + 1)
+            adam.step(found[0], config.latent_rate * falling, slopes=slopes, num_threads=self.num_threads)
+            soap.step(found[1], config.learning_rate * falling)
+        np.rint(state.latents, out=state.latents)
+
+    def network_stage(self) -> None:
+        """Weights for the latents that are coded; keeps the best of all steps."""
+        config, state = self.fit_config, self.state
+        soap = Soap(state.arrays)
+        best_loss, best = math.inf, state.weights.copy()
+        for step in range(config.network_steps):
+            before = state.weights.copy()
+            loss, grads = self._weights_step(config.noise_steps + step + 1)
+            if loss < best_loss:
+                best_loss, best = loss, before
+            soap.step(grads, config.network_rate * (1.0 - 0.9 * step / config.network_steps))
+        if config.network_steps:
+            state.weights[:] = best
+
+    def integer_stage(self) -> FittedPicture:
+        """The picture in integers."""
+        config, state, plan = self.fit_config, self.state, self.plan
+        task = RoundingTask(
+            quantise(plan.config, plan.layout, state.arrays),
+            state.arrays,
+            lambda: self._coded(wants_weights=False).loss,
+            lambda: _views(_given(self._coded().grad_weights), plan.config, plan.layout),
+            config.rd_weight / plan.num_pixels,
+            config.rounding_steps,
+            config.network_rate,
+        )
+        chosen = choose_integers(task)
+        found = self._coded(wants_weights=False)
+        symbols, at = [], 0
+        for h, w in grid_shapes(plan.config.num_grids, plan.height, plan.width):
+            symbols.append(state.latents[at : at + h * w].reshape(h, w).astype(np.int64))
+            at += h * w
+        bits = float(found.bits.sum()) + chosen.bits
+        loss = found.loss + config.rd_weight * chosen.bits / plan.num_pixels
+        return FittedPicture(chosen.weights, chosen.shifts, tuple(symbols), bits, loss)
+
+    def _coded(self, *, wants_weights: bool = True) -> FitStep:
+        """Loss of the latents as they are, and the gradient by weights."""
+        return self.plan.step(
+            self.state.latents,
+            self.state.weights,
+            self.targets,
+            self.fit_config.rd_weight,
+            wants_latents=False,
+            wants_weights=wants_weights,
+            num_threads=self.num_threads,
+        )
+
+    def _step(self, latents: Floats, stage: str, step: int) -> tuple[Floats, dict[str, Floats]]:
+        found = self.plan.step(
+            latents, self.state.weights, self.targets, self.fit_config.rd_weight, num_threads=self.num_threads
+        )
+        self._say(stage, step, found.loss, float(found.squared_errors.sum()), float(found.bits.sum()))
+        return _given(found.grad_latents), _views(_given(found.grad_weights), self.plan.config, self.plan.layout)
+
+    def _weights_step(self, step: int) -> tuple[float, dict[str, Floats]]:
+        found = self._coded()
+        self._say("networks", step, found.loss, float(found.squared_errors.sum()), float(found.bits.sum()))
+        return found.loss, _views(_given(found.grad_weights), self.plan.config, self.plan.layout)
+
+    def _say(self, stage: str, step: int, loss: float, squared_error: float, bits: float) -> None:
+        if not math.isfinite(loss):
+            raise FitError(f"loss is {loss} at step {step} ({stage}); try another --seed")
+        mse, bpp = squared_error / self.plan.num_samples, bits / self.plan.num_pixels
+        self.report(Progress(stage, step, self._num_steps, loss, mse, bpp))
+
+
+def _given(gradient: Floats | None) -> Floats:
+    """A gradient that was asked for."""
+    assert gradient is not None
+    return gradient
+
+
+def _between(ends: tuple[float, float], done: float) -> float:
+    return ends[0] + (ends[1] - ends[0]) * done

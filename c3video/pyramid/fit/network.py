@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""The pyramid model in floats: what a fit differentiates, written to be read.
+
+    latents --> contexts --> entropy network --> bits
+       |
+       +--> upsampled to the planes' resolution --> synthesis of each group --> samples
+
+The native kernel (native/pyramid_fit.py) computes the same with its gradients, many times faster; here autograd finds
+them, on any device and in any precision. Integers round and saturate where this does not, but for hidden units, which
+stop at the largest value that the decoder's int16 can hold, and for samples, which are clipped to [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from c3video.pyramid.config import GROUPS, TAPS, PlaneGroup, PyramidConfig, grid_shapes, weight_shapes
+
+ENTROPY_LIMIT, SYNTHESIS_LIMIT, REFINE_LIMIT = 32767.0 / 2**8, 32767.0 / 2**10, 32767.0 / 2**13
+"""Largest hidden units: int16 at their binary points."""
+
+SCALE_OUTPUT_RANGE = (-3.0, 4.875)
+"""Of the network's second output: scale indexes 0..63, eight a nat, 24 at zero."""
+
+LEAST_PROBABILITY = 2.0**-16
+"""Of a slot of a table: MIN_WIDTH of the Laplace tables."""
+
+GIVEN_GAIN = 32.0
+"""Steps of a latent that a given plane spans from 0 to 1."""
+
+
+def split_latents(latents: Tensor, config: PyramidConfig, height: int, width: int) -> list[Tensor]:
+    """The flat latents (L,) as grids (h, w), finest first."""
+    shapes = grid_shapes(config.num_grids, height, width)
+    parts = latents.split([h * w for h, w in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def split_weights(weights: Tensor, config: PyramidConfig, layout: str) -> dict[str, Tensor]:
+    """The flat weights (W,) as arrays by name."""
+    shapes = weight_shapes(config, layout)
+    parts = weights.split([math.prod(shape) for shape in shapes.values()])
+    return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+class _ClampScale(torch.autograd.Function):
+    """Clamp whose gradient passes outside of the range too where it leads back into it."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)  # type: ignore[attr-defined]
+        return x.clamp(*SCALE_OUTPUT_RANGE)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> Tensor:
+        (x,), grad = ctx.saved_tensors, grad_outputs[0]  # type: ignore[attr-defined]
+        low, high = SCALE_OUTPUT_RANGE
+        return torch.where((x < low) & (grad > 0) | (x > high) & (grad < 0), 0.0, grad)
+
+
+def rectify(x: Tensor, limit: float) -> Tensor:
+    """max(x, 0), held at `limit`; there the gradient passes, so that a unit finds back."""
+    positive = functional.relu(x)
+    return positive - (positive - limit).clamp_min(0.0).detach()
+
+
+def clip(samples: Tensor) -> Tensor:
+    """Samples held to [0, 1]; the gradient passes, so that one finds back to a target within."""
+    return samples + (samples.clamp(0.0, 1.0) - samples).detach()
+
+
+def laplace_bits(x: Tensor, location: Tensor, scale_output: Tensor) -> Tensor:
+    """Bits of latents x under Laplace distributions, all of one shape.
+
+    Every slot of the tables is wider by LEAST_PROBABILITY than the distribution says. Residuals past about
+    10 scales, at least 4 steps, are escapes: another 5 bits and more. A tail that falls with the fourth power of the
+    distance stands for both, and keeps a gradient for what is far off.
+
+    Args:
+        x: latents in steps, whole or noisy.
+        location: of the distribution, in steps.
+        scale_output: scale = 2^-5 exp(3 + scale_output), held in the tables' range.
+
+    Source: C3 (CVPR 2024), section 2, for the distribution; the tables of the decoder for the rest.
+    """
+    log_scale = _ClampScale.apply(scale_output) + (3.0 - 5.0 * math.log(2.0))
+    scale = torch.exp(log_scale)
+    distance = (x - location).abs()
+    # Below half a step from the location the bin holds the peak; beyond it both bounds lie on one flank.
+    upper = torch.exp(-(distance - 0.5).abs() / scale)
+    lower = torch.exp(-(distance + 0.5) / scale)
+    inside = torch.where(distance < 0.5, 1.0 - 0.5 * (upper + lower), 0.5 * (upper - lower))
+    far = distance / (10.0 * scale + 4.0)
+    return -torch.log2(inside + LEAST_PROBABILITY / (1.0 + far * far) ** 2)
+
+
+def contexts(own: Tensor, parent: Tensor | None, grandparent: Tensor | None, num_taps: int) -> Tensor:
+    """Inputs of the entropy network for all latents of one grid of a patch.
+
+    Args:
+        own: (h, w).
+        parent: the grid above, (ceil(h / 2), ceil(w / 2)), or None.
+        grandparent: the one above that, or None.
+        num_taps: causal taps.
+
+    Returns:
+        (num_taps + 7, h, w).
+    """
+    h, w = own.shape
+    around = functional.pad(own, (3, 3, 3, 0))
+    inputs = [around[3 + dy : 3 + dy + h, 3 + dx : 3 + dx + w] for dy, dx in TAPS[:num_taps]]
+    if parent is None:
+        inputs += [torch.zeros_like(own)] * 6
+    else:
+        padded = functional.pad(parent, (1, 1, 1, 1))
+        y, x = torch.arange(h, device=own.device), torch.arange(w, device=own.device)
+        py, px = (y[:, None] >> 1) + 1, (x[None, :] >> 1) + 1
+        sy, sx = 2 * (y[:, None] & 1) - 1, 2 * (x[None, :] & 1) - 1
+        places = ((py, px), (py + sy, px), (py, px + sx), (py + sy, px + sx), (py - sy, px), (py, px - sx))
+        inputs += [padded[place] for place in places]
+    if grandparent is None:
+        inputs.append(torch.zeros_like(own))
+    else:
+        inputs.append(grandparent.repeat_interleave(4, 0).repeat_interleave(4, 1)[:h, :w])
+    return torch.stack(inputs)
+
+
+def entropy_outputs(inputs: Tensor, grid: int, weights: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Location and scale output (h, w) from contexts (inputs, h, w) of a grid."""
+    flat = inputs.flatten(1)  # (inputs, L)
+    hidden = rectify(weights["w1"] @ flat + weights["b1"][grid][:, None], ENTROPY_LIMIT)
+    if "w2" in weights:
+        hidden = rectify(weights["w2"] @ hidden + weights["b2"][:, None], ENTROPY_LIMIT)
+    outputs = weights["w3"] @ hidden + weights["b3"][:, None] + weights["l"] @ flat  # (2, L)
+    location, scale_output = outputs.view(2, *inputs.shape[1:])
+    return location, scale_output
+
+
+def grid_bits(grids: Sequence[Tensor], weights: dict[str, Tensor], config: PyramidConfig) -> Tensor:
+    """Bits (N,) of the grids, each over all its patches."""
+    bits = []
+    for k, grid in enumerate(grids):
+        size = config.patch_size >> k
+        total = grid.new_zeros(())
+        for top in range(0, grid.shape[0], size):
+            for left in range(0, grid.shape[1], size):
+                own, parent, grandparent = (
+                    grids[k + up][top >> up :, left >> up :][: size >> up, : size >> up]
+                    if k + up < len(grids)
+                    else None
+                    for up in range(3)
+                )
+                assert own is not None
+                location, scale_output = entropy_outputs(
+                    contexts(own, parent, grandparent, config.num_taps), k, weights
+                )
+                total = total + laplace_bits(own, location, scale_output).sum()
+        bits.append(total)
+    return torch.stack(bits)
+
+
+def _upsample_rows(planes: Tensor, kernel: Tensor, length: int) -> Tensor:
+    """Planes (G, h, w) to (G, length, w) with length = 2h or 2h - 1."""
+    h = planes.shape[1]
+    padded = torch.cat([planes[:, :1], planes[:, :1], planes, planes[:, -1:], planes[:, -1:]], 1)
+    even = sum(kernel[i] * padded[:, i : i + h] for i in range(4))
+    odd = sum(kernel[3 - i] * padded[:, i + 1 : i + 1 + h] for i in range(4))
+    assert isinstance(even, Tensor)
+    assert isinstance(odd, Tensor)
+    return torch.stack([even, odd], 2).flatten(1, 2)[:, :length]
+
+
+def upsample(planes: Tensor, kernel: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Planes (G, h, w) of one level to `shape` (H, W) of the one below, by a kernel of 4 taps along each axis.
+
+    Sample 2i reads places i - 2 .. i + 1 with the kernel, sample 2i + 1 reads i - 1 .. i + 2 with its mirror image.
+    Edges are repeated.
+    """
+    columns = _upsample_rows(planes.transpose(1, 2), kernel, shape[1]).transpose(1, 2)
+    return _upsample_rows(columns, kernel, shape[0])
+
+
+def upsampled_levels(grids: Sequence[Tensor], kernels: Tensor | None) -> list[Tensor]:
+    """All grids j >= k at the resolution of grid k, (N - k, h_k, w_k), for each k."""
+    levels = [grids[-1][None]]
+    for k in range(len(grids) - 2, -1, -1):
+        assert kernels is not None
+        shape = (grids[k].shape[0], grids[k].shape[1])
+        levels.append(torch.cat([grids[k][None], upsample(levels[-1], kernels[k], shape)]))
+    return levels[::-1]
+
+
+def pool(planes: Tensor, exponents: tuple[int, int]) -> Tensor:
+    """Means (G, ceil(h / 2^y), ceil(w / 2^x)) of planes (G, h, w), edges repeated."""
+    y, x = exponents
+    bottom, right = -planes.shape[1] % (1 << y), -planes.shape[2] % (1 << x)
+    padded = functional.pad(planes[None], (0, right, 0, bottom), mode="replicate")
+    return functional.avg_pool2d(padded, (1 << y, 1 << x))[0]
+
+
+def synthesise(inputs: Tensor, weights: dict[str, Tensor], group: int) -> Tensor:
+    """Samples (C, h, w) of a group before they are clipped, from its inputs (Z, h, w), with gains in them."""
+    arrays = {name.split(".")[0]: array for name, array in weights.items() if name.endswith(f".{group}")}
+    flat = inputs.flatten(1)
+    hidden = rectify(arrays["v1"] @ flat + arrays["c1"][:, None], SYNTHESIS_LIMIT)
+    x = arrays["v2"] @ hidden + arrays["c2"][:, None] + arrays["m"] @ flat
+    x = x.view(-1, *inputs.shape[1:])
+    if "r1" not in arrays:
+        return x
+    padded = functional.pad(x[None] - 0.5, (1, 1, 1, 1), mode="replicate")
+    refined = rectify(functional.conv2d(padded, arrays["r1"], arrays["d1"]), REFINE_LIMIT)
+    return x + functional.conv2d(refined, arrays["r2"][:, :, None, None], arrays["d2"])[0]
+
+
+def group_inputs(group: PlaneGroup, levels: Sequence[Tensor], gains: Tensor) -> Tensor:
+    """Upsampled latents times their gains at the resolution of a group's planes."""
+    if group.exponents == (1, 1):
+        if len(levels) == 1:
+            return levels[0].new_zeros(0, *group.shape(levels[0].shape[1], levels[0].shape[2]))
+        return levels[1] * gains[1:, None, None]
+    return pool(levels[0], group.exponents) * gains[:, None, None]
+
+
+def reconstruct(
+    grids: Sequence[Tensor], weights: dict[str, Tensor], layout: str, gains: Tensor | None = None
+) -> list[Tensor]:
+    """Planes (h, w) of a picture on [0, 1].
+
+    Args:
+        grids: latents, finest first.
+        weights: by name.
+        layout: a key of GROUPS.
+        gains: (N,) factors of the grids, 1 without them.
+    """
+    if gains is None:
+        gains = grids[0].new_ones(len(grids))
+    levels = upsampled_levels(grids, weights.get("u"))
+    planes: list[Tensor] = []
+    for index, group in enumerate(GROUPS[layout]):
+        inputs = group_inputs(group, levels, gains)
+        if group.num_given:
+            given = GIVEN_GAIN * (pool(torch.stack(planes), group.exponents) - 0.5)
+            inputs = torch.cat([inputs, given])
+        planes += clip(synthesise(inputs, weights, index)).unbind(0)
+    return planes

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Weights as integers, one array after the other: what an array loses by rounding, those still free make up for.
+
+    for each array, from the one with most weights to the one with fewest:
+        the exponent s for which multiples of 2^s cost least, loss and bits together; rounded so, fixed
+        some steps of the arrays that are not fixed yet
+
+All arrays rounded at once lose several times as much: their errors add up in places where they could cancel
+(eval/results/pyramid_trials.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.coding.tables import best_scale
+from c3video.pyramid.fit.soap import Soap
+from c3video.pyramid.payload import MAX_SHIFT
+from c3video.pyramid.priors import prior_arrays
+from c3video.pyramid.weights import PyramidWeights, dequantise, quantise
+
+IntArray = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+_CODE_BITS = 10.0
+"""About what an array's code and the index of its table take."""
+
+
+@dataclass(frozen=True)
+class ChosenWeights:
+    """Integers of all weights.
+
+    Args:
+        shifts: s of each array.
+        bits: of the weights.
+    """
+
+    weights: PyramidWeights
+    shifts: dict[str, int]
+    bits: float
+
+
+@dataclass(frozen=True)
+class RoundingTask:
+    """What rounding asks a fit for.
+
+    Args:
+        weights: with the shapes of the model; their arrays do not count.
+        arrays: of the fit by name, views that the two functions below read.
+        loss: of the arrays as they are, latents as they will be coded.
+        gradients: likewise, by name.
+        bit_worth: what a bit adds to the loss.
+        steps, rate: of SOAP after each array.
+    """
+
+    weights: PyramidWeights
+    arrays: Mapping[str, Floats]
+    loss: Callable[[], float]
+    gradients: Callable[[], Mapping[str, Floats]]
+    bit_worth: float
+    steps: int
+    rate: float
+
+
+def on_grid(fine: IntArray, prior: IntArray, shift: int) -> IntArray:
+    """The integers nearest to `fine` whose differences to the prior are multiples of 2^shift."""
+    half = (1 << shift) >> 1
+    return prior + (((fine - prior + half) >> shift) << shift)
+
+
+def weight_bits(array: IntArray, prior: IntArray, shift: int) -> float:
+    """Bits of an array's differences under their cheapest table."""
+    differences = (array - prior) >> shift
+    return best_scale(differences)[1] + _CODE_BITS if differences.any() else _CODE_BITS / 2
+
+
+def choose_integers(task: RoundingTask) -> ChosenWeights:
+    """Integers for the weights of a fit; its arrays are rounded on the way."""
+    config, layout = task.weights.config, task.weights.layout
+    prior = prior_arrays(config, layout)
+    order = sorted(task.arrays, key=lambda name: -task.arrays[name].size)
+    fixed: dict[str, IntArray] = {}
+    shifts: dict[str, int] = {}
+    bits = 0.0
+    for name in order:
+        array = task.arrays[name]
+        fine = dict(quantise(config, layout, task.arrays).arrays) | fixed
+        best = (np.inf, 0, fine[name], 0.0)
+        kept = array.copy()
+        for shift in range(MAX_SHIFT + 1):  # from the finest: the coarse ones have minima that mean nothing
+            rounded = on_grid(fine[name], prior[name], shift)
+            array[...] = _floats(task.weights, fine | {name: rounded})[name]
+            of_array = weight_bits(rounded, prior[name], shift)
+            loss = task.loss() + task.bit_worth * of_array
+            if loss < best[0]:
+                best = (loss, shift, rounded, of_array)
+            array[...] = kept
+            if shift > best[1] + 2:
+                break
+        _, shifts[name], fixed[name], of_array = best
+        array[...] = _floats(task.weights, fine | fixed)[name]
+        bits += of_array
+        free = {other: task.arrays[other] for other in order if other not in fixed}
+        if free:
+            soap = Soap(free)
+            for _ in range(task.steps):
+                soap.step(task.gradients(), task.rate)
+    arrays = {name: fixed[name] for name in task.arrays}
+    return ChosenWeights(PyramidWeights(config, layout, arrays, task.weights.gains), shifts, bits)
+
+
+def _floats(weights: PyramidWeights, arrays: Mapping[str, IntArray]) -> Mapping[str, NDArray[np.float64]]:
+    return dequantise(PyramidWeights(weights.config, weights.layout, arrays, weights.gains))

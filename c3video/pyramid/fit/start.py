@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Where a fit starts: from a prior that was fitted for its layout and rate, or from random weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.pyramid.config import GROUPS, PyramidConfig, weight_shapes
+from c3video.pyramid.priors import CUBIC_KERNEL, stored_prior
+from c3video.pyramid.weights import BINARY_POINTS, UNIT_GAIN, PyramidWeights, dequantise
+
+PRIOR_RATES: dict[int, float] = {1: 3e-4, 2: 1e-3, 3: 4e-3, 4: 4e-4, 5: 1e-3, 6: 4e-3}
+"""rd_weight that each prior of the package was fitted for (pipelines/fit_pyramid_priors.py)."""
+
+
+def with_prior(config: PyramidConfig, layout: str, rd_weight: float) -> PyramidConfig:
+    """The configuration with the prior that was fitted nearest to a rate, where one has its widths and its layout."""
+    fitting = [
+        number
+        for number in PRIOR_RATES
+        if stored_prior(number).layout == layout
+        and stored_prior(number).config == replace(config, prior=number, patch_size=PyramidConfig.patch_size)
+    ]
+    distances = {number: abs(math.log(PRIOR_RATES[number] / rd_weight)) for number in fitting}
+    return replace(config, prior=min(distances, key=distances.__getitem__)) if fitting else config
+
+
+def start_weights(config: PyramidConfig, layout: str, seed: int) -> NDArray[np.float32]:
+    """Those of the configuration's prior; for prior 0 random hidden layers, gray planes, a refinement without effect.
+
+    Returns:
+        float32 (W,) in the order of `weight_shapes`, one array after the other.
+    """
+    if config.prior:
+        arrays = stored_prior(config.prior).arrays
+        floats = dequantise(PyramidWeights(config, layout, arrays, (UNIT_GAIN,) * config.num_grids))
+        return np.concatenate([array.ravel() for array in floats.values()]).astype(np.float32)
+    random = np.random.default_rng(seed)
+    deviations = {
+        "w1": 0.5 * math.sqrt(2.0 / config.num_inputs),
+        "w2": math.sqrt(2.0 / config.entropy_layers[0]),
+        "w3": 0.1 / math.sqrt(config.entropy_layers[-1]),
+        "v2": 0.3 / math.sqrt(config.synthesis_width),
+    }
+    for g, group in enumerate(GROUPS[layout]):
+        # A latent's step is far below the range of samples: the first layer starts small.
+        deviations[f"v1.{g}"] = math.sqrt(2.0 / group.num_inputs(config.num_grids)) / 16.0
+        deviations[f"r1.{g}"] = math.sqrt(2.0 / (9.0 * group.num_planes))
+    parts = []
+    for name, shape in weight_shapes(config, layout).items():
+        kind = name.split(".")[0]
+        if kind == "u":
+            array = np.tile(np.array(CUBIC_KERNEL) * 2.0 ** -BINARY_POINTS["u"], (shape[0], 1))
+        elif kind == "c2":
+            array = np.full(shape, 0.5)
+        else:
+            array = random.normal(size=shape) * deviations.get(name, deviations.get(kind, 0.0))
+        parts.append(array.ravel())
+    return np.concatenate(parts).astype(np.float32)

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: MIT
+"""A picture <-> bytes (docs/c3v_pyramid.md, section 2).
+
+1 byte            number of the prior
+varint, payload   of each patch but the last, row by row: symbols of its grids, coarse to fine
+payload           of the last patch, to the end of the bytes
+
+The first payload begins with the weights: gains, what each array differs from the prior by, and the differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
+from c3video.coding.tables import NUM_SCALES, best_scale
+from c3video.coding.varint import read_varint, write_varint
+from c3video.errors import ConfigError, CorruptSegmentError
+from c3video.pyramid.config import PyramidConfig, grid_shapes
+from c3video.pyramid.contexts import as_context, parent_inputs, plan_walk
+from c3video.pyramid.entropy import predict
+from c3video.pyramid.priors import prior_arrays
+from c3video.pyramid.synthesis import layout_key
+from c3video.pyramid.weights import UNIT_GAIN, PyramidWeights
+from c3video.video import VideoFormat
+
+IntArray = NDArray[np.int64]
+
+MAX_SYMBOL = 32767
+"""Latents lie in +-MAX_SYMBOL; a decoder clips what a damaged payload says."""
+MAX_SHIFT = 10
+"""Differences to the prior are multiples of 2^0 .. 2^MAX_SHIFT."""
+
+GAIN_SCALE, FLAG_SCALE, CODE_SCALE, INDEX_SCALE = 20, 20, 34, 42
+"""Scale indexes of the tables of gains (less UNIT_GAIN), of the flag (less 1), of arrays' codes and of scale indexes
+(less these origins)."""
+CODE_ORIGIN, INDEX_ORIGIN = 7, 44
+
+
+@dataclass(frozen=True)
+class PictureBits:
+    """Where a picture's bits went, by the tables.
+
+    Args:
+        weights: of gains and of the differences of each part, with what says how they are coded.
+        grids: of the latents of each grid, finest first.
+        overhead: what the bytes hold beyond that.
+    """
+
+    weights: dict[str, float]
+    grids: tuple[float, ...]
+    overhead: float
+
+    def by_part(self) -> dict[str, float]:
+        """The figures by name."""
+        parts = {f"grid {index}": bits for index, bits in enumerate(self.grids)}
+        parts |= {f"{part} weights": bits for part, bits in self.weights.items()}
+        return parts | {"picture overhead": self.overhead}
+
+
+@dataclass(frozen=True)
+class CodedPicture:
+    """A picture as integers; `bits` is None where the coder keeps no account.
+
+    Args:
+        symbols: latents of each grid (h, w), finest first.
+    """
+
+    weights: PyramidWeights
+    symbols: tuple[NDArray[Any], ...]
+    bits: PictureBits | None
+
+
+@dataclass(frozen=True)
+class PatchPlace:
+    """Where a patch's parts of the grids lie: (rows, columns) of each grid, finest first."""
+
+    slices: tuple[tuple[slice, slice], ...]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(h, w) of each part."""
+        return [(y.stop - y.start, x.stop - x.start) for y, x in self.slices]
+
+
+def patch_places(config: PyramidConfig, height: int, width: int) -> list[PatchPlace]:
+    """The patches of a picture, row by row."""
+    shapes = grid_shapes(config.num_grids, height, width)
+
+    def part(start: int, grid: int, size: int) -> slice:
+        return slice(start >> grid, min((start + config.patch_size) >> grid, size))
+
+    return [
+        PatchPlace(tuple((part(top, k, h), part(left, k, w)) for k, (h, w) in enumerate(shapes)))
+        for top in range(0, height, config.patch_size)
+        for left in range(0, width, config.patch_size)
+    ]
+
+
+def _bits_of(coder: Coder) -> float:
+    """What the tables promise for all that a coder has coded; 0 where a reader keeps no account."""
+    return getattr(coder, "estimated_bits", None) or 0.0
+
+
+def code_weights(
+    coder: Coder, config: PyramidConfig, layout: str, weights: PyramidWeights | None, shifts: dict[str, int] | None
+) -> tuple[PyramidWeights, dict[str, float]]:
+    """Code gains and differences to the prior.
+
+    An array's code is 0 where it equals the prior, else 1 + s with differences that are multiples of 2^s; the scale
+    index of their table follows, then the differences in C order.
+
+    Args:
+        weights: what to write; ignored by a reader.
+        shifts: s of each array that has another than 0.
+
+    Returns:
+        the weights, and bits by part.
+
+    Raises:
+        CorruptSegmentError: weights that a decoder could not compute with.
+    """
+    prior = prior_arrays(config, layout)
+    bits = dict.fromkeys(("gain", "entropy", "upsampling", "synthesis"), 0.0)
+
+    def code(values: IntArray | None, size: int, scale: int) -> IntArray:
+        return coder.code(np.full(size, scale), np.zeros(size, dtype=np.int64), values)
+
+    def number(value: int | None, scale: int, origin: int, low: int, high: int, what: str) -> int:
+        given = None if value is None else np.array([value - origin])
+        found = origin + int(code(given, 1, scale)[0])
+        if not low <= found <= high:
+            raise CorruptSegmentError(f"{what} = {found}: must be in {low}..{high}")
+        return found
+
+    gains = tuple(
+        number(None if weights is None else weights.gains[k], GAIN_SCALE, UNIT_GAIN, 1, 255, f"gain of grid {k}")
+        for k in range(config.num_grids)
+    )
+    bits["gain"] = _bits_of(coder)
+    if not number(None if weights is None else int(weights.differ(prior)), FLAG_SCALE, 1, 0, 1, "flag of differences"):
+        return PyramidWeights(config, layout, prior, gains), bits
+    arrays = {}
+    for name, start in prior.items():
+        before = _bits_of(coder)
+        shift = (shifts or {}).get(name, 0)
+        given = None if weights is None else (weights.arrays[name] - start) >> shift
+        changed = None if given is None else int(given.any()) * (shift + 1)
+        changed = number(changed, CODE_SCALE, CODE_ORIGIN, 0, MAX_SHIFT + 1, f"code of {name}")
+        arrays[name] = start
+        if changed:
+            scale = None if given is None else best_scale(given)[0]
+            scale = number(scale, INDEX_SCALE, INDEX_ORIGIN, 0, NUM_SCALES - 1, f"scale index of {name}")
+            differences = code(None if given is None else given.ravel(), start.size, scale)
+            arrays[name] = start + (differences.reshape(start.shape) << (changed - 1))
+        part = "upsampling" if name == "u" else "synthesis" if "." in name else "entropy"
+        bits[part] += _bits_of(coder) - before
+    return PyramidWeights(config, layout, arrays, gains), bits
+
+
+def code_patch(
+    coder: Coder,
+    weights: PyramidWeights,
+    shapes: Sequence[tuple[int, int]],
+    symbols: Sequence[NDArray[Any]] | None = None,
+) -> tuple[list[IntArray], list[float]]:
+    """Code a patch's latents, its grids coarse to fine, each wave by wave.
+
+    Args:
+        shapes: (h, w) of the patch's part of each grid, finest first.
+        symbols: what to write; ignored by a reader.
+
+    Returns:
+        the parts of the grids, those given or those read, and the bits of each.
+    """
+    found: list[IntArray] = [np.zeros(shape, dtype=np.int64) for shape in shapes]
+    bits = [0.0] * len(shapes)
+    for k in range(len(shapes) - 1, -1, -1):
+        before = _bits_of(coder)
+        walk = plan_walk(weights.config, shapes[k])
+        parents = parent_inputs(shapes[k], *(found[j] if j < len(shapes) else None for j in (k + 1, k + 2)))
+        latents = walk.empty()
+        for rows, columns, contexts in walk.contexts(latents, parents):
+            steps, fractions, scales = predict(contexts, weights, k)
+            given = None if symbols is None else symbols[k][rows, columns].astype(np.int64) - steps
+            values = np.clip(coder.code(scales, fractions, given) + steps, -MAX_SYMBOL, MAX_SYMBOL)
+            found[k][rows, columns] = values
+            latents[walk.places(rows, columns)] = as_context(values)
+        bits[k] = _bits_of(coder) - before
+    return found, bits
+
+
+def encode_picture(
+    weights: PyramidWeights,
+    symbols: Sequence[NDArray[Any]],
+    video: VideoFormat,
+    shifts: dict[str, int] | None = None,
+    writing: PatchWriting | None = None,
+    num_threads: int = 1,
+) -> tuple[bytes, PictureBits]:
+    """Bytes of a picture and their accounting.
+
+    Args:
+        symbols: latents of each grid (h, w), finest first.
+        shifts: by array; differences to the prior are rounded down to multiples of 2^shift, so give weights that
+            are such multiples away from it.
+        writing: what writes patches, NUMPY_WRITING if None; all write the same bytes.
+        num_threads: patches written at the same time.
+
+    Raises:
+        ConfigError: shapes or symbols that do not fit.
+    """
+    writing = writing or NUMPY_WRITING
+    config = weights.config
+    shapes = grid_shapes(config.num_grids, video.height, video.width)
+    if [grid.shape for grid in symbols] != shapes:
+        raise ConfigError(f"grids of shapes {[grid.shape for grid in symbols]}: must be {shapes}")
+    largest = max(int(np.abs(grid).max(initial=0)) for grid in symbols)
+    if largest > MAX_SYMBOL:
+        raise ConfigError(f"latent {largest}: must be in -{MAX_SYMBOL}..{MAX_SYMBOL}")
+    if weights.layout != layout_key(video.layout):
+        raise ConfigError(f"weights of layout {weights.layout} for {video.pix_fmt}")
+    places = patch_places(config, video.height, video.width)
+    coders = [writing.open_writer() for _ in places]
+    _, weight_bits = code_weights(coders[0], config, weights.layout, weights, shifts)
+    grid_bits = writing.write_patches(coders, weights, places, symbols, num_threads)
+    payloads = [coder.finish() for coder in coders]
+    data = bytes([config.prior])
+    data += b"".join(write_varint(len(payload)) + payload for payload in payloads[:-1]) + payloads[-1]
+    return data, _account(data, weight_bits, grid_bits)
+
+
+def _account(
+    data: bytes, weight_bits: dict[str, float], grid_bits: Sequence[float] | NDArray[np.float64]
+) -> PictureBits:
+    grids = tuple(float(bits) for bits in grid_bits)
+    return PictureBits(weight_bits, grids, 8.0 * len(data) - sum(weight_bits.values()) - sum(grids))
+
+
+def split_payloads(data: bytes, num_patches: int) -> tuple[int, list[bytes]]:
+    """The number of the prior and the payload of each patch.
+
+    Raises:
+        CorruptSegmentError: the bytes are too few.
+    """
+    if not data:
+        raise CorruptSegmentError("picture of 0 bytes: at least 1 is needed")
+    at, payloads = 1, []
+    for index in range(num_patches - 1):
+        try:
+            size, at = read_varint(data, at)
+        except ValueError as error:
+            raise CorruptSegmentError(f"size of patch {index} at byte {at} of {len(data)}: {error}") from None
+        if at + size > len(data):
+            raise CorruptSegmentError(f"patch {index} at byte {at} of {len(data)}: {size} bytes are needed")
+        payloads.append(data[at : at + size])
+        at += size
+    return data[0], [*payloads, data[at:]]
+
+
+@dataclass(frozen=True)
+class PatchReading:
+    """What reads patches: the NumPy of this file, or the extension.
+
+    Args:
+        open_reader: payload -> coder.
+        read_patches: (coders, weights, places, num_threads) -> the grids (h, w), and bits of each, or None.
+    """
+
+    open_reader: Callable[[bytes], Any]
+    read_patches: Callable[
+        [Sequence[Any], PyramidWeights, Sequence[PatchPlace], int], tuple[list[NDArray[Any]], list[float] | None]
+    ]
+
+
+def read_patches(
+    coders: Sequence[Any], weights: PyramidWeights, places: Sequence[PatchPlace], num_threads: int
+) -> tuple[list[NDArray[Any]], list[float] | None]:
+    """All latents of a picture, one patch after the other. `num_threads` changes nothing.
+
+    Returns:
+        grids (h, w), finest first; bits of each.
+    """
+    last = places[-1].slices
+    grids: list[NDArray[Any]] = [np.zeros((y.stop, x.stop), dtype=np.int64) for y, x in last]
+    total = np.zeros(len(grids))
+    for coder, place in zip(coders, places, strict=True):
+        parts, bits = code_patch(coder, weights, place.shapes)
+        coder.finish()
+        total += bits
+        for grid, rows_columns, part in zip(grids, place.slices, parts, strict=True):
+            grid[rows_columns] = part
+    return grids, total.tolist()
+
+
+NUMPY = PatchReading(SymbolReader, read_patches)
+
+
+@dataclass(frozen=True)
+class PatchWriting:
+    """What writes patches, likewise.
+
+    Args:
+        open_writer: -> coder.
+        write_patches: (coders, weights, places, grids, num_threads) -> bits of each grid.
+    """
+
+    open_writer: Callable[[], Any]
+    write_patches: Callable[
+        [Sequence[Any], PyramidWeights, Sequence[PatchPlace], Sequence[NDArray[Any]], int], list[float]
+    ]
+
+
+def write_patches(
+    coders: Sequence[Any],
+    weights: PyramidWeights,
+    places: Sequence[PatchPlace],
+    symbols: Sequence[NDArray[Any]],
+    num_threads: int,
+) -> list[float]:
+    """All latents of a picture (grids (h, w), finest first), patch by patch. `num_threads` changes nothing."""
+    total = np.zeros(len(symbols))
+    for coder, place in zip(coders, places, strict=True):
+        parts = [grid[rows_columns] for grid, rows_columns in zip(symbols, place.slices, strict=True)]
+        total += code_patch(coder, weights, place.shapes, parts)[1]
+    return total.tolist()
+
+
+NUMPY_WRITING = PatchWriting(SymbolWriter, write_patches)
+
+
+def decode_picture(
+    data: bytes, config: PyramidConfig, video: VideoFormat, reading: PatchReading = NUMPY, num_threads: int = 1
+) -> CodedPicture:
+    """The integers of a picture.
+
+    Args:
+        config: shapes; the prior's number is that of the bytes.
+
+    Raises:
+        CorruptSegmentError: the bytes are too few, out of range or do not decode to their end.
+    """
+    places = patch_places(config, video.height, video.width)
+    prior, payloads = split_payloads(data, len(places))
+    coders = [reading.open_reader(payload) for payload in payloads]
+    layout = layout_key(video.layout)
+    weights, weight_bits = code_weights(coders[0], replace(config, prior=prior), layout, None, None)
+    grids, grid_bits = reading.read_patches(coders, weights, places, num_threads)
+    bits = None if grid_bits is None else _account(data, weight_bits, grid_bits)
+    return CodedPicture(weights, tuple(grids), bits)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Priors: weights that come with the package, to which those of a stream are differences.
+
+A prior is part of the stream format: its number stands in streams, so a file that has been published never changes and
+a number is never used again. Prior 0 is no file: all zero but for the upsampling. The file of another is
+
+    4 bytes    "C3P1"
+    bytes      layout (its number), num_grids, num_taps, number of entropy layers, their widths, synthesis_width,
+               refine_width
+    int16 ...  all arrays in the order of `weight_shapes`, little-endian
+    u32        crc32 of all before
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c3video.errors import ConfigError, CorruptSegmentError
+from c3video.pyramid.config import PyramidConfig, weight_shapes
+from c3video.pyramid.weights import UNIT_GAIN, PyramidWeights
+
+IntArray = NDArray[np.int64]
+
+CUBIC_KERNEL = (-6, 58, 222, -18)
+"""Upsampling of prior 0: cubic interpolation (Catmull-Rom) a quarter of a coarse sample off, binary point 8."""
+
+PRIORS: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+"""Numbers of the files in the folder prior_files, each since some version; add, never change or reuse."""
+
+MAX_PRIOR = 255
+_MAGIC = b"C3P1"
+_LAYOUTS = {"gray": 1, "420": 2, "422": 3, "444": 4, "rgb": 5}
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """A prior's widths and weights.
+
+    Args:
+        config: with the prior's number; the size of patches is that of the default.
+        layout: a key of GROUPS.
+        arrays: by name, those of `weight_shapes`.
+    """
+
+    config: PyramidConfig
+    layout: str
+    arrays: Mapping[str, IntArray]
+
+    def to_bytes(self) -> bytes:
+        """The file of this prior."""
+        config = self.config
+        widths = config.entropy_layers
+        head = [_LAYOUTS[self.layout], config.num_grids, config.num_taps, len(widths), *widths]
+        data = _MAGIC + bytes([*head, config.synthesis_width, config.refine_width])
+        data += b"".join(self.arrays[name].astype("<i2").tobytes() for name in weight_shapes(config, self.layout))
+        return data + zlib.crc32(data).to_bytes(4, "little")
+
+    @classmethod
+    def from_bytes(cls, data: bytes, number: int) -> Prior:
+        """Raises ConfigError where the bytes are not those of a prior."""
+        if len(data) < 16 or data[:4] != _MAGIC or zlib.crc32(data[:-4]).to_bytes(4, "little") != data[-4:]:
+            raise ConfigError(f"prior {number}: its file of {len(data)} bytes is damaged")
+        layouts = {value: key for key, value in _LAYOUTS.items()}
+        num_layers = data[7]
+        if data[4] not in layouts or not 1 <= num_layers <= 2:
+            raise ConfigError(f"prior {number}: layout {data[4]} or {num_layers} entropy layers are not known")
+        widths, (synthesis_width, refine_width) = data[8 : 8 + num_layers], data[8 + num_layers : 10 + num_layers]
+        config = PyramidConfig(
+            data[5], data[6], tuple(widths), synthesis_width, refine_width, PyramidConfig.patch_size, number
+        )
+        config.check()
+        numbers = data[10 + num_layers : -4]
+        shapes = weight_shapes(config, layouts[data[4]])
+        if len(numbers) != 2 * sum(int(np.prod(shape)) for shape in shapes.values()):
+            raise ConfigError(f"prior {number}: {len(numbers)} bytes of weights do not fit its widths")
+        values, arrays = np.frombuffer(numbers, dtype="<i2").astype(np.int64), {}
+        for name, shape in shapes.items():
+            size = int(np.prod(shape))
+            arrays[name], values = values[:size].reshape(shape), values[size:]
+        PyramidWeights(config, layouts[data[4]], arrays, (UNIT_GAIN,) * config.num_grids)
+        return cls(config, layouts[data[4]], arrays)
+
+
+def zero_prior(config: PyramidConfig, layout: str) -> Prior:
+    """Prior 0, of any widths."""
+    arrays = {name: np.zeros(shape, dtype=np.int64) for name, shape in weight_shapes(config, layout).items()}
+    if "u" in arrays:
+        arrays["u"][:] = CUBIC_KERNEL
+    return Prior(replace(config, prior=0), layout, arrays)
+
+
+@cache
+def stored_prior(number: int) -> Prior:
+    """A prior of the package.
+
+    Raises:
+        ConfigError: there is none of that number, or its file is damaged.
+    """
+    if number not in PRIORS:
+        raise ConfigError(f"prior {number}: must be 0 or one of {PRIORS}")
+    return Prior.from_bytes((files("c3video.pyramid") / "prior_files" / f"{number}.i16").read_bytes(), number)
+
+
+def prior_arrays(config: PyramidConfig, layout: str) -> Mapping[str, IntArray]:
+    """Arrays of the prior of `config.prior`.
+
+    Raises:
+        CorruptSegmentError: there is no such prior, or it has other widths or another layout.
+    """
+    if config.prior == 0:
+        return zero_prior(config, layout).arrays
+    if config.prior not in PRIORS:
+        raise CorruptSegmentError(f"prior {config.prior}: must be 0 or one of {PRIORS}")
+    prior = stored_prior(config.prior)
+    if prior.layout != layout or prior.config != replace(config, patch_size=prior.config.patch_size):
+        raise CorruptSegmentError(f"prior {config.prior} is of layout {prior.layout} and {prior.config}, not {layout}")
+    return prior.arrays

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: MIT
+"""A decoder of the pyramid model written from docs/c3v_pyramid.md alone, in plain Python: slow, and no relation.
+
+Sections are named where they are followed. What the document takes from docs/c3v.md is in document_decoder.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from tests.document_decoder import DECAYS, RADII, ROOT, Coder, clip, rs, sat, table_rows
+
+DOCUMENT = (ROOT / "docs" / "c3v_pyramid.md").read_text()
+Grid = list[list[int]]
+
+TAPS = [row for row in table_rows(DOCUMENT) if len(row) == 2]
+(ZERO_KERNEL,) = (
+    [int(x) for x in row.split()] for row in re.findall(r"^    (-?\d+(?: -?\d+){3})$", DOCUMENT, flags=re.M)
+)
+
+
+class Damage(Exception):
+    """The bytes are not those of a picture."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Section 1.1."""
+
+    num_grids: int
+    num_taps: int
+    entropy_layers: tuple[int, ...]
+    synthesis_width: int
+    refine_width: int
+    patch_size: int
+
+
+def group_sizes(config: Config, pixels: str) -> list[tuple[int, int]]:
+    """Section 1.2: (C, Z) of each group."""
+    n = config.num_grids
+    return {"gray": [(1, n)], "420": [(1, n), (2, n)], "422": [(1, n), (2, n + 1)]}.get(pixels, [(3, n)])
+
+
+def array_shapes(config: Config, pixels: str) -> list[tuple[str, tuple[int, ...]]]:
+    """Section 1.4, in order."""
+    widths, n = config.entropy_layers, config.num_taps + 7
+    shapes: list[tuple[str, tuple[int, ...]]] = [("w1", (widths[0], n)), ("b1", (config.num_grids, widths[0]))]
+    if len(widths) == 2:
+        shapes += [("w2", (widths[1], widths[0])), ("b2", (widths[1],))]
+    shapes += [("w3", (2, widths[-1])), ("b3", (2,)), ("l", (2, n))]
+    if config.num_grids > 1:
+        shapes.append(("u", (config.num_grids - 1, 4)))
+    s, e = config.synthesis_width, config.refine_width
+    for group, (c, z) in enumerate(group_sizes(config, pixels)):
+        arrays = [("v1", (s, z)), ("c1", (s,)), ("v2", (c, s)), ("c2", (c,)), ("m", (c, z))]
+        if e:
+            arrays += [("r1", (e, 9 * c)), ("d1", (e,)), ("r2", (c, e)), ("d2", (c,))]
+        shapes += [(f"{name}{group}", shape) for name, shape in arrays]
+    return shapes
+
+
+@cache
+def bounds(j: int, f: int) -> list[int]:
+    """Section 5 of c3v.md."""
+    radius, decays = RADII[j], [1 << 62]
+    for _ in range(16 * radius + 16):
+        decays.append((decays[-1] * DECAYS[j]) >> 62)
+
+    def below(k: int) -> int:
+        return decays[-k] >> 1 if k < 0 else (1 << 62) - (decays[k] >> 1)
+
+    spread = (1 << 24) - 256 * (2 * radius + 3)
+    inner = [256 * i + ((below(16 * (i - 1 - radius) - 8 - f) * spread) >> 62) for i in range(1, 2 * radius + 3)]
+    return [0, *inner, 1 << 24]
+
+
+def read_batch(coder: Coder, tables: Sequence[tuple[int, int]]) -> list[int]:
+    """Section 6 of c3v.md."""
+    residuals = [coder.slot(bounds(j, f)) - RADII[j] - 1 for j, f in tables]
+    return [coder.escaped(residual, RADII[j]) for residual, (j, _) in zip(residuals, tables, strict=True)]
+
+
+def read_number(coder: Coder, j: int, origin: int, low: int, high: int) -> int:
+    value = origin + read_batch(coder, [(j, 0)])[0]
+    if not low <= value <= high:
+        raise Damage(f"{value} not in {low}..{high}")
+    return value
+
+
+def rows_of(values: list[int], shape: tuple[int, ...]) -> Grid:
+    """An array as rows; one of a single axis as one row."""
+    width = shape[-1]
+    return [values[i : i + width] for i in range(0, len(values), width)]
+
+
+Weights = dict[str, Grid]
+
+
+def read_weights(coder: Coder, config: Config, pixels: str) -> Weights:
+    """Sections 2 and 1.4, from prior 0."""
+    gains = [read_number(coder, 20, 64, 1, 255) for _ in range(config.num_grids)]
+    weights: Weights = {}
+    differ = read_number(coder, 20, 1, 0, 1)
+    for name, shape in array_shapes(config, pixels):
+        size = math.prod(shape)
+        values = ZERO_KERNEL * shape[0] if name == "u" else [0] * size
+        code = read_number(coder, 34, 7, 0, 11) if differ else 0
+        if code:
+            j = read_number(coder, 42, 44, 0, 63)
+            differences = read_batch(coder, [(j, 0)] * size)
+            values = [v + d * (1 << (code - 1)) for v, d in zip(values, differences, strict=True)]
+        if max(map(abs, values)) > 32767:
+            raise Damage(name)
+        weights[name] = rows_of(values, shape)
+    for group, (_, z) in enumerate(group_sizes(config, pixels)):
+        first = 1 if group == 1 and pixels == "420" else 0
+        for name in (f"v1{group}", f"m{group}"):
+            for row in weights[name]:
+                for column in range(min(z, config.num_grids - first)):
+                    row[column] = clip(rs(row[column] * gains[first + column], 6), -32767, 32767)
+    check(weights, config, pixels)
+    return weights
+
+
+def check(weights: Weights, config: Config, pixels: str) -> None:
+    """Section 1.4."""
+
+    def bound(name: str, a: int, half: int, bias: str | None = None, factor: int = 1) -> None:
+        for o, row in enumerate(weights[name]):
+            b = max(abs(biases[o]) for biases in weights[bias]) * factor if bias else 0
+            if sum(map(abs, row)) * a + b + half >= 1 << 31:
+                raise Damage(f"sums of {name}")
+
+    bound("w1", 8191, 8, "b1")
+    if "w2" in weights:
+        bound("w2", 32767, 2048, "b2", 256)
+    bound("w3", 32767, 128)
+    bound("l", 8191, (1 << 23) + 256, "b3")
+    if "u" in weights:
+        bound("u", 32768, 128)
+    for g in range(len(group_sizes(config, pixels))):
+        bound(f"v1{g}", 32768, 512, f"c1{g}", 128)
+        bound(f"v2{g}", 32767, 256, f"c2{g}", 512)
+        bound(f"m{g}", 32768, 256)
+        if config.refine_width:
+            bound(f"r1{g}", 32768, 2048, f"d1{g}", 4096)
+            bound(f"r2{g}", 32767, 2048, f"d2{g}", 4096)
+
+
+def dot(row: Sequence[int], values: Sequence[int]) -> int:
+    total = sum(w * v for w, v in zip(row, values, strict=True))
+    assert -(1 << 31) <= total < 1 << 31
+    return total
+
+
+def relu(value: int) -> int:
+    return max(value, 0)
+
+
+def at(grid: Grid | None, y: int, x: int) -> int:
+    """Section 3: a latent as contexts read it."""
+    if grid is None or not (0 <= y < len(grid) and 0 <= x < len(grid[0])):
+        return 0
+    return clip(grid[y][x], -8191, 8191)
+
+
+def table_of(context: list[int], k: int, weights: Weights) -> tuple[int, int, int]:
+    """Section 4: t, j, f."""
+    h = [relu(sat(rs(dot(row, context) + b, 4))) for row, b in zip(weights["w1"], weights["b1"][k], strict=True)]
+    if "w2" in weights:
+        pairs = zip(weights["w2"], weights["b2"][0], strict=True)
+        h = [relu(sat(rs(dot(row, h) + b * 256, 12))) for row, b in pairs]
+    out = [rs(dot(weights["w3"][o], h), 8) + dot(weights["l"][o], context) + weights["b3"][0][o] for o in (0, 1)]
+    s = clip(rs(out[0], 8), -65536, 65536)
+    t = (s + 8) >> 4
+    return t, clip(24 + rs(out[1], 9), 0, 63), s - 16 * t
+
+
+def read_part(
+    coder: Coder, k: int, shape: tuple[int, int], above: list[Grid | None], config: Config, weights: Weights
+) -> Grid:
+    """Section 3: a patch's part of grid k; `above`: those of grids k + 1 and k + 2."""
+    h, w = shape
+    taps = TAPS[: config.num_taps]
+    a = 1 + max(dx for dy, dx in taps if dy == -1)
+    part: Grid = [[0] * w for _ in range(h)]
+    for wave in range(w + a * (h - 1)):
+        places = [(y, wave - a * y) for y in range(h) if 0 <= wave - a * y < w]
+        found = []
+        for y, x in places:
+            sy, sx, py, px = (1 if y % 2 else -1), (1 if x % 2 else -1), y >> 1, x >> 1
+            parents = ((py, px), (py + sy, px), (py, px + sx), (py + sy, px + sx), (py - sy, px), (py, px - sx))
+            context = [at(part, y + dy, x + dx) for dy, dx in taps] + [at(above[0], *place) for place in parents]
+            found.append(table_of([*context, at(above[1], y >> 2, x >> 2)], k, weights))
+        residuals = read_batch(coder, [(j, f) for _, j, f in found])
+        for (y, x), (t, _, _), residual in zip(places, found, residuals, strict=True):
+            part[y][x] = clip(t + residual, -32767, 32767)
+    return part
+
+
+def halves(n: int, k: int) -> int:
+    return (n + (1 << k) - 1) >> k
+
+
+def read_varint(data: bytes, start: int) -> tuple[int, int]:
+    """Section 2 of c3v.md."""
+    value, shift = 0, 0
+    while True:
+        if start >= len(data) or shift > 56:
+            raise Damage("varint")
+        byte = data[start]
+        value, shift, start = value + ((byte & 127) << shift), shift + 7, start + 1
+        if byte < 128:
+            if byte == 0 and shift > 7:
+                raise Damage("varint")
+            return value, start
+
+
+def open_payload(payload: bytes) -> Coder:
+    if len(payload) % 4 or payload[-4:] == bytes(4):
+        raise Damage("payload")
+    return Coder(payload)
+
+
+def decode(data: bytes, config: Config, pixels: str, height: int, width: int) -> tuple[Weights, list[Grid]]:
+    """Section 2: weights and grids."""
+    if data[:1] != b"\0":
+        raise Damage("prior")
+    size, n = config.patch_size, config.num_grids
+    corners = [(top, left) for top in range(0, height, size) for left in range(0, width, size)]
+    payloads, start = [], 1
+    for _ in corners[1:]:
+        length, start = read_varint(data, start)
+        if start + length > len(data):
+            raise Damage("size of a payload")
+        payloads.append(data[start : start + length])
+        start += length
+    payloads.append(data[start:])
+    weights: Weights = {}
+    grids = [[[0] * halves(width, k) for _ in range(halves(height, k))] for k in range(n)]
+    for index, ((top, left), payload) in enumerate(zip(corners, payloads, strict=True)):
+        coder = open_payload(payload)
+        if index == 0:
+            weights = read_weights(coder, config, pixels)
+        parts: list[Grid | None] = [None] * (n + 2)
+        for k in range(n - 1, -1, -1):
+            y, x = top >> k, left >> k
+            h = min((top + size) >> k, halves(height, k)) - y
+            w = min((left + size) >> k, halves(width, k)) - x
+            part = parts[k] = read_part(coder, k, (h, w), parts[k + 1 : k + 3], config, weights)
+            for row, values in zip(grids[k][y : y + h], part, strict=True):
+                row[x : x + w] = values
+        if not coder.is_done():
+            raise Damage("end of a payload")
+    return weights, grids
+
+
+def upsample_line(values: list[int], u: list[int], size: int) -> list[int]:
+    """Section 5."""
+
+    def value(i: int) -> int:
+        return values[clip(i, 0, len(values) - 1)]
+
+    out = []
+    for place in range(size):
+        i = place // 2
+        near = [value(i - 2 + place % 2 + tap) for tap in range(4)]
+        out.append(sat(rs(dot(u[::-1] if place % 2 else u, near), 8)))
+    return out
+
+
+def transposed(plane: Grid) -> Grid:
+    return [list(column) for column in zip(*plane, strict=True)]
+
+
+def levels_of(grids: list[Grid], weights: Weights) -> list[list[Grid]]:
+    """Section 5: the planes of each level."""
+    levels: list[list[Grid]] = []
+    for k in range(len(grids) - 1, -1, -1):
+        h, w = len(grids[k]), len(grids[k][0])
+        planes = [[[sat(latent << (8 - k // 2)) for latent in row] for row in grids[k]]]
+        for plane in levels[0] if levels else []:
+            wide = [upsample_line(row, weights["u"][k], w) for row in plane]
+            planes.append(transposed([upsample_line(column, weights["u"][k], h) for column in transposed(wide)]))
+        levels.insert(0, planes)
+    return levels
+
+
+def mean(plane: Grid, y: int, x: int, rows: int, columns: int) -> int:
+    """Section 6: of rows x columns samples, the last row or column repeated."""
+    ys = [min(rows * y + i, len(plane) - 1) for i in range(rows)]
+    xs = [min(columns * x + i, len(plane[0]) - 1) for i in range(columns)]
+    return rs(sum(plane[i][j] for i in ys for j in xs), (rows * columns).bit_length() - 1)
+
+
+def group_planes(inputs: list[Grid], weights: Weights, g: int, shape: tuple[int, int]) -> list[Grid]:
+    """Section 6: S of each plane."""
+    v1, c1, v2, c2, m = (weights[f"{name}{g}"] for name in ("v1", "c1", "v2", "c2", "m"))
+    x: list[Grid] = [[[0] * shape[1] for _ in range(shape[0])] for _ in v2]
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            z = [plane[i][j] for plane in inputs]
+            h = [relu(sat(rs(dot(row, z) + b * 128, 10))) for row, b in zip(v1, c1[0], strict=True)]
+            for c in range(len(v2)):
+                x[c][i][j] = sat(sat(rs(dot(v2[c], h) + c2[0][c] * 512, 9)) + sat(rs(dot(m[c], z), 9)))
+    if f"r1{g}" not in weights:
+        return [[[clip(s, 0, 8192) for s in row] for row in plane] for plane in x]
+    r1, d1, r2, d2 = (weights[f"{name}{g}"] for name in ("r1", "d1", "r2", "d2"))
+    result: list[Grid] = [[[0] * shape[1] for _ in range(shape[0])] for _ in v2]
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            around = [
+                sat(plane[clip(i + dy, 0, shape[0] - 1)][clip(j + dx, 0, shape[1] - 1)] - 4096)
+                for plane in x
+                for dy in (-1, 0, 1)
+                for dx in (-1, 0, 1)
+            ]
+            e = [relu(sat(rs(dot(row, around) + b * 4096, 12))) for row, b in zip(r1, d1[0], strict=True)]
+            for c in range(len(v2)):
+                change = sat(rs(dot(r2[c], e) + d2[0][c] * 4096, 12))
+                result[c][i][j] = clip(sat(x[c][i][j] + change), 0, 8192)
+    return result
+
+
+def make_planes(weights: Weights, grids: list[Grid], pixels: str, max_value: int) -> list[Grid]:
+    """Sections 5 and 6."""
+    levels = levels_of(grids, weights)
+    height, width = len(grids[0]), len(grids[0][0])
+    planes = group_planes(levels[0], weights, 0, (height, width))
+    if pixels in ("420", "422"):
+        rows = 2 if pixels == "420" else 1
+        h, w = halves(height, rows - 1), halves(width, 1)
+        luma = planes[0]
+        if pixels == "420":
+            inputs = levels[1] if len(levels) > 1 else []
+        else:
+            inputs = [[[mean(plane, y, x, 1, 2) for x in range(w)] for y in range(h)] for plane in levels[0]]
+        given = [[mean(luma, y, x, rows, 2) - 4096 for x in range(w)] for y in range(h)]
+        planes += group_planes([*inputs, given], weights, 1, (h, w))
+    return [[[rs(s * max_value, 13) for s in row] for row in plane] for plane in planes]

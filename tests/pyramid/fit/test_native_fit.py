@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: MIT
+"""A step of the native fit against the torch definition in float64, by autograd."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from c3video import native
+from c3video.native.pyramid_fit import FitStep, PyramidFit
+from c3video.pyramid.config import GROUPS, PyramidConfig, grid_shapes, weight_shapes
+from c3video.pyramid.fit.network import grid_bits, reconstruct, split_latents, split_weights
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="the extension was not built")
+
+SMALL = PyramidConfig(patch_size=128)
+
+
+class Case:
+    """A picture of random latents and targets, with wild weights."""
+
+    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int, seed: int = 0) -> None:
+        self.config, self.layout, self.height, self.width = config, layout, height, width
+        rng = np.random.default_rng(seed)
+        count = sum(h * w for h, w in grid_shapes(config.num_grids, height, width))
+        self.latents = (2.0 * rng.standard_normal(count) * (rng.random(count) < 0.7)).astype(np.float32)
+        self.latents[:: count // 7] *= 40.0
+        weights = []
+        for name, shape in weight_shapes(config, layout).items():
+            inputs = math.prod(shape[1:]) if len(shape) > 1 else 4
+            weights.append(rng.standard_normal(math.prod(shape)) * (0.7 if name[0] != "u" else 0.3) / math.sqrt(inputs))
+            if name[0] == "c":
+                weights[-1] += 0.4
+        self.weights = np.concatenate(weights).astype(np.float32)
+        self.gains = rng.uniform(0.5, 1.5, config.num_grids).astype(np.float32)
+        samples = sum(g.num_planes * math.prod(g.shape(height, width)) for g in GROUPS[layout])
+        self.targets = rng.random(samples).astype(np.float32)
+        self.rd_weight = 0.03
+
+    def wanted(self, with_rate: bool = True, with_distortion: bool = True) -> FitStep:
+        leaves = [torch.from_numpy(a).double().requires_grad_() for a in (self.latents, self.weights, self.gains)]
+        grids = split_latents(leaves[0], self.config, self.height, self.width)
+        weights = split_weights(leaves[1], self.config, self.layout)
+        bits = grid_bits(grids, weights, self.config)
+        errors, start = [], 0
+        for plane in reconstruct(grids, weights, self.layout, leaves[2]):
+            target = torch.from_numpy(self.targets[start : start + plane.numel()]).double().view(plane.shape)
+            errors.append((plane - target).square().sum())
+            start += plane.numel()
+        squared_errors = torch.stack(errors)
+        loss = torch.zeros((), dtype=torch.float64)
+        if with_distortion:
+            loss = loss + squared_errors.sum() / len(self.targets)
+        if with_rate:
+            loss = loss + self.rd_weight * bits.sum() / (self.height * self.width)
+        grads = torch.autograd.grad(loss, leaves, allow_unused=True)
+        arrays = [None if grad is None else grad.numpy() for grad in grads]
+        return FitStep(bits.detach().numpy(), squared_errors.detach().numpy(), float(loss.detach()), *arrays)  # type: ignore[arg-type]
+
+    def found(self, num_threads: int = 1, **flags: bool) -> FitStep:
+        plan = PyramidFit(self.config, self.layout, self.height, self.width)
+        flags.setdefault("wants_gains", True)
+        for _ in range(2):  # memory that was used before must not tell
+            step = plan.step(
+                self.latents,
+                self.weights,
+                self.targets,
+                self.rd_weight,
+                gains=self.gains,
+                num_threads=num_threads,
+                **flags,
+            )
+        return step
+
+    def check(self, found: FitStep, wanted: FitStep) -> None:
+        assert_close(found.bits, wanted.bits)
+        assert_close(found.squared_errors, wanted.squared_errors)
+        assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
+        assert_parts_close(found.grad_latents, wanted.grad_latents, self.grid_sizes())
+        assert_parts_close(found.grad_weights, wanted.grad_weights, self.weight_sizes())
+        assert_close(found.grad_gains, wanted.grad_gains)
+
+    def grid_sizes(self) -> list[int]:
+        return [h * w for h, w in grid_shapes(self.config.num_grids, self.height, self.width)]
+
+    def weight_sizes(self) -> list[int]:
+        return [math.prod(shape) for shape in weight_shapes(self.config, self.layout).values()]
+
+
+def assert_close(found: np.ndarray | None, wanted: np.ndarray | None, tolerance: float = 3e-5) -> None:
+    """Within `tolerance` of the largest value."""
+    assert found is not None
+    assert wanted is not None
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max(initial=0.0) <= tolerance * np.abs(wanted).max(initial=0.0) + 1e-12
+
+
+def assert_parts_close(found: np.ndarray | None, wanted: np.ndarray | None, sizes: list[int]) -> None:
+    assert found is not None
+    assert wanted is not None
+    assert len(found) == len(wanted) == sum(sizes)
+    ends = np.cumsum(sizes)[:-1]
+    for part, (a, b) in enumerate(zip(np.split(found, ends), np.split(wanted, ends), strict=True)):
+        assert np.abs(a - b).max() <= 5e-5 * np.abs(b).max() + 1e-12, part
+
+
+@pytest.mark.parametrize("layout", GROUPS)
+@pytest.mark.parametrize(("height", "width"), [(141, 149), (64, 130), (37, 21)])
+def test_step_equals_the_definition(layout: str, height: int, width: int) -> None:
+    case = Case(SMALL, layout, height, width)
+    case.check(case.found(), case.wanted())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"refine_width": 0},
+        {"entropy_layers": (24,)},
+        {"entropy_layers": (8, 20)},
+        {"entropy_layers": (20, 5), "num_taps": 16},
+        {"num_taps": 4, "synthesis_width": 5, "refine_width": 3},
+        {"synthesis_width": 48, "refine_width": 32, "entropy_layers": (48, 48)},
+        {"num_grids": 1},
+        {"num_grids": 2},
+        {"num_grids": 8},
+    ],
+)
+def test_other_configurations_equal_the_definition(changes: dict) -> None:
+    case = Case(replace(SMALL, **changes), "420", 133, 67)
+    case.check(case.found(), case.wanted())
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (1, 40), (40, 1), (5, 2)])
+@pytest.mark.parametrize("layout", ["420", "422"])
+def test_tiny_pictures_equal_the_definition(layout: str, height: int, width: int) -> None:
+    case = Case(SMALL, layout, height, width)
+    case.check(case.found(), case.wanted())
+
+
+def test_many_patches_equal_the_definition() -> None:
+    case = Case(SMALL, "rgb", 261, 270)
+    case.check(case.found(), case.wanted())
+
+
+@pytest.mark.parametrize("num_threads", [2, 3, 7])
+def test_threads_change_no_more_than_rounding_and_repeat(num_threads: int) -> None:
+    case = Case(SMALL, "420", 141, 149)
+    found, again = case.found(num_threads), case.found(num_threads)
+    case.check(found, case.wanted())
+    for a, b in ((found.grad_latents, again.grad_latents), (found.grad_weights, again.grad_weights)):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("isa", ["plain", "avx2", "avx512"])
+def test_instruction_sets_equal_the_definition(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if isa not in native.instruction_sets():
+        pytest.skip("not on this processor")
+    monkeypatch.setenv("C3VIDEO_ISA", isa)
+    case = Case(SMALL, "422", 70, 75)
+    case.check(case.found(), case.wanted())
+
+
+def test_frozen_weights_leave_the_other_gradients() -> None:
+    case = Case(SMALL, "420", 70, 75)
+    found, wanted = case.found(wants_weights=False), case.wanted()
+    assert found.grad_weights is None
+    assert_parts_close(found.grad_latents, wanted.grad_latents, case.grid_sizes())
+    assert_close(found.grad_gains, wanted.grad_gains)
+
+
+def test_weights_alone() -> None:
+    case = Case(SMALL, "420", 70, 75)
+    found, wanted = case.found(wants_latents=False, wants_gains=False), case.wanted()
+    assert found.grad_latents is None
+    assert found.grad_gains is None
+    assert_parts_close(found.grad_weights, wanted.grad_weights, case.weight_sizes())
+
+
+def test_parts_of_the_loss_alone() -> None:
+    case = Case(SMALL, "420", 70, 75)
+    plan = PyramidFit(SMALL, "420", 70, 75)
+    rate = plan.step(case.latents, case.weights, None, case.rd_weight)
+    wanted = case.wanted(with_distortion=False)
+    assert rate.loss == pytest.approx(wanted.loss, rel=1e-5)
+    assert not rate.squared_errors.any()
+    assert_parts_close(rate.grad_latents, wanted.grad_latents, case.grid_sizes())
+    distortion = plan.step(case.latents, case.weights, case.targets, None, gains=case.gains)
+    wanted = case.wanted(with_rate=False)
+    assert distortion.loss == pytest.approx(wanted.loss, rel=1e-5)
+    assert not distortion.bits.any()
+    assert_parts_close(distortion.grad_latents, wanted.grad_latents, case.grid_sizes())
+    both = plan.step(case.latents, case.weights, case.targets, case.rd_weight, gains=case.gains)
+    assert both.loss == pytest.approx(rate.loss + distortion.loss)
+
+
+def test_samples_are_those_of_the_definition() -> None:
+    case = Case(SMALL, "420", 45, 51)
+    samples = np.empty_like(case.targets)
+    PyramidFit(SMALL, "420", 45, 51).step(
+        case.latents, case.weights, case.targets, None, wants_latents=False, wants_weights=False, samples=samples
+    )
+    latents, weights = torch.from_numpy(case.latents).double(), torch.from_numpy(case.weights).double()
+    grids, arrays = split_latents(latents, SMALL, 45, 51), split_weights(weights, SMALL, "420")
+    planes = reconstruct(grids, arrays, "420")
+    np.testing.assert_allclose(samples, torch.cat([p.flatten() for p in planes]).numpy(), atol=2e-5)
+
+
+def test_a_step_after_one_of_infinities_is_as_if_it_had_not_been() -> None:
+    case = Case(SMALL, "420", 45, 51)
+    plan = PyramidFit(SMALL, "420", 45, 51)
+    arguments = (case.weights, case.targets, case.rd_weight)
+    before = plan.step(case.latents, *arguments)
+    assert not math.isfinite(plan.step(np.full_like(case.latents, np.nan), *arguments).loss)
+    after = plan.step(case.latents, *arguments)
+    np.testing.assert_array_equal(before.grad_latents, after.grad_latents)
+    np.testing.assert_array_equal(before.grad_weights, after.grad_weights)
+
+
+def test_wrong_sizes_and_overlaps_raise() -> None:
+    case = Case(SMALL, "gray", 20, 20)
+    plan = PyramidFit(SMALL, "gray", 20, 20)
+    with pytest.raises(ValueError, match="as many latents"):
+        plan.step(case.latents[1:], case.weights, case.targets, 0.1)
+    with pytest.raises(ValueError, match="as many weights"):
+        plan.step(case.latents, case.weights[1:], case.targets, 0.1)
+    with pytest.raises(ValueError, match="as many targets"):
+        plan.step(case.latents, case.weights, case.targets[1:], 0.1)
+    with pytest.raises(ValueError, match="overlap"):
+        plan.step(case.latents, case.weights, case.targets, 0.1, samples=case.targets)
