@@ -415,9 +415,10 @@ def _say_what_is_left_out(container: InputContainer, stream: VideoStream, frame:
     left_out += [words for kind, words in _DROPPED_SIDE_DATA.items() if frame.side_data.get(kind) is not None]
     hint = ""
     if "audio" in kinds:
+        place = "IN" if name == "standard input" else shlex.quote(name)
         hint = (
             "; to bring the audio back after decoding to OUT.mkv: "
-            f"`ffmpeg -copyts -i OUT.mkv -i {'IN' if name == 'standard input' else shlex.quote(name)} -map 0:v -map 1:a -c copy WITH_AUDIO.mkv`"
+            f"`ffmpeg -copyts -i OUT.mkv -i {place} -map 0:v -map 1:a -c copy WITH_AUDIO.mkv`"
         )
     if left_out:
         _log.warning("%s: left out, since only pictures are coded: %s%s", name, ", ".join(left_out), hint)
