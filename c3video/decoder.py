@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import ceil, floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,6 @@ from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import MAX_PAYLOAD_BYTES, Header, Segment
 from c3video.stream.reader import LostSegment, Reader
 from c3video.video import Frame, VideoFormat
-
-if TYPE_CHECKING:
-    import av
 
 _log = logging.getLogger(__name__)
 
@@ -296,12 +293,12 @@ class Decoder:
         """The frame that is on screen at a time; raises as `time_range`."""
         return next(self.time_range(seconds))
 
-    def av_frames(self, first: int = 0, last: int | None = None) -> Iterator[av.VideoFrame]:
+    def av_frames(self, first: int = 0, last: int | None = None) -> Iterator[Any]:
         """The frames of segments as `av.VideoFrame`; see `frames` and `to_av`."""
         for frame in self.frames(first, last):
             yield self.to_av(frame)
 
-    def to_av(self, frame: Frame) -> av.VideoFrame:
+    def to_av(self, frame: Frame) -> Any:
         """A frame as `av.VideoFrame`, with time stamps and colour description (needs PyAV)."""
         from c3video.media.avframe import to_av_frame
 
