@@ -81,6 +81,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
         (["--frames", "100:120"], "no frame 100"),
         (["--profile", "cells", "--device", "cuda:99"], "cuda:99"),
         (["--profile", "cells", "--device", "no such device"], "no such device"),
+        (["--profile", "cells", "--device", "meta"], "meta"),
         (["--rd-weight", "nan"], "rd_weight"),
         (["--segment", "5000"], "segment_frames"),
         (["--seed", "-1"], "seed"),

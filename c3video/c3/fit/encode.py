@@ -105,8 +105,8 @@ def _codes(patch: FittedPatch) -> dict[str, WeightCode]:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).add(1).cpu()  # some devices make tensors that hold nothing
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].partition(". ")[0]
         raise ConfigError(f"device {name!r} cannot be used: {reason}; try --device cpu") from error
     return device
