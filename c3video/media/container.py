@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -337,8 +337,9 @@ def _format_of(
     color_range = 2 if frame.format.name in _FULL_RANGE_NAMES else frame.color_range
     # Where a demuxer makes time stamps up, its average rate is 25 whatever the codec's headers say.
     rates = (stream.average_rate, stream.guessed_rate) if has_times else (fps, stream.guessed_rate, stream.average_rate)
-    turned = _orientation(frame, name)
-    screen, light = _hdr(frame)
+    side_data = _side_data(stream, frame)
+    turned = _orientation(side_data, frame.rotation, name)
+    screen, light = _hdr(side_data)
     return VideoFormat(
         width=frame.width,
         height=frame.height,
@@ -360,29 +361,36 @@ def _format_of(
     )
 
 
-def _side_data(frame: av.VideoFrame, kind: str, dtype: str) -> NDArray[Any] | None:
-    """Native integers of a side data's struct; None where the frame has none."""
-    found: Any = frame.side_data.get(kind)
+def _side_data(stream: VideoStream, frame: av.VideoFrame) -> Mapping[Any, Any]:
+    """What a frame has beside its samples, by PyAV's names; of a PNG nothing.
+
+    PyAV 18 frees the metadata of side data together with the frame that owns it, and again, which ends the process. The
+    colour profile of a PNG is what has any.
+    """
+    return {} if stream.codec_context.name in ("png", "apng") else frame.side_data
+
+
+def _integers(side_data: Mapping[Any, Any], kind: str, dtype: str) -> NDArray[Any] | None:
+    """Native integers of a side data's struct; None where there is none."""
+    found = side_data.get(kind)
     return None if found is None else np.frombuffer(memoryview(found), dtype)
 
 
-def _orientation(frame: av.VideoFrame, name: str) -> tuple[int, bool]:
-    matrix = _side_data(frame, "DISPLAYMATRIX", "=i4")
+def _orientation(side_data: Mapping[Any, Any], degrees: int, name: str) -> tuple[int, bool]:
+    matrix = _integers(side_data, "DISPLAYMATRIX", "=i4")
     if matrix is None:
         return 0, False
     found = orientation([int(value) for value in matrix[:9]])
     if found is None:
-        _log.warning(
-            "%s: rotation by %d degrees on display is left out: only right angles are kept", name, frame.rotation
-        )
+        _log.warning("%s: rotation by %d degrees on display is left out: only right angles are kept", name, degrees)
         return 0, False
     return found
 
 
-def _hdr(frame: av.VideoFrame) -> tuple[MasteringDisplay | None, ContentLight | None]:
+def _hdr(side_data: Mapping[Any, Any]) -> tuple[MasteringDisplay | None, ContentLight | None]:
     """AVMasteringDisplayMetadata (ten rationals, two flags) and AVContentLightMetadata in the integers of HEVC."""
     screen = light = None
-    words = _side_data(frame, "MASTERING_DISPLAY_METADATA", "=i4")
+    words = _integers(side_data, "MASTERING_DISPLAY_METADATA", "=i4")
     if words is not None and (words[20] or words[21]):
         terms = [int(word) for word in words[:20]]
         ratios = [Fraction(n, d) if d else Fraction(0) for n, d in zip(terms[::2], terms[1::2], strict=True)]
@@ -390,7 +398,7 @@ def _hdr(frame: av.VideoFrame) -> tuple[MasteringDisplay | None, ContentLight | 
         units = [round(place * 50_000) if words[20] else 0 for place in places]
         lights = [round(light * 10_000) if words[21] else 0 for light in (brightest, darkest)]
         screen = MasteringDisplay.of_values([*units, *lights])
-    words = _side_data(frame, "CONTENT_LIGHT_LEVEL", "=u4")
+    words = _integers(side_data, "CONTENT_LIGHT_LEVEL", "=u4")
     if words is not None:
         light = ContentLight(int(words[0]), int(words[1]))
     return screen, light
@@ -412,7 +420,8 @@ def _say_what_is_left_out(container: InputContainer, stream: VideoStream, frame:
     left_out = [names.get(kind, kind) for kind in kinds if kind != "unknown"]
     if {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1":
         left_out.append("transparency (the alpha channel)")
-    left_out += [words for kind, words in _DROPPED_SIDE_DATA.items() if frame.side_data.get(kind) is not None]
+    side_data = _side_data(stream, frame)
+    left_out += [words for kind, words in _DROPPED_SIDE_DATA.items() if side_data.get(kind) is not None]
     hint = ""
     if "audio" in kinds:
         place = "IN" if name == "standard input" else shlex.quote(name)

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from fractions import Fraction
 from itertools import pairwise
@@ -16,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import skimage
 from av.video.stream import VideoStream
 
 from c3video.errors import SourceError
@@ -497,3 +499,18 @@ def test_what_was_asked_for_and_is_not_there_is_said(tmp_path: Path, caplog: pyt
     read_all(path, end=Fraction(1, 5))
     assert not caplog.records
     assert "frames 2:9 were asked for" in error_of(path, frames=(2, 9), strict=True)
+
+
+def test_side_data_with_metadata_of_its_own_is_not_freed_twice() -> None:
+    """In a process of its own: PyAV 18 ends it with the colour profile of a PNG, which this picture has."""
+    picture = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    code = (
+        "import gc, sys\n"
+        "from c3video.media.source import open_source\n"
+        "for _ in range(3):\n"
+        "    with open_source(sys.argv[1]) as source:\n"
+        "        print(sum(1 for _ in source))\n"
+        "    gc.collect()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(picture)], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "1\n1\n1\n"), run.stderr
