@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 DEMO_PRESET ?= fast
 ARGS ?=
 ABLATE ?= --preset fast
+FUZZ ?= --seconds 60
 CPP := $(wildcard c3video/native/src/*/*.cpp c3video/native/src/*/*.h)
 # A process a core; a file's tests stay together, since they share what its fixtures encoded.
 PARALLEL := -n auto --maxprocesses 8 --dist loadscope
@@ -18,7 +19,7 @@ SANITIZED_SETS := plain;avx2;avx512
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-sanitize bench wheel reference uvg-eval clips-eval eval-smoke table ablate check format clean
+.PHONY: help setup demo test test-slow test-sanitize fuzz bench wheel reference uvg-eval clips-eval eval-smoke table ablate check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,14 +57,17 @@ test-sanitize: $(READY)  ## run the extension's tests under AddressSanitizer and
 	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  ../bin/python -m pytest -q -p no:cacheprovider -c ../../../pyproject.toml --rootdir=. -o pythonpath= $(SANITIZED)
 
+fuzz: $(READY)  ## decode streams that are wrong behind right checksums (FUZZ="--seconds 3600"); a minute by default
+	@$(BIN)/python -m tests.fuzz.run $(FUZZ)
+
 bench: $(READY)  ## measure decoding and fitting on this machine; keeps streams and figures in bench/
 	@$(BIN)/python -m eval.bench
 
 wheel: $(READY)  ## build a wheel for this Python in dist/ (all platforms: cibuildwheel reads pyproject.toml)
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-reference: $(READY)  ## fit the patch of PATCH=c3_patch_carphone.npy as the reference was, compare with its figures
-	@$(BIN)/python -m eval.reference_patch $(PATCH)
+reference: $(READY)  ## fit the patch that the reference was run on as it was, compare with its figures (ARGS="--steps 4.7")
+	@$(BIN)/python -m eval.reference_patch $(PATCH) $(ARGS)
 
 uvg-eval: $(READY)  ## the paper's experiment on UVG (UVG_DIR=folder; ARGS="--clips Jockey --frames 0:60 --workers 2")
 	@UVG_DIR="$(UVG_DIR)" $(BIN)/python -m pipelines.evaluate uvg $(ARGS)

@@ -37,6 +37,7 @@ def encode(
     profile: str = "default",
     preset: str = "medium",
     rd_weight: float = 1e-3,
+    window_search: str | None = None,
     patch_size: tuple[int, int] | None = None,
     segment_frames: int = 32,
     scene_cuts: bool = True,
@@ -66,6 +67,8 @@ def encode(
         profile: what the model is: "default", "cells" (C3 on the source's planes) or "paper" (C3 as published, on RGB).
         preset: how long to fit: "ultrafast", "fast", "medium", "slow" or "paper".
         rd_weight: weight of bits per pixel against MSE on [0, 1]; larger means smaller files.
+        window_search: how the profile paper finds what its context sees of the previous frame: "wide" (as published,
+            by a fit that is thrown away), "correlation" or "centre"; None: as the preset says.
         patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352. The profile
             default codes whole frames and has none.
         segment_frames: most frames a segment; segments decode alone.
@@ -89,7 +92,7 @@ def encode(
         OSError: the output cannot be written to the end; likewise.
     """
     chosen = config.profile(profile)
-    fit = config.fit_config(profile, preset, rd_weight)
+    fit = config.fit_config(profile, preset, rd_weight, window_search)
     sources = [source] if isinstance(source, (str, os.PathLike)) else []
     if isinstance(out, (str, os.PathLike)):
         check_output(out, callable(overwrite) or overwrite, sources)  # one who is to be asked is asked later

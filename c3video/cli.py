@@ -21,6 +21,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from c3video import __version__
+from c3video.c3.config import WINDOW_SEARCHES
 from c3video.config import PRESETS, PROFILES
 from c3video.errors import C3VideoError, ConfigError
 
@@ -230,6 +231,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             profile=arguments.profile,
             preset=arguments.preset,
             rd_weight=arguments.rd_weight,
+            window_search=arguments.windows,
             patch_size=arguments.patch,
             segment_frames=arguments.segment,
             scene_cuts=arguments.scene_cuts,
@@ -287,7 +289,11 @@ def _decode(arguments: argparse.Namespace) -> None:
     first, last = arguments.segments or (0, None)
     num_frames = 0
     with c3video.decoder.open(
-        arguments.input, threads=arguments.threads, conceal=arguments.conceal, engine=arguments.engine
+        arguments.input,
+        threads=arguments.threads,
+        conceal=arguments.conceal,
+        engine=arguments.engine,
+        **_limits(arguments),
     ) as clip:
         turn = Upright(clip.format) if arguments.rotate else None
         format = turn.format if turn else clip.format
@@ -333,11 +339,17 @@ def _add_times(command: argparse.ArgumentParser) -> None:
     command.add_argument("--duration", type=_time, metavar="TIME", help="in place of --end: how much after --start")
 
 
+def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the options of `_add_limits` say, as arguments of `c3video.open`."""
+    return {name: getattr(arguments, name) for name in ("max_pixels", "max_frames", "max_memory")}
+
+
 def _info(arguments: argparse.Namespace) -> None:
     import c3video.decoder
 
-    with c3video.decoder.open(arguments.input) as clip:
-        facts = _describe(clip, os.path.getsize(arguments.input) if arguments.input != "-" else None)
+    with c3video.decoder.open(arguments.input, **_limits(arguments)) as clip:
+        size_bytes = os.path.getsize(arguments.input) if arguments.input != "-" else None
+        facts = _describe(clip, size_bytes, arguments.timestamps)
     if arguments.json:
         json.dump(facts, sys.stdout, indent=2)
         print()
@@ -345,13 +357,16 @@ def _info(arguments: argparse.Namespace) -> None:
         _print_facts(facts)
 
 
-def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
+def _describe(clip: Any, size_bytes: int | None, with_timestamps: bool) -> dict[str, Any]:
     """Header, segments and bits by part of a stream, as plain values."""
     from c3video.decoder import describe_segment
     from c3video.stream.layout import describe
 
     segments: list[dict[str, Any]] = []
     total: dict[str, float] = {}
+    pts: list[int] = []
+    durations: list[int] = []
+    key_frames: list[int] = []
     for segment in clip.coded_segments():
         found = describe_segment(clip.header, segment)
         parts = dict(found.bits)
@@ -369,18 +384,41 @@ def _describe(clip: Any, size_bytes: int | None) -> dict[str, Any]:
                 "summary": found.summary,
             }
         )
-    num_frames = sum(segment["num_frames"] for segment in segments)
+        key_frames.append(len(pts))  # a segment decodes alone: its first frame is where a player may start
+        pts += segment.pts
+        durations += segment.durations
     video = clip.format
-    facts = {
+    facts: dict[str, Any] = {
         "header": describe(clip.header),
-        "num_frames": num_frames,
+        "num_frames": len(pts),
         "size_bytes": size_bytes,
+        "length_seconds": round(_length_seconds(pts, durations, video), 6),
+        "key_frames": key_frames,
         "bits": {name: round(bits, 1) for name, bits in total.items()},
         "segments": segments,
     }
-    if size_bytes is not None and num_frames:
-        facts["bpp"] = 8 * size_bytes / (num_frames * video.width * video.height)
+    if size_bytes is not None and pts:
+        facts["bpp"] = 8 * size_bytes / (len(pts) * video.width * video.height)
+        if facts["length_seconds"]:
+            facts["kbps"] = round(8 * size_bytes / facts["length_seconds"] / 1000, 3)
+    if with_timestamps:
+        facts["timestamps"] = {"time_base": str(video.time_base), "pts": pts, "durations": durations}
     return facts
+
+
+def _length_seconds(pts: list[int], durations: list[int], video: Any) -> float:
+    """From the first frame to the end of the last, whose duration may be unknown (0)."""
+    if not pts:
+        return 0.0
+    last = durations[-1] * video.time_base
+    if not last and video.frame_rate:
+        last = 1 / video.frame_rate
+    elif not last and len(pts) > 1:
+        last = (pts[-1] - pts[-2]) * video.time_base
+    return float((pts[-1] - pts[0]) * video.time_base + last)
+
+
+_KEY_FRAMES_SHOWN = 12
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
@@ -389,7 +427,12 @@ def _print_facts(facts: dict[str, Any]) -> None:
         print(f"  {name:24} {value}")
     size = facts["size_bytes"]
     bpp = f", {facts['bpp']:.4f} bpp" if "bpp" in facts else ""
+    rate = f", {facts['kbps']:.1f} kb/s" if "kbps" in facts else ""
     print(f"{facts['num_frames']} frames in {len(facts['segments'])} segments, {size or '?'} bytes{bpp}")
+    print(f"length {facts['length_seconds']:.3f} s{rate}")
+    keys = facts["key_frames"]
+    more = " ..." if len(keys) > _KEY_FRAMES_SHOWN else ""
+    print(f"{len(keys)} key frames: {' '.join(map(str, keys[:_KEY_FRAMES_SHOWN]))}{more}")
     print("bits by part")
     whole = sum(facts["bits"].values()) or 1.0
     for name, bits in facts["bits"].items():
@@ -400,17 +443,44 @@ def _print_facts(facts: dict[str, Any]) -> None:
             f"  {segment['number']:4}  {segment['num_frames']:4} frames  first pts {segment['first_pts']:8}"
             f"  {segment['size_bytes']:8} bytes  {segment['summary']}"
         )
+    if "timestamps" in facts:
+        print(f"time stamps and durations in units of {facts['timestamps']['time_base']} s")
+        for index, times in enumerate(zip(facts["timestamps"]["pts"], facts["timestamps"]["durations"], strict=True)):
+            print(f"  {index:6} {times[0]:12} {times[1]:8}{'  key' if index in set(keys) else ''}")
 
 
 def _compare(arguments: argparse.Namespace) -> None:
+    from c3video.limits import DecodeLimits
     from c3video.metrics import compare
 
-    result = compare(arguments.reference, arguments.distorted)
+    rows: list[dict[str, Any]] = []
+    result = compare(
+        arguments.reference,
+        arguments.distorted,
+        frames=arguments.frames,
+        size=arguments.size,
+        pix_fmt=arguments.pix_fmt,
+        limits=DecodeLimits(**_limits(arguments)),
+        note=lambda pts, figures: rows.append({"frame": len(rows), "pts": pts} | figures),
+    )
+    if arguments.csv is not None:
+        _write_csv(arguments.csv, rows)
     if arguments.json:
         json.dump(result.as_dict(), sys.stdout, indent=2)
         print()
     else:
         print(result.as_text())
+
+
+def _write_csv(path: str, rows: list[dict[str, Any]]) -> None:
+    """A line a frame, six digits after the point."""
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -452,6 +522,11 @@ def _parser() -> argparse.ArgumentParser:
         default=1e-3,
         metavar="W",
         help="weight of rate; larger is smaller: 1e-4 .. 1e-2",
+    )
+    encode.add_argument(
+        "--windows",
+        choices=WINDOW_SEARCHES,
+        help="how the profile paper places its windows in the previous frame, 'wide' as published (default: by preset)",
     )
     encode.add_argument(
         "--patch",
@@ -497,11 +572,14 @@ def _parser() -> argparse.ArgumentParser:
     threads = min(os.cpu_count() or 1, MAX_THREADS)
     decode.add_argument("--threads", type=_threads, default=threads, metavar="N", help="to decode with")
     decode.add_argument("--engine", choices=["native", "numpy"], help="default: native where it was built; same pixels")
+    _add_limits(decode)
 
     info = commands.add_parser("info", help="header, segments and bits by part of a .c3v", parents=[words])
     info.set_defaults(run=_info, prints=True)
     info.add_argument("input", help=".c3v file, or - for standard input")
     info.add_argument("--json", action="store_true", help="for programs")
+    info.add_argument("--timestamps", action="store_true", help="also the time stamp and duration of every frame")
+    _add_limits(info)
 
     compare = commands.add_parser(
         "compare", help="PSNR, SSIM and bpp of a .c3v (or any video) against its source", parents=[words]
@@ -510,7 +588,46 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("reference", help="the source")
     compare.add_argument("distorted", help=".c3v file, or any video")
     compare.add_argument("--json", action="store_true", help="for programs")
+    compare.add_argument("--csv", metavar="OUT.csv", help="also a line of figures for each frame, to this file")
+    compare.add_argument(
+        "--frames", type=_range, metavar="A:B", help="the distorted clip was made of frames A to B-1 of the reference"
+    )
+    compare.add_argument("--size", type=_size, metavar="WxH", help="frame size of headerless raw video (.yuv)")
+    compare.add_argument("--pix-fmt", metavar="NAME", help="its pixel format")
+    _add_limits(compare)
     return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Options of what a .c3v stream may ask for."""
+    from c3video.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS
+
+    group = parser.add_argument_group("limits of what a .c3v stream may ask for, none with 0")
+    group.add_argument(
+        "--max-pixels",
+        type=_limit,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="N",
+        help=f"pixels of a frame (default {DEFAULT_MAX_PIXELS})",
+    )
+    group.add_argument("--max-frames", type=_limit, metavar="N", help="frames to decode (default: none)")
+    group.add_argument(
+        "--max-memory",
+        type=_limit,
+        default=DEFAULT_MAX_MEMORY,
+        metavar="N",
+        help=f"bytes to decode a segment with, also as 512M or 4G (default {DEFAULT_MAX_MEMORY >> 30}G)",
+    )
+
+
+def _limit(text: str) -> int | None:
+    """A number, perhaps of binary kilo, mega or giga; None, no limit, for 0."""
+    digits, factor = text, 1
+    if text[-1:].upper() in ("K", "M", "G"):
+        digits, factor = text[:-1], 1 << {"K": 10, "M": 20, "G": 30}[text[-1].upper()]
+    if not (digits.isascii() and digits.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r}: must look like 100000, 512M or 4G, or be 0 for no limit")
+    return int(digits) * factor or None
 
 
 def _add_overwrite(command: argparse.ArgumentParser) -> None:

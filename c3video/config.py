@@ -104,16 +104,23 @@ def model_config(profile_name: str) -> C3Config | HybridConfig | PyramidConfig:
     return profile(profile_name).model
 
 
-def fit_config(profile_name: str, preset: str, rd_weight: float) -> FitConfig:
+def fit_config(profile_name: str, preset: str, rd_weight: float, window_search: str | None = None) -> FitConfig:
     """The fitting effort of a profile's preset at a rate.
 
+    Args:
+        window_search: how the C3 model's windows are placed (c3/config.py), whatever the preset; None: as it says.
+
     Raises:
-        ConfigError: an unknown profile or preset, or a bad rd_weight.
+        ConfigError: an unknown profile or preset, a bad rd_weight, or a way to place windows where there are none.
     """
     presets = profile(profile_name).presets
     if preset not in presets:
         raise ConfigError(f"preset {preset!r}: profile {profile_name} has {', '.join(presets)}")
     config = replace(presets[preset], rd_weight=rd_weight)
+    if window_search is not None:
+        if not isinstance(config, C3FitConfig):
+            raise ConfigError(f"profile {profile_name!r}: has no windows to place; paper has")
+        config = replace(config, window_search=window_search)
     config.check()
     return config
 

@@ -4,26 +4,36 @@
     with c3video.open("clip.c3v") as clip:
         for frame in clip:
             show(frame.planes, frame.pts)
+        print(len(clip), clip[100].pts, clip.frame_at(2.5).pts)
 
-Needs neither torch nor PyAV. Memory holds one segment's frames and latents, whatever the length of the clip.
+Needs neither torch nor PyAV. Frames come out as soon as they can be shown; memory holds a segment's bytes and as many
+frames as its coding order needs (of the C3 model all of a segment), whatever the length of the clip. What a stream may
+ask for is limited before it is granted (limits.py).
 """
 
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from fractions import Fraction
+from math import ceil, floor
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from c3video.engine import EngineName, choose_engine
-from c3video.errors import StreamError
+from c3video.errors import ConfigError, LimitError, StreamError
+from c3video.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS, DecodeLimits
 from c3video.media.selection import NumberedFrame, Selection
 from c3video.models import DECODERS
 from c3video.segment_model import SegmentFacts
-from c3video.stream.layout import Header, Segment
+from c3video.stream.layout import MAX_PAYLOAD_BYTES, Header, Segment
 from c3video.stream.reader import LostSegment, Reader
 from c3video.video import Frame, VideoFormat
 
@@ -31,32 +41,78 @@ _log = logging.getLogger(__name__)
 
 
 def open(
-    path: str | os.PathLike[str], *, threads: int = 1, conceal: bool = False, engine: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    conceal: bool = False,
+    engine: str | None = None,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    max_frames: int | None = None,
+    max_memory: int | None = DEFAULT_MAX_MEMORY,
 ) -> Decoder:
     """Open a .c3v file, or standard input for "-". Close it, or use it as a context manager.
 
+    Args: as of `Decoder`.
+
     Raises:
-        StreamError: not a .c3v stream that this version can read (see errors.py).
+        StreamError: not a .c3v stream that this version can read, or one that asks for too much (see errors.py).
+        ConfigError: a limit below 1, or an unknown engine.
         OSError: the file cannot be opened.
     """
     file = sys.stdin.buffer if str(path) == "-" else Path(path).open("rb")  # noqa: SIM115 (the Decoder closes it)
-    return Decoder(file, threads=threads, conceal=conceal, engine=engine)
+    try:
+        return Decoder(
+            file,
+            threads=threads,
+            conceal=conceal,
+            engine=engine,
+            max_pixels=max_pixels,
+            max_frames=max_frames,
+            max_memory=max_memory,
+        )
+    except BaseException:
+        file.close()
+        raise
 
 
 class Decoder:
     """Frames of a .c3v stream, in order; each segment is decoded when its first frame is asked for.
 
+    Of a file any number of iterations may go on side by side; of a pipe the newest one does.
+
     Args:
         file: binary file or pipe at the start of a stream.
         threads: patches decoded at the same time, or slices and frames; the pixels do not depend on it.
-        conceal: go on after damage: a lost segment's frames are missing, and `lost` tells why.
+        conceal: go on after damage: lost frames are missing, and `lost` tells why.
         engine: "native" or "numpy" (engine.py); None for the fastest there is. The pixels do not depend on it.
+        max_pixels, max_frames, max_memory: see `limits.DecodeLimits`. Fewer threads are used where that brings a
+            segment below max_memory.
+
+    Raises:
+        LimitError: already the header asks for more.
     """
 
-    def __init__(self, file: BinaryIO, *, threads: int = 1, conceal: bool = False, engine: str | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        threads: int = 1,
+        conceal: bool = False,
+        engine: str | None = None,
+        max_pixels: int | None = DEFAULT_MAX_PIXELS,
+        max_frames: int | None = None,
+        max_memory: int | None = DEFAULT_MAX_MEMORY,
+    ) -> None:
         self._file, self._threads, self._conceal = file, threads, conceal
         self._engine = choose_engine(engine)
-        self._reader = Reader(file)
+        self._limits = DecodeLimits(max_pixels, max_frames, max_memory)
+        # A record is in memory twice for a moment, as it is read and as the segment's patches.
+        most = MAX_PAYLOAD_BYTES if max_memory is None else min(MAX_PAYLOAD_BYTES, max_memory // 2)
+        self._reader = Reader(file, max_record_bytes=most)
+        self._limits.check_pixels(self.format.width, self.format.height)
+        self._limits.check_memory(self._memory(1, 1), "header: a frame")
+        self._frames_gone_by = 0  # of a pipe
+        self._going_on: tuple[int, Iterator[tuple[int, Frame]]] | None = None  # where the last `clip[index]` was
         self.lost: list[StreamError] = []
 
     @property
@@ -83,34 +139,31 @@ class Decoder:
         """Frames of the segments first .. last - 1 (None: to the end).
 
         Raises:
-            StreamError: damage; all frames of good segments before it have come out by then.
+            StreamError: damage, or a limit; all good frames before it have come out by then.
+            ConfigError: there are no such segments, or they have gone by in a pipe.
         """
-        for frames in self.segments(first, last):
-            yield from frames
+        for segment in self.coded_segments(first, last):
+            yield from self._decoded(segment)
 
     def segments(self, first: int = 0, last: int | None = None) -> Iterator[list[Frame]]:
-        """The same, the frames of a segment at once."""
+        """The same, the frames of a segment at once: where damage is concealed those before it, if any."""
         for segment in self.coded_segments(first, last):
-            if frames := self._decoded(segment):
+            if frames := list(self._decoded(segment)):
                 yield frames
 
-    def _decoded(self, segment: Segment) -> list[Frame]:
-        """Its frames; none where it is damaged and that is concealed."""
-        try:
-            return list(decode_segment(self.header, segment, self._engine, self._threads))
-        except StreamError as error:
-            if not self._conceal:
-                raise
-            self.lost.append(error)
-            return []
-
     def coded_segments(self, first: int = 0, last: int | None = None) -> Iterator[Segment]:
-        """The same segments as they are in the stream, not decoded."""
+        """The same segments as they are in the stream, not decoded, each held against the limits."""
+        num_frames = 0
         for segment in self._reader.segments(first, last, conceal=self._conceal):
             if isinstance(segment, LostSegment):
                 self.lost.append(segment.reason)
-            else:
-                yield segment
+                continue
+            num_frames += len(segment.pts)
+            self._limits.check_frames(num_frames)
+            self._threads_for(segment)
+            if not self._reader.seekable:
+                self._frames_gone_by += len(segment.pts)
+            yield segment
 
     def select(self, selection: Selection, name: str = "the stream") -> Iterator[Frame]:
         """Frames by number or time; segments before the first of them are not decoded.
@@ -131,14 +184,16 @@ class Decoder:
         """Frames of all segments but those that end before the selection begins."""
         time_base = self.format.time_base
         number = base = 0
-        entries = self._reader.index()
-        zero = entries[0].first_pts if entries else None
-        for entry, following in pairwise(entries):
-            # The last frame of a segment may be as late as the first of the next one.
-            first_of_next = (following.first_pts - entries[0].first_pts) * time_base
-            if not selection.is_before(base + entry.num_frames, first_of_next):
-                break
-            number, base = number + 1, base + entry.num_frames
+        zero = None
+        if self._reader.seekable:
+            frames = self._reader.frame_map(conceal=self._conceal)
+            places = list(zip(frames.numbers, frames.starts, frames.first_pts, strict=False))
+            zero = frames.first_pts[0] if places else None
+            for following, start, next_pts in places[1:]:
+                # The last frame of a segment may be as late as the first of the next one.
+                if not selection.is_before(start, (next_pts - places[0][2]) * time_base):
+                    break
+                number, base = following, start
         for segment in self.coded_segments(number):
             zero = segment.pts[0] if zero is None else zero
             last = base + len(segment.pts) - 1
@@ -147,12 +202,183 @@ class Decoder:
                     yield index, (frame.pts - zero) * time_base, frame
             base = last + 1
 
-    def av_frames(self, first: int = 0, last: int | None = None) -> Iterator[object]:
-        """The same frames as `av.VideoFrame`, with time stamps and colour description (needs PyAV)."""
+    def __len__(self) -> int:
+        """Frames that the stream says it has.
+
+        Raises:
+            NotSeekableError: of a pipe (a TypeError too).
+            StreamError: the index is missing, damaged or wrong; where damage is concealed the frames of good segments
+                are counted instead.
+        """
+        return self._reader.frame_map(conceal=self._conceal).num_frames
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        """A frame by its number, from 0 or from the end (-1), or a list of them. Rising numbers are the cheapest.
+
+        Raises:
+            IndexError: there is no such frame.
+            NotSeekableError, StreamError: as of `len`, and of what is damaged, even where damage is concealed.
+        """
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        frames, number = self._reader.frame_map(conceal=self._conceal), operator.index(index)
+        number += frames.num_frames if number < 0 else 0
+        if not 0 <= number < frames.num_frames:
+            raise IndexError(f"frame {index}: the stream has {frames.num_frames} frames, counted from 0")
+        after, numbered = self._going_on or (number + 1, iter(()))
+        if after > number or frames.place_of_frame(after) != frames.place_of_frame(number):
+            numbered = self._numbered(number, None)
+        self._going_on = None
+        num_lost = len(self.lost)
+        for found, frame in numbered:
+            if found == number:
+                self._going_on = (number + 1, numbered) if number + 1 < frames.num_frames else None
+                return frame
+            if found > number:
+                break
+        raise self.lost[-1] if len(self.lost) > num_lost else StreamError(f"frame {number} is lost")
+
+    def frame_range(self, first: int = 0, last: int | None = None) -> Iterator[Frame]:
+        """The frames with the numbers first .. last - 1 (None: to the end); segments before them are not decoded.
+
+        Of a pipe too, whose frames have the numbers that they would have in a file.
+
+        Raises:
+            ConfigError: there are no such frames, or they have gone by in a pipe.
+            StreamError: damage, also of the index where `first` is above 0.
+        """
+        for _, frame in self._numbered(first, last):
+            yield frame
+
+    def time_range(self, start: float | Fraction | None = None, end: float | Fraction | None = None) -> Iterator[Frame]:
+        """The frames that are on screen from `start` until before `end`, in seconds of the stream's own time stamps.
+
+        A frame's time is pts * time_base; the first frame's need not be 0. None: from the beginning, to the end.
+
+        Raises:
+            ConfigError: nothing is on screen then, or it has gone by in a pipe.
+            StreamError: damage, also of the index where `start` is given.
+        """
+        base = self.format.time_base
+        if start is not None and end is not None and end <= start:
+            raise ConfigError(f"time {start}:{end}: the start must be before the end")
+        first = None if start is None else floor(_seconds(start) / base)
+        stop = None if end is None else ceil(_seconds(end) / base)
+        segment_number, is_empty = self._reader.next_number, True
+        if first is not None and self._reader.seekable:
+            frames = self._reader.frame_map(conceal=self._conceal)
+            segment_number = frames.numbers[frames.place_of_time(first)] if frames.numbers else 0
+        for segment in self.coded_segments(segment_number):
+            if first is not None and segment.pts[-1] + max(1, segment.durations[-1]) <= first:
+                continue
+            skipped = 0 if first is None else max(0, bisect_right(segment.pts, first) - 1)
+            for index, frame in enumerate(self._decoded(segment)):
+                if stop is not None and frame.pts >= stop:
+                    break
+                if index >= skipped:
+                    is_empty = False
+                    yield frame
+            if stop is not None and segment.pts[-1] >= stop:
+                break
+        if is_empty:
+            raise ConfigError(f"time {start or 0}:{'' if end is None else end}: no frame is on screen then")
+
+    def frame_at(self, seconds: float | Fraction) -> Frame:
+        """The frame that is on screen at a time; raises as `time_range`."""
+        return next(self.time_range(seconds))
+
+    def av_frames(self, first: int = 0, last: int | None = None) -> Iterator[Any]:
+        """The frames of segments as `av.VideoFrame`; see `frames` and `to_av`."""
+        for frame in self.frames(first, last):
+            yield self.to_av(frame)
+
+    def to_av(self, frame: Frame) -> Any:
+        """A frame as `av.VideoFrame`, with time stamps and colour description (needs PyAV)."""
         from c3video.media.avframe import to_av_frame
 
-        for frame in self.frames(first, last):
-            yield to_av_frame(frame, self.format)
+        return to_av_frame(frame, self.format)
+
+    def to_rgb(self, frame: Frame) -> NDArray[Any]:
+        """A frame as (H, W, 3) R, G, B of the bit depth of its planes, by the stream's matrix and range (needs PyAV).
+
+        Raises:
+            SourceError: swscale does not know the matrix.
+        """
+        from c3video.media.source import RgbConverter
+
+        layout = self.format.layout
+        if layout.is_gray:
+            return np.stack(3 * (frame.planes[0],), axis=-1)
+        planes = frame.planes if layout.is_rgb else RgbConverter(self.format)(frame).planes
+        green, blue, red = planes
+        return np.stack((red, green, blue), axis=-1)
+
+    def _numbered(self, first: int, last: int | None) -> Iterator[tuple[int, Frame]]:
+        asked = f"frames {first}:{'' if last is None else last}"
+        if first < 0 or (last is not None and last <= first):
+            raise ConfigError(f"{asked}: the first must be 0 or more, and below the end")
+        number = self._frames_gone_by  # of the first frame of the segment in hand
+        if first < number:
+            raise ConfigError(f"{asked}: frame {first} has gone by; a pipe can be read only once")
+        segment_number, frames = self._reader.next_number, None
+        if first and self._reader.seekable:
+            frames = self._reader.frame_map(conceal=self._conceal)
+            if first >= frames.num_frames:
+                raise ConfigError(f"{asked}: the stream has {frames.num_frames} frames, counted from 0")
+            segment_number = frames.numbers[frames.place_of_frame(first)]
+        for segment in self.coded_segments(segment_number):
+            if frames is not None:
+                number = frames.starts[bisect_left(frames.numbers, segment.number)]
+            end = number + len(segment.pts)
+            if end > first:
+                for index, frame in enumerate(self._decoded(segment), number):
+                    if last is not None and index >= last:
+                        return
+                    if index >= first:
+                        yield index, frame
+            if last is not None and end >= last:
+                return
+            number = end
+        if number <= first:
+            raise ConfigError(f"{asked}: the stream has {number} frames, counted from 0")
+
+    def _decoded(self, segment: Segment) -> Iterator[Frame]:
+        """Frames of a segment; those before damage where it is concealed."""
+        try:
+            yield from decode_segment(self.header, segment, self._engine, self._threads_for(segment))
+        except MemoryError as error:
+            raise LimitError(
+                f"segment {segment.number}: there was not enough memory to decode it; "
+                "a lower max_memory (--max-memory) refuses such streams before",
+                segment=segment.number,
+            ) from error
+        except StreamError as error:
+            if not self._conceal:
+                raise
+            self.lost.append(error)
+
+    def _threads_for(self, segment: Segment) -> int:
+        """As many threads as memory allows. Raises LimitError where it is not enough for one."""
+        threads, num_frames, coded = self._threads, len(segment.pts), 2 * sum(map(len, segment.patches))
+        while threads > 1 and not self._limits.allows_memory(coded + self._memory(num_frames, threads)):
+            threads //= 2
+        needed = coded + self._memory(num_frames, threads)
+        self._limits.check_memory(needed, f"segment {segment.number} of {num_frames} frames", segment.number)
+        return threads
+
+    def _memory(self, num_frames: int, threads: int) -> int:
+        return DECODERS[self.header.model.KIND].memory_bytes(self.header, num_frames, self._engine, threads)
+
+
+def _seconds(value: float | Fraction) -> Fraction:
+    """0.1 as a tenth, and not as the nearest float, which may lie after a frame that is shown then."""
+    return Fraction(str(value))
 
 
 def _say_missing(name: str) -> Callable[[str], None]:
@@ -160,7 +386,7 @@ def _say_missing(name: str) -> Callable[[str], None]:
 
 
 def decode_segment(header: Header, segment: Segment, engine: EngineName = "numpy", threads: int = 1) -> Iterator[Frame]:
-    """Frames of one segment; needs nothing but the header and the segment.
+    """Frames of one segment, each as soon as it can be shown; needs nothing but the header and the segment.
 
     Raises:
         CorruptSegmentError: its bytes do not decode, or a frame differs from its hash.

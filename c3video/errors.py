@@ -3,6 +3,7 @@
 
     C3VideoError
     ├── ConfigError (ValueError)            an argument or option is out of its range
+    │   └── NotSeekableError (TypeError)    what only a file can answer was asked of a pipe
     ├── SourceError                         the input video cannot be read as asked
     ├── OutputError                         what was asked for cannot be written, or shall not be
     ├── FitError                            a fit went wrong beyond repair
@@ -10,7 +11,8 @@
         ├── NotC3VError                     no .c3v magic at the start
         ├── UnsupportedVersionError         a .c3v version this reader does not know
         ├── TruncatedStreamError            the bytes end before the stream does
-        └── CorruptSegmentError             a segment is damaged, missing or impossible
+        ├── CorruptSegmentError             a segment is damaged, missing or impossible
+        └── LimitError                      it asks for more memory or time than the caller allows
 
 A message says what is wrong, where (path, segment, byte offset), the value, the range and what to do.
 `StreamError` and its children carry `offset_bytes` and `segment` where they are known.
@@ -25,6 +27,13 @@ class C3VideoError(Exception):
 
 class ConfigError(C3VideoError, ValueError):
     """An argument, option or configuration value is out of its range."""
+
+
+class NotSeekableError(ConfigError, TypeError):
+    """A question that only a seekable file can answer was asked of a pipe.
+
+    Also a TypeError, as of an object without a length: `list(decoder)` then goes on without one.
+    """
 
 
 class SourceError(C3VideoError):
@@ -68,3 +77,7 @@ class TruncatedStreamError(StreamError):
 
 class CorruptSegmentError(StreamError):
     """A segment fails its checks: CRC, order, sizes, ranges or frame hashes."""
+
+
+class LimitError(StreamError):
+    """Decoding would need more pixels, frames or memory than the caller allows. No concealment goes on after it."""

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
 """PSNR, SSIM and bpp: pure functions, each with its formula and unit; `compare` applies them to two files.
 
-The name of a number carries its rule: `psnr_y` is of one plane, `psnr_yuv611` the 6:1:1 mean of per-frame
-plane PSNRs, `psnr_rgb` the mean over frames, `psnr_rgb_seq` the PSNR of the MSE of all frames. Frames are
-read in lockstep, so memory does not grow with the clip.
+The name of a number carries its rule: `psnr_y` is of one plane, `psnr_yuv611` the 6:1:1 mean of per-frame plane
+PSNRs, each the mean over frames; with `_seq` they are the PSNR of the MSE of all frames. Frames are read in lockstep,
+so memory does not grow with the clip.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from c3video import decoder
 from c3video.errors import SourceError
+from c3video.limits import DEFAULT_LIMITS, DecodeLimits
 from c3video.media.source import RgbConverter, open_source
-from c3video.video import Frame, VideoFormat
+from c3video.video import LAYOUTS, Frame, VideoFormat
 
 Plane = NDArray[np.generic]
 
@@ -109,29 +110,33 @@ def bpp(size_bytes: int, num_frames: int, height: int, width: int) -> float:
 class Comparison:
     """How a distorted clip differs from its reference.
 
-    Figures in dB are means over frames of per-frame PSNRs, but for `psnr_rgb_seq`. A figure that the pixel
-    format does not have (chroma of a gray clip, luma of an RGB one) is None; the PSNR of equal frames is
-    infinite, and so is a mean with one of them in it.
+    Figures in dB are means over frames of per-frame PSNRs, those named `..._seq` the PSNR of the MSE of all frames. A
+    figure that the pixel format does not have (chroma of a gray clip, luma of an RGB one) is None. The PSNR of equal
+    frames is infinite, and so is a mean with one of them in it: `differing` has the means without them.
 
     Args:
         pix_fmt: format compared; an RGB one where a YUV reference was converted for an RGB clip.
+        num_exact: frames of which every sample is equal.
         size_bytes: whole file of the distorted clip; None where that is not known (a pipe).
         bpp: of those bytes.
         psnr_y, psnr_u, psnr_v: of the planes of YUV and gray clips.
-        psnr_yuv611: mean over frames of (6 psnr_y + psnr_u + psnr_v) / 8.
+        psnr_yuv611: mean over frames of (6 psnr_y + psnr_u + psnr_v) / 8; psnr_yuv611_seq: the same of the three
+            `..._seq`.
         psnr_r, psnr_g, psnr_b: of the planes of RGB clips.
         psnr_rgb: of the MSE over R, G and B of a frame. YUV clips are both converted first
             (`c3video.media.source.RgbConverter`), by the reference's declared matrix and range; None if swscale
             does not know the matrix.
-        psnr_rgb_seq: of the MSE over R, G and B of all frames.
         ssim: `ssim` of luma (of an RGB clip the mean over R, G and B), mean over frames; None where a side is
             shorter than the window.
+        differing: by name of a mean, the mean over the frames in which that figure is finite; without names that have
+            no such frame.
     """
 
     width: int
     height: int
     pix_fmt: str
     num_frames: int
+    num_exact: int = 0
     size_bytes: int | None = None
     bpp: float | None = None
     psnr_y: float | None = None
@@ -142,8 +147,16 @@ class Comparison:
     psnr_g: float | None = None
     psnr_b: float | None = None
     psnr_rgb: float | None = None
+    psnr_y_seq: float | None = None
+    psnr_u_seq: float | None = None
+    psnr_v_seq: float | None = None
+    psnr_yuv611_seq: float | None = None
+    psnr_r_seq: float | None = None
+    psnr_g_seq: float | None = None
+    psnr_b_seq: float | None = None
     psnr_rgb_seq: float | None = None
     ssim: float | None = None
+    differing: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Fit for JSON: figures that do not apply are left out, infinite ones are the string "inf"."""
@@ -152,31 +165,66 @@ class Comparison:
 
     def as_text(self) -> str:
         """One figure a line, aligned, without a newline at the end."""
-        rows = [("frames", f"{self.num_frames} of {self.width}x{self.height} {self.pix_fmt}")]
+        frames = f"{self.num_frames} of {self.width}x{self.height} {self.pix_fmt}"
+        rows = [("frames", frames + (f", {self.num_exact} of them exact" if self.num_exact else ""))]
         if self.size_bytes is not None and self.bpp is not None:
             rows += [("size", f"{self.size_bytes} bytes"), ("bpp", f"{self.bpp:.5f}")]
-        rows += [
-            (name, f"{value:.3f} dB")
-            for name, value in asdict(self).items()
-            if name.startswith("psnr_") and value is not None
-        ]
+        columns = ["mean of frames", "of all frames' MSE"]
+        some_infinite = bool(self.differing) and any(getattr(self, name) == math.inf for name in PSNR_NAMES)
+        if some_infinite:
+            columns.insert(1, "mean where finite")
+        rows.append(("PSNR in dB", "".join(f"{column:>20}" for column in columns).lstrip()))
+        for name in PSNR_NAMES:
+            mean, pooled = getattr(self, name), getattr(self, f"{name}_seq")
+            if mean is not None:
+                figures = [mean, *([self.differing.get(name, math.inf)] if some_infinite else []), pooled]
+                shown = "".join(f"{figure:>20.3f}" for figure in figures)
+                rows.append((name, shown[20 - len(columns[0]) :]))
         if self.ssim is not None:
-            rows.append(("ssim", f"{self.ssim:.5f}"))
+            of = "mean of R, G and B" if LAYOUTS[self.pix_fmt].is_rgb else "of luma"
+            rows.append(
+                ("ssim", f"{self.ssim:.5f} ({of}; Gaussian window of {SSIM_WINDOW}x{SSIM_WINDOW}, mean of frames)")
+            )
         return "\n".join(f"{name:<14}{value}" for name, value in rows)
+
+
+PSNR_NAMES = tuple(f"psnr_{name}" for name in ("y", "u", "v", "yuv611", "r", "g", "b", "rgb"))
+"""Figures that are there as a mean over frames and, with `_seq` after the name, of the MSE of all frames."""
 
 
 @dataclass
 class _Tally:
-    """Per-frame figures, gathered by name."""
+    """Per-frame figures and errors, gathered by name."""
 
     figures: dict[str, list[float]] = field(default_factory=dict)
+    errors: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, name: str, value: float) -> None:
         self.figures.setdefault(name, []).append(value)
 
-    def mean(self, name: str) -> float | None:
-        values = self.figures.get(name)
-        return _mean(values) if values else None
+    def add_error(self, name: str, mse: float, max_value: int) -> float:
+        """Note the MSE of a frame and its PSNR, which is returned."""
+        self.errors.setdefault(name, []).append(mse)
+        value = psnr_db(mse, max_value)
+        self.add(name, value)
+        return value
+
+    def last(self) -> dict[str, float]:
+        """The figures of the frame in hand."""
+        return {name: values[-1] for name, values in self.figures.items()}
+
+    def means(self) -> dict[str, float]:
+        return {name: _mean(values) for name, values in self.figures.items()}
+
+    def finite_means(self) -> dict[str, float]:
+        finite = {name: [value for value in values if value < math.inf] for name, values in self.figures.items()}
+        return {name: _mean(values) for name, values in finite.items() if values and name != "ssim"}
+
+    def pooled(self, max_value: int) -> dict[str, float]:
+        found = {f"{name}_seq": psnr_db(_mean(errors), max_value) for name, errors in self.errors.items()}
+        if "psnr_yuv611" in self.figures:
+            found["psnr_yuv611_seq"] = yuv611(*(found[f"psnr_{plane}_seq"] for plane in "yuv"))
+        return found
 
 
 def measure(
@@ -186,6 +234,7 @@ def measure(
     *,
     size_bytes: int | None = None,
     names: tuple[str, str] = ("the reference", "the distorted clip"),
+    note: Callable[[int, dict[str, float]], None] = lambda pts, figures: None,
 ) -> Comparison:
     """Compare two series of frames of one format, frame by frame.
 
@@ -193,6 +242,7 @@ def measure(
         reference, distorted: as many frames each; time stamps are not looked at.
         size_bytes: of the distorted clip's file, for the bpp.
         names: of the two, for errors.
+        note: is given the reference's time stamp and the figures by name of each frame.
 
     Raises:
         SourceError: there are no frames, or one of the two ends before the other.
@@ -201,26 +251,28 @@ def measure(
     max_value = layout.max_value
     plane_names = {1: "y", 3: "gbr" if layout.is_rgb else "yuv"}[len(layout.planes)]
     to_rgb = None if plane_names == "y" else _rgb_converter(format)
-    num_frames, mse_rgb = 0, []
+    num_frames = num_exact = 0
     for original, decoded in zip_longest(reference, distorted):
         if original is None or decoded is None:
             short, long = names if original is None else names[::-1]
             raise SourceError(f"{short} ends after {num_frames} frames but {long} goes on; compare equal ranges")
         num_frames += 1
         plane_mse = [mse(a, b) for a, b in zip(original.planes, decoded.planes, strict=True)]
-        plane_psnr = [psnr_db(error, max_value) for error in plane_mse]
-        for name, value in zip(plane_names, plane_psnr, strict=True):
-            tally.add(f"psnr_{name}", value)
+        num_exact += not any(plane_mse)
+        plane_psnr = [
+            tally.add_error(f"psnr_{name}", error, max_value)
+            for name, error in zip(plane_names, plane_mse, strict=True)
+        ]
         if plane_names == "yuv":
             tally.add("psnr_yuv611", yuv611(*plane_psnr))
         if to_rgb is not None:
             pairs = zip(to_rgb(original).planes, to_rgb(decoded).planes, strict=True)
-            mse_rgb.append(_mean([mse(a, b) for a, b in pairs]))
-            tally.add("psnr_rgb", psnr_db(mse_rgb[-1], max_value))
+            tally.add_error("psnr_rgb", _mean([mse(a, b) for a, b in pairs]), max_value)
         num_ssim_planes = 3 if layout.is_rgb else 1
         pairs = zip(original.planes[:num_ssim_planes], decoded.planes[:num_ssim_planes], strict=True)
         if min(format.width, format.height) >= SSIM_WINDOW:
             tally.add("ssim", _mean([ssim(a, b, max_value) for a, b in pairs]))
+        note(original.pts, tally.last())
     if not num_frames:
         raise SourceError(f"{names[0]} and {names[1]} have no frames to compare")
     return Comparison(
@@ -228,10 +280,12 @@ def measure(
         height=format.height,
         pix_fmt=format.pix_fmt,
         num_frames=num_frames,
+        num_exact=num_exact,
         size_bytes=size_bytes,
         bpp=None if size_bytes is None else bpp(size_bytes, num_frames, format.height, format.width),
-        psnr_rgb_seq=psnr_db(_mean(mse_rgb), max_value) if mse_rgb else None,
-        **{name: tally.mean(name) for name in tally.figures},
+        differing=tally.finite_means(),
+        **tally.means(),
+        **tally.pooled(max_value),
     )
 
 
@@ -249,6 +303,8 @@ def compare(
     frames: tuple[int, int | None] | None = None,
     size: tuple[int, int] | None = None,
     pix_fmt: str | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+    note: Callable[[int, dict[str, float]], None] = lambda pts, figures: None,
 ) -> Comparison:
     """Compare two clips, of which either may be a .c3v file or anything that FFmpeg opens.
 
@@ -257,7 +313,9 @@ def compare(
 
     Args:
         frames: range of the reference that the distorted clip was made from, (first, end).
-        size, pix_fmt: (width, height) and format of headerless video, for what is such (.yuv, .raw).
+        size, pix_fmt: (width, height) and format of headerless video, for what is such (RAW_SUFFIXES).
+        limits: of decoding .c3v files.
+        note: as of `measure`.
 
     Raises:
         SourceError: a clip cannot be read, or the two differ in size, pixel format or number of frames.
@@ -265,7 +323,10 @@ def compare(
         OSError: a .c3v file cannot be opened.
     """
     raw = {"size": size, "pix_fmt": pix_fmt}
-    with _open(reference_path, raw, frames) as reference, _open(distorted_path, raw, None) as distorted:
+    with (
+        _open(reference_path, raw, frames, limits) as reference,
+        _open(distorted_path, raw, None, limits) as distorted,
+    ):
         originals: Iterable[Frame] = reference
         a, b = reference.format, distorted.format
         if (a.width, a.height) != (b.width, b.height):
@@ -288,17 +349,38 @@ def compare(
             a,
             size_bytes=path.stat().st_size if path.is_file() else None,
             names=(str(reference_path), str(distorted_path)),
+            note=note,
         )
 
 
+@dataclass(frozen=True)
+class _Range:
+    """Some frames of a .c3v file."""
+
+    clip: decoder.Decoder
+    first: int
+    last: int | None
+
+    @property
+    def format(self) -> VideoFormat:
+        return self.clip.format
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.clip.frame_range(self.first, self.last)
+
+
+@contextmanager
+def _open_c3v(path: str | Path, frames: tuple[int, int | None] | None, limits: DecodeLimits) -> Iterator[FrameReader]:
+    with decoder.open(path, **asdict(limits)) as clip:
+        yield clip if frames is None else _Range(clip, *frames)
+
+
 def _open(
-    path: str | Path, raw: dict[str, Any], frames: tuple[int, int | None] | None
+    path: str | Path, raw: dict[str, Any], frames: tuple[int, int | None] | None, limits: DecodeLimits
 ) -> AbstractContextManager[FrameReader]:
     suffix = Path(path).suffix.lower()
     if suffix == ".c3v":
-        if frames is not None:
-            raise SourceError(f"{path}: a frame range can only be taken of a clip that is not .c3v")
-        return decoder.open(path)
+        return _open_c3v(path, frames, limits)
     return open_source(path, frames=frames, **(raw if suffix in RAW_SUFFIXES else {}))
 
 

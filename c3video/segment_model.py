@@ -52,11 +52,14 @@ class SegmentDecoder:
     Args:
         decode: (header, segment, engine, threads) -> planes of each frame in display order, each checked against its
             hash. Raises CorruptSegmentError.
+        memory_bytes: (header, frames of a segment, engine, threads) -> most bytes that decoding it takes, estimated on
+            the high side from what the header says alone.
         describe: (header, segment) -> SegmentFacts, from all symbols and no samples. Raises CorruptSegmentError.
         multiply_adds: (model config, pixel format) -> what decoding costs.
     """
 
     decode: Callable[[Header, Segment, EngineName, int], Iterator[Planes]]
+    memory_bytes: Callable[[Header, int, EngineName, int], int]
     describe: Callable[[Header, Segment], SegmentFacts]
     multiply_adds: Callable[[Any, str], MultiplyAdds]
 

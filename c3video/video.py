@@ -121,8 +121,8 @@ class MasteringDisplay:
     """The screen that a film was graded on (SMPTE ST 2086), in the integers of HEVC and AV1.
 
     Args:
-        red, green, blue, white: chromaticities (x, y) in units of 0.00002, 0..65535.
-        max_luminance, min_luminance: in units of 0.0001 cd/m2, 0..2^32-1.
+        red, green, blue, white: chromaticities (x, y) in units of 0.00002, 0..65535; all 0 where unknown.
+        max_luminance, min_luminance: in units of 0.0001 cd/m2, 0..2^32-1; both 0 where unknown.
     """
 
     red: tuple[int, int]

@@ -16,6 +16,7 @@ import torch
 from c3video.c3.config import C3Config, C3FitConfig, LatentGrid
 from c3video.c3.patch_model import Layer, PatchModel, Precision, centred_window, layer_specs
 from c3video.encoder import encode
+from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
 from c3video.video import ArraySource, VideoFormat
 
 torch.set_num_threads(1)
@@ -83,8 +84,11 @@ def moving_clip(num_frames: int, height: int, width: int, pix_fmt: str = "yuv420
     return ArraySource(frames, video)
 
 
-def encode_quickly(source: ArraySource, model: C3Config = TINY_MODEL, **options: Any) -> bytes:
+QUICK_PICTURE_FIT = PyramidFitConfig(noise_steps=25, network_steps=5, rounding_steps=1)
+
+
+def encode_quickly(source: ArraySource, model: C3Config | PyramidConfig = TINY_MODEL, **options: Any) -> bytes:
     """A .c3v stream of few steps."""
     file = io.BytesIO()
-    encode(source, file, model, QUICK_FIT, **options)
+    encode(source, file, model, QUICK_FIT if isinstance(model, C3Config) else QUICK_PICTURE_FIT, **options)
     return file.getvalue()

@@ -150,6 +150,49 @@ def test_compare_for_people_and_programs(source: Path, coded: Path) -> None:
     assert figures["bpp"] == pytest.approx(8 * coded.stat().st_size / (4 * 20 * 14))
 
 
+def test_info_says_length_rate_key_frames_and_time_stamps(coded: Path) -> None:
+    words = c3v("info", coded, "--timestamps").stdout.decode()
+    assert "length 0.160 s, " in words
+    assert " kb/s" in words
+    assert "2 key frames: 0 2" in words
+    facts = json.loads(c3v("info", coded, "--json", "--timestamps").stdout)
+    assert facts["key_frames"] == [0, 2]
+    assert facts["length_seconds"] == 0.16
+    assert facts["kbps"] == pytest.approx(8 * coded.stat().st_size / 160, abs=1e-3)
+    assert facts["timestamps"] == {"time_base": "1/25", "pts": [0, 1, 2, 3], "durations": [1, 1, 1, 1]}
+    assert "timestamps" not in json.loads(c3v("info", coded, "--json").stdout)
+
+
+def test_compare_takes_a_range_of_frames_and_raw_video_and_writes_a_table(
+    source: Path, coded: Path, tmp_path: Path
+) -> None:
+    raw, table = tmp_path / "clip.yuv", tmp_path / "frames.csv"
+    assert c3v("decode", coded, "-o", raw).returncode == 0
+    same = c3v("compare", raw, coded, "--size", "20x14", "--pix-fmt", "yuv420p", "--json")
+    assert json.loads(same.stdout)["num_exact"] == 4
+    raw.write_bytes(raw.read_bytes()[20 * 14 * 3 // 2 :][: 2 * 20 * 14 * 3 // 2])  # frames 1 and 2
+    options = ("--size", "20x14", "--pix-fmt", "yuv420p", "--frames", "1:3")
+    assert json.loads(c3v("compare", coded, raw, *options, "--json").stdout)["num_exact"] == 2
+    assert c3v("compare", source, raw, *options, "--csv", table).returncode == 0
+    lines = table.read_text().splitlines()
+    assert lines[0].startswith("frame,pts,psnr_y,psnr_u,psnr_v,psnr_yuv611,psnr_rgb,ssim")
+    assert [line.split(",")[:2] for line in lines[1:]] == [["0", "1"], ["1", "2"]]
+    assert "ends after" in one_line(c3v("compare", source, raw, *options[:4]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--max-pixels", "279"], "20 x 14 = 280 pixels: more than the limit of 279"),
+        (["--max-memory", "1K"], "--max-memory"),
+        (["--max-frames", "3"], "after the limit of 3 frames"),
+    ],
+)
+def test_limits_of_what_a_stream_may_ask_for(coded: Path, options: list[str], words: str) -> None:
+    assert words in one_line(c3v("decode", coded, "-o", "-", *options))
+    assert c3v("decode", coded, "--verify", options[0], "0").returncode == 0
+
+
 def test_raw_input_through_a_pipe_equals_the_file(source: Path, coded: Path, tmp_path: Path) -> None:
     """Headerless frames on stdin, the same fit: only the header may differ."""
     raw = b"".join(plane.tobytes() for frame in moving_clip(4, 14, 20) for plane in frame.planes)
@@ -265,15 +308,21 @@ def test_encode_refuses_to_write_over_its_input(source: Path) -> None:
     assert source.read_bytes() == before
 
 
+def test_encode_places_windows_where_there_are_some(source: Path, tmp_path: Path) -> None:
+    assert "no windows" in one_line(c3v("encode", source, tmp_path / "out.c3v", "--windows", "wide"))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["encode", "a", "b", "--preset", "glacial"],
+        ["encode", "a", "b", "--windows", "luck"],
         ["encode", "a", "b", "--size", "20"],
         ["encode", "a", "b", "--size", "0x4"],
         ["encode", "a", "b", "--frames", "5:2"],
         ["encode", "a", "b", "--fps", "0"],
         ["encode", "a", "b", "--segment", "0"],
+        ["decode", "a", "--max-memory", "2T"],
         ["decode"],
         [],
     ],

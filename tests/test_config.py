@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
 """What a profile becomes for frames of a size."""
 
+from itertools import pairwise
+
 import pytest
 
-from c3video.config import model_config
+from c3video.c3.config import C3_PRESETS, WINDOW_SEARCHES, C3FitConfig
+from c3video.config import fit_config, model_config
+from c3video.errors import ConfigError
 from c3video.hybrid.config import HybridConfig
 from c3video.stream.layout import Header
 from c3video.video import VideoFormat
@@ -27,3 +31,27 @@ def test_no_more_slices_than_a_header_allows(height: int) -> None:
 
 def test_a_patch_model_stays_as_it_is() -> None:
     assert model_config("cells").for_video(VideoFormat(3840, 2160, "yuv420p")) == model_config("cells")
+
+
+def test_longer_fits_do_not_take_larger_steps() -> None:
+    """What a fit of hundreds of steps bears makes one of thousands run away."""
+    for shorter, longer in pairwise(C3_PRESETS.values()):
+        assert longer.noise_steps > shorter.noise_steps
+        assert longer.learning_rate <= shorter.learning_rate
+        assert longer.learning_rate * longer.latent_rate <= shorter.learning_rate * shorter.latent_rate
+
+
+@pytest.mark.parametrize("preset", C3_PRESETS)
+@pytest.mark.parametrize("search", WINDOW_SEARCHES)
+def test_windows_can_be_learned_in_every_preset(preset: str, search: str) -> None:
+    config = fit_config("paper", preset, 1e-3, search)
+    assert isinstance(config, C3FitConfig)
+    assert config.window_search == search
+    assert config.window_steps > 0
+
+
+def test_a_way_to_place_windows_that_makes_no_sense_raises() -> None:
+    with pytest.raises(ConfigError, match="window_search"):
+        fit_config("paper", "fast", 1e-3, "luck")
+    with pytest.raises(ConfigError, match="no windows"):
+        fit_config("default", "fast", 1e-3, "wide")

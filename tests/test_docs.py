@@ -14,10 +14,11 @@ from c3video.hybrid import compensation, subbands
 from c3video.hybrid import payload as segment
 from c3video.hybrid.context_network import network_shapes
 from c3video.hybrid.wavelet import LIFTING
+from c3video.pyramid.priors import PRIORS
 from c3video.video import LAYOUTS
 from tests import architecture, document_decoder
 from tests.markdown import WIDTH, wrapped
-from tests.vectors.make import prior_row
+from tests.vectors.make import PYRAMID_DOCUMENT, prior_row, pyramid_prior_row
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "c3video"
@@ -60,6 +61,12 @@ def test_constants_of_the_frame_model_are_those_of_the_code() -> None:
 def test_priors_are_those_of_the_document(name: str) -> None:
     """`python -m tests.vectors.make` writes their digests."""
     assert prior_row(name) in document_decoder.section(14).splitlines()
+
+
+@pytest.mark.parametrize("number", PRIORS)
+def test_priors_of_the_pyramid_are_those_of_its_document(number: int) -> None:
+    """The same command writes them."""
+    assert pyramid_prior_row(number) in PYRAMID_DOCUMENT.read_text().splitlines()
 
 
 def test_shapes_of_networks_are_those_of_the_document() -> None:

@@ -176,8 +176,50 @@ def test_text_has_a_line_for_each_figure() -> None:
     frames = make_frames(format)
     lines = measure(frames, frames, format, size_bytes=10).as_text().splitlines()
     assert [line.split()[0] for line in lines] == [
-        *("frames", "size", "bpp", "psnr_y", "psnr_u", "psnr_v", "psnr_yuv611", "psnr_rgb", "psnr_rgb_seq"),
+        *("frames", "size", "bpp", "PSNR", "psnr_y", "psnr_u", "psnr_v", "psnr_yuv611", "psnr_rgb"),
         "ssim",
+    ]
+
+
+def test_one_exact_frame_leaves_finite_figures_beside_the_infinite_mean() -> None:
+    """A black leader, say, that any codec gives back exactly."""
+    format = make_format()
+    frames = make_frames(format, 3)
+    distorted = [frames[0], shifted(frames[1], 1, 2, 2), shifted(frames[2], 4, 2, 2)]
+    result = measure(frames, distorted, format)
+    assert result.num_exact == 1
+    assert result.psnr_y == result.psnr_yuv611 == math.inf
+    assert result.differing["psnr_y"] == pytest.approx((psnr_db(1, 255) + psnr_db(16, 255)) / 2)
+    assert result.psnr_y_seq == pytest.approx(psnr_db(17 / 3, 255))
+    assert result.psnr_u_seq == pytest.approx(psnr_db(8 / 3, 255))
+    assert result.psnr_yuv611_seq == pytest.approx((6 * psnr_db(17 / 3, 255) + 2 * psnr_db(8 / 3, 255)) / 8)
+    text = result.as_text()
+    assert "1 of them exact" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("psnr_y ")]
+    assert line.split()[1:] == ["inf", "42.110", "40.598"]
+    facts = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert facts["differing"]["psnr_y"] == pytest.approx(42.11, abs=0.01)
+
+
+def test_text_says_pooling_and_which_ssim() -> None:
+    format = make_format()
+    frames = make_frames(format)
+    text = measure(frames, [shifted(frame, 1, 1, 1) for frame in frames], format).as_text()
+    for words in ("mean of frames", "of all frames' MSE", "Gaussian window of 11x11, mean of frames"):
+        assert words in text
+    assert "inf" not in text
+    assert "exact" not in text
+
+
+def test_figures_of_each_frame_are_noted() -> None:
+    format = make_format()
+    frames = make_frames(format, 2)
+    found: list[tuple[int, dict[str, float]]] = []
+    distorted = [shifted(frames[0], 1, 2, 2), shifted(frames[1], 4, 2, 2)]
+    measure(frames, distorted, format, note=lambda pts, figures: found.append((pts, figures)))
+    assert [(pts, figures["psnr_y"]) for pts, figures in found] == [
+        (0, pytest.approx(psnr_db(1, 255))),
+        (1, pytest.approx(psnr_db(16, 255))),
     ]
 
 

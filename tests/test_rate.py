@@ -35,8 +35,8 @@ def test_larger_rd_weight_makes_a_smaller_and_worse_file() -> None:
     found = []
     for rd_weight in (1e-4, 1e-2):
         reports = encode(source, io.BytesIO(), TINY_MODEL, replace(FIT, rd_weight=rd_weight))
-        grid_bits = sum(bits for name, bits in reports[0].bits.items() if name.startswith("grid "))
-        found.append((grid_bits, reports[0].mse))
+        of_grids = sum(bits for part, bits in reports[0].bits.items() if part.startswith("grid "))
+        found.append((of_grids, reports[0].mse))
     assert found[1][0] < 0.5 * found[0][0]
     assert found[1][1] > found[0][1]
     assert np.isfinite(found).all()

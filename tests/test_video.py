@@ -17,6 +17,8 @@ from c3video.errors import ConfigError
 from c3video.video import (
     LAYOUTS,
     ArraySource,
+    ContentLight,
+    MasteringDisplay,
     Planes,
     VideoFormat,
     cells_to_planes,
@@ -178,3 +180,24 @@ def test_array_source_of_wrong_shape_raises_config_error() -> None:
 def test_video_sink_and_avframe_import_no_av() -> None:
     program = "import sys, c3video.video, c3video.media.sink, c3video.media.avframe; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"field_order": 4}, "field_order = 4: must be in 0..3"),
+        ({"rotation": 45}, "rotation = 45: must be 0, 90, 180 or 270"),
+        ({"mastering_display": MasteringDisplay((0, 0), (0, 0), (65536, 0), (0, 0), 1, 1)}, "chromaticity of"),
+        ({"mastering_display": MasteringDisplay((0, 0), (0, 0), (0, 0), (0, 0), 1 << 32, 1)}, "luminance of"),
+        ({"content_light": ContentLight(0, 65536)}, "content_light = 65536"),
+    ],
+)
+def test_what_is_said_of_showing_pictures_is_checked(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        replace(VideoFormat(4, 4, "gray"), **change).check()
+
+
+def test_mastering_display_is_its_ten_values() -> None:
+    screen = MasteringDisplay((1, 2), (3, 4), (5, 6), (7, 8), 9, 10)
+    assert screen.values == tuple(range(1, 11))
+    assert MasteringDisplay.of_values(screen.values) == screen

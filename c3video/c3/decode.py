@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from c3video.c3.config import C3Config
 from c3video.c3.engine import ENGINES, C3Engine
@@ -32,20 +33,43 @@ def decode_patches(header: Header, segment: Segment, engine: EngineName, threads
         CorruptSegmentError: the bytes of a patch do not decode, or a frame differs from its hash.
     """
     grid, layout, kernels = patch_grid(header), header.video.layout, ENGINES[engine]
-
-    def decode(job: tuple[int, tuple[int, int, int]]) -> NDArray[np.uint16]:
-        number, shape = job
-        patch = _read_patch(header, segment, number, shape, kernels)
-        return kernels.synthesise(patch.model, patch.symbols, shape, layout.max_value)
-
     num_frames = len(segment.pts)
+    cells = np.empty((layout.num_cell_channels, num_frames, *header.video.cell_shape), layout.dtype)
+
+    def decode(job: tuple[int, tuple[int, int, int], tuple[slice, slice]]) -> None:
+        number, shape, (rows, columns) = job
+        patch = _read_patch(header, segment, number, shape, kernels)
+        # Each patch goes to its place at once: all of them beside the whole would take three times the memory.
+        cells[:, :, rows, columns] = kernels.synthesise(patch.model, patch.symbols, shape, layout.max_value)
+
+    jobs = zip(range(header.num_patches), grid.shapes(num_frames), grid, strict=True)
     with ThreadPoolExecutor(threads) as executor:
-        cells = grid.assemble(list(executor.map(decode, enumerate(grid.shapes(num_frames)))))
-    cells = cells.astype(layout.dtype)
+        deque(executor.map(decode, jobs), maxlen=0)  # raises what a patch raised
     for index in range(num_frames):
         planes = cells_to_planes(cells[:, index], header.video)
         segment.check_frame(index, frame_crc32(planes))
         yield planes
+
+
+def patches_memory(header: Header, num_frames: int, engine: EngineName, threads: int) -> int:
+    """Most bytes that decoding a segment takes, estimated on the high side: its samples, and patches in the making."""
+    config, layout = header.model, header.video.layout
+    assert isinstance(config, C3Config)
+    height, width = header.video.cell_shape
+    whole = height * width * layout.num_cell_channels * layout.dtype.itemsize
+    # The largest patch, and a border of a few cells that kernels put around frames.
+    rows, columns = -(-height // header.patch_rows), -(-width // header.patch_columns)
+    bordered = (rows + 2) * (columns + 32)
+    latents = sum(math.prod(grid.shape(num_frames, rows, columns)) for grid in config.grids)
+    widest = max((*config.synthesis_layers, layout.num_cell_channels, len(config.grids)))
+    if engine == "native":
+        num_kept = num_frames if config.residual_time_size > 1 and config.residual_layers else 1
+        samples = layout.num_cell_channels * (2 * rows * columns * num_frames + 4 * bordered * num_kept)
+        patch = samples + 8 * latents + 2 * len(config.grids) * bordered
+    else:
+        samples = layout.num_cell_channels * num_frames * bordered
+        patch = 8 * (4 * samples + 3 * latents + (len(config.grids) * num_frames + 4 * widest) * bordered)
+    return whole * (num_frames + 2) + patch * min(threads, header.num_patches)
 
 
 def _read_patch(

@@ -14,18 +14,18 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from c3video.engine import choose_engine
+from c3video.engine import EngineName, choose_engine
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.coded_planes import coded_format, from_coded
 from c3video.hybrid.compensation import MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.engine import ENGINES, HybridEngine
-from c3video.hybrid.frame_order import CodedFrame
-from c3video.hybrid.payload import HybridBits, ParsedPayload, parse_payload, read_network
+from c3video.hybrid.frame_order import CodedFrame, coding_order
+from c3video.hybrid.payload import MAX_GOP, HybridBits, ParsedPayload, parse_payload, read_network
 from c3video.hybrid.subbands import (
     FrameSymbols,
     join_slices,
@@ -129,13 +129,56 @@ def describe_frames(header: Header, segment: Segment) -> SegmentFacts:
     )
 
 
-def decode_frames(header: Header, segment: Segment, engine: HybridEngine, threads: int = 1) -> list[Planes]:
-    """Planes of a segment's frames in display order, each of them checked against its hash.
+def decode_frames(header: Header, segment: Segment, engine: HybridEngine, threads: int = 1) -> Iterator[Planes]:
+    """Planes of a segment's frames in display order, each checked against its hash, as soon as they can be shown.
+
+    With one thread nothing is done for a frame before it is asked for; several go on while the caller is busy, by at
+    most FRAMES_AHEAD frames in coding order.
 
     Raises:
-        CorruptSegmentError: a payload does not decode, or a frame differs from its hash.
+        CorruptSegmentError: a payload does not decode, or a frame differs from its hash. The frames that need nothing
+            of what is damaged, and come before it in coding order, have come out by then, whatever the threads.
     """
-    return _FrameDecoder(header, segment, engine).run(threads)
+    return _FrameDecoder(header, segment, engine, threads).frames()
+
+
+def most_frames_held(num_frames: int, gop: int) -> tuple[int, int]:
+    """Most frames kept at one time while a segment is decoded: as references, and decoded but not yet shown."""
+    frames = coding_order(num_frames, gop)
+    last_use = {index: place for place, frame in enumerate(frames) for index in frame.references}
+    references: set[int] = set()
+    waiting: set[int] = set()
+    most_references = most_waiting = shown = 0
+    for place, frame in enumerate(frames):
+        references.add(frame.index)
+        waiting.add(frame.index)
+        most_references, most_waiting = max(most_references, len(references)), max(most_waiting, len(waiting))
+        references = {index for index in references if last_use.get(index, -1) > place}
+        while shown in waiting:
+            waiting.remove(shown)
+            shown += 1
+    return most_references, most_waiting
+
+
+def frames_memory(header: Header, num_frames: int, engine: EngineName, threads: int) -> int:
+    """Most bytes that decoding a segment takes, estimated on the high side: held frames, and frames in the making.
+
+    The order of coding is not known before the payload is; the longest distance of anchors holds most.
+    """
+    video = header.video
+    samples = sum(height * width for height, width in video.plane_shapes)
+    references, waiting = most_frames_held(num_frames, min(MAX_GOP, num_frames))
+    in_reading = 1 if threads == 1 else min(num_frames, FRAMES_AHEAD + 1)
+    ahead = 0 if threads == 1 else min(num_frames - 1, FRAMES_AHEAD)
+    in_decoding = min(num_frames, threads)
+    symbols, features, making = _SAMPLE_BYTES[engine]
+    held = 2 * (references + ahead) + video.layout.dtype.itemsize * (waiting + ahead + 1)
+    return samples * (held + symbols * in_reading + features * references + making * in_decoding)
+
+
+_SAMPLE_BYTES: dict[EngineName, tuple[int, int, int]] = {"native": (4, 3, 6), "numpy": (9, 8, 400)}
+"""Bytes a sample: of a frame's symbols and motion; of what a later frame's contexts need of them; while a frame is read
+and reconstructed (the oracle's arrays of features and of 64-bit coefficients)."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +186,11 @@ class _Step:
     """Something to do, and what to note when it is done.
 
     Args:
+        place: in coding order, of the frame that it is for.
         num_threads: that are taken while it is done.
     """
 
+    place: int
     work: Callable[[], Any]
     note: Callable[[Any], None]
     num_threads: int = 1
@@ -156,25 +201,28 @@ class _FrameDecoder:
 
     A frame goes from left to right; between the bars stands where it is kept:
 
-        | payloads | --reading, once a reader--> | _parts | --decoding--> | _decoded | ----> returned
+        | payloads | --reading, once a reader--> | _parts | --decoding--> | _decoded | --> handed out, in display order
               ^                                      ^              |
               |                                      |              +--> | _references | --> dropped after its last use
         at most FRAMES_AHEAD frames           complete: a part of
         before all that are decoded           every reader, and all
                                               its references there
 
-    A reader goes through the frames in coding order, and is idle or reads one. Threads go round and round:
+    A reader goes through the frames in coding order, and is idle or reads one. The next frame to be shown says how far
+    in coding order work may go on (_end). Threads go round and round until all before that is decoded:
 
-        wait for a step (_next_step) --> work, without the lock --> note the result, under the lock
-                 |
-                 +--> end: all frames are decoded, or a thread has failed
+        wait for a step (_next_step) --> work, without the lock --> note what came of it, under the lock
+
+    So no thread waits for the caller, who may never ask again. Where a step fails, what comes before it in coding order
+    is still decoded: which frames come out, and which error, does not depend on who was faster.
     """
 
-    def __init__(self, header: Header, segment: Segment, engine: HybridEngine) -> None:
+    def __init__(self, header: Header, segment: Segment, engine: HybridEngine, threads: int) -> None:
         self._header, self._segment, self._engine = header, segment, engine
         self._coded = coded_format(header.video)
         opened = open_payload(header, segment, engine)
         self._step_indexes, self._frames = opened.parsed.step_indexes, opened.parsed.frames
+        self._places = {frame.index: place for place, frame in enumerate(self._frames)}
         # Motion takes so little that a step of its own would cost more: it comes with the first slice.
         self._readers: tuple[Iterator[Any], ...] = (
             zip(opened.motion, opened.slices[0], strict=True),
@@ -185,60 +233,90 @@ class _FrameDecoder:
         self._parts: dict[int, dict[int, Any]] = {}  # by place in coding order, what each reader gave
         self._uses = Counter(index for frame in self._frames for index in frame.references)
         self._references: dict[int, Planes] = {}  # by display index coded planes of 16 bits, while a frame needs them
-        self._decoded: dict[int, Planes] = {}  # by display index
+        self._decoded: dict[int, Planes] = {}  # by display index, until it is handed out
+        self._done: set[int] = set()  # places in coding order of all decoded frames
+        self._num_first = 0  # so many first places are in it
+        self._end = 0  # place in coding order before which there is something to do
+        self._failure: tuple[int, Exception] | None = None  # the earliest: its place, which nothing goes past
         self._changed = threading.Condition()
-        self._num_free = 0  # threads without a step
-        self._stopped = False
+        self._threads = self._num_free = threads  # the latter: without a step
+        self._num_workers = 0  # threads that look for steps
 
-    def run(self, threads: int) -> list[Planes]:
-        """All frames, by so many threads."""
-        self._num_free = threads
-        if threads == 1:
+    def frames(self) -> Iterator[Planes]:
+        """All frames in display order."""
+        opened: contextlib.AbstractContextManager[Executor | None]
+        opened = ThreadPoolExecutor(self._threads) if self._threads > 1 else contextlib.nullcontext()
+        with opened as pool:
+            try:
+                for index in range(len(self._frames)):
+                    self._work_on(index, pool)
+                    yield self._take(index)
+            finally:
+                with self._changed:  # let no thread take another step
+                    self._end = 0
+                    self._changed.notify_all()
+
+    def _work_on(self, index: int, pool: Executor | None) -> None:
+        """See to it that a frame becomes decoded: here, or by all threads of the pool."""
+        with self._changed:
+            ahead = FRAMES_AHEAD if pool is not None else 0
+            self._end = max(self._end, min(len(self._frames), self._places[index] + 1 + ahead))
+            num_new, self._num_workers = self._threads - self._num_workers, self._threads
+            self._changed.notify_all()
+        if pool is None:
             self._take_steps()
         else:
-            with ThreadPoolExecutor(threads) as pool:
-                workers = [pool.submit(self._take_steps) for _ in range(threads)]
-                try:
-                    for worker in workers:
-                        worker.result()
-                finally:
-                    self._stop()
-        return [self._decoded[index] for index in range(len(self._frames))]
+            for _ in range(num_new):
+                pool.submit(self._take_steps)
+
+    def _take(self, index: int) -> Planes:
+        """A decoded frame, when it is there. Raises what went wrong before it."""
+        with self._changed:
+            while index not in self._decoded:
+                # Steps of frames before the one that failed may still be on their way.
+                if self._failure is not None and self._num_first >= self._failure[0]:
+                    raise self._failure[1]
+                self._changed.wait()
+            return self._decoded.pop(index)
 
     def _take_steps(self) -> None:
         """What each thread does."""
-        try:
-            while (step := self._next_step()) is not None:
+        while (step := self._next_step()) is not None:
+            try:
                 result = step.work()
+            except Exception as error:
                 with self._changed:
-                    step.note(result)
+                    if self._failure is None or step.place < self._failure[0]:
+                        self._failure = step.place, error
                     self._num_free += step.num_threads
                     self._changed.notify_all()
-        except BaseException:
-            self._stop()
-            raise
-
-    def _stop(self) -> None:
-        """Let no thread take another step."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+                continue
+            with self._changed:
+                step.note(result)
+                self._num_free += step.num_threads
+                self._changed.notify_all()
 
     def _next_step(self) -> _Step | None:
-        """Wait for something to do; None when there is no more."""
+        """Wait for something to do; None when all is decoded that may be by now."""
         with self._changed:
-            while not self._stopped and len(self._decoded) < len(self._frames):
+            while self._num_first < self._bound():
                 step = self._startable() if self._num_free else None
                 if step is not None:
                     self._num_free -= step.num_threads
                     return step
                 self._changed.wait()
+            self._num_workers -= 1
             return None
+
+    def _bound(self) -> int:
+        """Place in coding order at which work ends for now."""
+        return self._end if self._failure is None else min(self._end, self._failure[0])
 
     def _startable(self) -> _Step | None:
         """A frame if one can be decoded, by all threads that have nothing else to do; or the reader that is behind."""
-        places = [place for place in self._parts if self._is_complete(place)]
-        end = min(len(self._frames), len(self._decoded) + FRAMES_AHEAD)
+        bound = self._bound()
+        places = [place for place in self._parts if place < bound and self._is_complete(place)]
+        end = min(bound, len(self._done) + FRAMES_AHEAD)
         readers = [index for index in sorted(self._idle) if self._num_read[index] < end]
         if places:
             return self._decoding(places[0], max(1, self._num_free // (len(places) + len(readers))))
@@ -262,7 +340,7 @@ class _FrameDecoder:
             self._idle.add(index)
             self._parts.setdefault(place, {})[index] = part
 
-        return _Step(work, note)
+        return _Step(place, work, note)
 
     def _decoding(self, place: int, num_threads: int) -> _Step:
         """The samples of a frame that is complete."""
@@ -280,6 +358,9 @@ class _FrameDecoder:
 
         def note(result: tuple[Planes, Planes]) -> None:
             samples, self._decoded[frame.index] = result
+            self._done.add(place)
+            while self._num_first in self._done:
+                self._num_first += 1
             if self._uses[frame.index]:
                 self._references[frame.index] = samples
             for index in frame.references:
@@ -287,7 +368,7 @@ class _FrameDecoder:
                 if not self._uses[index]:
                     del self._references[index]
 
-        return _Step(work, note, num_threads)
+        return _Step(place, work, note, num_threads)
 
     def _reconstruct(
         self,

@@ -265,10 +265,14 @@ def read_slice(
     Raises:
         CorruptSegmentError: the payload does not decode, or has something left after the last frame.
     """
-    found: list[FrameSymbols] = []
-    for frame, references in zip(frames, reference_frames(frames), strict=True):
-        known = subbands.reference_magnitudes([found[place] for place in references], layout)
-        found.append(read_subbands(coder, network, layout, known, frame.depth))
-        if len(found) == len(frames):
+    last_use = {index: place for place, frame in enumerate(frames) for index in frame.references}
+    kept: dict[int, FrameSymbols] = {}  # by display index, while a frame needs them
+    for place, frame in enumerate(frames):
+        known = subbands.reference_magnitudes([kept[index] for index in frame.references], layout)
+        symbols = read_subbands(coder, network, layout, known, frame.depth)
+        if place == len(frames) - 1:
             coder.finish()
-        yield found[-1]
+        kept = {index: kept[index] for index in kept if last_use[index] > place}
+        if last_use.get(frame.index, -1) > place:
+            kept[frame.index] = symbols
+        yield symbols

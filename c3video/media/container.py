@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -382,12 +383,13 @@ def _hdr(frame: av.VideoFrame) -> tuple[MasteringDisplay | None, ContentLight | 
     """AVMasteringDisplayMetadata (ten rationals, two flags) and AVContentLightMetadata in the integers of HEVC."""
     screen = light = None
     words = _side_data(frame, "MASTERING_DISPLAY_METADATA", "=i4")
-    if words is not None and words[20] and words[21]:
+    if words is not None and (words[20] or words[21]):
         terms = [int(word) for word in words[:20]]
         ratios = [Fraction(n, d) if d else Fraction(0) for n, d in zip(terms[::2], terms[1::2], strict=True)]
         *places, darkest, brightest = ratios
-        units = [round(place * 50_000) for place in places]
-        screen = MasteringDisplay.of_values([*units, round(brightest * 10_000), round(darkest * 10_000)])
+        units = [round(place * 50_000) if words[20] else 0 for place in places]
+        lights = [round(light * 10_000) if words[21] else 0 for light in (brightest, darkest)]
+        screen = MasteringDisplay.of_values([*units, *lights])
     words = _side_data(frame, "CONTENT_LIGHT_LEVEL", "=u4")
     if words is not None:
         light = ContentLight(int(words[0]), int(words[1]))
@@ -413,9 +415,10 @@ def _say_what_is_left_out(container: InputContainer, stream: VideoStream, frame:
     left_out += [words for kind, words in _DROPPED_SIDE_DATA.items() if frame.side_data.get(kind) is not None]
     hint = ""
     if "audio" in kinds:
+        place = "IN" if name == "standard input" else shlex.quote(name)
         hint = (
             "; to bring the audio back after decoding to OUT.mkv: "
-            f"`ffmpeg -copyts -i OUT.mkv -i {name} -map 0:v -map 1:a -c copy WITH_AUDIO.mkv`"
+            f"`ffmpeg -copyts -i OUT.mkv -i {place} -map 0:v -map 1:a -c copy WITH_AUDIO.mkv`"
         )
     if left_out:
         _log.warning("%s: left out, since only pictures are coded: %s%s", name, ", ".join(left_out), hint)

@@ -212,7 +212,10 @@ def _colour(video: VideoFormat) -> bytes:
     fields = b"".join(_unsigned(number, value) for number, value in numbers.items())
     if video.mastering_display is not None:
         *chromaticities, brightest, darkest = video.mastering_display.values
-        screen = [_float(0x55D1 + index, value / 50_000) for index, value in enumerate(chromaticities)]
-        screen += [_float(0x55D9, brightest / 10_000), _float(0x55DA, darkest / 10_000)]
+        screen = []
+        if any(chromaticities):
+            screen += [_float(0x55D1 + index, value / 50_000) for index, value in enumerate(chromaticities)]
+        if brightest:
+            screen += [_float(0x55D9, brightest / 10_000), _float(0x55DA, darkest / 10_000)]
         fields += element(_MASTERING, b"".join(screen))
     return fields

@@ -228,8 +228,8 @@ class PyramidFitConfig:
 PYRAMID_PRESETS: dict[str, PyramidFitConfig] = {
     "ultrafast": PyramidFitConfig(noise_steps=180, network_steps=20),
     "fast": PyramidFitConfig(noise_steps=900, network_steps=100),
-    "medium": PyramidFitConfig(noise_steps=4_500, network_steps=500),
-    "slow": PyramidFitConfig(noise_steps=22_500, network_steps=2_500),
-    "placebo": PyramidFitConfig(noise_steps=90_000, network_steps=10_000),
+    "medium": PyramidFitConfig(noise_steps=2_200, network_steps=200),
+    "slow": PyramidFitConfig(noise_steps=11_500, network_steps=500),
+    "placebo": PyramidFitConfig(noise_steps=58_000, network_steps=2_000),
 }
-"""Efforts by name: steps over the whole picture, 1 : 5 : 25 : 125 : 500 in time."""
+"""Efforts by name: steps over the whole picture, 1 : 5 : 12 : 60 : 300 in time."""

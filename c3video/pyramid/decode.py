@@ -54,6 +54,19 @@ def decode_pictures(header: Header, segment: Segment, engine: EngineName, thread
         yield planes
 
 
+def pictures_memory(header: Header, num_frames: int, engine: EngineName, threads: int) -> int:
+    """Most bytes that decoding a segment takes, estimated on the high side: a picture at a time."""
+    samples = sum(height * width for height, width in header.video.plane_shapes)
+    pixels = header.video.height * header.video.width
+    if engine == "native":
+        # Latents of 16 bits in whole grids and skewed in the patches that are being read; bands of rows are small.
+        return 2 * pixels * 3 + header.video.layout.dtype.itemsize * samples * 2
+    config = header.model
+    assert isinstance(config, PyramidConfig)
+    widest = max(config.synthesis_width, 9 * config.refine_width, config.num_inputs, *config.entropy_layers)
+    return 8 * samples * (2 * config.num_grids + 3 * widest)
+
+
 def _read_pictures(header: Header, segment: Segment, reading: PatchReading, threads: int) -> Iterator[CodedPicture]:
     config = header.model
     assert isinstance(config, PyramidConfig)

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 from c3video.coding.varint import read_varint, write_varint
 from c3video.errors import ConfigError, StreamError
 
+Data = bytes | bytearray | memoryview
+"""What is read: a record is gathered in one place and looked at through views, so that it is not copied."""
+
 
 class FieldType(Protocol):
     """How one value becomes bytes."""
@@ -26,7 +29,7 @@ class FieldType(Protocol):
 
     def write(self, value: Any) -> bytes: ...
 
-    def read(self, data: bytes, at: int) -> tuple[Any, int]:
+    def read(self, data: Data, at: int) -> tuple[Any, int]:
         """Value at `data[at:]`, and where it ends. Raises ValueError."""
 
 
@@ -43,7 +46,7 @@ class Unsigned:
     def write(self, value: int) -> bytes:
         return value.to_bytes(self.size_bytes, "little")
 
-    def read(self, data: bytes, at: int) -> tuple[int, int]:
+    def read(self, data: Data, at: int) -> tuple[int, int]:
         value, end = take(data, at, self.size_bytes)
         return int.from_bytes(value, "little"), end
 
@@ -66,7 +69,7 @@ class Varint:
     def write(self, value: int) -> bytes:
         return write_varint(2 * abs(value) - (value < 0) if self.signed else value)
 
-    def read(self, data: bytes, at: int) -> tuple[int, int]:
+    def read(self, data: Data, at: int) -> tuple[int, int]:
         value, end = read_varint(data, at)
         return ((value >> 1) ^ -(value & 1) if self.signed else value), end
 
@@ -81,9 +84,10 @@ class Blob:
     def write(self, value: bytes) -> bytes:
         return VARINT.write(len(value)) + value
 
-    def read(self, data: bytes, at: int) -> tuple[bytes, int]:
+    def read(self, data: Data, at: int) -> tuple[bytes, int]:
         size, at = VARINT.read(data, at)
-        return take(data, at, size)
+        content, end = take(data, at, size)
+        return bytes(content), end  # the one copy of what may be a view of a record
 
 
 @dataclass(frozen=True)
@@ -100,14 +104,15 @@ class Constant:
     def write(self, value: bytes) -> bytes:
         return value
 
-    def read(self, data: bytes, at: int) -> tuple[bytes, int]:
-        value, end = take(data, at, len(self.content))
+    def read(self, data: Data, at: int) -> tuple[bytes, int]:
+        content, end = take(data, at, len(self.content))
+        value = bytes(content)
         if value != self.content:
             raise ValueError(f"{value.hex(' ')} instead of {self.content.hex(' ')}")
         return value, end
 
 
-def take(data: bytes, at: int, size: int) -> tuple[bytes, int]:
+def take(data: Data, at: int, size: int) -> tuple[Data, int]:
     if at + size > len(data):
         raise ValueError(f"{size} bytes are needed, {len(data) - at} are left")
     return data[at : at + size], at + size
@@ -202,7 +207,7 @@ class Structure:
                 out += field.type.write(item)
         return bytes(out)
 
-    def read(self, data: bytes, offset_bytes: int, **counts: int) -> dict[str, Any]:
+    def read(self, data: Data, offset_bytes: int, **counts: int) -> dict[str, Any]:
         """Values of a structure that fills `data`.
 
         Args:
@@ -216,7 +221,7 @@ class Structure:
         self.check_end(data, offset_bytes, at)
         return values
 
-    def read_start(self, data: bytes, offset_bytes: int, at: int, **counts: int) -> tuple[dict[str, Any], int]:
+    def read_start(self, data: Data, offset_bytes: int, at: int, **counts: int) -> tuple[dict[str, Any], int]:
         """Values of a structure that starts at `data[at:]`, and where it ends. Otherwise as `read`."""
         values: dict[str, Any] = dict(counts)
         for field in self.fields:
@@ -235,7 +240,7 @@ class Structure:
             values[field.name] = items[0] if field.count is None else tuple(items)
         return values, at
 
-    def check_end(self, data: bytes, offset_bytes: int, at: int) -> None:
+    def check_end(self, data: Data, offset_bytes: int, at: int) -> None:
         """Raise StreamError where `data` goes on after `at`."""
         if at != len(data):
             raise StreamError(

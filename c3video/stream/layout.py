@@ -23,7 +23,7 @@ from typing import Any
 from c3video.config import MODEL_CONFIGS, ModelConfig
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
 from c3video.limits import check_segment_size
-from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, Field, Structure, constant
+from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, Data, Field, Structure, constant
 from c3video.video import LAYOUTS, ContentLight, MasteringDisplay, VideoFormat
 
 MAGIC = b"\x89C3V\r\n\x1a\n"
@@ -290,7 +290,7 @@ def write_header(header: Header) -> bytes:
     return data + write_check(data)
 
 
-def read_header(payload: bytes) -> Header:
+def read_header(payload: Data) -> Header:
     """The header of a stream, from the bytes of HEADER and its model. Raises StreamError."""
     values, at = HEADER.read_start(payload, START.size_bytes, 0)
     model = MODEL_CONFIGS[values["model_kind"]]
@@ -311,7 +311,7 @@ def describe(header: Header) -> dict[str, Any]:
     }
 
 
-def write_check(data: bytes) -> bytes:
+def write_check(data: Data) -> bytes:
     """The crc32 that follows `data`."""
     return CHECK.write({"crc32": zlib.crc32(data)})
 
@@ -332,7 +332,7 @@ def write_record(kind: int, number: int, payload: bytes) -> bytes:
     return head + write_check(head) + payload + write_check(payload)
 
 
-def read_record_head(data: bytes, offset_bytes: int) -> RecordHead:
+def read_record_head(data: Data, offset_bytes: int) -> RecordHead:
     """The record that starts with the RECORD in `data`. Raises CorruptSegmentError."""
     try:
         if write_check(data[: -CHECK.size_bytes]) != data[-CHECK.size_bytes :]:
@@ -432,10 +432,11 @@ def write_segment(segment: Segment, header: Header) -> bytes:
     return write_record(SEGMENT_KIND, segment.number, SEGMENT.write(_segment_values(segment)))
 
 
-def read_segment(number: int, payload: bytes, header: Header, offset_bytes: int) -> Segment:
+def read_segment(number: int, payload: Data, header: Header, offset_bytes: int) -> Segment:
     """A segment from the payload of its record, which lies at `offset_bytes`. Raises CorruptSegmentError."""
     try:
-        return _segment_of(number, SEGMENT.read(payload, offset_bytes, num_patches=header.num_patches), header)
+        values = SEGMENT.read(memoryview(payload), offset_bytes, num_patches=header.num_patches)
+        return _segment_of(number, values, header)
     except StreamError as error:
         at = offset_bytes if error.offset_bytes is None else error.offset_bytes
         raise CorruptSegmentError(
@@ -466,7 +467,7 @@ def write_index(entries: Sequence[IndexEntry], offset_bytes: int) -> bytes:
     return write_record(INDEX_KIND, len(entries), payload) + TRAILER.write({"index_offset": offset_bytes})
 
 
-def read_index(num_segments: int, payload: bytes, offset_bytes: int) -> tuple[IndexEntry, ...]:
+def read_index(num_segments: int, payload: Data, offset_bytes: int) -> tuple[IndexEntry, ...]:
     """The index from the payload of its record, which lies at `offset_bytes`. Raises StreamError."""
     values = INDEX.read(payload, offset_bytes, num_segments=num_segments)
     columns = ("segment_sizes", "segment_num_frames", "segment_first_pts")

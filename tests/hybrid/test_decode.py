@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,9 @@ from c3video.decoder import Decoder, decode_segment
 from c3video.engine import choose_engine
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.config import HybridConfig
-from c3video.hybrid.decode import FRAMES_AHEAD, account, decode_frames
+from c3video.hybrid.decode import FRAMES_AHEAD, account, decode_frames, most_frames_held
 from c3video.hybrid.engine import ENGINES
+from c3video.hybrid.frame_order import coding_order
 from c3video.hybrid.reconstruction import reconstruct_plane
 from c3video.stream.layout import Header
 from c3video.video import Planes
@@ -27,7 +28,7 @@ from tests.hybrid.streams import SyntheticSegment, frame_header, synthetic_segme
 NAMES = ["numpy", *(["native"] if native.available() else [])]
 
 
-def assert_equal(frames: Sequence[Planes], expected: Sequence[Planes]) -> None:
+def assert_equal(frames: Iterable[Planes], expected: Sequence[Planes]) -> None:
     for planes, others in zip(frames, expected, strict=True):
         for plane, other in zip(planes, others, strict=True):
             np.testing.assert_array_equal(plane, other)
@@ -119,7 +120,7 @@ def test_hash_that_differs_names_segment_and_frame(header: Header, made: Synthet
     crcs = list(made.segment.frame_crcs)
     crcs[3] ^= 1
     with pytest.raises(CorruptSegmentError, match=r"segment 0, frame 3: decoded to CRC") as caught:
-        decode_frames(header, replace(made.segment, frame_crcs=tuple(crcs)), ENGINES[engine], 2)
+        list(decode_frames(header, replace(made.segment, frame_crcs=tuple(crcs)), ENGINES[engine], 2))
     assert caught.value.segment == 0
 
 
@@ -131,7 +132,7 @@ def test_damaged_bytes_name_the_segment(header: Header, made: SyntheticSegment, 
         broken = bytearray(data)
         broken[position] ^= 1 << int(rng.integers(8))
         with pytest.raises(CorruptSegmentError, match="segment 9") as caught:
-            decode_frames(header, replace(made.segment, number=9, patches=(bytes(broken),)), ENGINES[engine], 2)
+            list(decode_frames(header, replace(made.segment, number=9, patches=(bytes(broken),)), ENGINES[engine], 2))
         assert caught.value.segment == 9
 
 
@@ -142,8 +143,57 @@ def test_an_error_on_one_thread_ends_the_others(header: Header, made: SyntheticS
 
     before = threading.active_count()
     with pytest.raises(CorruptSegmentError, match="segment 0, frame 4: as if"):  # the second in coding order
-        decode_frames(header, made.segment, replace(ENGINES["numpy"], read_slice=failing), 4)
+        list(decode_frames(header, made.segment, replace(ENGINES["numpy"], read_slice=failing), 4))
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_frames_come_out_before_later_ones_are_read(threads: int) -> None:
+    """Frame 0 before frame 1, and never more than coding order needs and threads run ahead."""
+    header = frame_header(8, 8, "gray", HybridConfig(8, 1))
+    made = synthetic_segment(header, 12, gop=8, density=0.0, reach=0)
+    num_read, lock = 0, threading.Lock()
+
+    def counting(*arguments: Any) -> Any:
+        nonlocal num_read
+        for part in ENGINES["numpy"].read_slice(*arguments):
+            with lock:
+                num_read += 1
+            yield part
+
+    ahead = FRAMES_AHEAD if threads > 1 else 0
+    places = {frame.index: place for place, frame in enumerate(coding_order(12, 8))}
+    frames = decode_frames(header, made.segment, replace(ENGINES["numpy"], read_slice=counting), threads)
+    found = []
+    for index, planes in enumerate(frames):
+        found.append(planes)
+        assert num_read <= max(places[shown] for shown in range(index + 1)) + 1 + ahead
+    assert_equal(found, made.planes)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_frames_before_a_damaged_one_come_out_whatever_the_threads(
+    header: Header, made: SyntheticSegment, threads: int
+) -> None:
+    crcs = list(made.segment.frame_crcs)
+    crcs[3] ^= 1  # the fifth in coding order 0 4 2 1 3 5
+    frames = decode_frames(header, replace(made.segment, frame_crcs=tuple(crcs)), ENGINES["numpy"], threads)
+    assert_equal([next(frames) for _ in range(3)], made.planes[:3])
+    with pytest.raises(CorruptSegmentError, match="frame 3"):
+        next(frames)
+
+
+def test_an_iterator_that_is_dropped_ends_its_threads(header: Header, made: SyntheticSegment) -> None:
+    before = threading.active_count()
+    frames = decode_frames(header, made.segment, ENGINES["numpy"], 3)
+    next(frames)
+    del frames
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("num_frames", "gop", "held"), [(1, 8, (1, 1)), (9, 8, (5, 4)), (30, 1, (3, 1))])
+def test_frames_held_are_those_that_coding_order_needs(num_frames: int, gop: int, held: tuple[int, int]) -> None:
+    assert most_frames_held(num_frames, gop) == held
 
 
 @pytest.mark.parametrize("engine", NAMES)

@@ -27,6 +27,8 @@ FFMPEG = shutil.which("ffmpeg") or ""
 needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg program is not installed")
 
 SCREEN = MasteringDisplay((34000, 16000), (13250, 34500), (7500, 3000), (15635, 16450), 10_000_000, 1)
+DARK = replace(SCREEN, max_luminance=0, min_luminance=0)
+"""Of a screen whose luminance is not known, as some phones write it."""
 FULL = VideoFormat(
     36,
     28,
@@ -128,7 +130,10 @@ def test_all_that_is_known_of_a_video_comes_back(tmp_path: Path, as_pipe: bool) 
         ("chroma_location", (1, 2, 3, 4)),
         ("field_order", (1, 2, 3)),
         ("rotation", (0, 90, 180, 270)),
-        ("mastering_display", (None, replace(SCREEN, min_luminance=50))),
+        (
+            "mastering_display",
+            (None, replace(SCREEN, min_luminance=50), DARK, MasteringDisplay(*4 * [(0, 0)], 10_000_000, 50)),
+        ),
         ("content_light", (None, ContentLight(65535, 1))),
         ("sample_aspect_ratio", (Fraction(1), Fraction(4, 3), Fraction(16, 11), Fraction(1, 2))),
     ],

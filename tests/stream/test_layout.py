@@ -128,6 +128,25 @@ def test_header_bytes_of_version_5_are_these(header: Header, expected: str) -> N
     assert syntax.read_header(payload) == header
 
 
+@pytest.mark.parametrize(
+    ("at", "new", "words"),
+    [
+        (0, "04", "field_order at byte"),
+        (1, "04", "quarter_turns at byte"),
+        (2, "02", "mirrored at byte"),
+        (3, "01 00000000", "1 numbers of a mastering display, 0 of content light: a part of them"),
+        (4, "01 0000", "0 numbers of a mastering display, 1 of content light: a part of them"),
+        (3, "0a ffff0100" + 36 * "00", "chromaticity of mastering_display = 131071"),
+    ],
+)
+def test_what_is_said_of_showing_pictures_is_whole_and_in_range(at: int, new: str, words: str) -> None:
+    payload = bytes.fromhex(HEADER_B_HEX)
+    at += payload.index(bytes(5))  # field_order and the four after it
+    changed = payload[:at] + bytes.fromhex(new) + payload[at + 1 :]
+    with pytest.raises(StreamError, match=words):
+        syntax.read_header(changed)
+
+
 @pytest.mark.parametrize("model", [HEADER_A, replace(HEADER_B, model=HybridConfig(32, 2))])
 @pytest.mark.parametrize("pix_fmt", LAYOUTS)
 def test_header_round_trip_of_every_pixel_format(pix_fmt: str, model: Header) -> None:

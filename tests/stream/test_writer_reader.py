@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,14 +21,16 @@ from c3video.c3.config import C3Config, LatentGrid
 from c3video.errors import (
     ConfigError,
     CorruptSegmentError,
+    LimitError,
     NotC3VError,
+    NotSeekableError,
     StreamError,
     TruncatedStreamError,
     UnsupportedVersionError,
 )
 from c3video.stream import layout as syntax
 from c3video.stream.layout import Header, Segment
-from c3video.stream.reader import LostSegment, Reader
+from c3video.stream.reader import LostSegment, Reader, _Input, _Walk
 from c3video.stream.writer import Writer
 from c3video.video import VideoFormat
 
@@ -122,8 +125,14 @@ def test_stream_may_stand_anywhere_in_a_file() -> None:
     assert list(Reader(file).segments(2)) == SEGMENTS[2:]
 
 
-def test_empty_stream_is_valid() -> None:
-    assert list(Reader(io.BytesIO(make_stream([])))) == []
+def test_stream_of_no_segments_says_so() -> None:
+    for open_ in (io.BytesIO, pipe):
+        with pytest.raises(CorruptSegmentError, match="the stream has no segments"):
+            next(Reader(open_(make_stream([]))).segments())
+        (lost,) = Reader(open_(make_stream([]))).segments(conceal=True)
+        assert isinstance(lost, LostSegment)
+    with pytest.raises(CorruptSegmentError, match="the stream has no segments"):
+        Reader(io.BytesIO(make_stream([]))).frame_map()
 
 
 def test_a_segment_comes_out_of_a_pipe_before_the_next_one_is_written() -> None:
@@ -574,3 +583,165 @@ def test_reading_is_lazy() -> None:
 
     assert list(first_two()) == SEGMENTS[:2]
     assert source.num_read < HEADER_BYTES + len(RECORDS[0]) + len(RECORDS[1]) + 8
+
+
+def with_index(entries: Iterable[syntax.IndexEntry], records: bytes = b"".join(RECORDS)) -> bytes:
+    return STREAM[:HEADER_BYTES] + records + syntax.write_index(list(entries), HEADER_BYTES + len(records))
+
+
+ENTRIES = tuple(
+    syntax.IndexEntry(len(record), len(segment.pts), segment.pts[0])
+    for record, segment in zip(RECORDS, SEGMENTS, strict=True)
+)
+
+
+def lying(number: int, **changes: int) -> bytes:
+    """The stream with an index that is wrong about a segment; its checksums are right."""
+    return with_index(replace(e, **changes) if i == number else e for i, e in enumerate(ENTRIES))
+
+
+SHIFTED = with_index(
+    replace(entry, size_bytes=entry.size_bytes + shift) for entry, shift in zip(ENTRIES, (8, -8, 0, 0), strict=True)
+)
+"""Sizes that add up to the right sum."""
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (lying(1, num_frames=3), "gives segment 1.* 3 frames, its record 2"),
+        (lying(2, first_pts=21), "gives segment 2.* 21 as first time stamp, its record 20"),
+        (SHIFTED, "gives segment 0.* bytes, its record"),
+    ],
+)
+def test_index_that_contradicts_its_records_is_an_error_and_is_not_used_under_conceal(data: bytes, words: str) -> None:
+    for open_ in (io.BytesIO, pipe):
+        found, error = read_until_error(open_(data))
+        assert found == SEGMENTS
+        assert isinstance(error, CorruptSegmentError)
+        concealed, none = read_until_error(open_(data), conceal=True)
+        assert none is None
+        assert concealed[:-1] == SEGMENTS
+    with pytest.raises(CorruptSegmentError, match=words):
+        Reader(io.BytesIO(data)).frame_map()
+    assert Reader(io.BytesIO(data)).frame_map(conceal=True).starts == [0, 1, 3, 6, 10]
+    for first in range(1, 4):
+        assert next(Reader(io.BytesIO(data)).segments(first, first + 1, conceal=True)) == SEGMENTS[first]
+
+
+def test_index_that_leads_to_another_segment_is_an_error() -> None:
+    sizes = (len(RECORDS[place]) for place in (0, 2, 1, 3))
+    entries = (replace(entry, size_bytes=size) for entry, size in zip(ENTRIES, sizes, strict=True))
+    data = with_index(entries, b"".join(RECORDS[place] for place in (0, 2, 1, 3)))
+    with pytest.raises(CorruptSegmentError, match="the index contradicts the records"):
+        next(Reader(io.BytesIO(data)).segments(2, 3))
+    assert read_until_error(io.BytesIO(data), first=3) == (SEGMENTS[3:], None)
+
+
+def test_trailer_that_points_elsewhere_is_an_error() -> None:
+    end = HEADER_BYTES + sum(map(len, RECORDS))
+    shorter = replace(ENTRIES[3], size_bytes=len(RECORDS[3]) - 7)
+    data = STREAM[:end] + syntax.write_index((*ENTRIES[:3], shorter), end - 7)
+    for first in (0, 3):
+        found, error = read_until_error(io.BytesIO(data), first=first)
+        assert found == SEGMENTS[first:]
+        assert isinstance(error, CorruptSegmentError)
+        assert "contradicts" in str(error)
+
+
+@pytest.mark.parametrize("first_pts", [0, 10, 11])
+def test_time_stamps_that_go_back_between_segments_are_an_error(first_pts: int) -> None:
+    segments = [SEGMENTS[0], SEGMENTS[1], replace(SEGMENTS[2], pts=tuple(range(first_pts, first_pts + 3))), SEGMENTS[3]]
+    for open_ in (io.BytesIO, pipe):
+        found, error = read_until_error(open_(make_stream(segments)))
+        assert found == segments[:2]
+        assert isinstance(error, CorruptSegmentError)
+        assert f"its first time stamp is {first_pts}, but that of the frame before is 11" in str(error)
+        concealed, none = read_until_error(open_(make_stream(segments)), conceal=True)
+        assert none is None
+        assert [type(item) for item in concealed] == [Segment, Segment, LostSegment, Segment]
+
+
+def test_iterations_of_a_file_do_not_disturb_each_other() -> None:
+    reader = Reader(io.BytesIO(STREAM))
+    pairs = list(zip(reader.segments(), reader.segments(1), strict=False))
+    assert pairs == list(pairwise(SEGMENTS))
+    first = reader.segments()
+    assert next(first) == SEGMENTS[0]
+    assert list(reader.segments(2)) == SEGMENTS[2:]
+    assert reader.frame_map().num_frames == 10
+    assert list(first) == SEGMENTS[1:]
+
+
+def test_older_iteration_of_a_pipe_ends_where_a_newer_one_has_gone_on() -> None:
+    reader = Reader(pipe(STREAM))
+    first, second = reader.segments(), reader.segments(1)
+    assert next(first) == SEGMENTS[0]
+    assert next(second) == SEGMENTS[1]
+    with pytest.raises(ConfigError, match="another iteration has gone on with the pipe"):
+        next(first)
+    assert list(second) == SEGMENTS[2:]
+
+
+def test_frame_map_finds_frames_and_times() -> None:
+    frames = Reader(io.BytesIO(STREAM)).frame_map()
+    assert [frames.place_of_frame(index) for index in range(10)] == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3]
+    assert [frames.place_of_time(pts) for pts in (-5, 0, 9, 10, 19, 30, 99)] == [0, 0, 0, 1, 1, 3, 3]
+    with pytest.raises(NotSeekableError, match="of a file, not of a pipe"):
+        Reader(pipe(STREAM)).frame_map()
+    for data in (STREAM[:-3], STREAM[: -len(INDEX)]):
+        with pytest.raises(TruncatedStreamError, match="without an index"):
+            Reader(io.BytesIO(data)).frame_map()
+        assert Reader(io.BytesIO(data)).frame_map(conceal=True).num_frames == 10
+
+
+def test_record_above_the_limit_is_refused_before_it_is_read() -> None:
+    segments = [SEGMENTS[0], replace(SEGMENTS[1], patches=(bytes(300_000), b""))]
+    source = Pipe(make_stream(segments))
+    reader = Reader(cast(BinaryIO, source), max_record_bytes=200_000)
+    found = []
+    with pytest.raises(LimitError, match=r"segment 1 .* more than the limit of 200000"):
+        found.extend(reader.segments(conceal=True))
+    assert source.num_read < 200_000
+
+
+def test_large_record_is_in_memory_twice_at_most() -> None:
+    """As it is read, and as the segment's patches."""
+    size = 4 << 20
+    data = make_stream([replace(SEGMENTS[0], patches=(bytes(size), b""))])
+    for open_ in (io.BytesIO, pipe):
+        source = open_(data)
+        tracemalloc.start()
+        try:
+            segment = next(Reader(source).segments())
+            now, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert isinstance(segment, Segment)
+        assert most < 2.4 * size
+        assert now < 1.2 * size
+
+
+def test_claims_of_an_index_cost_no_more_than_its_place() -> None:
+    """A million segments in few bytes are refused before their entries are read."""
+    payload = bytes([1]) * (3 << 20)
+    record = syntax.write_record(syntax.INDEX_KIND, 1 << 20, payload)
+    for records in (RECORDS[0], b""):
+        data = STREAM[:HEADER_BYTES] + records + record
+        data += syntax.TRAILER.write({"index_offset": HEADER_BYTES + len(records)})
+        tracemalloc.start()
+        try:
+            _, error = read_until_error(io.BytesIO(data))
+            with pytest.raises(CorruptSegmentError, match=r"at most \d can lie before it"):
+                Reader(io.BytesIO(data)).frame_map()
+            assert tracemalloc.get_traced_memory()[1] < 16 << 20
+        finally:
+            tracemalloc.stop()
+        assert isinstance(error, CorruptSegmentError)
+
+
+def test_false_starts_cost_one_message() -> None:
+    """Each would begin a record by its first bytes; none is worth an error of its own."""
+    noise = (syntax.SYNC + b"\1") * 50_000
+    walk = _Walk(Reader(io.BytesIO(STREAM)), _Input(io.BytesIO(noise)))
+    assert [type(item) for item in walk.items(0)] == [CorruptSegmentError, TruncatedStreamError]

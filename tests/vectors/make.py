@@ -18,12 +18,15 @@ from c3video.c3.config import C3Config, LatentGrid, isotropic_grids
 from c3video.decoder import Decoder
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import CONTEXT_NETWORKS
+from c3video.pyramid.config import PyramidConfig
+from c3video.pyramid.priors import PRIORS
 from tests.conftest import encode_quickly, moving_clip
 from tests.hybrid.streams import frame_header, synthetic_stream
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 DOCUMENT = ROOT / "docs" / "c3v.md"
+PYRAMID_DOCUMENT = ROOT / "docs" / "c3v_pyramid.md"
 
 STREAMS: dict[str, Callable[[], bytes]] = {
     # Of the C3 model: clips, fitted for a few steps.
@@ -61,6 +64,15 @@ STREAMS: dict[str, Callable[[], bytes]] = {
     "frames_rgb": lambda: synthetic_stream(
         frame_header(19, 22, "gbrp", HybridConfig(8, 1)), (4,), gop=2, density=0.2, step_index=44
     )[0],
+    # Of the pyramid model: pictures fitted for a few steps; from a prior, of shapes of their own, several patches.
+    "pyramid_420_prior": lambda: encode_quickly(moving_clip(2, 44, 50, "yuv420p"), PyramidConfig()),
+    "pyramid_gbrp10_patches": lambda: encode_quickly(
+        moving_clip(1, 131, 140, "gbrp10le"),
+        PyramidConfig(num_grids=5, num_taps=7, entropy_layers=(9,), synthesis_width=7, refine_width=3, patch_size=128),
+    ),
+    "pyramid_422": lambda: encode_quickly(
+        moving_clip(1, 19, 33, "yuv422p"), PyramidConfig(num_grids=3, entropy_layers=(8, 8), refine_width=0)
+    ),
     "frames_gray_still": lambda: synthetic_stream(frame_header(1, 50, "gray"), (1,), density=0.3, step_index=85)[0],
 }
 
@@ -84,6 +96,12 @@ def prior_row(name: str) -> str:
     return f"| {name} | {len(data)} | {hashlib.sha256(data).hexdigest()} |"
 
 
+def pyramid_prior_row(number: int) -> str:
+    """The line of docs/c3v_pyramid.md that pins a prior of the pyramid model."""
+    data = (ROOT / "c3video" / "pyramid" / "prior_files" / f"{number}.i16").read_bytes()
+    return f"| {number} | {len(data)} | {hashlib.sha256(data).hexdigest()} |"
+
+
 def main() -> None:
     digests = {}
     for name, make in STREAMS.items():
@@ -95,6 +113,10 @@ def main() -> None:
     for name in CONTEXT_NETWORKS:
         text = re.sub(rf"^\| {name} \| \d+ \| [0-9a-f]{{64}} \|$", prior_row(name), text, flags=re.M)
     DOCUMENT.write_text(text)
+    text = PYRAMID_DOCUMENT.read_text()
+    for number in PRIORS:
+        text = re.sub(rf"^\| {number} \| \d+ \| [0-9a-f]{{64}} \|$", pyramid_prior_row(number), text, flags=re.M)
+    PYRAMID_DOCUMENT.write_text(text)
 
 
 if __name__ == "__main__":

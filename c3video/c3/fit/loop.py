@@ -11,9 +11,11 @@ The loss is MSE over all coded samples on [0, 1] + rd_weight * bpp, as the paper
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +31,10 @@ from c3video.errors import FitError
 from c3video.progress import Progress
 
 _MAX_RETURNS = 10
-"""So often a stage goes back to its best parameters before it gives up."""
+"""So often a stage goes back to its best parameters, each time with half the step, before it gives up."""
+
+_RUNAWAY = 3.0
+"""A stage has run away when its mean loss is so many times its best."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,11 @@ def fit_patch(
 
 @dataclass
 class _Best:
-    """The best parameters so far."""
+    """The best parameters so far, and the moments with which the optimiser stood there."""
 
     loss: float
     state: dict[str, Tensor]
+    moments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -166,18 +172,19 @@ class _PatchFit:
         """Stage 1 on the current network, `num_steps` of a schedule of `schedule_steps`; yields after each step."""
         config = self.config
         optimizer = self._adam(config.learning_rate)
-        best, average, slowdown, num_returns = _Best(math.inf, {}), None, 1.0, 0
+        best, average, factor, num_returns = _Best(math.inf, {}), None, 1.0, 0
         for step in range(num_steps):
             done = step / max(1, schedule_steps - 1)
-            rate = config.learning_rate * slowdown * 0.5 * (1.0 + math.cos(math.pi * step / schedule_steps))
-            _set_rate(optimizer, rate)
+            cosine = 0.5 * (1.0 + math.cos(math.pi * step / schedule_steps))
+            _set_rate(optimizer, config.learning_rate * factor * cosine)
             temperature = config.temperature_start + (config.temperature_end - config.temperature_start) * done
             a = config.kumaraswamy_start + (config.kumaraswamy_end - config.kumaraswamy_start) * done
             noisy = self.network.quantise(temperature, a, self.generator)
             loss = self._step(stage, optimizer, *self._measure(self.network(noisy)))
             average = loss if average is None else 0.9 * average + 0.1 * loss
-            # A fit that runs away goes back to where it was good and on with smaller steps.
-            if not math.isfinite(average) or (step > 20 and average > 3.0 * best.loss):
+            # A fit that runs away goes back to where it was good and on with half the step, for good. Its moments go
+            # back too: with new ones Adam moves every parameter by the whole rate at once, and fits ran away again.
+            if not math.isfinite(average) or (step > 20 and average > _RUNAWAY * best.loss):
                 if not best.state:
                     raise FitError(f"fit of seed {self.seed} does not stay finite (step {step}, loss {loss:.3g})")
                 self.network.load_state_dict(best.state)
@@ -186,13 +193,25 @@ class _PatchFit:
                     self.notes.append(f"step {step}: gave up stage 1 at loss {best.loss:.3g}")
                     self.done += num_steps - step - 1
                     return
-                optimizer = self._adam(rate)
-                slowdown, average = slowdown * 0.5, best.loss  # the step grows back over the next hundreds
+                optimizer.load_state_dict(copy.deepcopy(best.moments))
+                factor, average = factor * 0.5, best.loss
                 self.notes.append(f"step {step}: loss {loss:.3g}, went back to {best.loss:.3g} with half the step")
             elif step % 20 == 0 and average < best.loss:
-                best = _Best(average, self._state())
-            slowdown = min(1.0, slowdown * 1.005)
+                best = _Best(average, self._state(), copy.deepcopy(optimizer.state_dict()))
             yield step
+        if average is not None and best.loss < average:
+            self._keep_better(best.state)
+
+    def _keep_better(self, state: dict[str, Tensor]) -> None:
+        """Go back to `state` if the loss with rounded latents is lower there than here."""
+        here, loss = self._state(), self._rounded_loss()
+        self.network.load_state_dict(state)
+        if not self._rounded_loss() < loss:
+            self.network.load_state_dict(here)
+
+    def _rounded_loss(self) -> float:
+        with torch.no_grad():
+            return float(self._measure(self.network(torch.round(self.network.in_steps())))[0])
 
     def _state(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.network.state_dict().items()}

@@ -22,6 +22,7 @@ from c3video.errors import FitError
 from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_noise
 from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes, weight_shapes
+from c3video.pyramid.fit.bounds import hold_sums
 from c3video.pyramid.fit.precision import RoundingTask, choose_integers
 from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.fit.start import start_weights, with_prior
@@ -136,6 +137,7 @@ class _Fit:
             found = self._step(noisy, "noise", step + 1)
             adam.step(found[0], config.latent_rate * falling, slopes=slopes, num_threads=self.num_threads)
             soap.step(found[1], config.learning_rate * falling)
+            hold_sums(state.arrays, self.plan.config, self.plan.layout)
         np.rint(state.latents, out=state.latents)
 
     def network_stage(self) -> None:
@@ -149,6 +151,7 @@ class _Fit:
             if loss < best_loss:
                 best_loss, best = loss, before
             soap.step(grads, config.network_rate * (1.0 - 0.9 * step / config.network_steps))
+            hold_sums(state.arrays, self.plan.config, self.plan.layout)
         if config.network_steps:
             state.weights[:] = best
 

@@ -13,7 +13,7 @@ from c3video.pyramid.config import GROUPS, PyramidConfig, weight_shapes
 from c3video.pyramid.priors import CUBIC_KERNEL, stored_prior
 from c3video.pyramid.weights import BINARY_POINTS, UNIT_GAIN, PyramidWeights, dequantise
 
-PRIOR_RATES: dict[int, float] = {1: 3e-4, 2: 1e-3, 3: 4e-3, 4: 4e-4, 5: 1e-3, 6: 4e-3}
+PRIOR_RATES: dict[int, float] = {1: 4e-4, 2: 1e-3, 3: 4e-3, 4: 4e-4, 5: 1e-3, 6: 4e-3}
 """rd_weight that each prior of the package was fitted for (pipelines/fit_pyramid_priors.py)."""
 
 

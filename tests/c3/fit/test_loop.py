@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from c3video.c3.config import C3Config, C3FitConfig
-from c3video.c3.fit.loop import Progress, fit_patch
+from c3video.c3.config import C3_PRESETS, C3Config, C3FitConfig
+from c3video.c3.fit.loop import Progress, _PatchFit, fit_patch
+from c3video.c3.fit.network import PatchNetwork
+from c3video.c3.fit.precision import search_precisions
 from c3video.c3.payload import encode_patch
 from c3video.c3.synthesis import synthesise
 from c3video.c3.weight_coding import NETWORKS, choose_code
@@ -69,6 +73,69 @@ def test_runaway_fit_goes_back_and_says_so(samples: torch.Tensor, tiny_model: C3
     fitted = fit_patch(samples, 1280, tiny_model, replace(SHORT, noise_steps=150, learning_rate=2.0), 0)
     assert np.isfinite(fitted.loss)
     assert any("went back" in note for note in fitted.notes)
+
+
+def _fit(samples: torch.Tensor, model: C3Config, config: C3FitConfig, report: Callable[[Progress], None]) -> _PatchFit:
+    return _PatchFit(samples, 1280, model, config, 0, report, PatchNetwork, search_precisions)
+
+
+def test_fit_recovers_from_one_accident(samples: torch.Tensor, tiny_model: C3Config) -> None:
+    """Parameters thrown far off in mid-stage: one return, and an end not far from that without the accident."""
+    config = replace(SHORT, noise_steps=300)
+
+    def spoil(progress: Progress) -> None:
+        if spoilt and progress.step == 120:
+            with torch.no_grad():
+                for weight in fit.network.weights:
+                    weight.mul_(8.0)
+
+    losses = []
+    for spoilt in (False, True):
+        fit = _fit(samples, tiny_model, config, spoil)
+        fit.noise_stage()
+        losses.append(fit._rounded_loss())
+        assert len(fit.notes) == spoilt
+    assert losses[1] < 1.4 * losses[0]  # half the step for the rest of a short fit
+
+
+def test_moments_go_back_with_the_parameters(samples: torch.Tensor, tiny_model: C3Config) -> None:
+    """With new moments Adam moves every latent by the whole rate at once; with the old ones hardly any."""
+    config = replace(SHORT, noise_steps=300)
+    fit = _fit(samples, tiny_model, config, lambda progress: None)
+    after: list[torch.Tensor] = []  # the latents as they went back, and a step later
+    for step in fit._noisy_steps("noise", 300, 300):
+        if step == 120:
+            with torch.no_grad():
+                fit.network.weights[-1].add_(5.0)
+        if fit.notes:
+            after.append(fit.network.latents.detach().clone())
+        if len(after) == 2:
+            break
+    whole_rate = 0.5 * config.learning_rate * config.latent_rate  # at most: the cosine has begun to fall
+    assert 0.0 < float((after[1] - after[0]).abs().mean()) < 0.4 * whole_rate
+
+
+def test_better_parameters_are_kept(samples: torch.Tensor, tiny_model: C3Config) -> None:
+    fit = _fit(samples, tiny_model, SHORT, lambda progress: None)
+    fit.noise_stage()
+    good, loss = fit._state(), fit._rounded_loss()
+    with torch.no_grad():
+        fit.network.weights[-1].add_(0.1)
+    bad = fit._state()
+    fit._keep_better(good)
+    assert fit._rounded_loss() == loss
+    fit._keep_better(bad)
+    assert fit._rounded_loss() == loss
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_frames", [1, 4])
+def test_more_steps_are_not_worse(samples: torch.Tensor, tiny_model: C3Config, num_frames: int) -> None:
+    losses = [
+        fit_patch(samples[:, :num_frames], 320 * num_frames, tiny_model, C3_PRESETS[preset], 0).loss
+        for preset in ("ultrafast", "fast", "medium", "slow")
+    ]
+    assert all(longer < 1.03 * shorter for shorter, longer in pairwise(losses)), losses
 
 
 def test_hopeless_fit_raises_fit_error(samples: torch.Tensor, tiny_model: C3Config) -> None:
