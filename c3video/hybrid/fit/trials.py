@@ -83,7 +83,8 @@ class Trials:
         step = self._progress.step
         passes = len(self._task.planes) * self._task.fit_config.passes
         self._progress = replace(self._progress, num_steps=step + passes)
-        self._report(self._progress)
+        if passes:  # tuning the networks comes first, which has no steps
+            self._report(self._progress)
 
     def targets(self, plan: Plan) -> dict[int, Planes]:
         """By display index, what symbols of anchors are chosen for where that is not the source."""
