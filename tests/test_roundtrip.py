@@ -12,7 +12,7 @@ import pytest
 
 import c3video
 from c3video.decoder import Decoder
-from c3video.errors import ConfigError, FitError, SourceError
+from c3video.errors import ConfigError, CorruptSegmentError, FitError, SourceError
 from c3video.video import LAYOUTS, ArraySource, Frame
 from tests.conftest import QUICK_FIT, TINY_MODEL, encode_quickly, moving_clip
 
@@ -146,11 +146,12 @@ def test_unknown_names_are_config_errors() -> None:
             c3video.encode(moving_clip(1, 8, 8), io.BytesIO(), **options)
 
 
-def test_hopeless_fit_leaves_an_empty_but_valid_stream() -> None:
+def test_hopeless_fit_leaves_a_stream_that_says_it_is_empty() -> None:
     """A FitError is raised as such; nothing was finished, so nothing is in the stream."""
     from c3video.encoder import encode
 
     file = io.BytesIO()
     with pytest.raises(FitError):
         encode(moving_clip(1, 8, 8), file, TINY_MODEL, replace(QUICK_FIT, learning_rate=float("inf")))
-    assert frames_of(file.getvalue()) == []
+    with pytest.raises(CorruptSegmentError, match="no segments"):
+        frames_of(file.getvalue())

@@ -12,16 +12,18 @@ import pytest
 
 from c3video import native
 from c3video.c3.config import C3Config, LatentGrid
+from c3video.c3.engine import ENGINES
 from c3video.c3.patch_model import PatchModel
 from c3video.c3.payload import decode_patch, encode_patch
 from c3video.c3.synthesis import synthesise
 from c3video.c3.weight_coding import NETWORKS, choose_code
 from c3video.decoder import Decoder
-from c3video.engine import NATIVE, choose_engine
+from c3video.engine import choose_engine
 from c3video.errors import CorruptSegmentError
 from tests.conftest import encode_quickly, moving_clip
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
+KERNELS = ENGINES["native"]
 
 
 @pytest.fixture(params=native.instruction_sets() or [""])
@@ -72,12 +74,12 @@ def test_symbols_and_samples_equal_the_oracle_s(random_patch: Callable, isa: str
     codes = {n: choose_code([x for x in model.layers if x.spec.network == n]) for n in NETWORKS}
     data, _ = encode_patch(model, codes, symbols)
     channels = model.num_channels
-    decoded = decode_patch(data, model.config, channels, shape, NATIVE.open_reader, NATIVE.decode_grid)
+    decoded = decode_patch(data, model.config, channels, shape, KERNELS.open_reader, KERNELS.decode_grid)
     assert decoded.model.windows == model.windows
     assert all(np.array_equal(a, b) for a, b in zip(decoded.symbols, symbols, strict=True))
     for max_value in (255, 1023):
         assert np.array_equal(
-            NATIVE.synthesise(model, symbols, shape, max_value), synthesise(model, symbols, shape, max_value)
+            KERNELS.synthesise(model, symbols, shape, max_value), synthesise(model, symbols, shape, max_value)
         )
 
 
@@ -91,7 +93,7 @@ def test_frames_of_a_stream_do_not_depend_on_the_engine(isa: str) -> None:
 
 
 def test_native_is_chosen_where_it_was_built() -> None:
-    assert choose_engine() is NATIVE
+    assert choose_engine() == "native"
 
 
 def test_damage_gives_our_error_or_the_oracle_s_symbols(random_patch: Callable, isa: str) -> None:
@@ -114,7 +116,7 @@ def test_damage_gives_our_error_or_the_oracle_s_symbols(random_patch: Callable, 
             broken[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
         else:
             broken[10:] = rng.integers(0, 256, 4 * int(rng.integers(0, 60)), dtype=np.uint8).tobytes()
-        assert outcome(bytes(broken)) == outcome(bytes(broken), NATIVE.open_reader, NATIVE.decode_grid)
+        assert outcome(bytes(broken)) == outcome(bytes(broken), KERNELS.open_reader, KERNELS.decode_grid)
 
 
 class TestSeam:
