@@ -315,14 +315,18 @@ def _segment_encoder(
     video: VideoFormat, model: ModelConfig, fit_config: FitConfig, options: EncodingOptions
 ) -> SegmentEncoder:
     """What makes segments of frames, for the model that it is."""
-    match model, fit_config:
-        case C3Config(), C3FitConfig():
-            return open_patch_encoder(video, model, fit_config, options)
-        case HybridConfig(), HybridFitConfig():
-            return open_frame_encoder(video, model, fit_config, options)
-        case PyramidConfig(), PyramidFitConfig():
-            return open_picture_encoder(video, model, fit_config, options)
-    raise ConfigError(f"a {type(model).__name__} is not fitted with a {type(fit_config).__name__}")
+    fitted_with, open_encoder = _ENCODERS[model.KIND]
+    if not isinstance(fit_config, fitted_with):
+        raise ConfigError(f"a {type(model).__name__} is not fitted with a {type(fit_config).__name__}")
+    return open_encoder(video, model, fit_config, options)
+
+
+_ENCODERS: dict[int, tuple[type, Callable[..., SegmentEncoder]]] = {
+    C3Config.KIND: (C3FitConfig, open_patch_encoder),
+    HybridConfig.KIND: (HybridFitConfig, open_frame_encoder),
+    PyramidConfig.KIND: (PyramidFitConfig, open_picture_encoder),
+}
+"""By model_kind: how a model is fitted, and what opens its encoder."""
 
 
 def _mse(decoded: Sequence[Planes], planes: Sequence[Planes]) -> float:
