@@ -174,12 +174,12 @@ def quantise(
     for name in shapes:
         units = column_units(name, config, layout)
         scaled[name] = np.asarray(floats[name], dtype=np.float64) / units * 2.0 ** BINARY_POINTS[name.split(".")[0]]
-    _shrink_units(scaled, max(1.0, max(gains) / UNIT_GAIN))
+    shrink_units(scaled, max(1.0, max(gains) / UNIT_GAIN))
     arrays = {name: np.clip(np.rint(x), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64) for name, x in scaled.items()}
     return PyramidWeights(config, layout, arrays, gains)
 
 
-def _shrink_units(arrays: dict[str, FloatArray], largest_gain: float) -> None:
+def shrink_units(arrays: dict[str, FloatArray], largest_gain: float) -> None:
     """Halve hidden units whose sums could leave 32 bits; `arrays` are at their binary points."""
     for name in arrays:
         kind, dot, group = name.partition(".")

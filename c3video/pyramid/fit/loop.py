@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.errors import FitError
+from c3video.errors import CorruptSegmentError, FitError
 from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_noise
 from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes, weight_shapes
@@ -89,7 +89,12 @@ def fit_picture(
     fit = _Fit(plan, targets, state, fit_config, seed, report, num_threads)
     fit.noise_stage()
     fit.network_stage()
-    return fit.integer_stage()
+    try:
+        return fit.integer_stage()
+    except CorruptSegmentError as error:  # of weights that a decoder could not compute with
+        raise FitError(
+            f"the fit's weights do not fit into a decoder's integers ({error}); try another --seed"
+        ) from error
 
 
 def _views(flat: Floats, config: PyramidConfig, layout: str) -> dict[str, Floats]:

@@ -35,6 +35,19 @@ def test_large_weights_can_be_rounded_after_it(layout: str) -> None:
     assert all(np.array_equal(np.sign(array), signs[name]) for name, array in arrays.items())
 
 
+def test_hidden_units_give_their_size_to_what_reads_them_before_that_is_held() -> None:
+    """As long fits make them: units of the entropy network beyond what sums hold, behind outputs that are nearly."""
+    arrays = _arrays(0.1, "420")
+    arrays["w2"][3:8] = 5.0
+    arrays["w3"][:, 3:8] = 4.0
+    before = arrays["w2"][3, 0] * arrays["w3"][1, 3]
+    with pytest.raises(CorruptSegmentError):
+        quantise(CONFIG, "420", arrays)
+    hold_sums(arrays, CONFIG, "420")
+    quantise(CONFIG, "420", arrays)
+    assert 0 < arrays["w2"][3, 0] * arrays["w3"][1, 3] <= before
+
+
 def test_weights_of_a_usual_size_stay() -> None:
     arrays = _arrays(0.1, "420")
     before = {name: array.copy() for name, array in arrays.items()}
