@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from c3video.native.pyramid_fit import Floats
 from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.weights import BINARY_POINTS, MAX_CONTEXT, MAX_WEIGHT, column_units, shrink_units
 
-_LARGEST_INPUTS = {"l": MAX_CONTEXT, "m": 32768, "w3": 32768, "v2": 32768, "r2": 32768}
+_LARGEST_INPUTS = {"w1": MAX_CONTEXT, "l": MAX_CONTEXT} | dict.fromkeys(
+    ("w2", "w3", "v1", "v2", "m", "r1", "r2"), 32768
+)
 _MARGIN = 0.9
 """Share of the range that a fit may use: for biases, for rounding, and for the steps while arrays are rounded."""
 
@@ -26,24 +29,36 @@ def hold_sums(arrays: Mapping[str, Floats], config: PyramidConfig, layout: str) 
     Args:
         arrays: a fit's weights by name, float32.
     """
-    units = {
-        name: np.asarray(column_units(name, config, layout)) * 2.0 ** -BINARY_POINTS[name.split(".")[0]]
-        for name in arrays
-    }
+    units = {name: _unit(name, config, layout) for name in arrays}
     scaled = {name: array.astype(np.float64) / units[name] for name, array in arrays.items()}
     shrunk = dict(scaled)
     shrink_units(shrunk, 1.0)
     for name, array in arrays.items():
         if shrunk[name] is not scaled[name]:
             array[...] = shrunk[name] * units[name]
+    hold_rows(arrays, config, layout)
+
+
+def hold_rows(arrays: Mapping[str, Floats], config: PyramidConfig, layout: str) -> None:
+    """The same for some arrays of a fit, where what reads them is fixed: rows that are too large are scaled.
+
+    Args:
+        arrays: some of a fit's weights by name, float32.
+    """
     for name, array in arrays.items():
         kind = name.split(".")[0]
         if kind not in _LARGEST_INPUTS:
             continue
-        unit = units[name]
+        unit = _unit(name, config, layout)
         limit = _MARGIN * MAX_WEIGHT * unit
         np.clip(array, -limit, limit, out=array, casting="unsafe")
-        sums = (np.abs(array) / unit).sum(axis=1)
+        sums = (np.abs(array) / unit).reshape(len(array), -1).sum(axis=1)
         allowed = _MARGIN * 2.0**31 / _LARGEST_INPUTS[kind]
         if sums.max() > allowed:
-            array *= np.minimum(1.0, allowed / np.maximum(sums, 1e-9))[:, None].astype(np.float32)
+            factors = np.minimum(1.0, allowed / np.maximum(sums, 1e-9)).astype(np.float32)
+            array *= factors.reshape(-1, *[1] * (array.ndim - 1))
+
+
+def _unit(name: str, config: PyramidConfig, layout: str) -> NDArray[np.float64]:
+    """What a unit of an array's integers is worth in the floats of a fit, by column."""
+    return np.asarray(column_units(name, config, layout)) * 2.0 ** -BINARY_POINTS[name.split(".")[0]]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.tables import best_scale
+from c3video.pyramid.fit.bounds import hold_rows
 from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.payload import MAX_SHIFT
 from c3video.pyramid.priors import prior_arrays
@@ -109,6 +110,7 @@ def choose_integers(task: RoundingTask) -> ChosenWeights:
             soap = Soap(free)
             for _ in range(task.steps):
                 soap.step(task.gradients(), task.rate)
+                hold_rows(free, config, layout)
     arrays = {name: fixed[name] for name in task.arrays}
     return ChosenWeights(PyramidWeights(config, layout, arrays, task.weights.gains), shifts, bits)
 
