@@ -46,12 +46,11 @@ def hold_rows(arrays: Mapping[str, Floats], config: PyramidConfig, layout: str) 
         arrays: some of a fit's weights by name, float32.
     """
     for name, array in arrays.items():
-        kind = name.split(".")[0]
-        if kind not in _LARGEST_INPUTS:
-            continue
-        unit = _unit(name, config, layout)
+        kind, unit = name.split(".")[0], _unit(name, config, layout)
         limit = _MARGIN * MAX_WEIGHT * unit
         np.clip(array, -limit, limit, out=array, casting="unsafe")
+        if kind not in _LARGEST_INPUTS:
+            continue
         sums = (np.abs(array) / unit).reshape(len(array), -1).sum(axis=1)
         allowed = _MARGIN * 2.0**31 / _LARGEST_INPUTS[kind]
         if sums.max() > allowed:

@@ -40,11 +40,13 @@ def test_hidden_units_give_their_size_to_what_reads_them_before_that_is_held() -
     arrays = _arrays(0.1, "420")
     arrays["w2"][3:8] = 5.0
     arrays["w3"][:, 3:8] = 4.0
+    arrays["c1.0"][2] = 60.0
     before = arrays["w2"][3, 0] * arrays["w3"][1, 3]
     with pytest.raises(CorruptSegmentError):
         quantise(CONFIG, "420", arrays)
     hold_sums(arrays, CONFIG, "420")
-    quantise(CONFIG, "420", arrays)
+    weights = quantise(CONFIG, "420", arrays)
+    assert weights.arrays["c1.0"].max() < 32_000  # which leaves room to round to coarse multiples
     assert 0 < arrays["w2"][3, 0] * arrays["w3"][1, 3] <= before
 
 
