@@ -19,8 +19,9 @@ from c3video.pyramid.weights import BINARY_POINTS, MAX_CONTEXT, MAX_WEIGHT, colu
 _LARGEST_INPUTS = {"w1": MAX_CONTEXT, "l": MAX_CONTEXT} | dict.fromkeys(
     ("w2", "w3", "v1", "v2", "m", "r1", "r2"), 32768
 )
-_MARGIN = 0.9
-"""Share of the range that a fit may use: for biases, for rounding, and for the steps while arrays are rounded."""
+_MARGIN = 0.85
+"""Share of the range that a fit may use: room for biases and for rounding. It is less than `shrink_units` leaves, which
+would halve a row that lies on its edge, and double what reads it beyond all bounds."""
 
 
 def hold_sums(arrays: Mapping[str, Floats], config: PyramidConfig, layout: str) -> None:
