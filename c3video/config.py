@@ -123,6 +123,9 @@ class EncoderSettings:
         }
 
 
+NOTHING_SAID = EncoderSettings()
+
+
 def _name_of(number: int, numbers: Mapping[str, int]) -> str | None:
     known = {value: name for name, value in numbers.items()}
     return known.get(number, f"number {number}") if number else None

@@ -20,7 +20,14 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
-from c3video.config import MODEL_CONFIGS, PRESET_NUMBERS, PROFILE_NUMBERS, EncoderSettings, ModelConfig
+from c3video.config import (
+    MODEL_CONFIGS,
+    NOTHING_SAID,
+    PRESET_NUMBERS,
+    PROFILE_NUMBERS,
+    EncoderSettings,
+    ModelConfig,
+)
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
 from c3video.limits import check_segment_size
 from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, Data, Field, Structure, constant
@@ -241,7 +248,7 @@ class Header:
     segment_frames: int
     patch_rows: int
     patch_columns: int
-    settings: EncoderSettings = EncoderSettings()
+    settings: EncoderSettings = NOTHING_SAID
 
     @property
     def num_patches(self) -> int:

@@ -45,7 +45,7 @@ def read(path: Path, **options: Any) -> list[tuple[int, int]]:
 
 
 @pytest.fixture
-def seeks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+def seeks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each search for a key frame found one."""
     found: list[bool] = []
     search = c3video.media.container._sought
@@ -56,7 +56,7 @@ def seeks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
         return result
 
     monkeypatch.setattr(c3video.media.container, "_sought", watched)
-    yield found
+    return found
 
 
 def test_frames_are_those_of_reading_through(clip: Path, seeks: list[bool]) -> None:
