@@ -313,7 +313,8 @@ def compare(
 
     Args:
         frames: range of the reference that the distorted clip was made from, (first, end).
-        size, pix_fmt: (width, height) and format of headerless video, for what is such (RAW_SUFFIXES).
+        size, pix_fmt: (width, height) and format of headerless video, for what is such (RAW_SUFFIXES). `pix_fmt` alone
+            is what the reference is converted to, as for encoding.
         limits: of decoding .c3v files.
         note: as of `measure`.
 
@@ -322,9 +323,10 @@ def compare(
         StreamError: a .c3v file is damaged.
         OSError: a .c3v file cannot be opened.
     """
-    raw = {"size": size, "pix_fmt": pix_fmt}
+    raw = {} if size is None else {"size": size, "pix_fmt": pix_fmt}
+    convert_to = pix_fmt if size is None else None
     with (
-        _open(reference_path, raw, frames, limits) as reference,
+        _open(reference_path, raw, frames, limits, convert_to) as reference,
         _open(distorted_path, raw, None, limits) as distorted,
     ):
         originals: Iterable[Frame] = reference
@@ -376,12 +378,16 @@ def _open_c3v(path: str | Path, frames: tuple[int, int | None] | None, limits: D
 
 
 def _open(
-    path: str | Path, raw: dict[str, Any], frames: tuple[int, int | None] | None, limits: DecodeLimits
+    path: str | Path,
+    raw: dict[str, Any],
+    frames: tuple[int, int | None] | None,
+    limits: DecodeLimits,
+    convert_to: str | None = None,
 ) -> AbstractContextManager[FrameReader]:
     suffix = Path(path).suffix.lower()
     if suffix == ".c3v":
         return _open_c3v(path, frames, limits)
-    return open_source(path, frames=frames, **(raw if suffix in RAW_SUFFIXES else {}))
+    return open_source(path, frames=frames, **(raw if suffix in RAW_SUFFIXES and raw else {"pix_fmt": convert_to}))
 
 
 def _mean(values: Sequence[float]) -> float:
