@@ -255,7 +255,10 @@ def measure(
     for original, decoded in zip_longest(reference, distorted):
         if original is None or decoded is None:
             short, long = names if original is None else names[::-1]
-            raise SourceError(f"{short} ends after {num_frames} frames but {long} goes on; compare equal ranges")
+            raise SourceError(
+                f"{short} ends after {num_frames} frames but {long} goes on; compare equal ranges (--frames A:B names "
+                "that of the reference)"
+            )
         num_frames += 1
         plane_mse = [mse(a, b) for a, b in zip(original.planes, decoded.planes, strict=True)]
         num_exact += not any(plane_mse)

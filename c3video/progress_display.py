@@ -22,6 +22,8 @@ _REFRESH_SECONDS = 0.5
 FIRST_LINE_SECONDS = 10.0
 """Until the first line where nothing can be written over; then each waits a tenth of the time that has gone by."""
 _LONGEST_WAIT_SECONDS = 60.0
+_SILENT_SECONDS = 30.0
+"""Without a step, before that is said in place of the time left, of which nothing is known then."""
 
 
 class _Display:
@@ -99,12 +101,13 @@ class ProgressDisplay(_Display):
         super().__init__(stream, shown)
         self._time_left = TimeLeft(self._began)
         self._progress: EncodeProgress | None = None
+        self._last_step = self._began
 
     def report(self, progress: EncodeProgress) -> None:
         """Take note of a step."""
         with self._lock:
-            self._progress = progress
-            self._time_left.step(time.monotonic(), progress)
+            self._progress, self._last_step = progress, time.monotonic()
+            self._time_left.step(self._last_step, progress)
 
     def line(self, now: float) -> str:
         progress = self._progress
@@ -119,7 +122,10 @@ class ProgressDisplay(_Display):
         if fit.bpp > 0:  # before, nothing has been measured
             words.append(f"{fit.psnr_db:.2f} dB {fit.bpp:.4f} bpp")
         words.append(f"{duration(now - self._began)} gone")
-        if estimate.seconds_left is not None:
+        silent = now - self._last_step
+        if silent > max(_SILENT_SECONDS, 0.1 * (now - self._began)):
+            words.append(f"no step for {duration(silent)}")
+        elif estimate.seconds_left is not None:
             words.append(f"about {duration(estimate.seconds_left)} left")
         return ", ".join(words)
 

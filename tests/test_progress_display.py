@@ -37,6 +37,15 @@ def test_line_says_frames_quality_and_time() -> None:
     assert "left" in line
 
 
+def test_no_time_left_is_promised_while_nothing_happens() -> None:
+    display = ProgressDisplay(io.StringIO())
+    display.report(progress(50, bpp=0.0123, mse=1e-4))
+    assert "left" in display.line(time.monotonic() + 20)
+    line = display.line(time.monotonic() + 200)
+    assert "left" not in line
+    assert line.endswith("no step for 3:20 min")
+
+
 def test_figures_that_have_not_been_measured_are_not_shown() -> None:
     display = ProgressDisplay(io.StringIO())
     display.report(progress(1))
