@@ -28,7 +28,8 @@ export CCACHE_SLOPPINESS ?= include_file_mtime,include_file_ctime,time_macros
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-sanitize fuzz fuzz-sanitize bench wheel reference uvg-eval clips-eval eval-smoke table ablate check format clean
+.PHONY: help setup demo test test-slow test-sanitize fuzz fuzz-sanitize bench wheel reference uvg-eval clips-eval hd-eval \
+  kodak-eval eval-smoke table ablate check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +88,12 @@ reference: $(READY)  ## fit the patch that the reference was run on as it was, c
 
 uvg-eval: $(READY)  ## the paper's experiment on UVG (UVG_DIR=folder; ARGS="--clips Jockey --frames 0:60 --workers 2")
 	@UVG_DIR="$(UVG_DIR)" $(BIN)/python -m pipelines.evaluate uvg $(ARGS)
+
+hd-eval: $(READY)  ## the same at 720x576 to 1920x1080 (CLIPS_DIR=folder of your own; ARGS=...)
+	@$(BIN)/python -m pipelines.evaluate hd $(if $(CLIPS_DIR),--folder "$(CLIPS_DIR)") $(ARGS)
+
+kodak-eval: $(READY)  ## stills beside what others publish for each (KODAK_DIR=folder; ARGS="--preset medium --clips kodim03")
+	@KODAK_DIR="$(KODAK_DIR)" $(BIN)/python -m pipelines.evaluate kodak $(ARGS)
 
 clips-eval: $(READY)  ## the same on small clips and stills (CLIPS_DIR=folder of your own; ARGS=...)
 	@$(BIN)/python -m pipelines.evaluate clips $(if $(CLIPS_DIR),--folder "$(CLIPS_DIR)") $(ARGS)

@@ -111,8 +111,8 @@ class EncoderSettings:
 
     @classmethod
     def of(cls, profile: str, preset: str, rd_weight: float) -> EncoderSettings:
-        """Of names that `fit_config` has taken, and a weight above 0 and below 1."""
-        return cls(PROFILE_NUMBERS[profile], PRESET_NUMBERS[preset], max(1, round(rd_weight * 1e9)))
+        """Of names that `fit_config` has taken, 0 for those without a number, and a weight above 0 and below 1."""
+        return cls(PROFILE_NUMBERS.get(profile, 0), PRESET_NUMBERS.get(preset, 0), max(1, round(rd_weight * 1e9)))
 
     def describe(self) -> dict[str, str | float | None]:
         """The same in words, None for what is not said; a number stands for a name of a later time."""
