@@ -79,7 +79,8 @@ def encode(
         rotate: turn pictures upright that are stored on their side; otherwise the stream says how they lie.
         strict: end with an error where the source is damaged, in place of a warning.
         device: where the profiles cells and paper fit, as torch names it.
-        size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second.
+        size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second. `pix_fmt` without
+            `size` is what frames of another pixel format are converted to (media/conversion.py).
         overwrite: whether a file at `out` may be replaced, or a function that is asked.
         report: called after each step of a fit.
 

@@ -338,6 +338,29 @@ def test_page_works_in_a_browser(browser: Any, page: str, tmp_path: Path) -> Non
     width = browser.execute_script("return document.documentElement.clientWidth")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
+    # Every column of every table can be brought beside the one that stays in place, and the last one to the end.
+    hidden = browser.execute_script(
+        """
+        document.querySelectorAll("details").forEach(details => details.open = true);
+        const hidden = [];
+        for (const box of document.querySelectorAll(".scroll:has(table)")) {
+          if (!box.clientWidth) continue;  // of the other measure of quality
+          for (const row of box.querySelectorAll("tr")) {
+            const [first, ...others] = row.children;
+            for (const cell of others) {
+              if (first.offsetWidth + cell.offsetWidth > box.clientWidth) hidden.push(cell.textContent);
+            }
+          }
+          box.scrollLeft = box.scrollWidth;
+          const last = box.querySelector("tbody tr").lastElementChild.getBoundingClientRect();
+          if (last.right > box.getBoundingClientRect().right + 1) hidden.push(box.ariaLabel);
+          box.scrollLeft = 0;
+        }
+        return hidden;
+        """
+    )
+    assert hidden == []
+
     # Curves are drawn, with an extent, and in the width of the page.
     for selector in ("#rd", "#frames", "#convergence"):
         box = one(f"{selector} svg.chart path.line").rect
