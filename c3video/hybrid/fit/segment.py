@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from c3video.engine import EngineName
+from c3video.errors import FitError
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.engine import ENGINES
@@ -94,7 +95,10 @@ def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> Tria
     target = trials.targets(best.plan).get(0, task.planes[0])
     is_still = len(task.planes) == 1
     rd_weight = config.rd_weight if is_still else picture_rd_weight(task, best.coded.step_indexes[0])
-    key = fit_key(task, target, rd_weight, seed, trials.note_picture_step)
+    try:
+        key = fit_key(task, target, rd_weight, seed, trials.note_picture_step)
+    except FitError:  # its weights do not fit into a decoder's integers: there are subbands
+        return best
     trials.start_from(key)
     again = trials.attempt(best.plan)
     if again.loss < best.loss:

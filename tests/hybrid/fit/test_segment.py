@@ -12,9 +12,9 @@ import pytest
 import c3video
 from c3video import native
 from c3video.decoder import Decoder
-from c3video.encoder import encode
+from c3video.encoder import encode, usual_segment_frames
 from c3video.engine import choose_engine
-from c3video.errors import ConfigError
+from c3video.errors import ConfigError, FitError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.hybrid.fit.plans import Plan
 from c3video.hybrid.fit.segment import fit_segment
@@ -72,6 +72,17 @@ def test_first_frames_that_are_pictures(
         for frame, expected in zip(decoder, fitted.decoded, strict=True):
             for ours, theirs in zip(frame.planes, expected, strict=True):
                 np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_picture_whose_fit_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*arguments: object) -> None:
+        raise FitError("as if")
+
+    monkeypatch.setattr("c3video.hybrid.fit.segment.fit_key", failing)
+    clip = moving_clip(3, 16, 16, "yuv420p")
+    planes = [frame.planes for frame in clip]
+    fitted = fit_segment(planes, clip.format, HybridConfig(), replace(QUICK, key_steps=9), choose_engine())
+    assert fitted.parameters.picture is None
 
 
 def test_first_frames_are_pictures_only_where_that_pays() -> None:
@@ -174,3 +185,11 @@ def test_fits_of_the_wrong_kind_are_refused() -> None:
         encode(clip, io.BytesIO(), HybridConfig(), c3video.config.C3FitConfig())
     with pytest.raises(ConfigError, match="whole frames"):
         encode(clip, io.BytesIO(), HybridConfig(), QUICK, patch_size=(16, 16))
+
+
+def test_segments_are_long_but_fit_into_a_stream() -> None:
+    video = c3video.video.VideoFormat(1920, 1080, "yuv420p")
+    assert usual_segment_frames(HybridConfig(), video) == 64
+    assert usual_segment_frames(c3video.config.C3Config(), video) == 32
+    large = replace(video, width=16384, height=8192)
+    assert usual_segment_frames(HybridConfig(), large) == (1 << 31) // (16384 * 8192 * 3 // 2) == 10
