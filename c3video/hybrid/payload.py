@@ -13,14 +13,15 @@ varint, payload   for each slice the subbands of all frames, but for a first one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
+from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter, joined_payload
 from c3video.coding.tables import NUM_SCALES, best_scale
 from c3video.coding.varint import read_varint, write_varint
 from c3video.errors import CorruptSegmentError
@@ -166,8 +167,10 @@ def encode_payload(
     num_frames: int,
     config: HybridConfig,
     layouts: Sequence[SliceLayout],
+    writing: SymbolWriting | None = None,
 ) -> tuple[bytes, HybridBits]:
-    """Bytes of a segment and their accounting."""
+    """Bytes of a segment and their accounting; NUMPY_WRITING writes them if None is given."""
+    writing = writing or NUMPY_WRITING
     frames = coding_order(num_frames, parameters.gop)
     codes: dict[str, NetworkCode | None] = {}
     for name in CONTEXT_NETWORKS:
@@ -177,7 +180,7 @@ def encode_payload(
     head = bytes([parameters.gop, *parameters.step_indexes, int(picture is not None)])
     head += b"" if picture is None else write_varint(len(picture)) + picture
     head += b"".join(b"\0" if code is None else code.to_bytes() for code in codes.values())
-    coder = SymbolWriter()
+    coder = writing.open_writer()
     weight_bits = {}
     for name, code in codes.items():
         before = coder.estimated_bits
@@ -190,24 +193,44 @@ def encode_payload(
     payloads = [coder.finish()]
     frame_bits = np.zeros(num_frames)
     frame_bits[0] = 0.0 if picture is None else 8.0 * len(picture)
-    for index, layout in enumerate(layouts):
-        coder = SymbolWriter()
+    references = reference_frames(frames)
 
-        def cut(place: int, index: int = index) -> FrameSymbols:
+    def written_backwards(index: int, layout: SliceLayout) -> Iterator[Any]:
+        """A slice's frames, each in a coder of its own: those of a whole segment would not fit into memory."""
+
+        def cut(place: int) -> FrameSymbols:
             return subbands.cut_slice(symbols.frames[place], index, config.num_slices)
 
-        for place, references in enumerate(reference_frames(frames)):
-            if place == 0 and picture is not None:
-                continue
-            known = subbands.reference_magnitudes([cut(reference) for reference in references], layout)
-            before = coder.estimated_bits
-            write_subbands(coder, parameters.networks["subbands"], cut(place), known, frames[place].depth)
-            frame_bits[place] += coder.estimated_bits - before
-        payloads.append(coder.finish())
+        for place in reversed(range(int(picture is not None), num_frames)):
+            known = subbands.reference_magnitudes([cut(reference) for reference in references[place]], layout)
+            coder = writing.open_writer()
+            writing.write_subbands(coder, parameters.networks["subbands"], cut(place), known, frames[place].depth)
+            frame_bits[place] += coder.estimated_bits
+            yield coder
+
+    payloads += [writing.joined_payload(written_backwards(index, layout)) for index, layout in enumerate(layouts)]
     data = head + b"".join(write_varint(len(payload)) + payload for payload in payloads)
     counted = sum(weight_bits.values()) + motion_bits + float(frame_bits.sum())
     depths = tuple(frame.depth for frame in frames)
     return data, HybridBits(weight_bits, motion_bits, tuple(frame_bits.tolist()), depths, 8 * len(data) - counted)
+
+
+@dataclass(frozen=True)
+class SymbolWriting:
+    """What writes payloads: what is here, or the extension. All write the same bytes.
+
+    Args:
+        open_writer: -> coder.
+        write_subbands: `symbol_coding.write_subbands`.
+        joined_payload: `rangecoder.joined_payload` of such coders.
+    """
+
+    open_writer: Callable[[], Any]
+    write_subbands: Callable[[Any, ContextNetwork, FrameSymbols, FrameSymbols, int], None]
+    joined_payload: Callable[[Iterable[Any]], bytes]
+
+
+NUMPY_WRITING = SymbolWriting(SymbolWriter, write_subbands, joined_payload)
 
 
 @dataclass(frozen=True)

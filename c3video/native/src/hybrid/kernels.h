@@ -28,6 +28,7 @@ C3_DOMAIN(HybridDecodeKernels, HYBRID_DECODE_KERNELS)
     KERNEL(SearchField, search_field) \
     KERNEL(ChoosePlane, choose_plane) \
     KERNEL(CountSlice, count_slice)   \
+    KERNEL(WriteSlice, write_slice)   \
     KERNEL(Analyse, analyse)
 
 C3_DOMAIN(HybridFitKernels, HYBRID_FIT_KERNELS)
