@@ -126,6 +126,7 @@ def encode(
             scene_cuts=scene_cuts,
             seed=seed,
             device=device,
+            settings=config.EncoderSettings.of(profile, preset, rd_weight),
         )
         if not isinstance(out, (str, os.PathLike)):
             return encoding.write(out, report=report)

@@ -424,7 +424,7 @@ _KEY_FRAMES_SHOWN = 12
 def _print_facts(facts: dict[str, Any]) -> None:
     print("header")
     for name, value in facts["header"].items():
-        print(f"  {name:24} {value}")
+        print(f"  {name:24} {'not said' if value is None else value}")
     size = facts["size_bytes"]
     bpp = f", {facts['bpp']:.4f} bpp" if "bpp" in facts else ""
     rate = f", {facts['kbps']:.1f} kb/s" if "kbps" in facts else ""

@@ -15,7 +15,7 @@ import numpy as np
 
 from c3video.c3.config import C3Config, C3FitConfig
 from c3video.c3.fit.encode import open_patch_encoder
-from c3video.config import FitConfig, ModelConfig
+from c3video.config import EncoderSettings, FitConfig, ModelConfig
 from c3video.errors import ConfigError, SourceError
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.fit.encode import open_frame_encoder
@@ -250,6 +250,7 @@ def prepare(
     scene_cuts: bool = True,
     seed: int = 0,
     device: str = "cpu",
+    settings: EncoderSettings | None = None,
 ) -> Encoding:
     """Check everything that can be checked before there is anything to write; reads the frames of the first segment.
 
@@ -261,6 +262,7 @@ def prepare(
         scene_cuts: whether a segment also begins where a scene does (scene_cuts.py).
         seed: same seed, machine and thread count, same file. 0..2^63 - 1.
         device: of a C3 model's fit, as torch names it. Bits and pixels are integers made on the CPU.
+        settings: the names that model and fit were chosen by, which the stream tells; None: only the rd_weight.
 
     Raises:
         ConfigError, SourceError: see errors.py.
@@ -278,7 +280,8 @@ def prepare(
     segment_frames = min(segment_frames, frames_ahead)  # a still image may then be as large as a segment of many frames
     options = EncodingOptions(patch_size, seed, device)
     encoder = _segment_encoder(video, model_config, fit_config, options)
-    header = Header(video, model_config, segment_frames, encoder.patch_rows, encoder.patch_columns)
+    settings = settings or EncoderSettings(rd_weight=max(1, round(fit_config.rd_weight * 1e9)))
+    header = Header(video, model_config, segment_frames, encoder.patch_rows, encoder.patch_columns, settings)
     write_header(header)  # raises for what a stream may not carry
     return Encoding(header, frames, source.num_frames, segment_frames, scene_cuts, encoder)
 
@@ -294,6 +297,7 @@ def encode(
     scene_cuts: bool = True,
     seed: int = 0,
     device: str = "cpu",
+    settings: EncoderSettings | None = None,
     report: Callable[[EncodeProgress], None] = lambda progress: None,
 ) -> EncodeReport:
     """Encode a clip to a .c3v stream: `prepare`, then `Encoding.write`, which say what the arguments are.
@@ -310,6 +314,7 @@ def encode(
         scene_cuts=scene_cuts,
         seed=seed,
         device=device,
+        settings=settings,
     )
     return encoding.write(out, report=report)
 

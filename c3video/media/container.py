@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
+from math import floor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -138,6 +139,19 @@ class _Pictures:
 _Readable = _Input | _Pictures
 
 
+@dataclass(frozen=True)
+class _Seeking:
+    """Where reading may begin.
+
+    Args:
+        start: seconds after the first frame before which no frame is needed.
+        open_again: the container from its beginning, where seeking failed.
+    """
+
+    start: Fraction
+    open_again: Callable[[], InputContainer]
+
+
 @contextmanager
 def _av_errors(source: _Readable, doing: str) -> Iterator[None]:
     try:
@@ -184,31 +198,43 @@ def open_pictures(path: str | Path, fps: Fraction | None, faults: Faults) -> Ope
     options = {"start_number": str(numbers[0]), "framerate": str(fps or Fraction(25)), "protocol_whitelist": "file"}
     with _av_errors(source, "cannot be opened as images"):
         container = av.open(name, "r", format="image2", options=options)
-    opened = _opened(container, source, None, fps, None, faults, lambda: None)
+    opened = _opened(container, source, None, fps, faults, lambda: None)
     return replace(opened, num_frames=run)
 
 
-def open_container(file: BinaryIO, name: str, stream: int | None, fps: Fraction | None, faults: Faults) -> Opened:
+def open_container(
+    file: BinaryIO, name: str, stream: int | None, fps: Fraction | None, faults: Faults, start: Fraction = Fraction(0)
+) -> Opened:
     """A file or pipe that FFmpeg knows.
 
     Args:
         stream: number of the video stream in the container; None for the one that FFmpeg finds best.
         fps: of a stream that has no time stamps.
+        start: seconds after the first frame before which no frame is needed: those of a file may be left out.
 
     Raises:
         SourceError: it cannot be opened as asked.
     """
     source = _Input(file, name)
-    start = file.peek(12)[:12]  # type: ignore[attr-defined]  # a BufferedReader
-    is_mp4 = start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+    begin = file.peek(12)[:12]  # type: ignore[attr-defined]  # a BufferedReader
+    is_mp4 = begin[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
     cut = missing_end(file) if file.seekable() else None
     options = {"protocol_whitelist": "file,crypto,data"}  # keeps a playlist from reaching over the network
-    try:
+
+    def open_it() -> InputContainer:
         with _av_errors(source, "cannot be opened as a video"):
-            container = av.open(source, "r", options=options, **_TAGS)
+            return av.open(source, "r", options=options, **_TAGS)
+
+    def open_again() -> InputContainer:
+        file.seek(0)
+        return open_it()
+
+    try:
+        container = open_it()
         if cut is not None:
             faults.meet(cut)
-        return _opened(container, source, stream, fps, start, faults, file.close)
+        seeking = _Seeking(start, open_again) if start and file.seekable() else None
+        return _opened(container, source, stream, fps, faults, file.close, seeking)
     except SourceError as error:
         if is_mp4 and not file.seekable():
             raise SourceError(
@@ -225,10 +251,11 @@ def _opened(
     source: _Readable,
     number: int | None,
     fps: Fraction | None,
-    start: bytes | None,
     faults: Faults,
     close_file: Callable[[], None],
+    seeking: _Seeking | None = None,
 ) -> Opened:
+    """A container ready to be read: from its first frame, or by seeking from one that is early enough."""
     name = source.name
     try:
         stream = _video_stream(container, number, name)
@@ -246,6 +273,17 @@ def _opened(
             raise SourceError(f"{name}: {error}") from error
         _check_opaque(first, f"{name}: frame 0")
         _say_what_is_left_out(container, stream, first, name)
+        decoded, first_pts, pix_fmt = chain([first], decoded), None, first.format.name
+        if seeking is not None and has_times and first.pts is not None:
+            wanted = first.pts + floor(seeking.start / video.time_base)
+            sought = _sought(container, stream, source, faults, first.pts, wanted)
+            if sought is not None:
+                decoded, first_pts = sought, first.pts
+            else:
+                container.close()
+                container = seeking.open_again()
+                stream = _video_stream(container, number, name)
+                decoded = _decode(container, stream, source, faults)
     except BaseException:
         container.close()
         raise
@@ -254,8 +292,35 @@ def _opened(
         container.close()
         close_file()
 
-    frames = _repacked_frames(chain([first], decoded), video, first.format.name, fps, name, faults)
-    return Opened(name, video, _num_frames(container, stream), frames, close, faults)
+    frames = _repacked_frames(decoded, video, pix_fmt, fps, name, faults, first_pts)
+    return Opened(name, video, _num_frames(container, stream), frames, close, faults, first_pts)
+
+
+def _sought(
+    container: InputContainer, stream: VideoStream, source: _Readable, faults: Faults, first_pts: int, wanted: int
+) -> Iterator[av.VideoFrame] | None:
+    """Frames from a key frame on that is shown at `wanted` or before; None where seeking leads to none.
+
+    What FFmpeg seeks by is up to the container (decoding times, some index of its own), so where it lands is looked at,
+    and a landing that is too late is tried again from further back. Frames shown before the key frame may lack what
+    they are predicted from: they are left out.
+    """
+    one_second = max(1, round(1 / Fraction(stream.time_base or 1)))
+    for step_back in (0, one_second, 4 * one_second, 16 * one_second):
+        target = wanted - step_back
+        if target <= first_pts:
+            break
+        try:
+            container.seek(target, stream=stream, backward=True)
+        except (av.FFmpegError, OSError, ValueError):
+            break
+        decoded = _decode(container, stream, source, faults, wanted)
+        for frame in decoded:
+            if frame.pts is None or frame.pts > wanted:
+                break
+            if frame.key_frame and not frame.is_corrupt:
+                return chain([frame], decoded)
+    return None
 
 
 def _found(faults: Faults) -> str:
@@ -293,11 +358,17 @@ def _numbered_stream(container: InputContainer, number: int, name: str) -> Any:
 
 
 def _decode(
-    container: InputContainer, stream: VideoStream, source: _Readable, faults: Faults
+    container: InputContainer, stream: VideoStream, source: _Readable, faults: Faults, wanted: int | None = None
 ) -> Iterator[av.VideoFrame]:
-    """All frames that can be had; a bad packet costs no others."""
+    """All frames that can be had; a bad packet costs no others.
+
+    Args:
+        wanted: after seeking, the time stamp before which nobody looks: what is wrong with frames before it is not
+            counted, and packets before the first key frame are passed over.
+    """
     packets = container.demux(stream)
     num_packets = 0
+    has_begun = counts = wanted is None
     while True:
         packet = None
         try:
@@ -305,12 +376,16 @@ def _decode(
             if packet is None:
                 break
             num_packets += packet.size > 0
+            has_begun = has_begun or packet.is_keyframe
+            if not has_begun:
+                continue
             frames = packet.decode()
         except (av.FFmpegError, OSError, ValueError, RuntimeError) as error:
             if source.interrupt is not None:
                 raise source.interrupt from None
             reason = getattr(error, "strerror", None) or str(error)
-            faults.meet(f"a packet cannot be decoded: {reason}")
+            if counts:
+                faults.meet(f"a packet cannot be decoded: {reason}")
             if isinstance(error, (av.EOFError, av.OSError)) and packet is None:
                 break
             continue
@@ -318,7 +393,8 @@ def _decode(
             raise source.interrupt
         for frame in frames:
             assert isinstance(frame, av.VideoFrame)
-            if frame.is_corrupt:
+            counts = counts or (wanted is not None and frame.pts is not None and frame.pts >= wanted)
+            if frame.is_corrupt and counts:
                 faults.meet("a frame is damaged")
             yield frame
     if isinstance(source, _Input) and not hasattr(source, "seek") and num_packets < stream.frames:
@@ -502,6 +578,7 @@ def _repacked_frames(
     fps: Fraction | None,
     name: str,
     faults: Faults,
+    first_pts: int | None,
 ) -> Iterator[Frame]:
     """Frames in the coded layout, with time stamps that grow.
 
@@ -513,12 +590,16 @@ def _repacked_frames(
     previous: tuple[int, int] | None = None
     for index, frame in enumerate(decoded):
         found = frame.width, frame.height, frame.format.name
+        where, before = f"frame {index}", f"--frames 0:{index}"
+        if first_pts is not None:  # its number is not known
+            seconds = float(((frame.pts or first_pts) - first_pts) * video.time_base)
+            where, before = f"the frame at {seconds:g} s", f"--end {seconds:g}"
         if found != (video.width, video.height, pix_fmt):
             raise SourceError(
-                f"{name}: frame {index} is {found[0]} x {found[1]} {found[2]}, those before are "
-                f"{video.width} x {video.height} {pix_fmt}: encode them apart (first: --frames 0:{index})"
+                f"{name}: {where} is {found[0]} x {found[1]} {found[2]}, those before are "
+                f"{video.width} x {video.height} {pix_fmt}: encode them apart (first: {before})"
             )
-        _check_opaque(frame, f"{name}: frame {index}")
+        _check_opaque(frame, f"{name}: {where}")
         pts, duration = frame.pts, nominal if fps is not None else max(0, frame.duration or 0)
         if fps is not None:
             pts = None  # the options name the rate, the demuxer guessed another

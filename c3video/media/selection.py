@@ -101,9 +101,12 @@ class Selection:
             raise SourceError(f"{name}: there is no frame {self.first}, the first that was asked for")
 
 
-def numbered(frames: Iterable[Frame], video: VideoFormat) -> Iterator[NumberedFrame]:
-    """All frames of a clip with what a Selection looks at."""
-    zero: int | None = None
+def numbered(frames: Iterable[Frame], video: VideoFormat, zero: int | None = None) -> Iterator[NumberedFrame]:
+    """All frames of a clip with what a Selection looks at.
+
+    Args:
+        zero: time stamp of the clip's first frame where it is not among `frames`; they are numbered as if it was.
+    """
     for index, frame in enumerate(frames):
         zero = frame.pts if zero is None else zero
         yield index, (frame.pts - zero) * video.time_base, frame

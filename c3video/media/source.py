@@ -79,10 +79,10 @@ class Source:
     def __iter__(self) -> Iterator[Frame]:
         """Raises SourceError when the next frame cannot be had; all before it have come out by then."""
         name, video = self._opened.name, self._opened.format
-        frames = numbered(self._opened.frames, video)
-        for index, frame in self._selection.of(frames, video, name, self._opened.faults.meet):
+        frames = numbered(self._opened.frames, video, self._opened.first_pts)
+        for _, frame in self._selection.of(frames, video, name, self._opened.faults.meet):
             try:
-                check_planes(frame.planes, video, f"{name}: frame {index}")
+                check_planes(frame.planes, video, f"{name}: frame of time stamp {frame.pts}")
             except ConfigError as error:
                 raise SourceError(str(error)) from error
             if self._upright:
@@ -156,7 +156,7 @@ def open_source(
                 "and its --fps"
             )
         else:
-            opened = open_container(file, name, stream, fps, faults)
+            opened = open_container(file, name, stream, fps, faults, selection.start)
         return _source(opened, selection, rotate, as_rgb)
     except OSError as error:
         file.close()
