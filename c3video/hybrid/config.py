@@ -135,8 +135,8 @@ HYBRID_PRESETS: dict[str, HybridFitConfig] = {
     "ultrafast": HybridFitConfig(plans=1, passes=0),
     "fast": HybridFitConfig(plans=5, passes=1, tuning_steps=300, key_steps=1_000),
     "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600, key_steps=2_400),
-    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500, key_steps=2_400),
-    "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000, key_steps=2_400),
+    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500, key_steps=8_000),
+    "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000, key_steps=24_000),
 }
 """Efforts by name. Each tries more plans of ordering and quantising the frames, all but `ultrafast` with a picture for
 their first one; then it codes them again, with networks tuned on its result: once for `fast`, three times for `medium`,

@@ -20,7 +20,7 @@ from c3video.pyramid.fit.loop import fit_picture
 from c3video.pyramid.payload import encode_picture
 from c3video.video import Planes
 
-_NETWORK_SHARE = 0.1
+_NETWORK_SHARE, _MOST_NETWORK_STEPS = 0.1, 400
 """Of all steps, those of the networks alone."""
 
 
@@ -45,7 +45,7 @@ def fit_key(
     Raises:
         FitError: the loss is not finite, or weights do not fit into a decoder's integers.
     """
-    network_steps = round(_NETWORK_SHARE * task.fit_config.key_steps)
+    network_steps = min(round(_NETWORK_SHARE * task.fit_config.key_steps), _MOST_NETWORK_STEPS)
     noise_steps = task.fit_config.key_steps - network_steps
     fitted = fit_picture(
         from_coded(target, task.video.layout),
