@@ -70,6 +70,7 @@ class PyramidConfig:
     prior: int = 0
 
     KIND: ClassVar[int] = 3
+    SEGMENT_FRAMES: ClassVar[int] = 32
     HAS_PATCHES: ClassVar[bool] = False
     FIELDS: ClassVar[Structure] = PYRAMID_MODEL
 
