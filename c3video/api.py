@@ -39,7 +39,7 @@ def encode(
     rd_weight: float = 1e-3,
     window_search: str | None = None,
     patch_size: tuple[int, int] | None = None,
-    segment_frames: int = 32,
+    segment_frames: int | None = None,
     scene_cuts: bool = True,
     frames: tuple[int, int | None] | None = None,
     start: Fraction | None = None,
@@ -71,7 +71,7 @@ def encode(
             by a fit that is thrown away), "correlation" or "centre"; None: as the preset says.
         patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352. The profile
             default codes whole frames and has none.
-        segment_frames: most frames a segment; segments decode alone.
+        segment_frames: most frames a segment; segments decode alone. None: 64 with the profile default, else 32.
         scene_cuts: whether a segment also begins where a scene does.
         frames: (first, one past the last or None), counted from 0.
         start, end: seconds after the first frame, in place of `frames`.

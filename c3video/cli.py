@@ -570,7 +570,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HxW",
         help="largest patch of the profiles cells and paper, in luma samples (default 288x352)",
     )
-    encode.add_argument("--segment", type=_positive, default=32, metavar="N", help="most frames a segment")
+    encode.add_argument(
+        "--segment", type=_positive, metavar="N", help="most frames a segment (profile default: 64, others: 32)"
+    )
     encode.add_argument(
         "--no-scene-cuts",
         dest="scene_cuts",

@@ -26,6 +26,8 @@ class ModelConfig(Protocol):
 
     KIND: ClassVar[int]
     """Its number in a header; never reused."""
+    SEGMENT_FRAMES: ClassVar[int]
+    """Most frames a segment, unless a user says otherwise."""
     HAS_PATCHES: ClassVar[bool]
     """Whether frames are cut in patches; else whole frames are coded."""
     FIELDS: ClassVar[Structure]

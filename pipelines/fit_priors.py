@@ -51,7 +51,7 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     """Symbols of the first frames of a clip, fitted with the priors that the package has. Raises SourceError."""
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
-    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
+    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0, key_steps=0)
     fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
     return segment_samples(coding_order(len(planes), fitted.parameters.gop), fitted.symbols, layout)

@@ -13,6 +13,7 @@ from c3video.hybrid import motion_symbols, subbands
 from c3video.hybrid.compensation import TAPS
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import FIRST_WIDTH, SECOND_WIDTH
+from c3video.pyramid.multiply_adds import PyramidMultiplyAdds, picture_multiply_adds
 from c3video.video import LAYOUTS, PixelLayout
 
 
@@ -25,12 +26,14 @@ class FrameMultiplyAdds:
         motion: of that of motion symbols.
         compensation: interpolation at eighths of a sample, and the blending of overlapping blocks.
         wavelet: dequantisation and lifting.
+        picture: of a first frame that is a picture of the pyramid model, which has none of the others.
     """
 
     subbands: float
     motion: float
     compensation: float
     wavelet: float
+    picture: PyramidMultiplyAdds
 
     @property
     def total(self) -> float:
@@ -58,7 +61,8 @@ def frame_multiply_adds(model: HybridConfig, pix_fmt: str) -> FrameMultiplyAdds:
         wavelet += share * (1 + sum(4 / 4**level for level in range(subbands.plane_levels(shifts))))
     # A block has a mode and two vectors.
     motion = 5 * _context_network(motion_symbols.NUM_INPUTS) / model.block_size**2
-    return FrameMultiplyAdds(samples * _context_network(subbands.NUM_INPUTS), motion, compensation, wavelet)
+    symbols, picture = samples * _context_network(subbands.NUM_INPUTS), picture_multiply_adds(model.key, pix_fmt)
+    return FrameMultiplyAdds(symbols, motion, compensation, wavelet, picture)
 
 
 def _samples_per_pixel(layout: PixelLayout, plane: int) -> float:

@@ -70,6 +70,7 @@ class PyramidConfig:
     prior: int = 0
 
     KIND: ClassVar[int] = 3
+    SEGMENT_FRAMES: ClassVar[int] = 32
     HAS_PATCHES: ClassVar[bool] = False
     FIELDS: ClassVar[Structure] = PYRAMID_MODEL
 
@@ -233,7 +234,7 @@ class PyramidFitConfig:
 
 
 PYRAMID_PRESETS: dict[str, PyramidFitConfig] = {
-    "ultrafast": PyramidFitConfig(noise_steps=180, network_steps=20),
+    "ultrafast": PyramidFitConfig(noise_steps=180, network_steps=20, annealing=1.0),
     "fast": PyramidFitConfig(noise_steps=900, network_steps=100),
     "medium": PyramidFitConfig(noise_steps=2_200, network_steps=200),
     "slow": PyramidFitConfig(noise_steps=7_600, network_steps=400),

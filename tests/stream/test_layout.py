@@ -14,6 +14,7 @@ from c3video.c3.config import C3_MODEL, C3Config, LatentGrid
 from c3video.config import MODEL_CONFIGS, PRESET_NUMBERS, PRESETS, PROFILE_NUMBERS, PROFILES, EncoderSettings
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
 from c3video.hybrid.config import HYBRID_MODEL, HybridConfig, max_slices
+from c3video.pyramid.config import PyramidConfig
 from c3video.stream import layout as syntax
 from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, FieldType, Structure
 from c3video.stream.layout import HEADER, Header, Segment
@@ -68,13 +69,20 @@ HEADER_B = replace(
     video=replace(
         HEADER_A.video, field_order=0, rotation=0, mirrored=False, mastering_display=None, content_light=None
     ),
-    model=HybridConfig(block_size=8, num_slices=6),
+    model=HybridConfig(
+        block_size=8,
+        num_slices=6,
+        key=PyramidConfig(
+            num_grids=5, num_taps=7, entropy_layers=(9, 10), synthesis_width=12, refine_width=3, patch_size=256
+        ),
+    ),
     patch_rows=1,
     patch_columns=1,
     settings=EncoderSettings(),
 )
 HEADER_B_HEX = (
     "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 00 00 00 00 00 00 00 00 3000 0100 0100 02 08 06"
+    "05 07 02 090a 0c 03 02"
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.config import HybridFitConfig
 from c3video.hybrid.context_network import ContextNetwork
@@ -14,6 +16,7 @@ from c3video.hybrid.fit.context_tuning import (
     joined,
     motion_samples,
     subband_samples,
+    thinned,
     to_integers,
     total_bits,
     tune,
@@ -22,19 +25,32 @@ from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.payload import MAX_EXPONENT, HybridSymbols, network_bits, prior, reference_frames
 from c3video.hybrid.subbands import SliceLayout, reference_magnitudes
 
+MAX_SAMPLES = 1 << 21
+"""Of subbands; each takes some 60 bytes, and the steps of a preset's tuning draw about as many."""
 
-def segment_samples(frames: Sequence[CodedFrame], symbols: HybridSymbols, layout: SliceLayout) -> dict[str, Samples]:
-    """All symbols of a segment, by name of CONTEXT_NETWORKS; motion only where there is any.
+
+def segment_samples(
+    frames: Sequence[CodedFrame], symbols: HybridSymbols, layout: SliceLayout, num_pictures: int = 0
+) -> dict[str, Samples]:
+    """Symbols of a segment, by name of CONTEXT_NETWORKS; motion only where there is any.
+
+    All of them, or of long segments of large frames as many as MAX_SAMPLES.
 
     Args:
         frames: in coding order.
         layout: of whole frames.
+        num_pictures: first frames whose subbands are not coded.
     """
     places = reference_frames(frames)
-    subbands = [
-        subband_samples(found, reference_magnitudes([symbols.frames[x] for x in places[place]], layout), frame.depth)
-        for place, (found, frame) in enumerate(zip(symbols.frames, frames, strict=True))
-    ]
+    subbands: list[Samples] = []
+    share, random = 1.0, np.random.default_rng(0)
+    for place, (found, frame) in enumerate(zip(symbols.frames, frames, strict=True)):
+        if place >= num_pictures:
+            known = reference_magnitudes([symbols.frames[x] for x in places[place]], layout)
+            subbands.append(thinned(subband_samples(found, known, frame.depth), share, random))
+        while sum(map(len, subbands)) > MAX_SAMPLES:
+            share /= 2
+            subbands = [thinned(part, share, random) for part in subbands]
     motion = [
         motion_samples(field, frame) for field, frame in zip(symbols.fields, frames, strict=True) if field is not None
     ]
