@@ -251,10 +251,11 @@ class Encoding:
                 crew or Here(), runs, job_of, ahead=rate.ahead, known=earlier.done, note=progress.note, on_done=on_done
             ):
                 writer.write_segment(fitted.segment)
+                # Before the journal, which waits for the disk: an interruption there must not lose what is written.
+                finish(fitted.report)
                 if journal is not None and fitted.report.number not in in_journal:
                     journal.add(fitted, is_in_part=True)
                 _log_segment(fitted.report)
-                finish(fitted.report)
         return EncodeReport(tuple(reports), video, writer.size_bytes, clock.seconds, time.perf_counter() - started)
 
     def split(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
