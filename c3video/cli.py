@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from c3video.video import Frame, VideoFormat
 
 _EXAMPLES = """examples:
-  c3v encode in.mp4 out.c3v --preset fast --rd-weight 1e-3
+  c3v encode in.mp4 out.c3v --preset fast --crf 30
+  c3v encode film.mkv film.c3v --target-size 700M   # again with --resume after an interruption
   ffmpeg -i in.mp4 -c:v ffv1 -f matroska - | c3v encode - out.c3v
   c3v encode frame_%03d.png out.c3v --fps 24
   c3v encode raw.yuv out.c3v --size 352x288 --pix-fmt yuv420p --fps 30
@@ -212,6 +213,10 @@ def _say_if_slow(arguments: argparse.Namespace) -> None:
 
 
 def _encode(arguments: argparse.Namespace) -> None:
+    # Threads that spin while they wait are the ruin of a busy machine: 12 frames of 176x144 with `fast` and two threads
+    # took 1 minute and 15 CPU seconds with this, and were not done after 7 and 61 without (one thread: 14). Read by
+    # libgomp when torch loads it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from c3video.api import encode
@@ -234,6 +239,10 @@ def _encode(arguments: argparse.Namespace) -> None:
             profile=arguments.profile,
             preset=arguments.preset,
             rd_weight=arguments.rd_weight,
+            crf=arguments.crf,
+            target_size=arguments.target_size,
+            target_kbps=arguments.target_kbps,
+            target_psnr=arguments.target_psnr,
             window_search=arguments.windows,
             patch_size=arguments.patch,
             segment_frames=arguments.segment,
@@ -248,8 +257,14 @@ def _encode(arguments: argparse.Namespace) -> None:
             size=arguments.size,
             pix_fmt=arguments.pix_fmt,
             fps=arguments.fps,
+            workers=arguments.workers,
+            threads=arguments.threads or (None if arguments.workers is None else 1),
+            cluster=arguments.cluster,
+            resume=arguments.resume,
+            live=arguments.live,
             overwrite=overwrite,
             report=report,
+            say=lambda words: None if arguments.quiet else display.say(f"c3v: {words}"),
         )
     _note(arguments, _summary(arguments.output, result))
 
@@ -270,6 +285,8 @@ def _summary(output: str, result: EncodeReport) -> str:
     estimated = sum(segment.estimated_bits for segment in result) / 8
     by_part = ", ".join(f"{name} {value:.0f}" for name, value in parts.items())
     name = "standard output" if output == "-" else output
+    if result.target is not None:
+        figures.append(result.target)
     return f"{name}: {'; '.join(figures)}\nbytes by part: {by_part} (fits estimated {estimated:.0f} in all)"
 
 
@@ -296,6 +313,7 @@ def _decode(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         conceal=arguments.conceal,
         engine=arguments.engine,
+        follow=arguments.follow,
         **_limits(arguments),
     ) as clip:
         turn = Upright(clip.format) if arguments.rotate else None
@@ -312,8 +330,7 @@ def _decode(arguments: argparse.Namespace) -> None:
                     raise KeyboardInterrupt
                 num_frames += 1
                 write(turn(frame) if turn else frame, num_frames)
-        for error in clip.lost:
-            _say(f"c3v: concealed: {error}")
+        _say_concealed(clip)
     if arguments.verify:
         _note(arguments, f"{arguments.input}: {num_frames} frames, every hash matches")
 
@@ -352,6 +369,20 @@ def _num_frames(clip: Decoder, selection: Selection) -> int | None:
         return selection.num_frames_of(len(clip), clip.format.frame_rate)
     except C3VideoError:
         return None
+
+
+def _say_concealed(clip: Any) -> None:
+    """What was damaged, and the frames that were filled in for it, a run of them in a line."""
+    for error in clip.lost:
+        _say(f"c3v: damaged: {error}")
+    first = 0
+    for place, frame in enumerate(clip.concealed, 1):
+        is_last = place == len(clip.concealed)
+        if is_last or clip.concealed[place].number != frame.number + 1 or clip.concealed[place].reason != frame.reason:
+            begin = clip.concealed[first]
+            which = f"frame {frame.number}" if begin is frame else f"frames {begin.number} to {frame.number}"
+            _say(f"c3v: concealed: {which} (of segment {frame.segment}) from the frames beside them")
+            first = place
 
 
 def _times(arguments: argparse.Namespace) -> dict[str, Fraction | None]:
@@ -548,13 +579,7 @@ def _parser() -> argparse.ArgumentParser:
         default="medium",
         help="how long to fit; slower is better at the same rate",
     )
-    encode.add_argument(
-        "--rd-weight",
-        type=float,
-        default=1e-3,
-        metavar="W",
-        help="weight of rate; larger is smaller: 1e-4 .. 1e-2",
-    )
+    _add_rate(encode)
     encode.add_argument(
         "--windows",
         choices=WINDOW_SEARCHES,
@@ -581,7 +606,7 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
     encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
     encode.add_argument("--device", default="cpu", help="where the profiles cells and paper fit: cpu, cuda, cuda:1")
-    encode.add_argument("--threads", type=_threads, metavar="N", help="CPU threads of the fit (default: all)")
+    _add_effort(encode)
     encode.add_argument(
         "--pix-fmt",
         metavar="NAME",
@@ -607,7 +632,12 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")
     decode.add_argument("--segments", type=_range, metavar="A:B", help="only segments A to B-1")
     decode.add_argument("--verify", action="store_true", help="check every frame against its hash and say so")
-    decode.add_argument("--conceal", action="store_true", help="go on after damage; lost frames are left out")
+    decode.add_argument(
+        "--follow", action="store_true", help="wait for what `c3v encode --live` still writes to the input"
+    )
+    decode.add_argument(
+        "--conceal", action="store_true", help="go on after damage: lost frames are filled in from those beside"
+    )
     threads = min(os.cpu_count() or 1, MAX_THREADS)
     decode.add_argument("--threads", type=_threads, default=threads, metavar="N", help="to decode with")
     decode.add_argument("--engine", choices=["native", "numpy"], help="default: native where it was built; same pixels")
@@ -637,6 +667,71 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_limits(compare)
     return parser
+
+
+def _add_rate(encode: argparse.ArgumentParser) -> None:
+    """One of the ways to say how large and how good the result shall be."""
+    group = encode.add_argument_group(
+        "rate, one of these (default: --rd-weight 1e-3, which is --crf 32.5)",
+        "Targets are found by quick trials of some segments and put right as the clip goes on; the summary says what "
+        "came of them.",
+    )
+    rate = group.add_mutually_exclusive_group()
+    rate.add_argument(
+        "--crf",
+        type=float,
+        metavar="Q",
+        help="quality that stays about the same over clips, on x264's scale: smaller is better; 3 more double the "
+        "weight of a bit",
+    )
+    rate.add_argument("--target-size", type=_bytes, metavar="SIZE", help="bytes of the file: 20M, 500K or 1.5Gi")
+    rate.add_argument("--target-kbps", type=_above_0, metavar="N", help="thousands of bits a second, as ffmpeg's -b:v")
+    rate.add_argument(
+        "--target-psnr", type=_above_0, metavar="DB", help="PSNR of the whole clip, as the summary has it"
+    )
+    rate.add_argument(
+        "--rd-weight",
+        type=float,
+        metavar="W",
+        help="for research: weight of bits a pixel against the squared error; larger is smaller: 1e-4 .. 1e-2",
+    )
+
+
+def _add_effort(encode: argparse.ArgumentParser) -> None:
+    """Who does the work, and what becomes of it when it is interrupted. The bytes depend on none of it."""
+    group = encode.add_argument_group(
+        "long encodes", "The bytes of the file are the same whoever does the work and however often it is interrupted."
+    )
+    group.add_argument(
+        "--workers",
+        type=_threads,
+        metavar="N",
+        help="segments at a time, a process each (default: as many as there are cores, memory and segments for)",
+    )
+    group.add_argument(
+        "--threads",
+        type=_threads,
+        metavar="N",
+        help="CPU threads of each worker (default: 1; all for a clip of one segment)",
+    )
+    group.add_argument(
+        "--cluster",
+        metavar="WHERE",
+        help="do the work on a cluster of Ray in place of processes here: auto (RAY_ADDRESS, or the one of this "
+        "machine) or its address; needs c3video[cluster]",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from what an interrupted encode of the same command has left in OUT.part.c3v; anew where there is "
+        "nothing",
+    )
+    group.add_argument(
+        "--live",
+        action="store_true",
+        help="let others read OUT while it grows (c3v decode --follow): it has its name at once, and no index before "
+        "its end",
+    )
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
@@ -683,6 +778,25 @@ def _positive(text: str) -> int:
     if not (text.isdecimal() and len(text) < 19 and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 1 or more")
     return int(text)
+
+
+def _above_0(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1e12:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number above 0")
+    return value
+
+
+def _bytes(text: str) -> int:
+    """A number of bytes as ffmpeg has them: K, M, G of a thousand each, Ki, Mi, Gi of 1024."""
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMG]?)(i?)B?", text, re.IGNORECASE)
+    if match is None or (match[3] and not match[2]) or not Fraction(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r}: must look like 20M (20,000,000 bytes), 500K or 1.5Gi")
+    power = " KMG".index(match[2].upper() or " ")
+    return max(1, int(Fraction(match[1]) * (1024 if match[3] else 1000) ** power))
 
 
 def _threads(text: str) -> int:

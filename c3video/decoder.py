@@ -21,17 +21,19 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.concealment import MOST_IN_A_ROW, Concealed, LostFrame, fill, lost_of_segment
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import ConfigError, LimitError, StreamError
 from c3video.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS, DecodeLimits
 from c3video.media.selection import NumberedFrame, Selection
 from c3video.models import DECODERS
 from c3video.segment_model import SegmentFacts
+from c3video.stream.following import FollowedFile
 from c3video.stream.layout import MAX_PAYLOAD_BYTES, Header, Segment
 from c3video.stream.reader import LostSegment, Reader
 from c3video.video import Frame, VideoFormat
@@ -48,17 +50,19 @@ def open(
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     max_frames: int | None = None,
     max_memory: int | None = DEFAULT_MAX_MEMORY,
+    follow: bool = False,
 ) -> Decoder:
     """Open a .c3v file, or standard input for "-". Close it, or use it as a context manager.
 
-    Args: as of `Decoder`.
+    Args: as of `Decoder`, and
+        follow: wait for what `c3v encode --live` still writes to the file; it is read as a pipe then.
 
     Raises:
         StreamError: not a .c3v stream that this version can read, or one that asks for too much (see errors.py).
         ConfigError: a limit below 1, or an unknown engine.
         OSError: the file cannot be opened.
     """
-    file = sys.stdin.buffer if str(path) == "-" else Path(path).open("rb")  # noqa: SIM115 (the Decoder closes it)
+    file = cast(BinaryIO, FollowedFile(path)) if follow and str(path) != "-" else _opened(path)
     try:
         return Decoder(
             file,
@@ -74,6 +78,10 @@ def open(
         raise
 
 
+def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+    return sys.stdin.buffer if str(path) == "-" else Path(path).open("rb")
+
+
 class Decoder:
     """Frames of a .c3v stream, in order; each segment is decoded when its first frame is asked for.
 
@@ -82,7 +90,8 @@ class Decoder:
     Args:
         file: binary file or pipe at the start of a stream.
         threads: patches decoded at the same time, or slices and frames; the pixels do not depend on it.
-        conceal: go on after damage: lost frames are missing, and `lost` tells why.
+        conceal: go on after damage, and `lost` tells what it was. In `frames` and in iterations lost frames are filled
+            in from those beside them; where frames have numbers or times they are missing.
         engine: "native" or "numpy" (engine.py); None for the fastest there is. The pixels do not depend on it.
         max_pixels, max_frames, max_memory: see `limits.DecodeLimits`. Fewer threads are used where that brings a
             segment below max_memory.
@@ -114,6 +123,7 @@ class Decoder:
         self._first_pts: int | None = None  # likewise
         self._going_on: tuple[int, Iterator[NumberedFrame]] | None = None  # where the last `clip[index]` was
         self.lost: list[StreamError] = []
+        self.concealed: list[Concealed] = []
 
     @property
     def header(self) -> Header:
@@ -138,10 +148,15 @@ class Decoder:
     def frames(self, first: int = 0, last: int | None = None) -> Iterator[Frame]:
         """Frames of the segments first .. last - 1 (None: to the end).
 
+        Where damage is concealed lost frames are filled in (concealment.py), and `concealed` tells which.
+
         Raises:
             StreamError: damage, or a limit; all good frames before it have come out by then.
             ConfigError: there are no such segments, or they have gone by in a pipe.
         """
+        if self._conceal:
+            yield from self._filled(first, last)
+            return
         for segment in self.coded_segments(first, last):
             yield from self._decoded(segment)
 
@@ -153,10 +168,16 @@ class Decoder:
 
     def coded_segments(self, first: int = 0, last: int | None = None) -> Iterator[Segment]:
         """The same segments as they are in the stream, not decoded, each held against the limits."""
+        for segment in self._coded_or_lost(first, last):
+            if isinstance(segment, Segment):
+                yield segment
+
+    def _coded_or_lost(self, first: int, last: int | None) -> Iterator[Segment | LostSegment]:
         num_frames = 0
         for segment in self._reader.segments(first, last, conceal=self._conceal):
             if isinstance(segment, LostSegment):
                 self.lost.append(segment.reason)
+                yield segment
                 continue
             num_frames += len(segment.pts)
             self._limits.check_frames(num_frames)
@@ -165,6 +186,84 @@ class Decoder:
                 self._frames_gone_by += len(segment.pts)
                 self._first_pts = segment.pts[0] if self._first_pts is None else self._first_pts
             yield segment
+
+    def _filled(self, first: int, last: int | None) -> Iterator[Frame]:
+        """Frames, those that are lost filled in; these wait for the next good one."""
+        before: Frame | None = None
+        waiting: list[LostFrame] = []
+        lost: list[LostSegment] = []
+        number = 0
+
+        def filled_up(after: Frame | None) -> Iterator[Frame]:
+            nonlocal number
+            for one, frame in fill(waiting, before, after, self.format.layout) if waiting else ():
+                self._limits.check_frames(number + 1)
+                self.concealed.append(Concealed(number, frame.pts, one.segment, one.reason))
+                number += 1
+                yield frame
+            waiting.clear()
+
+        for item in self._coded_or_lost(first, last):
+            if isinstance(item, LostSegment):
+                if item.salvaged is None or not self._is_plausible(item.salvaged, before):
+                    lost.append(item)
+                    continue
+                segment, reason = item.salvaged, item.reason
+            else:
+                segment, reason = item, None
+            for gap in lost:
+                waiting += self._lost_frames(gap, before, segment.pts[0])
+            lost = []
+            num_lost, index = len(self.lost), 0
+            for frame in self._decoded(segment):
+                yield from filled_up(frame)
+                self._limits.check_frames(number + 1)
+                yield frame
+                before, index, number = frame, index + 1, number + 1
+            if len(self.lost) > num_lost:
+                reason = reason or self.lost[-1]
+            waiting += [
+                LostFrame(pts, duration, segment.number, reason or StreamError("its frames did not come"))
+                for pts, duration in zip(segment.pts[index:], segment.durations[index:], strict=True)
+            ]
+        for gap in lost:
+            waiting += self._lost_frames(gap, before, None)
+        yield from filled_up(None)
+
+    def _is_plausible(self, salvaged: Segment, before: Frame | None) -> bool:
+        """Whether a segment with a wrong crc32 stands where it says."""
+        entries = self._reader.entries()
+        if salvaged.number < len(entries):
+            entry = entries[salvaged.number]
+            return (entry.first_pts, entry.num_frames) == (salvaged.pts[0], len(salvaged.pts))
+        return before is not None and salvaged.pts[0] == before.pts + max(1, before.duration)
+
+    def _lost_frames(self, gap: LostSegment, before: Frame | None, next_pts: int | None) -> list[LostFrame]:
+        """When the frames of lost segments were to be shown: as the index says, or as the gap in time does."""
+        entries = self._reader.entries()
+        end = gap.number + gap.num_segments if gap.num_segments is not None else len(entries)
+        found: list[LostFrame] = []
+        usual = before.duration if before is not None and before.duration else self._usual_duration()
+        if entries:
+            for number in range(gap.number, min(end, len(entries))):
+                entry = entries[number]
+                following = next_pts if number + 1 == end else None
+                if following is None and number + 1 < len(entries):
+                    following = entries[number + 1].first_pts
+                if following is None:
+                    following = entry.first_pts + usual * entry.num_frames
+                found += lost_of_segment(number, entry.first_pts, following, entry.num_frames, gap.reason)
+        elif before is not None and next_pts is not None and end > gap.number:
+            begin = before.pts + usual
+            most = min((end - gap.number) * self.header.segment_frames, MOST_IN_A_ROW)
+            num_frames = min(round((next_pts - begin) / usual), most)
+            if num_frames > 0:
+                found = lost_of_segment(gap.number, begin, next_pts, num_frames, gap.reason)
+        return found
+
+    def _usual_duration(self) -> int:
+        rate = self.format.frame_rate
+        return max(1, round(1 / (rate * self.format.time_base))) if rate else 1
 
     def select(self, selection: Selection, name: str = "the stream") -> Iterator[Frame]:
         """Frames by number or time; segments before the first of them are not decoded.

@@ -7,27 +7,25 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import BinaryIO, Protocol, overload
 
-import numpy as np
-
-from c3video.c3.config import C3Config, C3FitConfig
-from c3video.c3.fit.encode import open_patch_encoder
 from c3video.config import EncoderSettings, FitConfig, ModelConfig
-from c3video.errors import ConfigError, SourceError
-from c3video.hybrid.config import HybridConfig, HybridFitConfig
-from c3video.hybrid.fit.encode import open_frame_encoder
+from c3video.crew.here import Here
+from c3video.crew.jobs import Crew, Note
+from c3video.crew.schedule import in_order
+from c3video.errors import OutputError, SourceError
+from c3video.journal import Earlier, Journal
 from c3video.limits import check_range
 from c3video.media.scene_cuts import split_at_cuts
 from c3video.progress import Progress
-from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
-from c3video.pyramid.fit.encode import open_picture_encoder
-from c3video.segment_model import EncodingOptions, SegmentEncoder
-from c3video.stream.layout import MAX_SEGMENT_SAMPLES, Header, Segment, write_header
+from c3video.rate_trial import Survey, sampled
+from c3video.segment_fit import FitSegment, FittedSegment, Recipe, SegmentReport, frames_crc
+from c3video.segment_model import EncodingOptions
+from c3video.stream.layout import MAX_SEGMENT_SAMPLES, Header, write_header
 from c3video.stream.writer import Writer
-from c3video.video import Frame, Planes, VideoFormat, frame_crc32
+from c3video.video import Frame, VideoFormat
 
 MAX_SEED = (1 << 63) - 1
 """Largest seed: what the generators of NumPy and torch both take."""
@@ -55,12 +53,13 @@ class EncodeProgress:
     """Where an encode stands.
 
     Args:
-        segment, patch: the ones being fitted, from 0.
+        segment, patch: the ones that a step of a fit tells of, from 0.
         num_segments: as far as is known: scene cuts ahead add to it. None where the length of the source is not known.
         fit: the step.
         frames_before: of finished segments.
         segment_frames: of this segment.
         num_frames: of the clip, by what its container says; None where it does not.
+        at_work: all segments that are being fitted at the same time, this one among them; empty: this one alone.
     """
 
     segment: int
@@ -71,33 +70,7 @@ class EncodeProgress:
     frames_before: int
     segment_frames: int
     num_frames: int | None
-
-
-@dataclass(frozen=True)
-class SegmentReport:
-    """What one segment came to.
-
-    Args:
-        size_bytes: all of its bytes in the file.
-        estimated_bits: what the fits promised for its patches.
-        bits: where they went, by part.
-        mse: over all coded samples on [0, 1], exact reconstruction.
-        notes: what the fits had to mend.
-    """
-
-    number: int
-    num_frames: int
-    size_bytes: int
-    estimated_bits: float
-    bits: dict[str, float]
-    mse: float
-    fit_seconds: float
-    notes: tuple[str, ...]
-
-    @property
-    def psnr_db(self) -> float:
-        """Of `mse`; infinite where all samples are equal."""
-        return -10.0 * math.log10(self.mse) if self.mse > 0 else math.inf
+    at_work: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +80,8 @@ class EncodeReport(Sequence[SegmentReport]):
     Args:
         size_bytes: of the file: header, segments and index.
         clip_seconds: from the first frame to the end of the last one, by their time stamps.
-        seconds: that the encode took.
+        seconds: that the encode took, without earlier runs that it went on from.
+        target: what was asked for and what came of it, in words; None where nothing was.
     """
 
     segments: tuple[SegmentReport, ...]
@@ -115,6 +89,7 @@ class EncodeReport(Sequence[SegmentReport]):
     size_bytes: int
     clip_seconds: float
     seconds: float
+    target: str | None = None
 
     @overload
     def __getitem__(self, index: int) -> SegmentReport: ...
@@ -154,6 +129,51 @@ class EncodeReport(Sequence[SegmentReport]):
         return self.clip_seconds / self.seconds
 
 
+class RateControl(Protocol):
+    """Chooses the rd_weight of each segment."""
+
+    @property
+    def ahead(self) -> int | None:
+        """Most segments that may be begun before the first of them is done: what has come out by then is what the
+        weight of a segment depends on. None: any number, it depends on none."""
+
+    def weight_of(self, number: int) -> float:
+        """Of a segment; all before the last `ahead` - 1 segments before it have been noted."""
+
+    def note(self, segment: SegmentReport) -> None:
+        """Learn from a segment; they come in order."""
+
+
+@dataclass(frozen=True)
+class OneWeight:
+    """The same rd_weight for all segments."""
+
+    rd_weight: float
+    ahead: int | None = None
+
+    def weight_of(self, number: int) -> float:
+        return self.rd_weight
+
+    def note(self, segment: SegmentReport) -> None:
+        pass
+
+
+class FramesAhead(Iterator[Frame]):
+    """Frames of a source, once, with a look at those that come next."""
+
+    def __init__(self, source: Iterable[Frame]) -> None:
+        self._frames = iter(source)
+
+    def look(self, most: int) -> list[Frame]:
+        """The next frames, fewer only at the end; they will come again."""
+        ahead = list(islice(self._frames, most))
+        self._frames = chain(ahead, self._frames)
+        return ahead
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+
 @dataclass(frozen=True)
 class Encoding:
     """A clip that is ready to be encoded: all that can be checked beforehand has been. Made by `prepare`.
@@ -165,79 +185,177 @@ class Encoding:
     """
 
     header: Header
-    frames: Iterator[Frame]
+    frames: FramesAhead
     num_frames: int | None
     segment_frames: int
     scene_cuts: bool
-    encoder: SegmentEncoder
+    recipe: Recipe
 
     def write(
         self,
         out: BinaryIO,
         *,
+        crew: Crew | None = None,
+        rate: RateControl | None = None,
+        journal: Journal | None = None,
+        with_index: bool = True,
         report: Callable[[EncodeProgress], None] = lambda progress: None,
         on_segment: Callable[[SegmentReport], None] = lambda segment: None,
     ) -> EncodeReport:
         """Encode to a stream; can be done once.
 
-        Segments are written as they are finished; if an exception (Ctrl-C, say) ends the work early, what was finished
-        is a valid stream.
+        Segments are written in order, as soon as they and all before them are finished; if an exception (Ctrl-C, say)
+        ends the work early, what was finished is a valid stream. The bytes do not depend on who does the work.
 
         Args:
-            report: called after each step of a fit.
+            crew: who fits segments; None: this process.
+            rate: chooses their rd_weights; None: that of the fit for all.
+            journal: of the part file `out`: what it knows is not done again, what is finished it is told.
+            with_index: whether there is an index after every segment, or at the end alone (stream/writer.py).
+            report: called after each step of a fit, or after some of them.
             on_segment: called when a segment is in `out`.
 
         Raises:
-            SourceError, FitError: see errors.py.
+            SourceError, FitError, WorkerError: see errors.py.
+            OutputError: the source is another one than the journal knows.
             OSError: from `out`.
         """
         started, video = time.perf_counter(), self.header.video
+        rate = rate or OneWeight(self.recipe.fit_config.rd_weight)
+        earlier = journal.earlier if journal is not None else Earlier()
+        reports: list[SegmentReport] = []
+        clock = _Clock(video)
+        progress = _Progress(self, report)
+
+        def finish(segment: SegmentReport) -> None:
+            rate.note(segment)
+            reports.append(segment)
+            on_segment(segment)
+
+        def job_of(number: int, run: Sequence[Frame]) -> FitSegment:
+            progress.begin(number, len(run))
+            return FitSegment(self.recipe.at(rate.weight_of(number)), number, tuple(run))
+
+        def on_done(number: int, fitted: FittedSegment, is_next: bool) -> None:
+            progress.end(number)
+            if journal is not None and not is_next:
+                journal.add(fitted, is_in_part=False)
+                in_journal.add(number)
+
+        in_journal = set(earlier.done)
+        with Writer(out, self.header, earlier.entries, with_index=with_index) as writer:
+            for line in earlier.kept:
+                finish(line.report)
+            runs = self._runs(earlier, clock, progress)
+            for fitted in in_order(
+                crew or Here(), runs, job_of, ahead=rate.ahead, known=earlier.done, note=progress.note, on_done=on_done
+            ):
+                writer.write_segment(fitted.segment)
+                # Before the journal, which waits for the disk: an interruption there must not lose what is written.
+                finish(fitted.report)
+                if journal is not None and fitted.report.number not in in_journal:
+                    journal.add(fitted, is_in_part=True)
+                _log_segment(fitted.report)
+        return EncodeReport(tuple(reports), video, writer.size_bytes, clock.seconds, time.perf_counter() - started)
+
+    def split(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+        """Frames of each segment."""
         in_runs = split_at_cuts if self.scene_cuts else _batches
-        segments: list[SegmentReport] = []
-        num_frames, first_pts, end_pts = 0, 0, 0
-        with Writer(out, self.header) as writer:
-            for number, run in enumerate(in_runs(self.frames, video, self.segment_frames)):
-                segment_started = time.perf_counter()
-                encoded = self.encoder.encode(run, self._fit_report(number, num_frames, len(run), report))
-                num_frames += len(run)
-                first_pts = run[0].pts if number == 0 else first_pts
-                end_pts = run[-1].pts + (run[-1].duration or _usual_duration(video))
-                segment = Segment(
-                    number=number,
-                    pts=tuple(frame.pts for frame in run),
-                    durations=tuple(frame.duration for frame in run),
-                    frame_crcs=tuple(frame_crc32(planes) for planes in encoded.decoded),
-                    patches=encoded.patches,
-                )
-                segments.append(
-                    SegmentReport(
-                        number=number,
-                        num_frames=len(run),
-                        size_bytes=writer.write_segment(segment),
-                        estimated_bits=encoded.estimated_bits,
-                        bits=encoded.bits,
-                        mse=_mse(encoded.decoded, [frame.planes for frame in run]) / video.layout.max_value**2,
-                        fit_seconds=time.perf_counter() - segment_started,
-                        notes=encoded.notes,
-                    )
-                )
-                _log_segment(segments[-1])
-                on_segment(segments[-1])
-        clip_seconds = float((end_pts - first_pts) * video.time_base)
-        return EncodeReport(tuple(segments), video, writer.size_bytes, clip_seconds, time.perf_counter() - started)
+        return in_runs(frames, self.header.video, self.segment_frames)
 
-    def _fit_report(
-        self, number: int, before: int, size: int, report: Callable[[EncodeProgress], None]
-    ) -> Callable[[int, Progress], None]:
-        """What a segment's fits report to: it tells `report` where in the clip that is."""
-        ahead = -(-(self.num_frames - before) // self.segment_frames) if self.num_frames else None
-        num_segments = None if ahead is None else number + max(1, ahead)
+    def look_ahead(self, num_segments: int = 4) -> Survey:
+        """The beginning of the clip; its frames will come again."""
+        ahead = self.frames.look(num_segments * self.segment_frames)
+        clock, sample = _Clock(self.header.video), dict[int, Sequence[Frame]](enumerate(self.split(ahead)))
+        for run in sample.values():
+            clock.see(run)
+        return Survey((), sample, clock.seconds)
 
-        def fit_report(patch: int, progress: Progress) -> None:
-            of = self.header.num_patches
-            report(EncodeProgress(number, num_segments, patch, of, progress, before, size, self.num_frames))
+    def trial_note(self, report: Callable[[EncodeProgress], None]) -> Note:
+        """What trials report to, before there is anything to tell of segments."""
 
-        return fit_report
+        def note(number: int, step: tuple[int, Progress]) -> None:
+            fit = replace(step[1], stage="trial of the rate")
+            report(EncodeProgress(0, None, step[0], self.header.num_patches, fit, 0, 0, None))
+
+        return note
+
+    def _runs(self, earlier: Earlier, clock: _Clock, progress: _Progress) -> Iterator[tuple[int, Sequence[Frame]]]:
+        """Frames of each segment that is to be done, with its number. Raises OutputError for another source."""
+        done = earlier.done
+        known = [line.source_crc for line in earlier.kept]
+        number = -1
+        for number, run in enumerate(self.split(self.frames)):
+            clock.see(run)
+            is_done = number in done
+            if number < len(known) or is_done:
+                progress.skip(len(run))
+                if frames_crc(run) != (done[number].source_crc if is_done else known[number]):
+                    raise OutputError(_OTHER_SOURCE.format(number))
+            if number >= len(known):
+                yield number, run
+        if number + 1 < len(known):
+            raise OutputError(_OTHER_SOURCE.format(number + 1))
+
+
+_OTHER_SOURCE = (
+    "segment {} was made of other frames than the source has: --resume goes on with the same source alone, "
+    "-y begins anew"
+)
+
+
+class _Clock:
+    """How long a clip is, from its frames."""
+
+    def __init__(self, video: VideoFormat) -> None:
+        self._video = video
+        self._first: int | None = None
+        self._end = 0
+
+    def see(self, run: Sequence[Frame]) -> None:
+        self._first = run[0].pts if self._first is None else self._first
+        self._end = run[-1].pts + (run[-1].duration or _usual_duration(self._video))
+
+    @property
+    def seconds(self) -> float:
+        return float((self._end - (self._first or 0)) * self._video.time_base)
+
+
+class _Progress:
+    """What the fits of all segments report to: it tells where in the clip that is."""
+
+    def __init__(self, encoding: Encoding, report: Callable[[EncodeProgress], None]) -> None:
+        self._encoding, self._report = encoding, report
+        self._at_work: dict[int, int] = {}  # frames by number
+        self._frames_done = 0
+
+    def skip(self, num_frames: int) -> None:
+        self._frames_done += num_frames
+
+    def begin(self, number: int, num_frames: int) -> None:
+        self._at_work[number] = num_frames
+
+    def end(self, number: int) -> None:
+        self._frames_done += self._at_work.pop(number)
+
+    def note(self, number: int, step: tuple[int, Progress]) -> None:
+        encoding, (patch, progress) = self._encoding, step
+        num_frames, at_work = encoding.num_frames, sum(self._at_work.values())
+        rest = None if num_frames is None else max(0, num_frames - self._frames_done - at_work)
+        ahead = None if rest is None else max(self._at_work) + 1 + -(-rest // encoding.segment_frames)
+        self._report(
+            EncodeProgress(
+                number,
+                ahead,
+                patch,
+                encoding.header.num_patches,
+                progress,
+                self._frames_done,
+                self._at_work[number],
+                num_frames,
+                tuple(self._at_work),
+            )
+        )
 
 
 def prepare(
@@ -250,6 +368,7 @@ def prepare(
     scene_cuts: bool = True,
     seed: int = 0,
     device: str = "cpu",
+    num_threads: int | None = None,
     settings: EncoderSettings | None = None,
 ) -> Encoding:
     """Check everything that can be checked before there is anything to write; reads the frames of the first segment.
@@ -262,6 +381,7 @@ def prepare(
         scene_cuts: whether a segment also begins where a scene does (scene_cuts.py).
         seed: same seed, machine and thread count, same file. 0..2^63 - 1.
         device: of a C3 model's fit, as torch names it. Bits and pixels are integers made on the CPU.
+        num_threads: that each fit may use; None: as torch is set.
         settings: the names that model and fit were chosen by, which the stream tells; None: only the rd_weight.
 
     Raises:
@@ -274,16 +394,33 @@ def prepare(
     if segment_frames is None:
         segment_frames = usual_segment_frames(model_config, video)
     check_range("segment_frames", segment_frames, 1, MAX_SEGMENT_FRAMES)
-    frames_ahead, frames = _opened(source, segment_frames)
+    frames = FramesAhead(source)
+    frames_ahead = frames.look(segment_frames)
     if not frames_ahead:
         raise SourceError("the source has no frames in the range asked for")
-    segment_frames = min(segment_frames, frames_ahead)  # a still image may then be as large as a segment of many frames
+    segment_frames = min(
+        segment_frames, len(frames_ahead)
+    )  # a still image may then be as large as a segment of many frames
     options = EncodingOptions(patch_size, seed, device)
-    encoder = _segment_encoder(video, model_config, fit_config, options)
+    recipe = Recipe(video, model_config, fit_config, options, num_threads)
+    encoder = recipe.open()
     settings = settings or EncoderSettings(rd_weight=max(1, round(fit_config.rd_weight * 1e9)))
     header = Header(video, model_config, segment_frames, encoder.patch_rows, encoder.patch_columns, settings)
     write_header(header)  # raises for what a stream may not carry
-    return Encoding(header, frames, source.num_frames, segment_frames, scene_cuts, encoder)
+    return Encoding(header, frames, source.num_frames, segment_frames, scene_cuts, recipe)
+
+
+def survey_of(encoding: Encoding, source: Iterable[Frame]) -> Survey:
+    """Of all frames of a clip, which are read from another opening of it than will be encoded."""
+    clock, video = _Clock(encoding.header.video), encoding.header.video
+
+    def runs() -> Iterator[list[Frame]]:
+        for run in encoding.split(source):
+            clock.see(run)
+            yield run
+
+    lengths, sample = sampled(runs(), video.frame_bytes)
+    return Survey(lengths, sample, clock.seconds)
 
 
 def encode(
@@ -324,41 +461,6 @@ def usual_segment_frames(model_config: ModelConfig, video: VideoFormat) -> int:
     height, width = video.cell_shape
     samples = height * width * video.layout.num_cell_channels
     return max(1, min(model_config.SEGMENT_FRAMES, MAX_SEGMENT_SAMPLES // samples))
-
-
-def _segment_encoder(
-    video: VideoFormat, model: ModelConfig, fit_config: FitConfig, options: EncodingOptions
-) -> SegmentEncoder:
-    """What makes segments of frames, for the model that it is."""
-    fitted_with, open_encoder = _ENCODERS[model.KIND]
-    if not isinstance(fit_config, fitted_with):
-        raise ConfigError(f"a {type(model).__name__} is not fitted with a {type(fit_config).__name__}")
-    return open_encoder(video, model, fit_config, options)
-
-
-_ENCODERS: dict[int, tuple[type, Callable[..., SegmentEncoder]]] = {
-    C3Config.KIND: (C3FitConfig, open_patch_encoder),
-    HybridConfig.KIND: (HybridFitConfig, open_frame_encoder),
-    PyramidConfig.KIND: (PyramidFitConfig, open_picture_encoder),
-}
-"""By model_kind: how a model is fitted, and what opens its encoder."""
-
-
-def _mse(decoded: Sequence[Planes], planes: Sequence[Planes]) -> float:
-    """Over all samples of all frames, a plane at a time: whole segments in floats would take gigabytes."""
-    errors, count = 0.0, 0
-    for ours, theirs in zip(decoded, planes, strict=True):
-        for found, wanted in zip(ours, theirs, strict=True):
-            errors += float(np.square(found.astype(np.float64) - wanted).sum())
-            count += wanted.size
-    return errors / count
-
-
-def _opened(source: Iterable[Frame], most: int) -> tuple[int, Iterator[Frame]]:
-    """How many frames there are, counting no further than `most`, and an iterator over all of them."""
-    frames = iter(source)
-    ahead = list(islice(frames, most))
-    return len(ahead), chain(ahead, frames)
 
 
 def _batches(frames: Iterable[Frame], video: VideoFormat, size: int) -> Iterator[list[Frame]]:

@@ -7,6 +7,7 @@
     ├── SourceError                         the input video cannot be read as asked
     ├── OutputError                         what was asked for cannot be written, or shall not be
     ├── FitError                            a fit went wrong beyond repair
+    ├── WorkerError                         processes or machines that fits run on die, again and again
     └── StreamError (ValueError)            the .c3v bytes cannot be used
         ├── NotC3VError                     no .c3v magic at the start
         ├── UnsupportedVersionError         a .c3v version this reader does not know
@@ -46,6 +47,10 @@ class OutputError(C3VideoError):
 
 class FitError(C3VideoError):
     """A fit produced nothing that can be coded."""
+
+
+class WorkerError(C3VideoError):
+    """Who works on a segment dies, again and again, or cannot be had."""
 
 
 class StreamError(C3VideoError, ValueError):

@@ -2,6 +2,8 @@
 """Where results are written: under a temporary name beside their place, renamed when whole.
 
     out.c3v -- open_output -->  out.part.c3v, locked  -- written -->  synced, renamed to out.c3v
+                                  |         ^
+                                  |         +-- resumed: what an earlier run has left is gone on with
                                   |
                                   +-- failed, interrupted -->  kept where something was finished, removed else
 
@@ -41,10 +43,13 @@ class Output:
     Attributes:
         place: what to open for writing, with the suffix of the name that was asked for; "-" for standard output.
         is_file: whether that is a temporary file, to be renamed.
+        beside: files that are of use only as long as the temporary one is there, and go with it.
     """
 
-    def __init__(self, place: str, is_file: bool) -> None:
+    def __init__(self, place: str, is_file: bool, resumed: bool = False) -> None:
         self.place, self.is_file = place, is_file
+        self.beside: list[str] = []
+        self._is_resumed, self._mode = resumed, "r+b" if resumed else "wb"
         self._finished = ""
         self._whole_bytes: int | None = None
 
@@ -52,7 +57,7 @@ class Output:
     def open(self) -> Iterator[BinaryIO]:
         """An unbuffered binary file at `place` that writes all it is given. Its errors name the output."""
         if self.place != "-":
-            with _WholeWrites(self.place, "wb") as file:
+            with _WholeWrites(self.place, self._mode) as file:
                 yield cast(BinaryIO, file)
             return
         if sys.stdout is None:
@@ -82,17 +87,29 @@ class Output:
                 add_words(error, f"before that, {_shown(self.place)} got {self._finished}")
             return
         if not self._finished:
-            os.unlink(self.place)
+            if not self._is_resumed:  # what an earlier run has left is not ours to remove
+                os.unlink(self.place)
+                self._remove_beside()
             return
         if self._whole_bytes is not None:
             os.ftruncate(descriptor, self._whole_bytes)
         os.fsync(descriptor)
         add_words(error, f"what was finished is in {self.place}: {self._finished}")
 
+    def _remove_beside(self) -> None:
+        for path in self.beside:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
 
 @contextmanager
 def open_output(
-    path: str | os.PathLike[str], *, overwrite: Overwrite = True, sources: Sequence[str | os.PathLike[str]] = ()
+    path: str | os.PathLike[str],
+    *,
+    overwrite: Overwrite = True,
+    sources: Sequence[str | os.PathLike[str]] = (),
+    resume: bool = False,
+    live: bool = False,
 ) -> Iterator[Output]:
     """A place to write a file; when the block ends well, `path` is what was written there.
 
@@ -102,6 +119,9 @@ def open_output(
     Args:
         path: of a file, a device or a named pipe, "-" for standard output. A link leads to the file that is replaced.
         sources: that are read meanwhile, and must not be written.
+        resume: whether the temporary file keeps what an earlier run has left in it.
+        live: whether others read the file while it grows: it then has its own name at once. It is locked until it is
+            whole, by which they know.
 
     Raises:
         ConfigError: it is one of the sources.
@@ -118,10 +138,23 @@ def open_output(
             raise
         return
     target = os.path.realpath(name)
+    if live:
+        with _output_errors(name):
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        output = Output(name, False)
+        try:
+            _lock(descriptor, name, name)
+            yield output
+        except BaseException as error:
+            output._end_early(error, None)
+            raise
+        finally:
+            os.close(descriptor)
+        return
     part = part_of(target)
     with _output_errors(name):
-        descriptor = _locked_part(part, name, existed, overwrite)
-    output = Output(_beside(name, part), True)
+        descriptor = _locked_part(part, name, existed, overwrite, resume)
+    output = Output(_beside(name, part), True, resume and os.fstat(descriptor).st_size > 0)
     try:
         try:
             yield output
@@ -134,6 +167,8 @@ def open_output(
                 os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
             os.fsync(descriptor)
             os.replace(part, target)
+            sync_folder(target)
+            output._remove_beside()
     finally:
         os.close(descriptor)
 
@@ -170,6 +205,16 @@ def check_output(
             raise OutputError(f"{name}: cannot be written: {os.strerror(errno.EACCES)}")
         _ask(f"{name} exists", overwrite)
     return exists
+
+
+def sync_folder(path: str) -> None:
+    """Have the folder of a file on the disk: a name that is not there after a power loss is no file."""
+    descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # some file systems sync no folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def add_words(error: BaseException, words: str) -> None:
@@ -228,8 +273,10 @@ def _identity(path: str, standard: object) -> tuple[int, int] | None:
     return None
 
 
-def _locked_part(part: str, name: str, existed: bool, overwrite: Overwrite) -> int:
-    """Descriptor of the temporary file, empty and locked. Raises OutputError where another writer has it.
+def _locked_part(part: str, name: str, existed: bool, overwrite: Overwrite, resume: bool) -> int:
+    """Descriptor of the temporary file, locked, and empty but to resume.
+
+    Raises OutputError where another writer has it.
 
     Args:
         existed: whether the file to be replaced was there when leave was asked.
@@ -242,6 +289,8 @@ def _locked_part(part: str, name: str, existed: bool, overwrite: Overwrite) -> i
                 os.close(descriptor)
                 continue
             if os.fstat(descriptor).st_size:
+                if resume:
+                    return descriptor
                 _ask(f"{part} exists, left by a run that did not end", overwrite)
             else:
                 try:

@@ -118,7 +118,10 @@ class ProgressDisplay(_Display):
         frames = f"{progress.frames_before}" + ("" if progress.num_frames is None else f"/{progress.num_frames}")
         patch = f" patch {progress.patch + 1}/{progress.num_patches}" if progress.num_patches > 1 else ""
         words.append(f"{frames} frames done, segment {progress.segment + 1}/{progress.num_segments or '?'}{patch}")
-        words.append(f"{fit.stage} {fit.step}")
+        if len(progress.at_work) > 1:
+            words.append(f"{len(progress.at_work)} at a time")
+        else:
+            words.append(f"{fit.stage} {fit.step}")
         if fit.bpp > 0:  # before, nothing has been measured
             words.append(f"{fit.psnr_db:.2f} dB {fit.bpp:.4f} bpp")
         words.append(f"{duration(now - self._began)} gone")

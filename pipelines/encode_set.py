@@ -7,23 +7,27 @@
                                          OUT/streams/STREAM.c3v, .json
 
 A unit is one segment, encoded as a stream of its own; joined, the units of a stream are the bytes that `c3v encode`
-would have written. A unit's .json is written last and says that it is done; what is done is not done again.
+would have written. A unit's .json is written last and says that it is done; what is done is not done again. Units are
+jobs of a crew (c3video/crew/), as the segments of an encode are: processes here or a cluster whose nodes share OUT.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 
+from c3video.crew.here import Here
+from c3video.crew.jobs import Crew, Report
+from c3video.crew.processes import Processes
+from c3video.crew.schedule import in_order
 from c3video.errors import C3VideoError
 from handover import provenance
 from handover.clips import write_clips
@@ -34,8 +38,8 @@ from pipelines.process import say
 from pipelines.unit_files import OutOfTimeError, encode_unit, is_done
 from pipelines.units import Unit
 
-_Outcome: TypeAlias = tuple[Unit, "dict[str, Any] | str"]
-"""A unit and its record, or why it was left."""
+_Outcome: TypeAlias = dict[str, Any] | str
+"""The record of a unit, or why it was left."""
 
 
 def run(
@@ -46,6 +50,7 @@ def run(
     threads: int | None = None,
     budget_minutes: float | None = None,
     shard: tuple[int, int] = (1, 1),
+    cluster: str | None = None,
 ) -> bool:
     """Encode what is missing of `units`, then join the streams that are complete.
 
@@ -54,6 +59,7 @@ def run(
         threads: CPU threads of each; None shares the cores out.
         budget_minutes: what cannot be finished in that time is left for the next run.
         shard: (i, n) for every n-th unit, beginning with the i-th.
+        cluster: of Ray, in place of workers here; all of its nodes have the folder `out` in common.
 
     Returns:
         Whether all units of the shard are done.
@@ -67,9 +73,12 @@ def run(
     say(f"encode: {len(mine) - len(todo)} of {len(mine)} segments are done; {workers} at a time")
     threads = threads or max(1, provenance.num_cores() // workers)
     deadline = None if budget_minutes is None else time.time() + 60 * budget_minutes
-    work = partial(_work, out=out, threads=threads, deadline=deadline)
-    left = 0
-    for count, (unit, record) in enumerate(_results(work, todo, workers), 1):
+    left = count = 0
+
+    def tell(number: int, outcome: _Outcome, is_next: bool) -> None:
+        nonlocal left, count
+        count += 1
+        unit, record = todo[number], outcome
         frames = f"frames {unit.first}:{unit.last}"
         if isinstance(record, str):
             left += 1
@@ -79,33 +88,46 @@ def run(
                 f"[{count}/{len(todo)}] {unit.stream} {frames}: {record['size_bytes']} bytes, "
                 f"{record['encode_seconds']:.1f} s"
             )
+
+    with _crew(min(workers, len(todo)), threads, cluster) as crew:
+        units_in_order = in_order(
+            crew,
+            enumerate(todo),
+            lambda number, unit: _EncodeUnit(unit, out.absolute(), threads, deadline),
+            ahead=len(todo) + 1,
+            on_done=tell,
+        )
+        for _ in units_in_order:
+            pass
     join_all(out)
     return left == 0
 
 
-def _results(work: Callable[[Unit], _Outcome], units: Sequence[Unit], workers: int) -> Iterator[_Outcome]:
-    if workers == 1 or len(units) < 2:
-        yield from map(work, units)
-        return
-    # Fresh processes: torch's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(units)), initializer=_ignore_interrupt) as pool:
-        yield from pool.imap_unordered(work, units)
+def _crew(workers: int, threads: int, cluster: str | None) -> AbstractContextManager[Crew]:
+    if cluster is not None:
+        from c3video.crew.cluster import Cluster
+
+        return Cluster(cluster, num_cpus=threads)
+    return Processes(workers) if workers > 1 else Here()
 
 
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
+@dataclass(frozen=True)
+class _EncodeUnit:
+    """The job: encode a unit; returns a reason in place of its record where the budget does not reach."""
 
+    unit: Unit
+    out: Path
+    threads: int
+    deadline: float | None
 
-def _work(unit: Unit, out: Path, threads: int, deadline: float | None) -> _Outcome:
-    """Encode a unit; a reason in place of its record where the budget does not reach."""
-    if deadline is not None and time.time() >= deadline:
-        return unit, "the budget is spent"
-    torch.set_num_threads(threads)
-    try:
-        return unit, encode_unit(unit, out, deadline)
-    except OutOfTimeError as error:
-        return unit, str(error)
+    def __call__(self, report: Report) -> _Outcome:
+        if self.deadline is not None and time.time() >= self.deadline:
+            return "the budget is spent"
+        torch.set_num_threads(self.threads)
+        try:
+            return encode_unit(self.unit, self.out, self.deadline)
+        except OutOfTimeError as error:
+            return str(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=options.threads,
             budget_minutes=options.budget_minutes,
             shard=options.shard,
+            cluster=options.cluster,
         )
     except C3VideoError as error:
         print(f"encode_set: {error}", file=sys.stderr)

@@ -16,16 +16,20 @@ from c3video.stream.reader import Reader
 from c3video.stream.writer import Writer
 from handover import files
 from pipelines.process import say
+from pipelines.unit_files import is_whole, read_record
 
 
 def join_all(out: Path) -> list[str]:
     """Join the units of each stream that has them all; returns the names of the streams that are there."""
-    units: dict[str, list[Path]] = defaultdict(list)
+    units: dict[str, dict[Path, dict[str, Any]]] = defaultdict(dict)
     for path in sorted((out / "units").glob("*/*.json")):
-        units[path.parent.name].append(path)
+        if (record := read_record(path)) is not None and is_whole(path.with_suffix(".c3v")):
+            units[path.parent.name][path] = record
+        else:
+            say(f"{path}: is not whole, and counts as not done")
     joined = []
-    for stream, paths in units.items():
-        unit_records = [files.read_json(path) for path in paths]
+    for stream, records in units.items():
+        paths, unit_records = list(records), list(records.values())
         wanted = unit_records[0]["settings"]["num_segments"]
         if [record["settings"]["segment"] for record in unit_records] != list(range(wanted)):
             say(f"{stream}: {len(paths)} of {wanted} segments so far")

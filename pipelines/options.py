@@ -48,6 +48,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     effort.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads of each (default: share the cores out)"
     )
+    effort.add_argument(
+        "--cluster", metavar="WHERE", help="of Ray, in place of workers here: auto or its address; OUT is on all nodes"
+    )
     effort.add_argument("--budget-minutes", type=float, metavar="M", help="stop encoding then; run again to go on")
     effort.add_argument(
         "--shard", type=shard, default=(1, 1), metavar="I/N", help="every N-th segment only; join with pipelines.merge"

@@ -13,10 +13,13 @@ import torch
 
 from c3video.c3.config import C3FitConfig
 from c3video.config import PROFILES, EncoderSettings, fit_config, model_config
-from c3video.encoder import EncodeProgress, SegmentReport, encode
-from c3video.errors import ConfigError, SourceError
+from c3video.encoder import EncodeProgress, encode
+from c3video.errors import ConfigError, SourceError, StreamError
 from c3video.hybrid.config import HybridFitConfig
 from c3video.progress import Progress
+from c3video.segment_fit import SegmentReport
+from c3video.stream.layout import Segment
+from c3video.stream.reader import Reader
 from handover import files, provenance
 from pipelines.units import Unit
 
@@ -28,11 +31,12 @@ _GIVE_UP_AFTER_SECONDS = 20.0
 
 
 def is_done(unit: Unit, out: Path) -> bool:
-    """Whether a unit is there. Raises ConfigError where another one, with other settings, has its place."""
+    """Whether a unit is there, whole. Raises ConfigError where another one, with other settings, has its place."""
     path = unit.path(out, ".json")
-    if not path.exists():
+    record = read_record(path)
+    if record is None:
         return False
-    settings = files.read_json(path)["settings"]
+    settings = record["settings"]
     if settings != unit.settings:
         name, old, new = next(
             (key, settings.get(key), value) for key, value in unit.settings.items() if settings.get(key) != value
@@ -40,7 +44,28 @@ def is_done(unit: Unit, out: Path) -> bool:
         raise ConfigError(
             f"{path}: was made with {name} {old}, now {new} is asked for: take another folder, or delete it"
         )
-    return unit.path(out, ".c3v").exists()
+    return is_whole(unit.path(out, ".c3v"))
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The record of a unit; None where there is none with all that it must say: the unit is then done again."""
+    try:
+        record = files.read_json(path)
+    except SourceError:
+        return None
+    is_complete = isinstance(record, dict) and all(
+        isinstance(record.get(name), kind) for name, kind in _RECORD_TYPES.items()
+    )
+    return record if is_complete else None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a stream is there from its header to its index, every record with its right crc32."""
+    try:
+        with path.open("rb") as file:
+            return all(isinstance(segment, Segment) for segment in Reader(file))
+    except (OSError, StreamError):
+        return False
 
 
 class OutOfTimeError(Exception):
@@ -111,6 +136,23 @@ def check_time(started: float, deadline: float, done: float) -> None:
         raise OutOfTimeError(f"the budget is spent at {100 * done:.0f}% of it")
     if spent > _GIVE_UP_AFTER_SECONDS and done > 0.02 and started + spent / done > deadline:
         raise OutOfTimeError(f"it needs some {spent / done / 60:.0f} minutes, the budget has less")
+
+
+_RECORD_TYPES: dict[str, type | tuple[type, ...]] = {
+    "settings": dict,
+    "stream": str,
+    "size_bytes": int,
+    "estimated_bits": (int, float),
+    "mse": (int, float),
+    "notes": list,
+    "encode_seconds": (int, float),
+    "encode_cpu_seconds": (int, float),
+    "threads": int,
+    "commit": str,
+    "date": str,
+    "cpu": str,
+}
+"""What a record has, as `_record` writes it."""
 
 
 def _record(unit: Unit, segment: SegmentReport, seconds: float, cpu_seconds: float) -> dict[str, Any]:

@@ -18,6 +18,9 @@ ENCODER_ONLY = (
     "c3video.hybrid.fit",
     "c3video.pyramid.fit",
     "c3video.encoder",
+    "c3video.segment_fit",
+    "c3video.journal",
+    "c3video.crew",
     "c3video.api",
     "c3video.media.source",
     "torch",
@@ -82,6 +85,7 @@ def test_package_and_command_line_load_nothing_heavy() -> None:
             {f"media/{name}.py" for name in ("source", "container", "conversion", "av_sink", "avframe")},
         ),
         ("skimage", {"metrics.py"}),
+        ("ray", {"crew/cluster.py"}),
     ],
 )
 def test_each_library_has_its_home(library: str, homes: set[str]) -> None:
@@ -98,6 +102,7 @@ ROOMS = {
     "c3": ("c3video.hybrid", "c3video.media"),
     "pyramid": ("c3video.c3", "c3video.hybrid", "c3video.media"),
     "hybrid": ("c3video.media",),
+    "crew": tuple(f"c3video.{room}" for room in ("c3", "hybrid", "coding", "stream", "media", "native", "encoder")),
     "media": ("c3video.c3", "c3video.hybrid", "c3video.coding", "c3video.stream", "c3video.native"),
 }
 """What the files of a folder may not import: `hybrid` stands on `c3` and `pyramid`, all of them on `coding`."""
@@ -125,7 +130,7 @@ def test_decoding_side_knows_nothing_of_fits_and_sources(room: str) -> None:
 def test_torch_is_of_the_encoder_only() -> None:
     importers = {path for path in FILES if "torch" in {n.split(".")[0] for n in imports_of(path)}}
     others = {str(path.relative_to(PACKAGE)) for path in importers if not is_encoder_only(path)}
-    assert others <= {"encoder.py", "cli.py"}
+    assert others <= {"segment_fit.py", "api.py", "cli.py"}
 
 
 def test_codec_knows_nothing_of_eval_and_pipelines() -> None:

@@ -276,7 +276,9 @@ def test_damaged_stream_gives_good_frames_then_one_line(coded: Path, tmp_path: P
     assert run.stdout.count(b"FRAME\n") == 2
     concealed = c3v("decode", broken, "-o", "-", "--conceal")
     assert concealed.returncode == 0
-    assert b"concealed" in concealed.stderr
+    assert b"c3v: damaged: segment 1" in concealed.stderr
+    assert b"c3v: concealed: frame" in concealed.stderr
+    assert concealed.stdout.count(b"FRAME\n") == c3v("decode", coded, "-o", "-").stdout.count(b"FRAME\n")
 
 
 @pytest.mark.parametrize(

@@ -264,5 +264,6 @@ def test_frames_leave_before_the_next_is_decoded() -> None:
         next(frames)
     concealed = Decoder(io.BytesIO(file.getvalue()), conceal=True)
     found: list[Frame] = list(concealed.frames())
-    assert times(found) == [0, 1]
+    assert times(found) == [0, 1, 2]
     assert len(concealed.lost) == 1
+    assert [frame.number for frame in concealed.concealed] == [2]

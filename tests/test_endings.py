@@ -24,6 +24,7 @@ from c3video.media.sink import open_sink
 from tests.conftest import encode_quickly, moving_clip
 
 C3V = [sys.executable, "-m", "c3video"]
+GO_ON = "--resume goes on from there"
 QUICK = ["--preset", "ultrafast", "--segment", "2"]
 SLOW = ["--profile", "cells", "--preset", "fast", "--segment", "1", "--threads", "1"]
 """Some seconds for eight small frames: time to hit it in the middle."""
@@ -340,7 +341,10 @@ def test_interrupt_in_the_second_segment_keeps_the_first(
     options = ["-q", "--profile", "cells", "--preset", "ultrafast", "--segment", "1"]
     assert main(["encode", "-y", str(source), str(out), *options]) == 130
     part = out.with_name("out.part.c3v")
-    assert said(capsys) == f"c3v: interrupted; what was finished is in {part}: 1 segment (1 frame), a valid stream\n"
+    assert (
+        said(capsys)
+        == f"c3v: interrupted; what was finished is in {part}: 1 segment (1 frame), a valid stream; {GO_ON}\n"
+    )
     assert frames_of(part) == 1
     assert out.read_bytes() == b"earlier"
 
@@ -400,20 +404,27 @@ def test_signals_leave_a_valid_stream_and_the_earlier_file(number: signal.Signal
 
 @pytest.mark.slow
 def test_file_too_large_for_its_place_keeps_what_fits(out: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands for a full disk: it comes in the middle of a write."""
+    """A limit on the size of files stands for a full disk: it comes in the middle of a write.
+
+    The journal of so small a stream reaches it first.
+    """
 
     def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))
 
     path, part = write_y4m(tmp_path / "clip.y4m", 8, 16, 16), tmp_path / "out.part.c3v"
     command = [*C3V, "encode", "-y", str(path), str(out), "--preset", "ultrafast", "--segment", "1"]
     run = subprocess.run(command, capture_output=True, preexec_fn=limited, timeout=240)
     words = run.stderr.decode()
     assert run.returncode == 1, words
-    assert words.startswith(f"c3v: {part}: File too large; what was finished is in {part}: ")
+    assert words.startswith(f"c3v: {part}.journal: File too large; what was finished is in {part}: ")
     assert words.count("\n") == 1
     assert 1 <= frames_of(part) < 8
     assert out.read_bytes() == b"earlier"
+    assert main(["encode", "-q", "-y", *command[4:], "--resume"]) == 0
+    other = tmp_path / "other.c3v"
+    assert main(["encode", "-q", str(path), str(other), *command[7:]]) == 0
+    assert out.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO
@@ -65,11 +66,14 @@ class LostSegment:
         number: of the first segment that is lost, or of the next one where none is.
         num_segments: how many are lost; 0 where the damage cost none, None where the stream does not tell.
         reason: what was wrong first.
+        salvaged: what a record looks like whose crc32 is wrong: some of its frames may be right, as their own hashes
+            tell.
     """
 
     number: int
     num_segments: int | None
     reason: StreamError
+    salvaged: Segment | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ class Reader:
                 continue  # comes again or too late: its place has been filled or reported
             stop = number if last is None else min(number, last)
             if reason is not None:
-                yield LostSegment(walk.next, max(0, stop - walk.next), reason)
+                yield LostSegment(walk.next, max(0, stop - walk.next), reason, walk.take_salvaged())
                 reason = None
             if not isinstance(item, Segment) or stop == last:
                 return
@@ -193,7 +197,14 @@ class Reader:
             if not self.seekable and walk is not self._pipe_walk:
                 raise ConfigError("another iteration has gone on with the pipe; it can be read by one at a time")
         if reason is not None:
-            yield LostSegment(walk.next, None, reason)
+            yield LostSegment(walk.next, None, reason, walk.take_salvaged())
+
+    def entries(self) -> tuple[IndexEntry, ...]:
+        """Of the index of a seekable file; none where it is damaged or missing."""
+        if self.seekable:
+            with suppress(StreamError):
+                return self._entries_from_end()
+        return ()
 
     def frame_map(self, *, conceal: bool = False) -> FrameMap:
         """In which segment each frame is, by an index that was held against the heads of all records.
@@ -354,7 +365,13 @@ class _Walk:
         """Number of the segment that should come next."""
         self._last_pts: int | None = None
         self._is_whole = True  # nothing was damaged or left out so far
+        self._salvaged: Segment | None = None
         self._seen = _Seen()
+
+    def take_salvaged(self) -> Segment | None:
+        """What the record of segment `next` looks like, if it came by with a wrong crc32."""
+        salvaged, self._salvaged = self._salvaged, None
+        return salvaged if salvaged is not None and salvaged.number == self.next else None
 
     def go_on_from(self, other: _Walk) -> None:
         """Know what another walk through the same pipe has come by."""
@@ -409,6 +426,8 @@ class _Walk:
         if len(check) < CHECK.size_bytes:
             return self._truncated(f"in the middle of segment {head.number}")
         if check != write_check(payload):
+            with suppress(StreamError):
+                self._salvaged = read_segment(head.number, payload, self._reader.header, offset + RECORD.size_bytes)
             return CorruptSegmentError(
                 f"segment {head.number} at byte {offset}: the crc32 of its {head.payload_size} bytes "
                 "does not match; the stream is damaged",

@@ -3,7 +3,7 @@
 
 A file has its index after every segment; the next segment is written over it. So it is a valid stream whenever the work
 ends, by a signal that nobody can catch too, and a full disk has room for the index: it is there. A pipe gets the index
-at the end.
+at the end, and so does a file that others read while it grows: what they have read stays.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import BinaryIO
 
@@ -29,20 +30,30 @@ class Writer:
 
     Args:
         file: binary file or pipe. The stream starts where it stands.
+        entries: of segments that are in the file, after this header, and are gone on from; what is after them goes.
+        with_index: whether a file has its index after every segment; else at the end alone, as a pipe.
 
     Raises:
         ConfigError: the header holds what a stream may not carry.
         OSError: from the file.
     """
 
-    def __init__(self, file: BinaryIO, header: Header) -> None:
+    def __init__(
+        self, file: BinaryIO, header: Header, entries: Sequence[IndexEntry] = (), *, with_index: bool = True
+    ) -> None:
         start = write_header(header)
         self._file, self._header = file, header
-        self._start = file.tell() if _can_rewrite(file) else None
+        self._start = file.tell() if with_index and _can_rewrite(file) else None
         self._header_size = len(start)
-        self._entries: list[IndexEntry] = []
+        self._entries = list(entries)
         self._unfinished = self._closed = False
-        self._write(start if self._start is None else start + self._index())
+        if entries:
+            assert self._start is not None
+            self._file.seek(self._start + self._end)
+            self._write(self._index())
+            self._file.truncate()
+        else:
+            self._write(start if self._start is None else start + self._index())
 
     @property
     def size_bytes(self) -> int:

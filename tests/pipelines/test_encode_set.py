@@ -126,6 +126,29 @@ def test_what_is_done_is_not_done_again(encoded: Path, clip: Clip, capsys: pytes
     assert [path.name for path in before if before[path] != after[path]] == ["0001.c3v"]
 
 
+@pytest.mark.parametrize("damage", ["cut", "flipped", "record", "half record", "no stream"])
+def test_unit_that_is_not_whole_is_done_again(
+    encoded: Path, clip: Clip, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stream cut to 100 bytes counted as done once, and a record of {} was a traceback."""
+    units = units_of(clip)
+    stream, record = (units[1].path(encoded, suffix) for suffix in (".c3v", ".json"))
+    whole = stream.read_bytes()
+    if damage == "cut":
+        stream.write_bytes(whole[:100])
+    elif damage == "flipped":
+        stream.write_bytes(whole[:150] + bytes([whole[150] ^ 1]) + whole[151:])
+    elif damage == "record":
+        record.write_text("{}")
+    elif damage == "half record":
+        record.write_text(record.read_text()[:80])
+    else:
+        stream.unlink()
+    run(encoded, units)
+    assert "2 of 3 segments are done" in capsys.readouterr().err
+    assert stream.read_bytes() == whole
+
+
 def test_unit_of_other_settings_is_not_taken_for_this_one(encoded: Path, clip: Clip) -> None:
     other = plan([clip], [1e-3], ["default"], "quick", CUT, seed=7)
     with pytest.raises(ConfigError, match="made with seed 0, now 7 is asked for"):

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import torch
 
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import ConfigError
@@ -67,4 +68,4 @@ def open_picture_encoder(
     engine = choose_engine()
     if engine != "native":
         raise ConfigError("the profile pyramid is fitted by the C++ extension, which is not there")
-    return PictureEncoder(video, config, fit_config, options.seed, engine, os.cpu_count() or 1)
+    return PictureEncoder(video, config, fit_config, options.seed, engine, torch.get_num_threads())

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""What an encode that did not end leaves beside its part file, so that another run can go on where it stood.
+
+    out.part.c3v           header, the segments so far in order, index
+    out.part.c3v.journal   what the encode was asked for, then a line for each segment that is done
+
+A line is a crc32 and JSON, written and synced after the segment that it tells of is; a torn last one is as good as
+none. A segment that is done before its turn is in its line as a whole, so no more than what is at work is ever lost.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO
+
+from c3video.errors import OutputError, StreamError
+from c3video.output import sync_folder
+from c3video.segment_fit import FittedSegment, SegmentReport
+from c3video.stream.layout import (
+    CHECK,
+    RECORD,
+    Header,
+    IndexEntry,
+    Segment,
+    read_record_head,
+    read_segment,
+    write_segment,
+)
+from c3video.stream.reader import Reader
+
+Identity = dict[str, Any]
+"""What the bytes of an encode depend on, as plain values by name; what an encode with another one made is not gone on
+with."""
+
+
+@dataclass(frozen=True)
+class SegmentLine:
+    """What a line says of a segment.
+
+    Args:
+        record_crc: crc32 of its record in the stream.
+        record: the record itself, where it was done before its turn.
+    """
+
+    report: SegmentReport
+    source_crc: int
+    record_crc: int
+    record: bytes | None
+
+    @classmethod
+    def of(cls, fitted: FittedSegment, header: Header, with_record: bool) -> SegmentLine:
+        record = write_segment(fitted.segment, header)
+        return cls(fitted.report, fitted.source_crc, zlib.crc32(record), record if with_record else None)
+
+    def as_plain(self) -> dict[str, Any]:
+        values = {"report": asdict(self.report), "source_crc": self.source_crc, "record_crc": self.record_crc}
+        return values if self.record is None else values | {"record": base64.b64encode(self.record).decode()}
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> SegmentLine:
+        report = SegmentReport(**values["report"] | {"notes": tuple(values["report"]["notes"])})
+        record = base64.b64decode(values["record"]) if "record" in values else None
+        return cls(report, values["source_crc"], values["record_crc"], record)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier run has left to go on from.
+
+    Args:
+        kept: of the segments in the part file, in order.
+        entries: the same for its index.
+        done: segments that were done before their turn, by number.
+        notes: what else was written down, by name.
+    """
+
+    kept: tuple[SegmentLine, ...] = ()
+    entries: tuple[IndexEntry, ...] = ()
+    done: Mapping[int, FittedSegment] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Journal:
+    """Made by `open_journal`.
+
+    Attributes:
+        earlier: what there is to go on from.
+    """
+
+    def __init__(self, file: BinaryIO, part: BinaryIO, header: Header, earlier: Earlier) -> None:
+        self._file, self._part, self._header = file, part, header
+        self.earlier = earlier
+
+    def note(self, name: str, value: Any) -> None:
+        """Write down what a later run must not find out again."""
+        self._append({"note": name, "value": value})
+
+    def add(self, fitted: FittedSegment, *, is_in_part: bool) -> None:
+        """Write down a segment: after it is in the part file, or before its turn."""
+        if is_in_part:
+            os.fsync(self._part.fileno())
+        self._append({"segment": SegmentLine.of(fitted, self._header, not is_in_part).as_plain()})
+
+    def _append(self, value: Any) -> None:
+        _append(self._file, value)
+
+
+def journal_of(part: str) -> str:
+    """The journal's name: out.part.c3v -> out.part.c3v.journal."""
+    return f"{part}.journal"
+
+
+@contextmanager
+def open_journal(part_name: str, part: BinaryIO, header: Header, identity: Identity, resume: bool) -> Iterator[Journal]:
+    """The journal of a part file.
+
+    Args:
+        part: the part file, open to read and write where there is something to go on from.
+        resume: whether to go on from what is there; else begin anew.
+
+    Raises:
+        OutputError: it cannot be written, or what is there is of another encode: the message says in what it differs.
+    """
+    name = journal_of(part_name)
+    earlier, size = Earlier(), 0
+    if resume and os.fstat(part.fileno()).st_size:
+        lines, size = _read(name)
+        if not lines or "begin" not in lines[0]:
+            raise OutputError(f"{part_name}: there is nothing that says how it was begun ({name}); -y begins anew")
+        _check(part_name, lines[0]["begin"], identity)
+        earlier = _earlier(lines[1:], part, header)
+    if not earlier.kept:
+        part.truncate(0)
+    part.seek(0)
+    try:
+        with open(os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+b", 0) as file:
+            file.truncate(size)
+            file.seek(size)
+            if not size:
+                _append(file, {"begin": identity})
+            sync_folder(name)
+            yield Journal(file, part, header, earlier)
+    except OSError as error:
+        error.filename = error.filename or name
+        raise
+
+
+def _append(file: BinaryIO, value: Any) -> None:
+    """A line, on the disk when this returns."""
+    text = json.dumps(value, separators=(",", ":")).encode()
+    rest = memoryview(b"%08x %s\n" % (zlib.crc32(text), text))
+    while rest:
+        rest = rest[file.write(rest) :]
+    os.fsync(file.fileno())
+
+
+def _read(name: str) -> tuple[list[dict[str, Any]], int]:
+    """The good lines of a journal, and their bytes."""
+    lines, size = [], 0
+    try:
+        with open(name, "rb") as file:
+            for line in file:
+                crc, _, text = line.partition(b" ")
+                if not line.endswith(b"\n") or crc != b"%08x" % zlib.crc32(text[:-1]):
+                    break
+                lines.append(json.loads(text))
+                size += len(line)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(f"{name}: cannot be read: {error.strerror or error}") from error
+    return lines, size
+
+
+def _check(part_name: str, before: Identity, now: Identity) -> None:
+    """Raise OutputError where another encode is asked for than was begun."""
+    now = json.loads(json.dumps(now))
+    for name in (*now, *before):
+        if before.get(name) != now.get(name):
+            raise OutputError(
+                f"{part_name}: was begun with {name} {_shown(before.get(name))}, now {_shown(now.get(name))} is asked "
+                "for: --resume goes on with the same alone, -y begins anew"
+            )
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _earlier(lines: list[dict[str, Any]], part: BinaryIO, header: Header) -> Earlier:
+    """What of the lines holds against the part file."""
+    notes = {line["note"]: line["value"] for line in lines if "note" in line}
+    by_number: dict[int, SegmentLine] = {}
+    for line in lines:
+        if "segment" in line:
+            found = SegmentLine.of_plain(line["segment"])
+            known = by_number.get(found.report.number)
+            by_number[found.report.number] = found if known is None or known.record is None else known
+    kept: list[SegmentLine] = []
+    entries: list[IndexEntry] = []
+    for segment in _whole_segments(part, header):
+        said = by_number.get(segment.number)
+        record = write_segment(segment, header)
+        if said is None or segment.number != len(kept) or zlib.crc32(record) != said.record_crc:
+            break
+        kept.append(said)
+        entries.append(IndexEntry(len(record), len(segment.pts), segment.pts[0]))
+    done = {
+        number: FittedSegment(_segment_of(said.record, header), said.report, said.source_crc)
+        for number, said in by_number.items()
+        if number >= len(kept) and said.record is not None and zlib.crc32(said.record) == said.record_crc
+    }
+    return Earlier(tuple(kept), tuple(entries), done, notes)
+
+
+def _whole_segments(part: BinaryIO, header: Header) -> Iterator[Segment]:
+    """Segments of a part file up to what is torn; none where its header is."""
+    part.seek(0)
+    with suppress(StreamError):
+        reader = Reader(part)
+        if reader.header == header:
+            for segment in reader.segments():
+                assert isinstance(segment, Segment)  # damage raises, since no concealment was asked for
+                yield segment
+
+
+def _segment_of(record: bytes, header: Header) -> Segment:
+    head = read_record_head(record[: RECORD.size_bytes], 0)
+    return read_segment(head.number, record[RECORD.size_bytes : -CHECK.size_bytes], header, RECORD.size_bytes)
