@@ -218,7 +218,7 @@ def tune(
     return network
 
 
-def total_bits(network: FloatNetwork, samples: Samples, batch: int = 1 << 18) -> float:
+def total_bits(network: FloatNetwork, samples: Samples, batch: int = 1 << 16) -> float:
     """Bits of all symbols."""
     bits = 0.0
     with torch.no_grad():

@@ -25,8 +25,8 @@ from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.payload import MAX_EXPONENT, HybridSymbols, network_bits, prior, reference_frames
 from c3video.hybrid.subbands import SliceLayout, reference_magnitudes
 
-MAX_SAMPLES = 1 << 21
-"""Of subbands; each takes some 60 bytes, and the steps of a preset's tuning draw about as many."""
+MAX_SAMPLES = 1 << 20
+"""Of subbands; each takes some 60 bytes, twice while they are put together."""
 
 
 def segment_samples(
