@@ -24,6 +24,7 @@ from c3video.engine import choose_engine
 from c3video.errors import C3VideoError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit.context_tuning import (
     FloatNetwork,
     Samples,
@@ -52,9 +53,11 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
     fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
-    fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
+    engine = choose_engine()
+    fitted = fit_segment(planes, video, HybridConfig(), fit_config, engine)
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
-    return segment_samples(coding_order(len(planes), fitted.parameters.gop), fitted.symbols, layout)
+    frames = coding_order(len(planes), fitted.parameters.gop)
+    return segment_samples(frames, fitted.symbols, layout, ENGINES[engine].list_motion)
 
 
 def fit_prior(name: str, samples: Samples, steps: int) -> ContextNetwork:

@@ -76,7 +76,7 @@ def test_parts_add_up_to_every_weight_times_its_uses(profile: str, pix_fmt: str,
 
 
 def test_frame_model_in_gray_by_hand() -> None:
-    macs = frame_multiply_adds(HybridConfig(block_size=16), "gray")
+    macs = frame_multiply_adds(HybridConfig(), "gray")
     assert macs.subbands == 26 * 16 + 16 * 8 + 8 * 2 == 560  # as many symbols as samples
     assert macs.motion == 5 * (8 * 16 + 16 * 8 + 8 * 2) / 256  # mode and two vectors, a block
     # Four windows of 32 x 32; 39 x 32 sums of 8 taps, then 32 x 32, from each of two references; one weight.
@@ -87,7 +87,7 @@ def test_frame_model_in_gray_by_hand() -> None:
 
 
 def test_frame_model_in_420_by_hand() -> None:
-    macs = frame_multiply_adds(HybridConfig(block_size=8), "yuv420p")
+    macs = frame_multiply_adds(HybridConfig(), "yuv420p")
     assert macs.subbands == 1.5 * 560
     assert macs.motion == 5 * 272 / 64
     luma, chroma = 4 * (2 * (8 * 23 / 16 + 8) + 1), 4 * (2 * (8 * 15 / 8 + 8) + 1)

@@ -24,10 +24,7 @@ _SLICE_SAMPLES = 1 << 20
 
 HYBRID_MODEL = Structure(
     "hybrid model",
-    (
-        Field("block_size", U8, 8, 32, "side of a motion block in luma samples: 8, 16 or 32", since=2),
-        Field("num_slices", U8, 1, 64, "runs of rows whose subbands are coded apart", since=2),
-    ),
+    (Field("num_slices", U8, 1, 64, "runs of rows whose subbands are coded apart", since=2),),
 )
 
 
@@ -36,11 +33,9 @@ class HybridConfig:
     """Everything a decoder must know of the shape of the hybrid model: wavelet subbands, motion, context networks.
 
     Args:
-        block_size: side of a motion block in luma samples: 8, 16 or 32.
         num_slices: runs of rows whose subbands are coded apart, 1..64, so that as many threads may read them.
     """
 
-    block_size: int = 16
     num_slices: int = 1
 
     KIND: ClassVar[int] = 2
@@ -49,14 +44,12 @@ class HybridConfig:
 
     def check(self) -> None:
         """Raise ConfigError where a value is out of the range that a stream may carry."""
-        if self.block_size not in (8, 16, 32):
-            raise ConfigError(f"block_size = {self.block_size}: must be 8, 16 or 32")
         check_range("num_slices", self.num_slices, 1, 64)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> HybridConfig:
         """The model of a header, from the values of HYBRID_MODEL."""
-        return cls(block_size=values["block_size"], num_slices=values["num_slices"])
+        return cls(num_slices=values["num_slices"])
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
         """Raise ConfigError for what a stream may not carry, which bounds the memory that a decoder needs."""

@@ -28,7 +28,7 @@ from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork, network_shapes, read_prior
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
-from c3video.hybrid.symbol_coding import read_subbands, write_frames_motion, write_subbands
+from c3video.hybrid.symbol_coding import ListSymbols, read_subbands, write_frames_motion, write_subbands
 
 IntArray = NDArray[np.int64]
 
@@ -161,8 +161,9 @@ def encode_payload(
     num_frames: int,
     config: HybridConfig,
     layouts: Sequence[SliceLayout],
+    list_symbols: ListSymbols = motion_symbols.to_symbols,
 ) -> tuple[bytes, HybridBits]:
-    """Bytes of a segment and their accounting."""
+    """Bytes of a segment and their accounting; `list_symbols` is that of an engine."""
     frames = coding_order(num_frames, parameters.gop)
     codes: dict[str, NetworkCode | None] = {}
     for name in CONTEXT_NETWORKS:
@@ -178,7 +179,7 @@ def encode_payload(
             code_network(coder, name, code, parameters.networks[name])
         weight_bits[name] = coder.estimated_bits - before
     before = coder.estimated_bits
-    write_frames_motion(coder, parameters.networks["motion"], symbols.fields, frames)
+    write_frames_motion(coder, parameters.networks["motion"], symbols.fields, frames, list_symbols)
     motion_bits = coder.estimated_bits - before
     payloads = [coder.finish()]
     frame_bits = np.zeros(num_frames)

@@ -55,7 +55,7 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
 
 @pytest.fixture(scope="module")
 def header() -> Header:
-    return frame_header(38, 22, "yuv420p", HybridConfig(16, 2))
+    return frame_header(38, 22, "yuv420p", HybridConfig(2))
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def test_symbols_and_networks_come_back(header: Header, made: SyntheticSegment) 
 @pytest.mark.parametrize(
     ("size", "pix_fmt", "config", "num_frames", "gop", "exponents"),
     [
-        ((38, 22), "yuv420p", HybridConfig(16, 2), 4, 3, (3, None)),
-        ((9, 40), "yuv444p10le", HybridConfig(8, 1), 1, 32, (None, None)),
-        ((70, 3), "gray", HybridConfig(32, 3), 3, 1, (0, 8)),
-        ((1, 1), "yuv422p", HybridConfig(8, 1), 2, 1, (None, 0)),
+        ((38, 22), "yuv420p", HybridConfig(2), 4, 3, (3, None)),
+        ((9, 40), "yuv444p10le", HybridConfig(), 1, 32, (None, None)),
+        ((70, 3), "gray", HybridConfig(3), 3, 1, (0, 8)),
+        ((1, 1), "yuv422p", HybridConfig(), 2, 1, (None, 0)),
     ],
 )
 def test_what_is_read_is_written_as_the_same_bytes(
@@ -136,9 +136,9 @@ def test_every_cut_is_an_error(header: Header, made: SyntheticSegment) -> None:
     data = made.segment.patches[0]
     for size in [*range(40), *range(40, len(data), 101)]:
         with pytest.raises(CorruptSegmentError):
-            parse_payload(data[:size], NUM_FRAMES, HybridConfig(16, 2))
+            parse_payload(data[:size], NUM_FRAMES, HybridConfig(2))
     with pytest.raises(CorruptSegmentError, match="1 bytes are left over"):
-        parse_payload(data + b"\0", NUM_FRAMES, HybridConfig(16, 2))
+        parse_payload(data + b"\0", NUM_FRAMES, HybridConfig(2))
     assert decoded(data, NUM_FRAMES, header)
 
 
@@ -179,7 +179,7 @@ def test_differences_that_leave_16_bits_are_an_error() -> None:
 def test_random_payloads_end_in_our_error_or_in_symbols(header: Header) -> None:
     """A payload that is no encoder's mostly has something left; it may by chance have not, and is then one."""
     rng = np.random.default_rng(0)
-    small = frame_header(8, 8, "gray", HybridConfig(8, 1))
+    small = frame_header(8, 8, "gray", HybridConfig())
     noticed = 0
     for _ in range(40):
         words = [rng.integers(0, 256, 4 * int(rng.integers(0, 30)), dtype=np.uint8).tobytes() for _ in range(2)]

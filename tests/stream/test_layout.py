@@ -67,7 +67,7 @@ HEADER_B = replace(
     video=replace(
         HEADER_A.video, field_order=0, rotation=0, mirrored=False, mastering_display=None, content_light=None
     ),
-    model=HybridConfig(block_size=8, num_slices=6),
+    model=HybridConfig(num_slices=6),
     patch_rows=1,
     patch_columns=1,
 )
@@ -147,7 +147,7 @@ def test_what_is_said_of_showing_pictures_is_whole_and_in_range(at: int, new: st
         syntax.read_header(changed)
 
 
-@pytest.mark.parametrize("model", [HEADER_A, replace(HEADER_B, model=HybridConfig(32, 2))])
+@pytest.mark.parametrize("model", [HEADER_A, replace(HEADER_B, model=HybridConfig(2))])
 @pytest.mark.parametrize("pix_fmt", LAYOUTS)
 def test_header_round_trip_of_every_pixel_format(pix_fmt: str, model: Header) -> None:
     header = replace(model, video=VideoFormat(64, 48, pix_fmt))

@@ -21,22 +21,27 @@ from c3video.hybrid.fit.context_tuning import (
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.payload import MAX_EXPONENT, HybridSymbols, network_bits, prior, reference_frames
 from c3video.hybrid.subbands import SliceLayout, reference_magnitudes
+from c3video.hybrid.symbol_coding import ListSymbols, list_frames_motion
 
 
-def segment_samples(frames: Sequence[CodedFrame], symbols: HybridSymbols, layout: SliceLayout) -> dict[str, Samples]:
+def segment_samples(
+    frames: Sequence[CodedFrame], symbols: HybridSymbols, layout: SliceLayout, list_symbols: ListSymbols
+) -> dict[str, Samples]:
     """All symbols of a segment, by name of CONTEXT_NETWORKS; motion only where there is any.
 
     Args:
         frames: in coding order.
         layout: of whole frames.
+        list_symbols: of an engine.
     """
     places = reference_frames(frames)
     subbands = [
         subband_samples(found, reference_magnitudes([symbols.frames[x] for x in places[place]], layout), frame.depth)
         for place, (found, frame) in enumerate(zip(symbols.frames, frames, strict=True))
     ]
+    listed = list_frames_motion(symbols.fields, frames, list_symbols)
     motion = [
-        motion_samples(field, frame) for field, frame in zip(symbols.fields, frames, strict=True) if field is not None
+        motion_samples(coded, frame.depth) for coded, frame in zip(listed, frames, strict=True) if coded is not None
     ]
     return {name: joined(parts) for name, parts in (("subbands", subbands), ("motion", motion)) if parts}
 

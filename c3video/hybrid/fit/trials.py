@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from c3video.coding.rangecoder import SymbolCounter
 from c3video.hybrid.coded_planes import UNIT_NORM
+from c3video.hybrid.compensation import BLOCK_SIZE
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, MotionCache, code_frames, luma_step
 from c3video.hybrid.fit.importance import Importance, activity, measured_importance, typical_importance
@@ -60,7 +61,7 @@ class Trials:
         self._motion: MotionCache = {}
         self._importance: dict[int, Importance] = {}  # by frames from anchor to anchor
         self._filtered: dict[int, Planes] = {}  # by display index
-        block_size, bit_depth = task.config.block_size, task.coded_as.bit_depth
+        block_size, bit_depth = BLOCK_SIZE, task.coded_as.bit_depth
         self._activities = [activity(frame[0], block_size, bit_depth) for frame in task.planes]
         most_frames = len(task.planes) * (task.fit_config.plans + task.fit_config.passes)
         self._progress = Progress("plan", 0, most_frames, 0.0, 0.0, 0.0)
@@ -109,7 +110,7 @@ class Trials:
             [self._activities[frame.index] for frame in coded.frames],
             coded.prediction_errors,
             0.72 * SLOPE_OF_STEP * step * step,
-            task.config.block_size,
+            BLOCK_SIZE,
             task.fit_config.importance,
         )
 
@@ -117,7 +118,8 @@ class Trials:
         """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""
         coded = trial.coded
         symbols = HybridSymbols(tuple(coded.fields), tuple(coded.symbols))
-        for name, samples in segment_samples(coded.frames, symbols, self._task.layout).items():
+        where = coded.frames, symbols, self._task.layout, self._task.engine.list_motion
+        for name, samples in segment_samples(*where).items():
             self._networks[name], self._exponents[name] = tuned_network(name, samples, self._task.fit_config, seed)
 
     def _advance(self) -> None:
@@ -133,5 +135,6 @@ class Trials:
 
     def _symbol_bits(self, coded: CodedFrames) -> float:
         counter = SymbolCounter()
-        write_frames_motion(counter, self._networks["motion"], coded.fields, coded.frames)
+        network, list_motion = self._networks["motion"], self._task.engine.list_motion
+        write_frames_motion(counter, network, coded.fields, coded.frames, list_motion)
         return coded.subband_bits + counter.estimated_bits
