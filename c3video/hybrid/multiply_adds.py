@@ -56,8 +56,9 @@ def frame_multiply_adds(model: HybridConfig, pix_fmt: str) -> FrameMultiplyAdds:
         compensation += share * _compensation(BLOCK_SIZE >> shifts[0])
         # A level lifts a quarter of the samples of the finer one, along both axes, with two products a sample and axis.
         wavelet += share * (1 + sum(4 / 4**level for level in range(subbands.plane_levels(shifts))))
-    # A block has a mode and two vectors.
-    motion = 5 * _context_network(motion_symbols.NUM_INPUTS) / BLOCK_SIZE**2
+    # The most that whole blocks ask for: cuts above a block, then its split, whether its motion is its own, its mode
+    # and two vectors.
+    motion = (1 / 16 + 1 / 4 + 7) * _context_network(motion_symbols.NUM_INPUTS) / BLOCK_SIZE**2
     return FrameMultiplyAdds(samples * _context_network(subbands.NUM_INPUTS), motion, compensation, wavelet)
 
 

@@ -33,7 +33,6 @@ def search_field(
     network: ContextNetwork,
     component_bits: NDArray[np.float32],
     mode_bits: Sequence[float],
-    split_bits: Sequence[float],
     passes: int = 1,
     num_threads: int = 1,
 ) -> MotionField:
@@ -54,7 +53,6 @@ def search_field(
         component_bits: (n,) guess of the price of a component by the size of its difference, in bits; further
             differences cost two bits a doubling.
         mode_bits: guess of the price of FORWARD, BACKWARD and BOTH where there are two references.
-        split_bits: price of WHOLE, ROWS, COLUMNS and QUARTERS.
         passes: over all blocks by themselves, 1..100.
         num_threads: the result does not depend on it.
 
@@ -76,7 +74,6 @@ def search_field(
         frame.depth,
         np.ascontiguousarray(component_bits, dtype=np.float32),
         list(mode_bits),
-        list(split_bits),
         passes,
         num_threads,
         native.isa(),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.hybrid.coded_planes import coded_format, from_coded
-from c3video.hybrid.compensation import BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
+from c3video.hybrid.compensation import BLOCK_SIZE, BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
@@ -99,7 +99,7 @@ def synthetic_segment(
     steps = tuple(min(step_index + 2 * depth, MAX_STEP_INDEX) for depth in range(depths))
     model = HybridParameters(gop, steps, networks, of_networks)
     (whole,) = slice_layouts(video.plane_shapes, video.layout.planes, 1)
-    blocks = block_shape(video.plane_shapes[0], config.block_size)
+    blocks = block_shape(video.plane_shapes[0], BLOCK_SIZE)
     symbols = HybridSymbols(
         tuple(_field(rng, blocks, frame, reach) for frame in frames),
         tuple(_symbols(rng, whole.empty(), density) for _ in frames),
@@ -173,7 +173,7 @@ def reconstructed(
             reconstruct_plane(
                 [decoded[index][plane] for index in frame.references],
                 field,
-                config.block_size,
+                BLOCK_SIZE,
                 shifts,
                 coded.bit_depth,
                 found[plane],

@@ -10,7 +10,7 @@ import pytest
 
 from c3video.coding.rangecoder import SymbolReader
 from c3video.errors import CorruptSegmentError
-from c3video.hybrid.compensation import block_shape
+from c3video.hybrid.compensation import BLOCK_SIZE, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import (
     CONTEXT_NETWORKS,
@@ -42,7 +42,7 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
     parsed = parse_payload(data, num_frames, config)
     coder = SymbolReader(parsed.payloads[0])
     networks = {name: read_network(coder, name, code) for name, code in parsed.codes.items()}
-    blocks = block_shape(header.video.plane_shapes[0], config.block_size)
+    blocks = block_shape(header.video.plane_shapes[0], BLOCK_SIZE)
     fields = tuple(read_frames_motion(coder, networks["motion"], blocks, parsed.frames))
     slices = [
         list(read_slice(SymbolReader(payload), networks["subbands"], layout, parsed.frames))

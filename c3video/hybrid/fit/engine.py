@@ -21,7 +21,6 @@ from c3video.hybrid.fit.motion_search import (
     COMPONENT_BITS,
     MODE_BITS,
     PASSES,
-    SPLIT_BITS,
     FrameSearch,
     search_at_once,
 )
@@ -105,7 +104,6 @@ class _NativeFit:
             search.network,
             COMPONENT_BITS,
             MODE_BITS,
-            SPLIT_BITS,
             PASSES,
             num_threads,
         )

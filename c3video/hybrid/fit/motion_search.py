@@ -42,13 +42,11 @@ PASSES = 1
 """Of the extension's search over all blocks by themselves."""
 
 COMPONENT_BITS = np.concatenate([[0.1], 3.0 + 1.8 * np.log2(np.arange(1, 257))]).astype(np.float32)
-"""Price of a component by the size of its difference to what is expected, in bits. Found by trial, as the next."""
+"""Price of a component by the size of its difference to what is expected, in bits, while nothing better is known. Found
+by trial, as the next."""
 
 MODE_BITS = (2.5, 2.5, 0.4)
 """Price of FORWARD, BACKWARD and BOTH where there are two references, in bits."""
-
-SPLIT_BITS = (0.3, 5.5, 5.5, 7.0)
-"""Price of WHOLE, ROWS, COLUMNS and QUARTERS, in bits."""
 
 _AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1))
 

@@ -24,7 +24,7 @@ struct SearchJob {
     float slope;                  // squared error that a bit is worth
     const float* component_bits;  // by size of a component's difference: a guess, before contexts are known
     int num_component_bits;
-    float mode_bits[3], split_bits[4];
+    float mode_bits[3];
     int passes, num_threads;
 };
 

@@ -50,13 +50,11 @@ public:
         : components_(job.component_bits, job.component_bits + job.num_component_bits), slope_(job.slope) {
         for (float& bits : components_) bits *= slope_;
         for (int mode = 0; mode < 3; mode++) modes_[mode] = job.frame.num_references == 2 ? slope_ * job.mode_bits[mode] : 0;
-        for (int split = 0; split < 4; split++) splits_[split] = slope_ * job.split_bits[split];
         level_ = std::max(0.72f * slope_ * (float)(kMotionBlock * kMotionBlock), 1e-30f);
     }
 
     float bits(float count) const { return slope_ * count; }
     float mode(int mode) const { return modes_[mode]; }
-    float split(int split) const { return splits_[split]; }
     float vector(Vector v, Vector expected) const { return component(v.y - expected.y) + component(v.x - expected.x); }
     // Of coding a residual with that squared error: hybrid/fit/motion_search.py.
     float residual(float error) const { return priced(error, level_); }
@@ -74,7 +72,7 @@ private:
     }
 
     std::vector<float> components_;
-    float slope_, level_, modes_[3], splits_[4];
+    float slope_, level_, modes_[3];
 };
 
 // Where to look, and what the coder will expect.
