@@ -101,7 +101,7 @@ def test_a_shifted_picture_is_found(isa: str) -> None:
     assert (field.vectors[0, 0][inside] == -12).all()
     assert (field.vectors[0, 1][inside] == 28).all()
     assert not field.splits[1:-1, 1:-1].any()
-    assert motion_bits(field) < 150
+    assert motion_bits(field) < 260
 
 
 def test_far_motion_is_found_from_its_start() -> None:
@@ -180,7 +180,7 @@ def test_motion_of_an_earlier_frame_is_taken_over(isa: str) -> None:
     ]
     before = whole_field(np.full((1, 2, 8, 8), 2), np.zeros((8, 8), dtype=np.int64))
     earlier = EarlierMotion(before, CodedFrame(2, (0,), 1))
-    field = search(noisy[0], [noisy[1]], slope=3e-3, earlier=earlier)
+    field = search(noisy[0], [noisy[1]], slope=0.1, earlier=earlier)
     symbols = to_symbols(wide(field), FRAMES[1], earlier)
     assert (field.vectors == 1).all()  # half as far, in half the time
     assert symbols.classes.tolist() == [CUT_CLASS, MERGE_CLASS] * 4
@@ -258,7 +258,7 @@ def test_a_block_is_split_where_its_parts_move_apart(isa: str, split: int, towar
     made = MotionField(vectors, np.zeros((10, 12), dtype=np.int64), splits)
     prediction = compensate([reference], made, BLOCK_SIZE, (0, 0), 8)
     current = finish(prediction, np.zeros_like(prediction), 8).astype(np.uint8)
-    field = search(current, [reference], slope=3e-6)
+    field = search(current, [reference], slope=1e-6)
     assert field.splits[2, 3] == split
     y, x = field.vectors[0, :, 5, 7]
     assert 1 <= y <= 3
