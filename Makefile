@@ -13,13 +13,23 @@ CPP := $(wildcard c3video/native/src/*/*.cpp c3video/native/src/*/*.h)
 # A process a core; one that has nothing left takes tests from the other, since a few files take a minute each.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 SANITIZED := tests/native tests/hybrid/test_decode.py tests/test_conformance.py tests/test_corruption.py
-# VNNI reads and writes what AVX-512 does.
-SANITIZED_SETS := plain;avx2;avx512
+# Plain C++ and the widest vectors of this machine; AVX2 is the same source in between, VNNI reads and writes as AVX-512.
+SANITIZED_SETS ?= plain;$(if $(shell grep -m 1 avx512vl /proc/cpuinfo 2>/dev/null),avx512,avx2)
+UNDER_SANITIZERS = ASAN_OPTIONS=detect_leaks=0 \
+  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)"
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
+# Where ccache is installed, a build compiles only what has changed, though pip builds in a new folder each time.
+ifneq ($(shell command -v ccache),)
+export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
+export CCACHE_NOHASHDIR ?= 1
+export CCACHE_SLOPPINESS ?= include_file_mtime,include_file_ctime,time_macros
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-sanitize fuzz bench wheel reference uvg-eval clips-eval eval-smoke table ablate check format clean
+.PHONY: help setup demo test test-slow test-sanitize fuzz fuzz-sanitize bench wheel reference uvg-eval clips-eval hd-eval \
+  kodak-eval eval-smoke table ablate check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,18 +54,25 @@ test: $(READY)  ## run the quick tests, on all cores
 test-slow: $(READY)  ## run the slow tests, on all cores
 	@$(BIN)/python -m pytest -q -m slow $(PARALLEL)
 
-test-sanitize: $(READY)  ## run the extension's tests under AddressSanitizer and UndefinedBehaviorSanitizer
+test-sanitize: build/sanitize/.ready  ## run the extension's tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@cd build/sanitize/package && $(UNDER_SANITIZERS) ../bin/python -m pytest -q -p no:cacheprovider \
+	  -c ../../../pyproject.toml --rootdir=. -o pythonpath= $(SANITIZED)
+
+# A package of its own, beside the packages of .venv but for the editable c3video there.
+build/sanitize/.ready: $(READY) $(wildcard c3video/*.py c3video/*/*.py c3video/*/fit/*.py tests/*.py tests/*/*.py)
 	@test -x build/sanitize/bin/python || $(BIN)/python -m venv --without-pip build/sanitize
-	@$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/sanitize/package \
+	@rm -rf build/sanitize/package
+	@$(BIN)/python -m pip install --quiet --no-deps --target build/sanitize/package \
+	  --config-settings=build-dir=build/sanitize/cmake \
 	  --config-settings=cmake.define.C3VIDEO_SANITIZE=ON \
 	  --config-settings='cmake.define.C3VIDEO_INSTRUCTION_SETS=$(SANITIZED_SETS)' .
-	@# The packages of .venv, without its editable c3video.
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	@$(BIN)/python -c 'import sys; print(*(path for path in sys.path if path.endswith("site-packages")), sep="\n")' \
 	  > $$(build/sanitize/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth
 	@cp -R tests build/sanitize/package/
-	@cd build/sanitize/package && ASAN_OPTIONS=detect_leaks=0 \
-	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	  ../bin/python -m pytest -q -p no:cacheprovider -c ../../../pyproject.toml --rootdir=. -o pythonpath= $(SANITIZED)
+	@touch $@
+
+fuzz-sanitize: build/sanitize/.ready  ## the same as fuzz, under the sanitizers (FUZZ="--seconds 3600")
+	@cd build/sanitize/package && $(UNDER_SANITIZERS) ../bin/python -m tests.fuzz.run --out ../fuzz $(FUZZ)
 
 fuzz: $(READY)  ## decode streams that are wrong behind right checksums (FUZZ="--seconds 3600"); a minute by default
 	@$(BIN)/python -m tests.fuzz.run $(FUZZ)
@@ -71,6 +88,12 @@ reference: $(READY)  ## fit the patch that the reference was run on as it was, c
 
 uvg-eval: $(READY)  ## the paper's experiment on UVG (UVG_DIR=folder; ARGS="--clips Jockey --frames 0:60 --workers 2")
 	@UVG_DIR="$(UVG_DIR)" $(BIN)/python -m pipelines.evaluate uvg $(ARGS)
+
+hd-eval: $(READY)  ## the same at 720x576 to 1920x1080 (CLIPS_DIR=folder of your own; ARGS=...)
+	@$(BIN)/python -m pipelines.evaluate hd $(if $(CLIPS_DIR),--folder "$(CLIPS_DIR)") $(ARGS)
+
+kodak-eval: $(READY)  ## stills beside what others publish for each (KODAK_DIR=folder; ARGS="--preset medium --clips kodim03")
+	@KODAK_DIR="$(KODAK_DIR)" $(BIN)/python -m pipelines.evaluate kodak $(ARGS)
 
 clips-eval: $(READY)  ## the same on small clips and stills (CLIPS_DIR=folder of your own; ARGS=...)
 	@$(BIN)/python -m pipelines.evaluate clips $(if $(CLIPS_DIR),--folder "$(CLIPS_DIR)") $(ARGS)

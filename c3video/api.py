@@ -39,7 +39,7 @@ def encode(
     rd_weight: float = 1e-3,
     window_search: str | None = None,
     patch_size: tuple[int, int] | None = None,
-    segment_frames: int = 32,
+    segment_frames: int | None = None,
     scene_cuts: bool = True,
     frames: tuple[int, int | None] | None = None,
     start: Fraction | None = None,
@@ -71,7 +71,7 @@ def encode(
             by a fit that is thrown away), "correlation" or "centre"; None: as the preset says.
         patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352. The profile
             default codes whole frames and has none.
-        segment_frames: most frames a segment; segments decode alone.
+        segment_frames: most frames a segment; segments decode alone. None: 64 with the profile default, else 32.
         scene_cuts: whether a segment also begins where a scene does.
         frames: (first, one past the last or None), counted from 0.
         start, end: seconds after the first frame, in place of `frames`.
@@ -79,7 +79,8 @@ def encode(
         rotate: turn pictures upright that are stored on their side; otherwise the stream says how they lie.
         strict: end with an error where the source is damaged, in place of a warning.
         device: where the profiles cells and paper fit, as torch names it.
-        size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second.
+        size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second. `pix_fmt` without
+            `size` is what frames of another pixel format are converted to (media/conversion.py).
         overwrite: whether a file at `out` may be replaced, or a function that is asked.
         report: called after each step of a fit.
 
@@ -126,6 +127,7 @@ def encode(
             scene_cuts=scene_cuts,
             seed=seed,
             device=device,
+            settings=config.EncoderSettings.of(profile, preset, rd_weight),
         )
         if not isinstance(out, (str, os.PathLike)):
             return encoding.write(out, report=report)

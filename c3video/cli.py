@@ -26,8 +26,11 @@ from c3video.config import PRESETS, PROFILES
 from c3video.errors import C3VideoError, ConfigError
 
 if TYPE_CHECKING:
+    from c3video.decoder import Decoder
     from c3video.encoder import EncodeProgress, EncodeReport
+    from c3video.media.selection import Selection
     from c3video.output import Overwrite
+    from c3video.video import Frame, VideoFormat
 
 _EXAMPLES = """examples:
   c3v encode in.mp4 out.c3v --preset fast --rd-weight 1e-3
@@ -274,8 +277,8 @@ def _decode(arguments: argparse.Namespace) -> None:
     import c3video.decoder
     from c3video.media.orientation import Upright
     from c3video.media.selection import Selection
-    from c3video.media.sink import check_container, container_of, make_sink
-    from c3video.output import open_output
+    from c3video.media.sink import check_container, container_of
+    from c3video.progress_display import DecodeDisplay
 
     if not arguments.verify and arguments.output is None:
         raise ConfigError("decode needs -o OUT.mkv, -o OUT.y4m or -o - for a pipe (or --verify to write nothing)")
@@ -298,28 +301,57 @@ def _decode(arguments: argparse.Namespace) -> None:
         turn = Upright(clip.format) if arguments.rotate else None
         format = turn.format if turn else clip.format
         frames = clip.select(selection, arguments.input) if by_frame else clip.frames(first, last)
-        if container is None:
-            num_frames = sum(1 for _ in frames)
-        else:
+        if container is not None:
             check_container(container, format)
-            with (
-                open_output(arguments.output, overwrite=_overwrite(arguments), sources=[arguments.input]) as output,
-                output.open() as file,
-                make_sink(file, container, format) as sink,
-            ):
-                for frame in frames:
-                    if arguments.caught:
-                        raise KeyboardInterrupt
-                    sink.write(turn(frame) if turn else frame)
-                    num_frames += 1
-                    if container != "mov":  # which is nothing without its end
-                        # Half a frame of planes would be taken for a damaged file.
-                        size_bytes = file.tell() if output.is_file and container in ("y4m", "raw") else None
-                        output.keep("1 frame" if num_frames == 1 else f"{num_frames} frames", size_bytes)
+        expected = None if arguments.segments is not None else _num_frames(clip, selection)
+        written = _written(arguments, container, format) if container else contextlib.nullcontext(_not_written)
+        display = DecodeDisplay(sys.stderr, expected, not arguments.quiet)
+        with written as write, display, _logging_to(display.say, arguments):
+            for frame in display.watch(frames):
+                if arguments.caught:
+                    raise KeyboardInterrupt
+                num_frames += 1
+                write(turn(frame) if turn else frame, num_frames)
         for error in clip.lost:
             _say(f"c3v: concealed: {error}")
     if arguments.verify:
         _note(arguments, f"{arguments.input}: {num_frames} frames, every hash matches")
+
+
+@contextlib.contextmanager
+def _written(
+    arguments: argparse.Namespace, container: str, format: VideoFormat
+) -> Iterator[Callable[[Frame, int], None]]:
+    """What writes a frame, which is told how many there are with it, to the output of a decode."""
+    from c3video.media.sink import make_sink
+    from c3video.output import open_output
+
+    with (
+        open_output(arguments.output, overwrite=_overwrite(arguments), sources=[arguments.input]) as output,
+        output.open() as file,
+        make_sink(file, container, format) as sink,
+    ):
+
+        def write(frame: Frame, num_frames: int) -> None:
+            sink.write(frame)
+            if container != "mov":  # which is nothing without its end
+                # Half a frame of planes would be taken for a damaged file.
+                size_bytes = file.tell() if output.is_file and container in ("y4m", "raw") else None
+                output.keep("1 frame" if num_frames == 1 else f"{num_frames} frames", size_bytes)
+
+        yield write
+
+
+def _not_written(frame: Frame, num_frames: int) -> None:
+    """The same where frames are only verified."""
+
+
+def _num_frames(clip: Decoder, selection: Selection) -> int | None:
+    """How many frames will be decoded, as far as can be told beforehand; whatever is wrong is said later."""
+    try:
+        return selection.num_frames_of(len(clip), clip.format.frame_rate)
+    except C3VideoError:
+        return None
 
 
 def _times(arguments: argparse.Namespace) -> dict[str, Fraction | None]:
@@ -424,7 +456,7 @@ _KEY_FRAMES_SHOWN = 12
 def _print_facts(facts: dict[str, Any]) -> None:
     print("header")
     for name, value in facts["header"].items():
-        print(f"  {name:24} {value}")
+        print(f"  {name:24} {'not said' if value is None else value}")
     size = facts["size_bytes"]
     bpp = f", {facts['bpp']:.4f} bpp" if "bpp" in facts else ""
     rate = f", {facts['kbps']:.1f} kb/s" if "kbps" in facts else ""
@@ -534,7 +566,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HxW",
         help="largest patch of the profiles cells and paper, in luma samples (default 288x352)",
     )
-    encode.add_argument("--segment", type=_positive, default=32, metavar="N", help="most frames a segment")
+    encode.add_argument(
+        "--segment", type=_positive, metavar="N", help="most frames a segment (profile default: 64, others: 32)"
+    )
     encode.add_argument(
         "--no-scene-cuts",
         dest="scene_cuts",
@@ -548,9 +582,14 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
     encode.add_argument("--device", default="cpu", help="where the profiles cells and paper fit: cpu, cuda, cuda:1")
     encode.add_argument("--threads", type=_threads, metavar="N", help="CPU threads of the fit (default: all)")
-    raw = encode.add_argument_group("headerless raw video")
+    encode.add_argument(
+        "--pix-fmt",
+        metavar="NAME",
+        help="pixel format to convert to: yuv420p, yuv422p10, gray10, gbrp ...; what is lost is said (default: none; "
+        "with --size that of headerless raw video)",
+    )
+    raw = encode.add_argument_group("headerless raw video, with --pix-fmt")
     raw.add_argument("--size", type=_size, metavar="WxH", help="frame size, width first as in FFmpeg")
-    raw.add_argument("--pix-fmt", metavar="NAME", help="pixel format: yuv420p, yuv444p10le, gbrp ...")
     raw.add_argument("--fps", type=_fps, metavar="N[/D]", help="frames a second (default 25)")
 
     decode = commands.add_parser("decode", help=".c3v -> Matroska, NUT, MOV, y4m or raw YUV", parents=[words])
@@ -593,7 +632,9 @@ def _parser() -> argparse.ArgumentParser:
         "--frames", type=_range, metavar="A:B", help="the distorted clip was made of frames A to B-1 of the reference"
     )
     compare.add_argument("--size", type=_size, metavar="WxH", help="frame size of headerless raw video (.yuv)")
-    compare.add_argument("--pix-fmt", metavar="NAME", help="its pixel format")
+    compare.add_argument(
+        "--pix-fmt", metavar="NAME", help="its pixel format; without --size what the reference is converted to"
+    )
     _add_limits(compare)
     return parser
 

@@ -26,6 +26,8 @@ class ModelConfig(Protocol):
 
     KIND: ClassVar[int]
     """Its number in a header; never reused."""
+    SEGMENT_FRAMES: ClassVar[int]
+    """Most frames a segment, unless a user says otherwise."""
     HAS_PATCHES: ClassVar[bool]
     """Whether frames are cut in patches; else whole frames are coded."""
     FIELDS: ClassVar[Structure]
@@ -90,6 +92,45 @@ PROFILES: dict[str, Profile] = {
 
 PRESETS = tuple(dict.fromkeys(name for profile in PROFILES.values() for name in profile.presets))
 """All names of efforts; which of them a profile has, it says."""
+
+PROFILE_NUMBERS = {"default": 1, "cells": 2, "paper": 3, "pyramid": 4}
+PRESET_NUMBERS = {"ultrafast": 1, "fast": 2, "medium": 3, "slow": 4, "placebo": 5, "paper": 6}
+"""On the wire since version 6: add, never change or reuse. 0 stands for what is not said."""
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What an encoder was told, for who looks at its stream later; decoding needs none of it.
+
+    Args:
+        profile, preset: their numbers; 0 where the encoder was given a model and a fit of no name.
+        rd_weight: in billionths; 0 where it is not known.
+    """
+
+    profile: int = 0
+    preset: int = 0
+    rd_weight: int = 0
+
+    @classmethod
+    def of(cls, profile: str, preset: str, rd_weight: float) -> EncoderSettings:
+        """Of names that `fit_config` has taken, 0 for those without a number, and a weight above 0 and below 1."""
+        return cls(PROFILE_NUMBERS.get(profile, 0), PRESET_NUMBERS.get(preset, 0), max(1, round(rd_weight * 1e9)))
+
+    def describe(self) -> dict[str, str | float | None]:
+        """The same in words, None for what is not said; a number stands for a name of a later time."""
+        return {
+            "profile": _name_of(self.profile, PROFILE_NUMBERS),
+            "preset": _name_of(self.preset, PRESET_NUMBERS),
+            "rd_weight": self.rd_weight / 1e9 if self.rd_weight else None,
+        }
+
+
+NOTHING_SAID = EncoderSettings()
+
+
+def _name_of(number: int, numbers: Mapping[str, int]) -> str | None:
+    known = {value: name for name, value in numbers.items()}
+    return known.get(number, f"number {number}") if number else None
 
 
 def profile(name: str) -> Profile:

@@ -17,10 +17,9 @@ import logging
 import operator
 import os
 import sys
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from math import ceil, floor
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
@@ -112,7 +111,8 @@ class Decoder:
         self._limits.check_pixels(self.format.width, self.format.height)
         self._limits.check_memory(self._memory(1, 1), "header: a frame")
         self._frames_gone_by = 0  # of a pipe
-        self._going_on: tuple[int, Iterator[tuple[int, Frame]]] | None = None  # where the last `clip[index]` was
+        self._first_pts: int | None = None  # likewise
+        self._going_on: tuple[int, Iterator[NumberedFrame]] | None = None  # where the last `clip[index]` was
         self.lost: list[StreamError] = []
 
     @property
@@ -163,44 +163,55 @@ class Decoder:
             self._threads_for(segment)
             if not self._reader.seekable:
                 self._frames_gone_by += len(segment.pts)
+                self._first_pts = segment.pts[0] if self._first_pts is None else self._first_pts
             yield segment
 
     def select(self, selection: Selection, name: str = "the stream") -> Iterator[Frame]:
         """Frames by number or time; segments before the first of them are not decoded.
 
-        After damage that is concealed, the numbers are those of the frames that are left.
+        Of a pipe too, whose frames have the numbers and times that they would have in a file.
 
         Args:
             name: of the stream, in messages.
 
         Raises:
-            SourceError: there is no such frame.
-            StreamError: damage, as from `frames`.
+            ConfigError: there are no such frames, or they have gone by in a pipe.
+            StreamError: damage, as from `frames`, also of the index where the run does not begin with the stream.
         """
-        for _, frame in selection.of(self._numbered_from(selection), self.format, name, _say_missing(name)):
+        for _, frame in selection.of(self._numbered(selection), self.format, name, _say_missing(name)):
             yield frame
 
-    def _numbered_from(self, selection: Selection) -> Iterator[NumberedFrame]:
-        """Frames of all segments but those that end before the selection begins."""
+    def _numbered(self, selection: Selection) -> Iterator[NumberedFrame]:
+        """Frames of all segments but those that end before the selection begins or begin when it has ended."""
         time_base = self.format.time_base
-        number = base = 0
-        zero = None
-        if self._reader.seekable:
+        segment_number, number, frames = self._reader.next_number, self._frames_gone_by, None
+        if selection.first < number and not selection.by_time:
+            raise ConfigError(f"frame {selection.first} has gone by; a pipe can be read only once")
+        zero = 0 if selection.on_screen else self._first_pts
+        if self._reader.seekable and (selection.first or selection.start is not None):
             frames = self._reader.frame_map(conceal=self._conceal)
-            places = list(zip(frames.numbers, frames.starts, frames.first_pts, strict=False))
-            zero = frames.first_pts[0] if places else None
-            for following, start, next_pts in places[1:]:
-                # The last frame of a segment may be as late as the first of the next one.
-                if not selection.is_before(start, (next_pts - places[0][2]) * time_base):
-                    break
-                number, base = following, start
-        for segment in self.coded_segments(number):
+            if not frames.numbers:
+                return
+            zero = frames.first_pts[0] if zero is None else zero
+            place = 0
+            # The last frame of a segment may be as late as the first of the next one.
+            while place + 1 < len(frames.numbers) and selection.is_before(
+                frames.starts[place + 1], (frames.first_pts[place + 1] - zero) * time_base
+            ):
+                place += 1
+            segment_number = frames.numbers[place]
+        for segment in self.coded_segments(segment_number):
             zero = segment.pts[0] if zero is None else zero
-            last = base + len(segment.pts) - 1
-            if not selection.is_before(last, (segment.pts[-1] - zero) * time_base):
-                for index, frame in enumerate(self._decoded(segment), base):
+            if frames is not None:
+                number = frames.starts[bisect_left(frames.numbers, segment.number)]
+            if selection.end is not None and (segment.pts[0] - zero) * time_base >= selection.end:
+                return
+            end, last_pts = number + len(segment.pts), segment.pts[-1]
+            shown_until = (last_pts + max(1, segment.durations[-1]) - zero) * time_base
+            if not selection.is_before(end - 1, (last_pts - zero) * time_base, shown_until):
+                for index, frame in enumerate(self._decoded(segment), number):
                     yield index, (frame.pts - zero) * time_base, frame
-            base = last + 1
+            number = end
 
     def __len__(self) -> int:
         """Frames that the stream says it has.
@@ -233,10 +244,10 @@ class Decoder:
             raise IndexError(f"frame {index}: the stream has {frames.num_frames} frames, counted from 0")
         after, numbered = self._going_on or (number + 1, iter(()))
         if after > number or frames.place_of_frame(after) != frames.place_of_frame(number):
-            numbered = self._numbered(number, None)
+            numbered = self._numbered(Selection(first=number))
         self._going_on = None
         num_lost = len(self.lost)
-        for found, frame in numbered:
+        for found, _, frame in numbered:
             if found == number:
                 self._going_on = (number + 1, numbered) if number + 1 < frames.num_frames else None
                 return frame
@@ -245,49 +256,17 @@ class Decoder:
         raise self.lost[-1] if len(self.lost) > num_lost else StreamError(f"frame {number} is lost")
 
     def frame_range(self, first: int = 0, last: int | None = None) -> Iterator[Frame]:
-        """The frames with the numbers first .. last - 1 (None: to the end); segments before them are not decoded.
-
-        Of a pipe too, whose frames have the numbers that they would have in a file.
-
-        Raises:
-            ConfigError: there are no such frames, or they have gone by in a pipe.
-            StreamError: damage, also of the index where `first` is above 0.
-        """
-        for _, frame in self._numbered(first, last):
-            yield frame
+        """The frames with the numbers first .. last - 1 (None: to the end); raises as `select`."""
+        yield from self.select(Selection.of_options((first, last), None, None))
 
     def time_range(self, start: float | Fraction | None = None, end: float | Fraction | None = None) -> Iterator[Frame]:
         """The frames that are on screen from `start` until before `end`, in seconds of the stream's own time stamps.
 
-        A frame's time is pts * time_base; the first frame's need not be 0. None: from the beginning, to the end.
-
-        Raises:
-            ConfigError: nothing is on screen then, or it has gone by in a pipe.
-            StreamError: damage, also of the index where `start` is given.
+        A frame's time is pts * time_base; the first frame's need not be 0. None: from the beginning, to the end. Raises
+        as `select`.
         """
-        base = self.format.time_base
-        if start is not None and end is not None and end <= start:
-            raise ConfigError(f"time {start}:{end}: the start must be before the end")
-        first = None if start is None else floor(_seconds(start) / base)
-        stop = None if end is None else ceil(_seconds(end) / base)
-        segment_number, is_empty = self._reader.next_number, True
-        if first is not None and self._reader.seekable:
-            frames = self._reader.frame_map(conceal=self._conceal)
-            segment_number = frames.numbers[frames.place_of_time(first)] if frames.numbers else 0
-        for segment in self.coded_segments(segment_number):
-            if first is not None and segment.pts[-1] + max(1, segment.durations[-1]) <= first:
-                continue
-            skipped = 0 if first is None else max(0, bisect_right(segment.pts, first) - 1)
-            for index, frame in enumerate(self._decoded(segment)):
-                if stop is not None and frame.pts >= stop:
-                    break
-                if index >= skipped:
-                    is_empty = False
-                    yield frame
-            if stop is not None and segment.pts[-1] >= stop:
-                break
-        if is_empty:
-            raise ConfigError(f"time {start or 0}:{'' if end is None else end}: no frame is on screen then")
+        times = (None if time is None else _seconds(time) for time in (start, end))
+        yield from self.select(Selection.of_times(*times))
 
     def frame_at(self, seconds: float | Fraction) -> Frame:
         """The frame that is on screen at a time; raises as `time_range`."""
@@ -318,35 +297,6 @@ class Decoder:
         planes = frame.planes if layout.is_rgb else RgbConverter(self.format)(frame).planes
         green, blue, red = planes
         return np.stack((red, green, blue), axis=-1)
-
-    def _numbered(self, first: int, last: int | None) -> Iterator[tuple[int, Frame]]:
-        asked = f"frames {first}:{'' if last is None else last}"
-        if first < 0 or (last is not None and last <= first):
-            raise ConfigError(f"{asked}: the first must be 0 or more, and below the end")
-        number = self._frames_gone_by  # of the first frame of the segment in hand
-        if first < number:
-            raise ConfigError(f"{asked}: frame {first} has gone by; a pipe can be read only once")
-        segment_number, frames = self._reader.next_number, None
-        if first and self._reader.seekable:
-            frames = self._reader.frame_map(conceal=self._conceal)
-            if first >= frames.num_frames:
-                raise ConfigError(f"{asked}: the stream has {frames.num_frames} frames, counted from 0")
-            segment_number = frames.numbers[frames.place_of_frame(first)]
-        for segment in self.coded_segments(segment_number):
-            if frames is not None:
-                number = frames.starts[bisect_left(frames.numbers, segment.number)]
-            end = number + len(segment.pts)
-            if end > first:
-                for index, frame in enumerate(self._decoded(segment), number):
-                    if last is not None and index >= last:
-                        return
-                    if index >= first:
-                        yield index, frame
-            if last is not None and end >= last:
-                return
-            number = end
-        if number <= first:
-            raise ConfigError(f"{asked}: the stream has {number} frames, counted from 0")
 
     def _decoded(self, segment: Segment) -> Iterator[Frame]:
         """Frames of a segment; those before damage where it is concealed."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from c3video.c3.config import C3Config, C3FitConfig
 from c3video.c3.fit.encode import open_patch_encoder
-from c3video.config import FitConfig, ModelConfig
+from c3video.config import EncoderSettings, FitConfig, ModelConfig
 from c3video.errors import ConfigError, SourceError
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.fit.encode import open_frame_encoder
@@ -25,7 +25,7 @@ from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
 from c3video.pyramid.fit.encode import open_picture_encoder
 from c3video.segment_model import EncodingOptions, SegmentEncoder
-from c3video.stream.layout import Header, Segment, write_header
+from c3video.stream.layout import MAX_SEGMENT_SAMPLES, Header, Segment, write_header
 from c3video.stream.writer import Writer
 from c3video.video import Frame, Planes, VideoFormat, frame_crc32
 
@@ -246,20 +246,23 @@ def prepare(
     fit_config: FitConfig,
     *,
     patch_size: tuple[int, int] | None = None,
-    segment_frames: int = 32,
+    segment_frames: int | None = None,
     scene_cuts: bool = True,
     seed: int = 0,
     device: str = "cpu",
+    settings: EncoderSettings | None = None,
 ) -> Encoding:
     """Check everything that can be checked before there is anything to write; reads the frames of the first segment.
 
     Args:
         fit_config: a C3FitConfig for a C3Config, a HybridFitConfig for a HybridConfig.
         patch_size: largest (height, width) of a patch in luma samples; None for the default. The hybrid model has none.
-        segment_frames: most frames a segment, 1..1024.
+        segment_frames: most frames a segment, 1..1024; None: as many as the model usually has, or fewer of a picture
+            so large that no more fit.
         scene_cuts: whether a segment also begins where a scene does (scene_cuts.py).
         seed: same seed, machine and thread count, same file. 0..2^63 - 1.
         device: of a C3 model's fit, as torch names it. Bits and pixels are integers made on the CPU.
+        settings: the names that model and fit were chosen by, which the stream tells; None: only the rd_weight.
 
     Raises:
         ConfigError, SourceError: see errors.py.
@@ -267,15 +270,18 @@ def prepare(
     model_config.check()
     fit_config.check()
     check_range("seed", seed, 0, MAX_SEED)
-    check_range("segment_frames", segment_frames, 1, MAX_SEGMENT_FRAMES)
     video = source.format
+    if segment_frames is None:
+        segment_frames = usual_segment_frames(model_config, video)
+    check_range("segment_frames", segment_frames, 1, MAX_SEGMENT_FRAMES)
     frames_ahead, frames = _opened(source, segment_frames)
     if not frames_ahead:
         raise SourceError("the source has no frames in the range asked for")
     segment_frames = min(segment_frames, frames_ahead)  # a still image may then be as large as a segment of many frames
     options = EncodingOptions(patch_size, seed, device)
     encoder = _segment_encoder(video, model_config, fit_config, options)
-    header = Header(video, model_config, segment_frames, encoder.patch_rows, encoder.patch_columns)
+    settings = settings or EncoderSettings(rd_weight=max(1, round(fit_config.rd_weight * 1e9)))
+    header = Header(video, model_config, segment_frames, encoder.patch_rows, encoder.patch_columns, settings)
     write_header(header)  # raises for what a stream may not carry
     return Encoding(header, frames, source.num_frames, segment_frames, scene_cuts, encoder)
 
@@ -287,10 +293,11 @@ def encode(
     fit_config: FitConfig,
     *,
     patch_size: tuple[int, int] | None = None,
-    segment_frames: int = 32,
+    segment_frames: int | None = None,
     scene_cuts: bool = True,
     seed: int = 0,
     device: str = "cpu",
+    settings: EncoderSettings | None = None,
     report: Callable[[EncodeProgress], None] = lambda progress: None,
 ) -> EncodeReport:
     """Encode a clip to a .c3v stream: `prepare`, then `Encoding.write`, which say what the arguments are.
@@ -307,8 +314,16 @@ def encode(
         scene_cuts=scene_cuts,
         seed=seed,
         device=device,
+        settings=settings,
     )
     return encoding.write(out, report=report)
+
+
+def usual_segment_frames(model_config: ModelConfig, video: VideoFormat) -> int:
+    """Most frames a segment where a user does not say: those of the model, or so many as a segment may hold."""
+    height, width = video.cell_shape
+    samples = height * width * video.layout.num_cell_channels
+    return max(1, min(model_config.SEGMENT_FRAMES, MAX_SEGMENT_SAMPLES // samples))
 
 
 def _segment_encoder(

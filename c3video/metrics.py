@@ -255,7 +255,10 @@ def measure(
     for original, decoded in zip_longest(reference, distorted):
         if original is None or decoded is None:
             short, long = names if original is None else names[::-1]
-            raise SourceError(f"{short} ends after {num_frames} frames but {long} goes on; compare equal ranges")
+            raise SourceError(
+                f"{short} ends after {num_frames} frames but {long} goes on; compare equal ranges (--frames A:B names "
+                "that of the reference)"
+            )
         num_frames += 1
         plane_mse = [mse(a, b) for a, b in zip(original.planes, decoded.planes, strict=True)]
         num_exact += not any(plane_mse)
@@ -313,7 +316,8 @@ def compare(
 
     Args:
         frames: range of the reference that the distorted clip was made from, (first, end).
-        size, pix_fmt: (width, height) and format of headerless video, for what is such (RAW_SUFFIXES).
+        size, pix_fmt: (width, height) and format of headerless video, for what is such (RAW_SUFFIXES). `pix_fmt` alone
+            is what the reference is converted to, as for encoding.
         limits: of decoding .c3v files.
         note: as of `measure`.
 
@@ -322,9 +326,10 @@ def compare(
         StreamError: a .c3v file is damaged.
         OSError: a .c3v file cannot be opened.
     """
-    raw = {"size": size, "pix_fmt": pix_fmt}
+    raw = {} if size is None else {"size": size, "pix_fmt": pix_fmt}
+    convert_to = pix_fmt if size is None else None
     with (
-        _open(reference_path, raw, frames, limits) as reference,
+        _open(reference_path, raw, frames, limits, convert_to) as reference,
         _open(distorted_path, raw, None, limits) as distorted,
     ):
         originals: Iterable[Frame] = reference
@@ -376,12 +381,16 @@ def _open_c3v(path: str | Path, frames: tuple[int, int | None] | None, limits: D
 
 
 def _open(
-    path: str | Path, raw: dict[str, Any], frames: tuple[int, int | None] | None, limits: DecodeLimits
+    path: str | Path,
+    raw: dict[str, Any],
+    frames: tuple[int, int | None] | None,
+    limits: DecodeLimits,
+    convert_to: str | None = None,
 ) -> AbstractContextManager[FrameReader]:
     suffix = Path(path).suffix.lower()
     if suffix == ".c3v":
         return _open_c3v(path, frames, limits)
-    return open_source(path, frames=frames, **(raw if suffix in RAW_SUFFIXES else {}))
+    return open_source(path, frames=frames, **(raw if suffix in RAW_SUFFIXES and raw else {"pix_fmt": convert_to}))
 
 
 def _mean(values: Sequence[float]) -> float:

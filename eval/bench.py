@@ -13,10 +13,8 @@ import argparse
 import io
 import os
 import platform
-import statistics
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -44,6 +42,8 @@ from c3video.media.source import open_source
 from c3video.stream.layout import VERSION, Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import ArraySource, Planes, VideoFormat, cells_to_planes, frame_crc32
+from eval.bench_pictures import print_pictures
+from eval.clock import median_seconds
 from handover import provenance
 from handover.files import write_json
 
@@ -110,17 +110,6 @@ def repeat_patch(data: bytes, width: int, height: int) -> bytes:
 def clip_frames(header: Header, segment: Segment) -> list[Any]:
     """Decoded frames of one segment."""
     return list(decode_segment(header, segment, "native"))
-
-
-def median_seconds(run: Callable[[], object], clock: Callable[[], float], repeats: int) -> float:
-    """Median time of `run`, one warm-up before."""
-    run()
-    found = []
-    for _ in range(repeats):
-        start = clock()
-        run()
-        found.append(clock() - start)
-    return statistics.median(found)
 
 
 def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, Any]:
@@ -317,6 +306,7 @@ def main() -> int:
     sizes = arguments.sizes.split(",")
     torch.set_num_threads(1)
     frames = print_decode_frames(sizes, arguments.out, arguments.repeats)
+    pictures = print_pictures([(name, clip_of_size(*SIZES[name])) for name in sizes], arguments.out, arguments.repeats)
     rows = []
     print(
         f"\n{'patches':10} {'rate':5} {'bpp':>6} {'ns/symbol':>9} | Mpixel/s of one core: "
@@ -353,7 +343,7 @@ def main() -> int:
         f"default  native {coded['native_us_per_pixel']:.3f}  NumPy {coded['numpy_us_per_pixel']:.3f}"
         f"  ratio {coded['ratio']:.1f}"
     )
-    figures = {"isa": isa, "integer_peak": peak, "frames": frames, "patches": rows, "fit": fits}
+    figures = {"isa": isa, "integer_peak": peak, "frames": frames, "patches": rows, "fit": fits} | pictures
     write_json(arguments.out / "bench.json", {"commit": provenance.commit()} | figures)
     return 0
 

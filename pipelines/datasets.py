@@ -27,7 +27,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SETS = ("uvg", "clips", "smoke")
+SETS = ("uvg", "clips", "hd", "kodak", "smoke")
 VIDEO_SUFFIXES = (".yuv", ".y4m", ".mkv", ".mp4", ".mov", ".webm", ".avi")
 """In order of preference where a folder has a clip more than once."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -62,7 +62,15 @@ def select(
     elif set_name == "smoke":
         smoke = facts()["smoke"]
         clips = folder_clips(folder or REPOSITORY / smoke["folder"], names or smoke["names"])
-        frames = frames or (0, smoke["num_frames"])
+    elif set_name == "hd":
+        clips = hd_clips(folder, names)
+    elif set_name == "kodak":
+        if folder is None:
+            raise SourceError(
+                "KODAK_DIR is not set: it must name a folder of Kodak's pictures (kodim01.png ...), all or some; "
+                f"they are at {facts()['kodak']['published']}"
+            )
+        clips = folder_clips(folder, names)
     else:
         clips = small_clips(folder, names)
     return [_cut(clip, frames) for clip in clips]
@@ -204,6 +212,22 @@ def small_clips(folder: Path | None, names: Sequence[str] | None) -> list[Clip]:
     videos = [name for name in names if name not in by_name]
     found = by_name | {clip.name: clip for clip in (folder_clips(folder, videos) if videos else [])}
     return [found[name] for name in names]
+
+
+def hd_clips(folder: Path | None, names: Sequence[str] | None) -> list[Clip]:
+    """A folder's clips, or the usual large ones. Raises SourceError where these are not there."""
+    if folder is not None:
+        return folder_clips(folder, names)
+    hd = facts()["hd"]
+    places = [path for path in (REPOSITORY / name for name in hd["folders"]) if path.is_dir()]
+    where = {path.stem: path.parent for place in places for path in place.iterdir()}
+    missing = [name for name in names or hd["names"] if name not in where]
+    if missing:
+        raise SourceError(
+            f"{', '.join(missing)}: not found in {' or '.join(hd['folders'])}; name a folder of clips of your own with "
+            "--folder (make hd-eval CLIPS_DIR=folder)"
+        )
+    return [clip for name in names or hd["names"] for clip in folder_clips(where[name], [name])]
 
 
 def still_clips(files: Sequence[str]) -> list[Clip]:

@@ -3,6 +3,8 @@
 
     make uvg-eval     the paper's experiment on the UVG set, by its protocol
     make clips-eval   the same on a folder of small clips, and on some still images
+    make hd-eval      the same on large clips
+    make kodak-eval   Kodak's pictures, beside what others publish for each of them
     make eval-smoke   the same on a few frames, in about a minute
 
 It can be stopped at any time; run again, it goes on where it was. Measures are programs of their own: what they and
@@ -40,21 +42,19 @@ PROTOCOLS = {
 TITLES = {
     "uvg": "C3 on UVG: real files against classical encoders",
     "clips": "C3 on small clips: real files against classical encoders",
+    "hd": "C3 on large clips: real files against classical encoders",
+    "kodak": "C3 on Kodak's pictures: real files against published figures and classical encoders",
     "smoke": "A few frames, to see that all of it works",
 }
+
+_USUAL = ["x264:medium", "x265:medium", "x265:veryslow:psnr", "svtav1:6", "svtav1:4", "svtav1:2"]
 
 CLASSIC = {
     # x264 and x265 with `tune psnr`, since PSNR is what is measured; the other two have no such switch here.
     "uvg": ["x264:medium:psnr", "x265:medium:psnr", "svtav1:6"],
-    "clips": [
-        "x264:medium",
-        "x264:veryslow:psnr",
-        "x265:medium",
-        "x265:veryslow:psnr",
-        "svtav1:6",
-        "svtav1:2",
-        "vp9:1",
-    ],
+    "clips": [*_USUAL, "x264:veryslow:psnr", "vp9:1"],
+    "hd": _USUAL,
+    "kodak": ["x265:veryslow:psnr", "svtav1:2"],
     "smoke": ["x264:medium", "x265:medium"],
 }
 

@@ -24,7 +24,6 @@ from c3video.engine import choose_engine
 from c3video.errors import C3VideoError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
-from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit.context_tuning import (
     FloatNetwork,
     Samples,
@@ -34,6 +33,7 @@ from c3video.hybrid.fit.context_tuning import (
     total_bits,
     tune,
 )
+from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.own_networks import segment_samples
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.frame_order import coding_order
@@ -52,12 +52,12 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     """Symbols of the first frames of a clip, fitted with the priors that the package has. Raises SourceError."""
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
-    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0)
+    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0, key_steps=0)
     engine = choose_engine()
     fitted = fit_segment(planes, video, HybridConfig(), fit_config, engine)
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
     frames = coding_order(len(planes), fitted.parameters.gop)
-    return segment_samples(frames, fitted.symbols, layout, ENGINES[engine].list_motion)
+    return segment_samples(frames, fitted.symbols, layout, FIT_ENGINES[engine].writing.list_motion)
 
 
 def fit_prior(name: str, samples: Samples, steps: int) -> ContextNetwork:

@@ -30,11 +30,12 @@ from tqdm import tqdm
 
 from c3video.errors import C3VideoError, SourceError
 from c3video.native.pyramid_fit import Adam, Floats, PyramidFit, add_noise
-from c3video.pyramid.config import PyramidConfig, weight_shapes
+from c3video.pyramid.config import PyramidConfig
+from c3video.pyramid.fit.loop import weight_views
 from c3video.pyramid.fit.soap import Soap
-from c3video.pyramid.fit.start import start_weights
+from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
-from c3video.pyramid.weights import UNIT_GAIN, PyramidWeights, dequantise, quantise
+from c3video.pyramid.weights import quantise
 
 PIXEL_FORMATS = {"420": "yuv420p", "rgb": "gbrp"}
 """By layout: what swscale makes of a picture; yuv420p is BT.601 of limited range."""
@@ -126,15 +127,8 @@ def fit_prior(
     crops: Sequence[Crop], weights: Floats, config: PyramidConfig, layout: str, training: Training, state: Path
 ) -> Floats:
     """Weights (W,) for all crops, from `weights` or from where `state` was left."""
-    shapes = weight_shapes(config, layout)
-    bounds = np.cumsum([0, *(math.prod(shape) for shape in shapes.values())])
-
-    def views(flat: Floats) -> dict[str, Floats]:
-        pairs = zip(shapes.items(), bounds[:-1], bounds[1:], strict=True)
-        return {name: flat[a:b].reshape(shape) for (name, shape), a, b in pairs}
-
     first = _restore(state, crops, weights, training)
-    soap = Soap(views(weights))
+    soap = Soap(weight_views(weights, config, layout))
     num_pixels = sum(crop.plan.num_pixels for crop in crops)
     with tqdm(total=training.passes, initial=first, desc=f"rd_weight {training.rd_weight:g}", unit="pass") as progress:
         for step in range(first, training.passes):
@@ -143,7 +137,7 @@ def fit_prior(
             for index, crop in enumerate(crops):
                 seed = (training.seed * 1_000_003 + step) * 10_007 + index
                 grads += crop.step(weights, training, done, seed) / num_pixels
-            soap.step(views(grads), training.rate * max(0.01, falling(done)))
+            soap.step(weight_views(grads, config, layout), training.rate * max(0.01, falling(done)))
             progress.update()
             if (step + 1) % max(1, training.passes // 10) == 0:
                 progress.set_postfix_str(f"loss {mean_loss(crops, weights, training.rd_weight):.4e}")
@@ -183,18 +177,10 @@ def _restore(state: Path, crops: Sequence[Crop], weights: Floats, training: Trai
 
 
 def to_prior(weights: Floats, config: PyramidConfig, layout: str) -> Prior:
-    """The nearest integers."""
-    floats, at = {}, 0
-    for name, shape in weight_shapes(config, layout).items():
-        floats[name] = weights[at : at + math.prod(shape)].reshape(shape)
-        at += math.prod(shape)
-    return Prior(config, layout, quantise(config, layout, floats).arrays)
-
-
-def prior_weights(prior: Prior) -> Floats:
-    """A prior's weights as floats (W,)."""
-    weights = PyramidWeights(prior.config, prior.layout, prior.arrays, (UNIT_GAIN,) * prior.config.num_grids)
-    return np.concatenate([array.ravel() for array in dequantise(weights).values()]).astype(np.float32)
+    """The nearest integers; all weights of an array alike."""
+    arrays = quantise(config, layout, weight_views(weights, config, layout)).arrays
+    zeros = {name: np.zeros_like(array) for name, array in arrays.items()}
+    return Prior(config, layout, arrays, zeros, zeros)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

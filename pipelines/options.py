@@ -17,21 +17,28 @@ from pipelines.units import Patches, Unit, plan
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that say what is encoded and how; shared with `pipelines.evaluate`."""
     what = parser.add_argument_group("what")
-    what.add_argument("--folder", type=Path, help="of the clips (uvg: default is the environment's UVG_DIR)")
+    what.add_argument(
+        "--folder", type=Path, help="of the clips (default for uvg and kodak: the environment's UVG_DIR, KODAK_DIR)"
+    )
     what.add_argument("--clips", type=names, metavar="A,B", help="only these clips")
     what.add_argument("--frames", type=frame_range, metavar="A:B", help="only frames A to B-1 of each clip")
     how = parser.add_argument_group("how")
     how.add_argument(
         "--rd-weights", type=weights, metavar="W,W", help="default: of the set, see pipelines/datasets.toml"
     )
-    how.add_argument("--profile", type=names, default=["default"], metavar="A,B", help="one or more (default: default)")
+    how.add_argument(
+        "--profile",
+        type=names,
+        metavar="A,B",
+        help="one or more (default: of the set, see pipelines/datasets.toml)",
+    )
     how.add_argument("--preset", help="of c3v encode (default: fast; smoke: ultrafast)")
     how.add_argument(
         "--patch",
         type=patches,
         metavar="P",
-        help="TxHxW (frames a segment, largest patch), `codec` for 32 frames and the codec's own size, or `by-rate` "
-        "for the paper's: 75x270x320, 60x180x240, 30x180x240 (default: by-rate for uvg, else codec)",
+        help="TxHxW (frames a segment, largest patch), `codec` for 64 frames, scene cuts and the codec's own size, or "
+        "`by-rate` for the paper's: 75x270x320, 60x180x240, 30x180x240 (default: by-rate for uvg, else codec)",
     )
     how.add_argument("--seed", type=int, default=0)
     effort = parser.add_argument_group("effort")
@@ -102,13 +109,13 @@ def units_of(set_name: str, clips: Sequence[Clip], options: argparse.Namespace) 
     """The units that a command line asks for."""
     cut: Patches | str = options.patch or ("by-rate" if set_name == "uvg" else "codec")
     if isinstance(cut, str):
-        chosen = None if cut == "by-rate" else Patches()
+        chosen = None if cut == "by-rate" else Patches(scene_cuts=True)
     else:
         chosen = cut
     return plan(
         clips,
         options.rd_weights or datasets.facts()[set_name]["rd_weights"],
-        options.profile,
+        options.profile or datasets.facts()[set_name]["profiles"],
         options.preset or ("ultrafast" if set_name == "smoke" else "fast"),
         chosen,
         options.seed,
@@ -117,5 +124,6 @@ def units_of(set_name: str, clips: Sequence[Clip], options: argparse.Namespace) 
 
 def clips_of(set_name: str, options: argparse.Namespace) -> list[Clip]:
     """The clips that a command line asks for."""
-    named = os.environ.get("UVG_DIR") if set_name == "uvg" else None
-    return datasets.select(set_name, options.folder or (Path(named) if named else None), options.clips, options.frames)
+    named = os.environ.get(f"{set_name.upper()}_DIR") if set_name in ("uvg", "kodak") else None
+    frames = options.frames or (0, datasets.facts()[set_name].get("num_frames"))
+    return datasets.select(set_name, options.folder or (Path(named) if named else None), options.clips, frames)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from c3video.c3.config import C3FitConfig
-from c3video.config import PROFILES, fit_config, model_config
+from c3video.config import PROFILES, EncoderSettings, fit_config, model_config
 from c3video.encoder import EncodeProgress, SegmentReport, encode
 from c3video.errors import ConfigError, SourceError
 from c3video.hybrid.config import HybridFitConfig
@@ -83,6 +83,7 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
             segment_frames=unit.last - unit.first,
             scene_cuts=False,  # a unit is a segment
             seed=unit.seed,
+            settings=EncoderSettings.of(unit.profile, unit.preset, unit.rd_weight),
             report=report,
         )
     if last is not None and isinstance(fit, HybridFitConfig):  # of its last attempt no step tells

@@ -5,22 +5,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from c3video.config import fit_config, model_config
+from c3video.errors import SourceError
+from c3video.media.scene_cuts import split_at_cuts
 from handover.clips import Clip
 from pipelines import datasets
 
-DEFAULT_SEGMENT_FRAMES = 32
+DEFAULT_SEGMENT_FRAMES = 64
 
 
 @dataclass(frozen=True)
 class Patches:
-    """How a clip is cut: frames a segment, and the largest (height, width) of a patch, None for the codec's own."""
+    """How a clip is cut.
+
+    Args:
+        frames: most a segment.
+        size: largest (height, width) of a patch, None for the codec's own.
+        scene_cuts: whether a segment also begins where a scene does, as with `c3v encode`.
+    """
 
     frames: int = DEFAULT_SEGMENT_FRAMES
     size: tuple[int, int] | None = None
+    scene_cuts: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,8 @@ def plan(
                 cut = patches or paper_patches(rd_weight)
                 if not model.HAS_PATCHES:
                     cut = replace(cut, size=None)
-                starts = range(0, clip.num_frames, cut.frames)
+                starts = segment_starts(clip, cut)
+                ends = [*starts[1:], clip.num_frames]
                 stream = stream_name(clip.name, profile, preset, rd_weight)
                 units += [
                     Unit(
@@ -109,11 +121,23 @@ def plan(
                         number,
                         len(starts),
                         first,
-                        min(first + cut.frames, clip.num_frames),
+                        last,
                     )
-                    for number, first in enumerate(starts)
+                    for number, (first, last) in enumerate(zip(starts, ends, strict=True))
                 ]
     return units
+
+
+@lru_cache(maxsize=256)
+def segment_starts(clip: Clip, cut: Patches) -> Sequence[int]:
+    """First frame of each segment, counted from the clip's own first one. Raises SourceError."""
+    if not cut.scene_cuts or clip.num_frames == 1:
+        return range(0, clip.num_frames, cut.frames)
+    with clip.open() as source:
+        ends = list(accumulate(len(run) for run in split_at_cuts(source, source.format, cut.frames)))
+    if not ends or ends[-1] != clip.num_frames:
+        raise SourceError(f"{clip.path}: {ends[-1] if ends else 0} frames could be read, not {clip.num_frames}")
+    return [0, *ends[:-1]]
 
 
 def paper_patches(rd_weight: float) -> Patches:

@@ -7,8 +7,10 @@ import io
 import os
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -92,3 +94,13 @@ def encode_quickly(source: ArraySource, model: C3Config | PyramidConfig = TINY_M
     file = io.BytesIO()
     encode(source, file, model, QUICK_FIT if isinstance(model, C3Config) else QUICK_PICTURE_FIT, **options)
     return file.getvalue()
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """A picture (h, w, 3) of uint8 as a file."""
+    with av.open(str(path), "w", format="image2") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = "rgb24"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())

@@ -8,7 +8,7 @@ it; a test compares.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -509,10 +509,14 @@ def subband_inputs(
     return [feature(tap) for tap in taps]
 
 
-def read_slice(coder: Coder, network: Network, sizes: Sizes, frames: list[Coded]) -> dict[int, Symbols]:
-    """Section 15: the symbols of a slice, by display index of the frame."""
-    found: dict[int, Symbols] = {}
+def read_slice(
+    coder: Coder, network: Network, sizes: Sizes, frames: list[Coded], of_picture: Symbols | None
+) -> dict[int, Symbols]:
+    """Section 15: the symbols of a slice, by display index of the frame; those of a picture are known."""
+    found: dict[int, Symbols] = {} if of_picture is None else {0: of_picture}
     for frame in frames:
+        if frame.index in found:
+            continue
         symbols = found[frame.index] = {}
         references = [found[index] for index in frame.references]
         for plane, bands in enumerate(sizes):
@@ -553,6 +557,26 @@ def joined(low: list[int], high: list[int]) -> list[int]:
     return [clip(value, -(1 << 17), 1 << 17) for value in out]
 
 
+def split(values: list[int]) -> tuple[list[int], list[int]]:
+    """Section 17, symbols of a picture."""
+    if len(values) < 2:
+        return values, []
+    a, d = values[0::2], values[1::2]
+
+    def a_at(i: int) -> int:
+        return a[clip(i, 0, len(a) - 1)]
+
+    def d_at(i: int) -> int:
+        return d[clip(i, 0, len(d) - 1)]
+
+    d = [d[i] + lift(-6497, a_at(i) + a_at(i + 1)) for i in range(len(d))]
+    a = [a[i] + lift(-217, d_at(i - 1) + d_at(i)) for i in range(len(a))]
+    d = [d[i] + lift(3616, a_at(i) + a_at(i + 1)) for i in range(len(d))]
+    a = [a[i] + lift(1817, d_at(i - 1) + d_at(i)) for i in range(len(a))]
+    low, high = ([clip(value, -(1 << 16), 1 << 16) for value in half] for half in (a, d))
+    return low, high
+
+
 def transposed(plane: Plane, columns: int) -> Plane:
     return [[row[x] for row in plane] for x in range(columns)]
 
@@ -565,11 +589,8 @@ def along_columns(low: Plane, high: Plane, columns: int) -> Plane:
 
 def residual_of(symbols: Symbols, plane: int, sizes: list[tuple[int, int]], step_index: int, plane_norm: int) -> Plane:
     """Section 11."""
-    levels, step_of_index = len(sizes) // 3, STEPS[step_index % 8] * 2 ** (step_index // 8)
-    bands = []
-    for b, (rows, columns) in enumerate(sizes):
-        level, name = (levels - (b - 1) // 3, 1 + (b - 1) % 3) if b else (levels, 0)
-        step = max(1, (step_of_index * 256 // plane_norm) * 256 // NORMS[level][name])
+    levels, bands = len(sizes) // 3, []
+    for b, ((rows, columns), step) in enumerate(zip(sizes, band_steps(sizes, step_index, plane_norm), strict=True)):
 
         def coefficient(s: int, step: int = step) -> int:
             return sign(s) * clip(((16 * abs(s) - 1) * step) >> 4, 0, 1 << 17) if s else 0
@@ -582,6 +603,52 @@ def residual_of(symbols: Symbols, plane: int, sizes: list[tuple[int, int]], step
         left, right = along_columns(result, lh, low_columns), along_columns(hl, hh, high_columns)
         result = [joined(a, d) for a, d in zip(left, right, strict=True)] if high_columns else left
     return result
+
+
+def picture_symbols(plane: Plane, p: int, sizes: list[tuple[int, int]], steps: list[int], bits: int) -> Symbols:
+    """Section 17, symbols of a picture: those of one plane."""
+    found: Symbols = {}
+    ll = [[(sample - (1 << (bits - 1))) << (14 - bits) for sample in row] for row in plane]
+    levels = len(sizes) // 3
+
+    def add(band: int, values: Plane) -> None:
+        for y, row in enumerate(values):
+            for x, value in enumerate(row):
+                if abs(value) >= steps[band]:
+                    found[p, band, y, x] = sign(value) * (abs(value) // steps[band])
+
+    for level in range(levels - 1, -1, -1):
+        pairs = [split(row) for row in ll]
+        low, high = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        halves = []
+        for half, columns in ((low, sizes[2 + 3 * level][1]), (high, sizes[1 + 3 * level][1])):
+            split_columns = [split(column) for column in transposed(half, columns)]
+            num_low, num_high = sizes[1 + 3 * level][0], sizes[2 + 3 * level][0]
+            halves.append(transposed([pair[0] for pair in split_columns], num_low))
+            halves.append(transposed([pair[1] for pair in split_columns], num_high))
+        ll, lh, hl, hh = halves
+        for band, values in ((1, hl), (2, lh), (3, hh)):
+            add(band + 3 * level, values)
+    add(0, ll)
+    return found
+
+
+def band_steps(sizes: list[tuple[int, int]], step_index: int, plane_norm: int) -> list[int]:
+    """Section 11."""
+    levels, step_of_index = len(sizes) // 3, STEPS[step_index % 8] * 2 ** (step_index // 8)
+    names = [(levels - (b - 1) // 3, 1 + (b - 1) % 3) if b else (levels, 0) for b in range(len(sizes))]
+    return [max(1, (step_of_index * 256 // plane_norm) * 256 // NORMS[level][name]) for level, name in names]
+
+
+def coded_of(planes: list[Plane], bits: int) -> list[Plane]:
+    """Section 11: Y, Cg and Co of G, B and R."""
+    middle = 1 << (bits - 1)
+
+    def pixel(g: int, b: int, r: int) -> list[int]:
+        return [r + 2 * g + b, 2 * g - r - b + middle, 2 * (r - b) + middle]
+
+    pixels = [[pixel(*samples) for samples in zip(*rows, strict=True)] for rows in zip(*planes, strict=True)]
+    return [[[samples[plane] for samples in row] for row in pixels] for plane in range(3)]
 
 
 def rgb_of(planes: list[Plane], bits: int) -> list[Plane]:
@@ -666,10 +733,12 @@ def decode(
     bit_depth: int,
     num_slices: int,
     is_rgb: bool = False,
+    picture_planes: Callable[[bytes], list[Plane]] | None = None,
 ) -> list[list[Plane]]:
     """Section 17: planes of each frame in display order.
 
     Args:
+        picture_planes: decodes a picture of the pyramid model.
         planes: rows and columns of each plane, and its (v, h) of section 11.
         bit_depth: of the samples of the video.
     """
@@ -693,6 +762,13 @@ def decode(
     gop = byte()
     frames = order(num_frames, gop)
     steps = [byte() for _ in range(1 + max(frame.level for frame in frames))]
+    picture: list[Plane] | None = None
+    if byte() == 1:
+        assert picture_planes is not None
+        size = varint()
+        picture = picture_planes(blob[at : at + size])
+        picture = coded_of(picture, bit_depth) if is_rgb else picture
+        at += size
     codes: dict[str, tuple[int, list[int]] | None] = {}
     for name in SHAPES:
         codes[name] = (byte(), [byte() for _ in range(7)]) if byte() == 1 else None
@@ -718,6 +794,10 @@ def decode(
 
     sizes = [subband_sizes(*size, levels_of(shifts)) for size, shifts in planes]
     symbols: dict[int, Symbols] = {frame.index: {} for frame in frames}
+    of_picture: Symbols = {}
+    for p, plane in enumerate(picture or []):
+        of_plane = band_steps(sizes[p], steps[0], RGB_NORMS[p] if is_rgb else 256)
+        of_picture |= picture_symbols(plane, p, sizes[p], of_plane, bit_depth)
     for s, payload in enumerate(payloads[1:]):
         coder = Coder(payload)
         edges = [[(s * rows // num_slices, (s + 1) * rows // num_slices) for rows, _ in bands] for bands in sizes]
@@ -725,12 +805,20 @@ def decode(
             [(last - first, columns) for (first, last), (_, columns) in zip(*pair, strict=True)]
             for pair in zip(edges, sizes, strict=True)
         ]
-        for index, found in read_slice(coder, networks["subbands"], cut, frames).items():
+        known = {
+            (p, b, y - edges[p][b][0], x): value
+            for (p, b, y, x), value in of_picture.items()
+            if edges[p][b][0] <= y < edges[p][b][1]
+        }
+        for index, found in read_slice(coder, networks["subbands"], cut, frames, known if picture else None).items():
             symbols[index] |= {(p, b, y + edges[p][b][0], x): value for (p, b, y, x), value in found.items()}
         assert coder.is_done()
 
     decoded: dict[int, list[Plane]] = {}
     for frame in frames:
+        if frame.index == 0 and picture is not None:
+            decoded[0] = picture
+            continue
         decoded[frame.index] = []
         for p, (size, (v, h)) in enumerate(planes):
             residual: Any = residual_of(

@@ -12,7 +12,7 @@ import pytest
 
 import c3video.decoder
 from c3video.decoder import Decoder
-from c3video.errors import SourceError
+from c3video.errors import ConfigError
 from c3video.media.selection import Selection
 from c3video.video import Frame
 from tests.conftest import encode_quickly, moving_clip
@@ -95,9 +95,9 @@ def test_selected_frames_are_those_of_the_whole_clip(stream: bytes) -> None:
 
 def test_frames_that_are_not_there(stream: bytes, caplog: pytest.LogCaptureFixture) -> None:
     with Decoder(io.BytesIO(stream)) as clip:
-        with pytest.raises(SourceError, match="clip: there is no frame 7"):
+        with pytest.raises(ConfigError, match="clip: there is no frame 7"):
             list(clip.select(Selection(first=7), "clip"))
-        with pytest.raises(SourceError, match="there is no frame from 2 s to the end"):
+        with pytest.raises(ConfigError, match="there is no frame from 2 s to the end"):
             list(clip.select(Selection(start=Fraction(2))))
         assert len(list(clip.select(Selection(first=5, last=9), "clip"))) == 2
     assert "clip: frames 5:9 were asked for, and it ends after frame 6" in caplog.text

@@ -14,6 +14,8 @@ from c3video.config import model_config
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.multiply_adds import frame_multiply_adds
 from c3video.models import multiply_adds
+from c3video.pyramid.config import PyramidConfig
+from c3video.pyramid.multiply_adds import picture_multiply_adds
 
 
 def test_one_full_grid_in_gray_by_hand() -> None:
@@ -85,6 +87,7 @@ def test_frame_model_in_gray_by_hand() -> None:
     # One to dequantise, then a quarter less each level: two a sample, along rows and along columns.
     assert macs.wavelet == 1 + 4 * (1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 256)
     assert macs.total == pytest.approx(560 + 7.76953125 + 146 + 6.328125)
+    assert macs.picture == picture_multiply_adds(PyramidConfig(), "gray")
 
 
 def test_frame_model_in_420_by_hand() -> None:

@@ -11,7 +11,8 @@ import pytest
 from c3video import progress_display
 from c3video.encoder import EncodeProgress
 from c3video.progress import Progress
-from c3video.progress_display import ProgressDisplay, duration
+from c3video.progress_display import DecodeDisplay, ProgressDisplay, duration
+from c3video.video import Frame
 
 
 def progress(step: int, bpp: float = 0.0, mse: float = 0.0) -> EncodeProgress:
@@ -34,6 +35,15 @@ def test_line_says_frames_quality_and_time() -> None:
     assert "40.00 dB 0.0123 bpp" in line
     assert "10 s gone" in line
     assert "left" in line
+
+
+def test_no_time_left_is_promised_while_nothing_happens() -> None:
+    display = ProgressDisplay(io.StringIO())
+    display.report(progress(50, bpp=0.0123, mse=1e-4))
+    assert "left" in display.line(time.monotonic() + 20)
+    line = display.line(time.monotonic() + 200)
+    assert "left" not in line
+    assert line.endswith("no step for 3:20 min")
 
 
 def test_figures_that_have_not_been_measured_are_not_shown() -> None:
@@ -80,6 +90,24 @@ def test_stream_that_has_gone_away_is_no_error(monkeypatch: pytest.MonkeyPatch) 
     assert lines_after(Gone(), True, monkeypatch) == ""
     with ProgressDisplay(None) as display:
         display.report(progress(1))
+
+
+def test_decoding_says_frames_speed_and_time() -> None:
+    display = DecodeDisplay(io.StringIO(), 10)
+    assert display.line(time.monotonic()) == ""
+    frames = display.watch(Frame((), pts) for pts in range(10))
+    assert [next(frames).pts for _ in range(6)] == list(range(6))
+    display._began = 0.0
+    assert display.line(10.0) == " 50%, 5/10 frames, 0.5 a second, 10 s gone, about 10 s left"
+    assert len(list(frames)) == 4
+    assert display.line(10.0) == "100%, 10/10 frames, 1 a second, 10 s gone"
+
+
+def test_decoding_of_no_known_length_says_what_it_has_done() -> None:
+    display = DecodeDisplay(io.StringIO(), None)
+    assert len(list(display.watch(Frame((), pts) for pts in range(3)))) == 3
+    display._began = 0.0
+    assert display.line(4.0) == "3 frames, 0.75 a second, 4 s gone"
 
 
 def test_durations_have_the_units_that_matter() -> None:

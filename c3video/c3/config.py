@@ -124,6 +124,7 @@ class C3Config:
     residual_time_size: int = 3
 
     KIND: ClassVar[int] = 1
+    SEGMENT_FRAMES: ClassVar[int] = 32
     HAS_PATCHES: ClassVar[bool] = True
     FIELDS: ClassVar[Structure] = C3_MODEL
 

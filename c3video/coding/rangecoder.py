@@ -125,10 +125,23 @@ class SymbolWriter:
 
     def finish(self) -> bytes:
         """The payload: little-endian words."""
-        coder = constriction.stream.stack.AnsCoder()
+        return joined_payload([self])
+
+    def _push(self, coder: constriction.stream.stack.AnsCoder) -> None:
         for slot, model in zip(reversed(self._slots), reversed(self._models), strict=True):
             coder.encode_reverse(slot, model)
-        return np.asarray(coder.get_compressed(), dtype="<u4").tobytes()
+
+
+def joined_payload(writers: Iterable[SymbolWriter]) -> bytes:
+    """What one writer would give that had written what all of these did.
+
+    Args:
+        writers: from the last to the first, so that only one of them need be there at a time.
+    """
+    coder = constriction.stream.stack.AnsCoder()
+    for writer in writers:
+        writer._push(coder)
+    return np.asarray(coder.get_compressed(), dtype="<u4").tobytes()
 
 
 class SymbolCounter:

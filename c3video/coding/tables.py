@@ -126,9 +126,13 @@ def residual_bits(
     return float(_costs()[scales, np.asarray(fractions) + 8, near + _COST_RANGE].sum(dtype=np.float64) + beyond.sum())
 
 
-def best_scale(values: NDArray[np.int64]) -> tuple[int, float]:
-    """(scale index, bits) of the cheapest table with location 0 for these integers."""
-    flat = values.ravel()
-    bits = [residual_bits(scale, 0, flat) for scale in range(NUM_SCALES)]
+def best_scale(values: NDArray[np.int64], offsets: NDArray[np.int64] | int = 0) -> tuple[int, float]:
+    """(scale index, bits) of the cheapest table with location 0 for these integers.
+
+    Args:
+        offsets: of each integer's own scale index from that which is sought.
+    """
+    flat, apart = values.ravel(), np.ravel(offsets)
+    bits = [residual_bits(np.clip(scale + apart, 0, NUM_SCALES - 1), 0, flat) for scale in range(NUM_SCALES)]
     cheapest = int(np.argmin(bits))
     return cheapest, bits[cheapest]

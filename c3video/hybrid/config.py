@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from c3video.errors import ConfigError
 from c3video.limits import check_range, check_rd_weight, check_segment_size
+from c3video.pyramid.config import PYRAMID_MODEL, PyramidConfig
 from c3video.stream.fields import U8, Field, Structure
 
 if TYPE_CHECKING:
@@ -24,7 +26,10 @@ _SLICE_SAMPLES = 1 << 20
 
 HYBRID_MODEL = Structure(
     "hybrid model",
-    (Field("num_slices", U8, 1, 64, "runs of rows whose subbands are coded apart", since=2),),
+    (
+        Field("num_slices", U8, 1, 64, "runs of rows whose subbands are coded apart", since=2),
+        *(replace(part, since=6, get=attrgetter(f"key.{part.name}")) for part in PYRAMID_MODEL.fields),
+    ),
 )
 
 
@@ -34,22 +39,29 @@ class HybridConfig:
 
     Args:
         num_slices: runs of rows whose subbands are coded apart, 1..64, so that as many threads may read them.
+        key: of first frames that are pictures of the pyramid model.
     """
 
     num_slices: int = 1
+    key: PyramidConfig = field(default_factory=PyramidConfig)
 
     KIND: ClassVar[int] = 2
+    SEGMENT_FRAMES: ClassVar[int] = 64
     HAS_PATCHES: ClassVar[bool] = False
     FIELDS: ClassVar[Structure] = HYBRID_MODEL
 
     def check(self) -> None:
         """Raise ConfigError where a value is out of the range that a stream may carry."""
         check_range("num_slices", self.num_slices, 1, 64)
+        self.key.check()
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> HybridConfig:
         """The model of a header, from the values of HYBRID_MODEL."""
-        return cls(num_slices=values["num_slices"])
+        return cls(
+            num_slices=values["num_slices"],
+            key=PyramidConfig.from_values(values),
+        )
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
         """Raise ConfigError for what a stream may not carry, which bounds the memory that a decoder needs."""
@@ -93,6 +105,7 @@ class HybridFitConfig:
         plans: most ways of ordering and quantising the frames that are tried.
         passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
         tuning_steps, tuning_rate: of Adam on the context networks before each pass.
+        key_steps: that the first frame is fitted for as a picture of the pyramid model; 0: it is not tried as one.
     """
 
     rd_weight: float = 1e-3
@@ -103,20 +116,22 @@ class HybridFitConfig:
     passes: int = 1
     tuning_steps: int = 300
     tuning_rate: float = 3e-3
+    key_steps: int = 0
 
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""
         check_rd_weight(self.rd_weight)
-        for name in ("choice_passes", "plans", "passes", "tuning_steps"):
+        for name in ("choice_passes", "plans", "passes", "tuning_steps", "key_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
 
 
 HYBRID_PRESETS: dict[str, HybridFitConfig] = {
     "ultrafast": HybridFitConfig(plans=1, passes=0),
-    "fast": HybridFitConfig(plans=10, passes=1, tuning_steps=300),
-    "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600),
-    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500),
-    "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000),
+    "fast": HybridFitConfig(plans=5, passes=1, tuning_steps=300, key_steps=1_000),
+    "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600, key_steps=2_400),
+    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500, key_steps=8_000),
+    "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000, key_steps=24_000),
 }
-"""Efforts by name. Each tries more plans of ordering and quantising the frames; then it codes them again, with networks
-tuned on its result: once for `fast`, three times for `medium`, six and twelve times for the slowest two."""
+"""Efforts by name. Each tries more plans of ordering and quantising the frames, all but `ultrafast` with a picture for
+their first one; then it codes them again, with networks tuned on its result: once for `fast`, three times for `medium`,
+six and twelve times for the slowest two."""

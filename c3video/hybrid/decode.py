@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """A segment of the hybrid model: bytes -> networks, motion and subbands -> frames in coding order -> display order.
 
+    picture        the first frame, where it is one of the pyramid model
     payload 0      networks, then the motion field of each frame --+
     payload 1..n   the subbands of each frame, a slice each -------+--> frames 0, 8, 4, 2 ... --> 0, 1, 2, 3 ...
 
 Each payload is read frame by frame, and a frame is reconstructed when its part of all of them and its references are
-there. With several threads slices are read side by side, while the frames before are reconstructed.
+there. With several threads slices are read side by side, while the frames before are reconstructed. A picture comes
+first, on all threads: contexts of the frames after it are made from its samples.
 """
 
 from __future__ import annotations
@@ -18,22 +20,27 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import CorruptSegmentError
-from c3video.hybrid.coded_planes import coded_format, from_coded
+from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
 from c3video.hybrid.compensation import BLOCK_SIZE, MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.engine import ENGINES, HybridEngine
 from c3video.hybrid.frame_order import CodedFrame, coding_order
+from c3video.hybrid.key_picture import decode_key, key_symbols
 from c3video.hybrid.payload import MAX_GOP, HybridBits, ParsedPayload, parse_payload, read_network
 from c3video.hybrid.subbands import (
     FrameSymbols,
+    cut_slice,
     join_slices,
     plane_levels,
     quantisation_step,
     slice_layouts,
     subband_steps,
 )
+from c3video.pyramid.decode import picture_memory
 from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
 from c3video.video import Planes, frame_crc32
@@ -52,7 +59,7 @@ class OpenPayload:
     Args:
         coders: of each payload, as far as it has been read.
         weight_bits: that each network took.
-        motion: gives the field of each frame, in coding order, when it is asked for.
+        motion: gives the field of each frame that has subbands, in coding order, when it is asked for.
         slices: each gives its part of each frame's subbands likewise.
     """
 
@@ -63,8 +70,17 @@ class OpenPayload:
     slices: tuple[Iterator[FrameSymbols], ...]
 
 
-def open_payload(header: Header, segment: Segment, engine: HybridEngine) -> OpenPayload:
-    """Take a segment apart as far as its networks. Raises CorruptSegmentError."""
+def open_payload(
+    header: Header, segment: Segment, engine: HybridEngine, first: Callable[[], FrameSymbols]
+) -> OpenPayload:
+    """Take a segment apart as far as its networks.
+
+    Args:
+        first: gives the symbols of a first frame that is a picture, when the frame after it is read.
+
+    Raises:
+        CorruptSegmentError: the bytes are too few or out of range, or a network cannot be used.
+    """
     model, video = header.model, header.video
     assert isinstance(model, HybridConfig)
     with _naming(f"segment {segment.number}", segment):
@@ -77,16 +93,31 @@ def open_payload(header: Header, segment: Segment, engine: HybridEngine) -> Open
             weight_bits[name] = before - coders[0].bits_left
         blocks = block_shape(video.plane_shapes[0], BLOCK_SIZE)
         layouts = slice_layouts(video.plane_shapes, video.layout.planes, model.num_slices)
+        frames = parsed.frames[parsed.num_pictures :]
+        if not frames:
+            for coder in coders:
+                coder.finish()
+
+        def first_of_slice(index: int) -> Callable[[], FrameSymbols] | None:
+            return (lambda: cut_slice(first(), index, model.num_slices)) if parsed.num_pictures else None
+
         return OpenPayload(
             parsed,
             coders,
             weight_bits,
-            engine.read_motion(coders[0], networks["motion"], blocks, parsed.frames),
+            engine.read_motion(coders[0], networks["motion"], blocks, frames),
             tuple(
-                engine.read_slice(coder, networks["subbands"], layout, parsed.frames)
-                for coder, layout in zip(coders[1:], layouts, strict=True)
+                engine.read_slice(coder, networks["subbands"], layout, frames, first_of_slice(index))
+                for index, (coder, layout) in enumerate(zip(coders[1:], layouts, strict=True))
             ),
         )
+
+
+def _key_planes(header: Header, parsed: ParsedPayload, engine: HybridEngine, num_threads: int) -> Planes:
+    """Planes of a first frame that is a picture. Raises CorruptSegmentError."""
+    assert isinstance(header.model, HybridConfig)
+    assert parsed.picture is not None
+    return decode_key(parsed.picture, header.model, header.video, engine.pictures, num_threads)
 
 
 @contextlib.contextmanager
@@ -100,9 +131,18 @@ def _naming(place: str, segment: Segment) -> Iterator[None]:
 
 def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[ParsedPayload, HybridBits]:
     """Where the bits of a segment went; reads all symbols and makes no samples. Raises CorruptSegmentError."""
-    opened = open_payload(header, segment, engine)
+
+    def first() -> FrameSymbols:
+        parsed = opened.parsed
+        with _naming(f"segment {segment.number}, frame 0", segment):
+            planes = to_coded(_key_planes(header, parsed, engine, 1), header.video.layout)
+        return key_symbols(planes, coded_format(header.video), parsed.step_indexes[0], engine.plane_symbols)
+
+    opened = open_payload(header, segment, engine, first)
     motion, frames = 0.0, []
-    for frame in opened.parsed.frames:
+    if opened.parsed.picture is not None:
+        frames.append(8.0 * len(opened.parsed.picture))
+    for frame in opened.parsed.frames[opened.parsed.num_pictures :]:
         with _naming(f"segment {segment.number}, frame {frame.index}", segment):
             before = opened.coders[0].bits_left
             next(opened.motion)
@@ -120,12 +160,13 @@ def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[Par
 def describe_frames(header: Header, segment: Segment) -> SegmentFacts:
     """Bits by part of a segment, and what it says before its symbols. Raises CorruptSegmentError."""
     parsed, bits = account(header, segment, ENGINES[choose_engine()])
+    key = "subbands" if parsed.picture is None else "picture"
     steps = tuple(map(quantisation_step, parsed.step_indexes))
     shown = " ".join(f"{step / _STEPS_OF_8_BITS:.4g}" for step in steps)
     return SegmentFacts(
         bits.by_part(),
-        {"gop": parsed.gop, "step_indexes": parsed.step_indexes, "steps": steps},
-        f"gop {parsed.gop}, steps by level in 1/256 of the full range: {shown}",
+        {"key": key, "gop": parsed.gop, "step_indexes": parsed.step_indexes, "steps": steps},
+        f"key {key}, gop {parsed.gop}, steps by level in 1/256 of the full range: {shown}",
     )
 
 
@@ -165,7 +206,8 @@ def frames_memory(header: Header, num_frames: int, engine: EngineName, threads: 
 
     The order of coding is not known before the payload is; the longest distance of anchors holds most.
     """
-    video = header.video
+    video, model = header.video, header.model
+    assert isinstance(model, HybridConfig)
     samples = sum(height * width for height, width in video.plane_shapes)
     references, waiting = most_frames_held(num_frames, min(MAX_GOP, num_frames))
     in_reading = 1 if threads == 1 else min(num_frames, FRAMES_AHEAD + 1)
@@ -173,7 +215,9 @@ def frames_memory(header: Header, num_frames: int, engine: EngineName, threads: 
     in_decoding = min(num_frames, threads)
     symbols, features, making = _SAMPLE_BYTES[engine]
     held = 2 * (references + ahead) + video.layout.dtype.itemsize * (waiting + ahead + 1)
-    return samples * (held + symbols * in_reading + features * references + making * in_decoding)
+    predicting = samples * (held + symbols * (in_reading + 1) + features * references + making * in_decoding)
+    # Of a key picture, which is made before anything else is.
+    return max(predicting, picture_memory(model.key, video, engine) + samples * (2 + symbols))
 
 
 _SAMPLE_BYTES: dict[EngineName, tuple[int, int, int]] = {"native": (4, 3, 6), "numpy": (9, 8, 400)}
@@ -208,6 +252,8 @@ class _FrameDecoder:
         before all that are decoded           every reader, and all
                                               its references there
 
+    A first frame that is a picture is decoded before there is anything to read for.
+
     A reader goes through the frames in coding order, and is idle or reads one. The next frame to be shown says how far
     in coding order work may go on (_end). Threads go round and round until all before that is decoded:
 
@@ -220,7 +266,8 @@ class _FrameDecoder:
     def __init__(self, header: Header, segment: Segment, engine: HybridEngine, threads: int) -> None:
         self._header, self._segment, self._engine = header, segment, engine
         self._coded = coded_format(header.video)
-        opened = open_payload(header, segment, engine)
+        opened = open_payload(header, segment, engine, self._symbols_of_picture)
+        self._parsed = opened.parsed
         self._step_indexes, self._frames = opened.parsed.step_indexes, opened.parsed.frames
         self._places = {frame.index: place for place, frame in enumerate(self._frames)}
         # Motion takes so little that a step of its own would cost more: it comes with the first slice.
@@ -228,8 +275,11 @@ class _FrameDecoder:
             zip(opened.motion, opened.slices[0], strict=True),
             *opened.slices[1:],
         )
-        self._num_read = [0] * len(self._readers)  # of frames, the one that is being read included
+        # Of frames, the one that is being read and a picture included.
+        self._num_read = [self._parsed.num_pictures] * len(self._readers)
         self._idle = set(range(len(self._readers)))
+        self._picture_is_due = self._parsed.picture is not None
+        self._picture_symbols: FrameSymbols | None = None  # until all readers have taken them
         self._parts: dict[int, dict[int, Any]] = {}  # by place in coding order, what each reader gave
         self._uses = Counter(index for frame in self._frames for index in frame.references)
         self._references: dict[int, Planes] = {}  # by display index coded planes of 16 bits, while a frame needs them
@@ -314,6 +364,11 @@ class _FrameDecoder:
 
     def _startable(self) -> _Step | None:
         """A frame if one can be decoded, by all threads that have nothing else to do; or the reader that is behind."""
+        if self._picture_is_due:
+            self._picture_is_due = False
+            return self._decoding_picture()
+        if self._parsed.num_pictures > self._num_first:
+            return None
         bound = self._bound()
         places = [place for place in self._parts if place < bound and self._is_complete(place)]
         end = min(bound, len(self._done) + FRAMES_AHEAD)
@@ -325,6 +380,28 @@ class _FrameDecoder:
     def _is_complete(self, place: int) -> bool:
         has_references = all(index in self._references for index in self._frames[place].references)
         return has_references and len(self._parts[place]) == len(self._readers)
+
+    def _decoding_picture(self) -> _Step:
+        """The first frame, by all threads."""
+        num_threads, layout, frame = self._num_free, self._header.video.layout, self._frames[0]
+
+        def work() -> tuple[Planes, Planes, FrameSymbols]:
+            with self._naming(frame):
+                planes = _key_planes(self._header, self._parsed, self._engine, num_threads)
+            self._segment.check_frame(frame.index, frame_crc32(planes))
+            samples = tuple(plane.astype(np.uint16, copy=False) for plane in to_coded(planes, layout))
+            symbols = key_symbols(samples, self._coded, self._step_indexes[0], self._engine.plane_symbols)
+            return samples, planes, symbols
+
+        def note(result: tuple[Planes, Planes, FrameSymbols]) -> None:
+            samples, planes, self._picture_symbols = result
+            self._note_decoded(0, samples, planes)
+
+        return _Step(0, work, note, num_threads)
+
+    def _symbols_of_picture(self) -> FrameSymbols:
+        assert self._picture_symbols is not None
+        return self._picture_symbols
 
     def _reading(self, index: int) -> _Step:
         """The next frame of a reader."""
@@ -339,6 +416,8 @@ class _FrameDecoder:
         def note(part: Any) -> None:
             self._idle.add(index)
             self._parts.setdefault(place, {})[index] = part
+            if place == 1 and len(self._parts[1]) == len(self._readers):
+                self._picture_symbols = None
 
         return _Step(place, work, note)
 
@@ -356,19 +435,21 @@ class _FrameDecoder:
             self._segment.check_frame(frame.index, frame_crc32(planes))
             return samples, planes
 
-        def note(result: tuple[Planes, Planes]) -> None:
-            samples, self._decoded[frame.index] = result
-            self._done.add(place)
-            while self._num_first in self._done:
-                self._num_first += 1
-            if self._uses[frame.index]:
-                self._references[frame.index] = samples
-            for index in frame.references:
-                self._uses[index] -= 1
-                if not self._uses[index]:
-                    del self._references[index]
+        return _Step(place, work, lambda result: self._note_decoded(place, *result), num_threads)
 
-        return _Step(place, work, note, num_threads)
+    def _note_decoded(self, place: int, samples: Planes, planes: Planes) -> None:
+        """Keep a frame's coded planes while it is a reference, and those to be shown."""
+        frame = self._frames[place]
+        self._decoded[frame.index] = planes
+        self._done.add(place)
+        while self._num_first in self._done:
+            self._num_first += 1
+        if self._uses[frame.index]:
+            self._references[frame.index] = samples
+        for index in frame.references:
+            self._uses[index] -= 1
+            if not self._uses[index]:
+                del self._references[index]
 
     def _reconstruct(
         self,

@@ -16,13 +16,14 @@ from c3video.engine import EngineName
 from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame
-from c3video.hybrid.motion_symbols import to_symbols
+from c3video.hybrid.key_picture import plane_symbols
 from c3video.hybrid.payload import read_slice
 from c3video.hybrid.reconstruction import predict_plane, reconstruct_plane
-from c3video.hybrid.subbands import SliceLayout
-from c3video.hybrid.symbol_coding import ListSymbols, read_frames_motion
+from c3video.hybrid.symbol_coding import read_frames_motion
 from c3video.native import frames as native_frames
 from c3video.native import symbols as native_symbols
+from c3video.pyramid.engine import ENGINES as PICTURE_ENGINES
+from c3video.pyramid.engine import PyramidEngine
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,20 @@ class HybridEngine:
     Args:
         open_reader: payload -> coder.
         read_motion: (coder, network, block shape, frames) -> the motion of each frame, when it is asked for.
-        list_motion: motion_symbols.to_symbols.
-        read_slice: (coder, network, layout, frames) -> FrameSymbols of each frame likewise.
+        read_slice: (coder, network, layout, frames, symbols of the first) -> FrameSymbols of each frame likewise.
         compensate: reconstruction.predict_plane.
         reconstruct_plane: that of reconstruction.py.
+        pictures: of first frames that are coded so.
+        plane_symbols: that of key_picture.py.
     """
 
     open_reader: Callable[[bytes], Any]
     read_motion: Callable[[Any, ContextNetwork, tuple[int, int], Sequence[CodedFrame]], Iterator[MotionField | None]]
-    list_motion: ListSymbols
-    read_slice: Callable[[Any, ContextNetwork, SliceLayout, Sequence[CodedFrame]], Iterator[Any]]
+    read_slice: Callable[..., Iterator[Any]]
     compensate: Callable[..., NDArray[np.signedinteger[Any]]]
     reconstruct_plane: Callable[..., NDArray[np.uint16]]
+    pictures: PyramidEngine
+    plane_symbols: Callable[[NDArray[np.unsignedinteger[Any]], int, Sequence[int]], Sequence[NDArray[Any]]]
 
 
 def _reconstruct_natively(
@@ -62,13 +65,22 @@ def _reconstruct_natively(
 
 
 ENGINES: dict[EngineName, HybridEngine] = {
-    "numpy": HybridEngine(SymbolReader, read_frames_motion, to_symbols, read_slice, predict_plane, reconstruct_plane),
+    "numpy": HybridEngine(
+        SymbolReader,
+        read_frames_motion,
+        read_slice,
+        predict_plane,
+        reconstruct_plane,
+        PICTURE_ENGINES["numpy"],
+        plane_symbols,
+    ),
     "native": HybridEngine(
         native.NativeReader,
         native_symbols.read_motion,
-        native_symbols.list_symbols,
         native_symbols.read_slice,
         native_frames.predict_plane,
         _reconstruct_natively,
+        PICTURE_ENGINES["native"],
+        native_frames.plane_symbols,
     ),
 }

@@ -13,6 +13,7 @@ from c3video.hybrid import motion_symbols, subbands
 from c3video.hybrid.compensation import BLOCK_SIZE, TAPS
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import FIRST_WIDTH, SECOND_WIDTH
+from c3video.pyramid.multiply_adds import PyramidMultiplyAdds, picture_multiply_adds
 from c3video.video import LAYOUTS, PixelLayout
 
 
@@ -25,12 +26,14 @@ class FrameMultiplyAdds:
         motion: of that of motion symbols.
         compensation: interpolation at eighths of a sample, and the blending of overlapping blocks.
         wavelet: dequantisation and lifting.
+        picture: of a first frame that is a picture of the pyramid model, which has none of the others.
     """
 
     subbands: float
     motion: float
     compensation: float
     wavelet: float
+    picture: PyramidMultiplyAdds
 
     @property
     def total(self) -> float:
@@ -59,7 +62,8 @@ def frame_multiply_adds(model: HybridConfig, pix_fmt: str) -> FrameMultiplyAdds:
     # The most that whole blocks ask for: cuts above a block, then its split, whether its motion is its own, its mode
     # and two vectors.
     motion = (1 / 16 + 1 / 4 + 7) * _context_network(motion_symbols.NUM_INPUTS) / BLOCK_SIZE**2
-    return FrameMultiplyAdds(samples * _context_network(subbands.NUM_INPUTS), motion, compensation, wavelet)
+    symbols, picture = samples * _context_network(subbands.NUM_INPUTS), picture_multiply_adds(model.key, pix_fmt)
+    return FrameMultiplyAdds(symbols, motion, compensation, wavelet, picture)
 
 
 def _samples_per_pixel(layout: PixelLayout, plane: int) -> float:

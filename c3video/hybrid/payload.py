@@ -3,22 +3,25 @@
 
 1 byte            frames from anchor to anchor
 1 byte a depth    index of its quantisation step
+1 byte            the first frame: 0 for subbands, 1 for a picture of the pyramid model
+varint, picture   there is one in the latter case only
 1 or 9 bytes      the network of subbands: 0, or 1, the exponent of its differences and the scale index of each array's
 the same          the network of motion
 varint, payload   differences of the networks, then the motion of all frames
-varint, payload   for each slice the subbands of all frames
+varint, payload   for each slice the subbands of all frames, but for a first one that is a picture
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
+from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter, joined_payload
 from c3video.coding.tables import NUM_SCALES, best_scale
 from c3video.coding.varint import read_varint, write_varint
 from c3video.errors import CorruptSegmentError
@@ -73,12 +76,14 @@ class HybridParameters:
         step_indexes: quantisation step of each depth of the coding order.
         networks: by name of CONTEXT_NETWORKS.
         exponents: of each network's differences; None where it is the prior.
+        picture: the first frame's as the pyramid model has it; None where it is subbands like the others.
     """
 
     gop: int
     step_indexes: tuple[int, ...]
     networks: dict[str, ContextNetwork]
     exponents: dict[str, int | None]
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,12 @@ class HybridSymbols:
 
     Args:
         fields: motion of each frame; None for those without references.
-        frames: subbands of each frame.
+        frames: subbands of each frame. Those of a first frame that is a picture are made from its samples
+            (hybrid/key_picture.py), and not written.
     """
 
     fields: tuple[MotionField | None, ...]
-    frames: tuple[FrameSymbols, ...]
+    frames: Sequence[FrameSymbols]
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class HybridBits:
 
     Args:
         weights: of the differences of each network.
-        frames: of the subbands of each frame, in coding order.
+        frames: of the subbands of each frame, or of its picture, in coding order.
         depths: of each frame, in coding order.
     """
 
@@ -161,17 +167,20 @@ def encode_payload(
     num_frames: int,
     config: HybridConfig,
     layouts: Sequence[SliceLayout],
-    list_symbols: ListSymbols = motion_symbols.to_symbols,
+    writing: SymbolWriting | None = None,
 ) -> tuple[bytes, HybridBits]:
-    """Bytes of a segment and their accounting; `list_symbols` is that of an engine."""
+    """Bytes of a segment and their accounting; NUMPY_WRITING writes them if None is given."""
+    writing = writing or NUMPY_WRITING
     frames = coding_order(num_frames, parameters.gop)
     codes: dict[str, NetworkCode | None] = {}
     for name in CONTEXT_NETWORKS:
         exponent = parameters.exponents[name]
         codes[name] = None if exponent is None else network_code(name, parameters.networks[name], exponent)
-    head = bytes([parameters.gop, *parameters.step_indexes])
+    picture = parameters.picture
+    head = bytes([parameters.gop, *parameters.step_indexes, int(picture is not None)])
+    head += b"" if picture is None else write_varint(len(picture)) + picture
     head += b"".join(b"\0" if code is None else code.to_bytes() for code in codes.values())
-    coder = SymbolWriter()
+    coder = writing.open_writer()
     weight_bits = {}
     for name, code in codes.items():
         before = coder.estimated_bits
@@ -179,23 +188,51 @@ def encode_payload(
             code_network(coder, name, code, parameters.networks[name])
         weight_bits[name] = coder.estimated_bits - before
     before = coder.estimated_bits
-    write_frames_motion(coder, parameters.networks["motion"], symbols.fields, frames, list_symbols)
+    write_frames_motion(coder, parameters.networks["motion"], symbols.fields, frames, writing.list_motion)
     motion_bits = coder.estimated_bits - before
     payloads = [coder.finish()]
     frame_bits = np.zeros(num_frames)
-    for index, layout in enumerate(layouts):
-        coder = SymbolWriter()
-        cut = [subbands.cut_slice(frame, index, config.num_slices) for frame in symbols.frames]
-        for place, references in enumerate(reference_frames(frames)):
-            known = subbands.reference_magnitudes([cut[reference] for reference in references], layout)
-            before = coder.estimated_bits
-            write_subbands(coder, parameters.networks["subbands"], cut[place], known, frames[place].depth)
-            frame_bits[place] += coder.estimated_bits - before
-        payloads.append(coder.finish())
+    frame_bits[0] = 0.0 if picture is None else 8.0 * len(picture)
+    references = reference_frames(frames)
+
+    def written_backwards(index: int, layout: SliceLayout) -> Iterator[Any]:
+        """A slice's frames, each in a coder of its own: those of a whole segment would not fit into memory."""
+
+        def cut(place: int) -> FrameSymbols:
+            return subbands.cut_slice(symbols.frames[place], index, config.num_slices)
+
+        for place in reversed(range(int(picture is not None), num_frames)):
+            known = subbands.reference_magnitudes([cut(reference) for reference in references[place]], layout)
+            coder = writing.open_writer()
+            writing.write_subbands(coder, parameters.networks["subbands"], cut(place), known, frames[place].depth)
+            frame_bits[place] += coder.estimated_bits
+            yield coder
+
+    payloads += [writing.joined_payload(written_backwards(index, layout)) for index, layout in enumerate(layouts)]
     data = head + b"".join(write_varint(len(payload)) + payload for payload in payloads)
     counted = sum(weight_bits.values()) + motion_bits + float(frame_bits.sum())
     depths = tuple(frame.depth for frame in frames)
     return data, HybridBits(weight_bits, motion_bits, tuple(frame_bits.tolist()), depths, 8 * len(data) - counted)
+
+
+@dataclass(frozen=True)
+class SymbolWriting:
+    """What writes payloads: what is here, or the extension. All write the same bytes.
+
+    Args:
+        open_writer: -> coder.
+        write_subbands: `symbol_coding.write_subbands`.
+        joined_payload: `rangecoder.joined_payload` of such coders.
+        list_motion: `motion_symbols.to_symbols`.
+    """
+
+    open_writer: Callable[[], Any]
+    write_subbands: Callable[[Any, ContextNetwork, FrameSymbols, FrameSymbols, int], None]
+    joined_payload: Callable[[Iterable[Any]], bytes]
+    list_motion: ListSymbols
+
+
+NUMPY_WRITING = SymbolWriting(SymbolWriter, write_subbands, joined_payload, motion_symbols.to_symbols)
 
 
 @dataclass(frozen=True)
@@ -204,9 +241,15 @@ class ParsedPayload:
 
     gop: int
     step_indexes: tuple[int, ...]
+    picture: bytes | None
     codes: dict[str, NetworkCode | None]
     payloads: tuple[bytes, ...]
     frames: tuple[CodedFrame, ...]
+
+    @property
+    def num_pictures(self) -> int:
+        """First frames that have no subbands: 0 or 1."""
+        return int(self.picture is not None)
 
 
 def parse_payload(data: bytes, num_frames: int, config: HybridConfig) -> ParsedPayload:
@@ -229,11 +272,21 @@ def parse_payload(data: bytes, num_frames: int, config: HybridConfig) -> ParsedP
             raise CorruptSegmentError(f"{what} = {value}: must be in {low}..{high}")
         return value
 
+    def take_sized(what: str) -> bytes:
+        nonlocal at
+        try:
+            size, at = read_varint(data, at)
+        except ValueError as error:
+            raise CorruptSegmentError(f"size of {what} at byte {at} of {len(data)}: {error}") from None
+        return take(size, what)
+
     gop = in_range(take(1, "gop")[0], 1, MAX_GOP, "gop")
     step_indexes = tuple(
         in_range(value, 0, subbands.MAX_STEP_INDEX, "quantisation step index")
         for value in take(num_depths(num_frames, gop), "quantisation steps")
     )
+    has_picture = in_range(take(1, "kind of the first frame")[0], 0, 1, "kind of the first frame")
+    picture = take_sized("picture") if has_picture else None
     codes: dict[str, NetworkCode | None] = {}
     for name in CONTEXT_NETWORKS:
         codes[name] = None
@@ -241,16 +294,10 @@ def parse_payload(data: bytes, num_frames: int, config: HybridConfig) -> ParsedP
             exponent = in_range(take(1, "exponent")[0], 0, MAX_EXPONENT, "exponent of differences")
             scales = take(len(network_shapes(*CONTEXT_NETWORKS[name])), "scale indexes")
             codes[name] = NetworkCode(exponent, tuple(in_range(x, 0, NUM_SCALES - 1, "scale index") for x in scales))
-    payloads = []
-    for _ in range(1 + config.num_slices):
-        try:
-            size, at = read_varint(data, at)
-        except ValueError as error:
-            raise CorruptSegmentError(f"payload size at byte {at} of {len(data)}: {error}") from None
-        payloads.append(take(size, "payload"))
+    payloads = tuple(take_sized("payload") for _ in range(1 + config.num_slices))
     if at != len(data):
         raise CorruptSegmentError(f"{len(data) - at} bytes are left over after the last payload")
-    return ParsedPayload(gop, step_indexes, codes, tuple(payloads), coding_order(num_frames, gop))
+    return ParsedPayload(gop, step_indexes, picture, codes, payloads, coding_order(num_frames, gop))
 
 
 def read_network(coder: Coder, name: str, code: NetworkCode | None) -> ContextNetwork:
@@ -259,15 +306,23 @@ def read_network(coder: Coder, name: str, code: NetworkCode | None) -> ContextNe
 
 
 def read_slice(
-    coder: SymbolReader, network: ContextNetwork, layout: SliceLayout, frames: Sequence[CodedFrame]
+    coder: SymbolReader,
+    network: ContextNetwork,
+    layout: SliceLayout,
+    frames: Sequence[CodedFrame],
+    first: Callable[[], FrameSymbols] | None = None,
 ) -> Iterator[FrameSymbols]:
     """One slice of all frames, in coding order: each is read when it is asked for.
+
+    Args:
+        frames: those that have subbands, at least one.
+        first: gives the slice's symbols of frame 0, where that is not among them.
 
     Raises:
         CorruptSegmentError: the payload does not decode, or has something left after the last frame.
     """
     last_use = {index: place for place, frame in enumerate(frames) for index in frame.references}
-    kept: dict[int, FrameSymbols] = {}  # by display index, while a frame needs them
+    kept = {} if first is None else {0: first()}  # by display index, while a frame needs them
     for place, frame in enumerate(frames):
         known = subbands.reference_magnitudes([kept[index] for index in frame.references], layout)
         symbols = read_subbands(coder, network, layout, known, frame.depth)

@@ -153,7 +153,7 @@ def list_frames_motion(
     known: dict[int, tuple[CodedFrame, MotionField | None]] = {}
     found = []
     for field, frame in zip(fields, frames, strict=True):
-        earlier = earlier_motion(frame, [known[index] for index in frame.references])
+        earlier = earlier_motion(frame, [known[index] for index in frame.references if index in known])
         found.append(None if field is None else list_symbols(field, frame, earlier))
         known[frame.index] = frame, field
     return found
@@ -177,7 +177,7 @@ def read_fields(
     finish: Callable[[], None],
     frames: Sequence[CodedFrame],
 ) -> Iterator[MotionField | None]:
-    """The motion of all frames, in coding order, each read when it is asked for.
+    """The motion of frames in coding order, each read when it is asked for; one that is not among them has no field.
 
     Args:
         read: the field of a frame that has references.
@@ -188,7 +188,7 @@ def read_fields(
     for place, frame in enumerate(frames):
         field = None
         if frame.references:
-            field = read(frame, earlier_motion(frame, [known[index] for index in frame.references]))
+            field = read(frame, earlier_motion(frame, [known[index] for index in frame.references if index in known]))
         if place == len(frames) - 1:
             finish()
         known = {index: known[index] for index in known if last_use[index] > place}

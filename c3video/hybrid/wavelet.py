@@ -26,6 +26,8 @@ LIFTING = (-6497, -217, 3616, 1817)
 """Multipliers of the four lifting steps in units of 2^-12: high, low, high, low."""
 LIMIT = 1 << 17
 """Values are clipped to +-2^17 after each pass."""
+EXACT_LIMIT = 1 << 16
+"""Those of `analyse_exactly` to +-2^16: what five levels make of black or white, and sums stay in 32 bits."""
 
 
 def num_subbands(levels: int) -> int:
@@ -70,6 +72,29 @@ def _split(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     high = high + third * _beside_high(low, high.shape[1])
     low = low + fourth * _beside_low(high, low.shape[1])
     return low, high
+
+
+def analyse_exactly(plane: IntArray, levels: int) -> list[IntArray]:
+    """Subbands of a plane of integers, in integers: `synthesise` step by step backwards."""
+    details: list[list[IntArray]] = []
+    for _ in range(levels):
+        low, high = _split_exactly(plane)
+        (plane, lh), (hl, hh) = ([part.T for part in _split_exactly(half.T)] for half in (low, high))
+        details.append([hl, lh, hh])
+    return [plane, *(band for level in reversed(details) for band in level)]
+
+
+def _split_exactly(values: IntArray) -> tuple[IntArray, IntArray]:
+    """Low and high samples along the last axis."""
+    low, high = values[:, 0::2], values[:, 1::2]
+    if high.shape[1] == 0:
+        return low, high
+    first, second, third, fourth = LIFTING
+    high = high + _scaled(first, _beside_high(low, high.shape[1]))
+    low = low + _scaled(second, _beside_low(high, low.shape[1]))
+    high = high + _scaled(third, _beside_high(low, high.shape[1]))
+    low = low + _scaled(fourth, _beside_low(high, low.shape[1]))
+    return np.clip(low, -EXACT_LIMIT, EXACT_LIMIT), np.clip(high, -EXACT_LIMIT, EXACT_LIMIT)
 
 
 def synthesise(subbands: list[IntArray]) -> IntArray:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
+from math import floor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,14 +26,16 @@ import av.logging
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from c3video.errors import ConfigError, SourceError
+from c3video.media.conversion import SWSCALE_FLAGS, Conversion, copied_planes, depth_of, family_of, nearest
 from c3video.media.file_ends import missing_end
 from c3video.media.opened import Faults, Opened
 from c3video.media.orientation import orientation
+from c3video.media.png import READ_BYTES, has_icc_profile
 from c3video.video import (
     BOTTOM_FIELD_FIRST,
     LAYOUTS,
@@ -43,7 +46,6 @@ from c3video.video import (
     Frame,
     MasteringDisplay,
     PixelLayout,
-    Planes,
     VideoFormat,
 )
 
@@ -65,13 +67,6 @@ _WITH_ALPHA_PLANE = {
 """Planar formats with a plane more, which is left out where all of it is opaque."""
 _FULL_RANGE_NAMES = {"yuvj420p": "yuv420p", "yuvj422p": "yuv422p", "yuvj444p": "yuv444p"}
 """FFmpeg's old names that say the range with the layout."""
-SWSCALE_FLAGS = (
-    Interpolation.BICUBIC
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-    | Interpolation.ACCURATE_RND
-    | Interpolation.BITEXACT
-)
 _CHROMA_LOCATIONS = {"left": 1, "center": 2, "topleft": 3, "top": 4, "bottomleft": 5, "bottom": 6}
 _FIELD_ORDERS = {
     # AVFieldOrder by which field is shown first, however they are stored.
@@ -92,7 +87,6 @@ _DROPPED_SIDE_DATA = {
     "STEREO3D": "stereo 3D",
     "SPHERICAL": "spherical projection",
 }
-CONVERT = "convert it first: `ffmpeg -i IN -pix_fmt {pix_fmt} -c:v ffv1 OUT.mkv`"
 _PATTERN = re.compile(r"%(0?\d*)d")
 
 _TAGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
@@ -138,6 +132,19 @@ class _Pictures:
 _Readable = _Input | _Pictures
 
 
+@dataclass(frozen=True)
+class _Seeking:
+    """Where reading may begin.
+
+    Args:
+        start: seconds after the first frame before which no frame is needed.
+        open_again: the container from its beginning, where seeking failed.
+    """
+
+    start: Fraction
+    open_again: Callable[[], InputContainer]
+
+
 @contextmanager
 def _av_errors(source: _Readable, doing: str) -> Iterator[None]:
     try:
@@ -156,7 +163,7 @@ def is_pattern(path: str | Path) -> bool:
     return bool(_PATTERN.search(Path(path).name)) and not Path(path).exists()
 
 
-def open_pictures(path: str | Path, fps: Fraction | None, faults: Faults) -> Opened:
+def open_pictures(path: str | Path, fps: Fraction | None, faults: Faults, target: PixelLayout | None = None) -> Opened:
     """Images numbered one after the other from the lowest number there is.
 
     Raises:
@@ -181,34 +188,57 @@ def open_pictures(path: str | Path, fps: Fraction | None, faults: Faults) -> Ope
             f"{len(numbers) - run} after it are not"
         )
     source = _Pictures(name, numbers[0])
+    number = str(numbers[0]).zfill(width)
+    with _av_errors(source, "cannot be opened as images"), (folder / f"{before}{number}{after}").open("rb") as first:
+        has_profile = has_icc_profile(first.read(READ_BYTES))
     options = {"start_number": str(numbers[0]), "framerate": str(fps or Fraction(25)), "protocol_whitelist": "file"}
     with _av_errors(source, "cannot be opened as images"):
         container = av.open(name, "r", format="image2", options=options)
-    opened = _opened(container, source, None, fps, None, faults, lambda: None)
+    opened = _opened(container, source, None, fps, faults, lambda: None, None, target, has_profile)
     return replace(opened, num_frames=run)
 
 
-def open_container(file: BinaryIO, name: str, stream: int | None, fps: Fraction | None, faults: Faults) -> Opened:
+def open_container(
+    file: BinaryIO,
+    name: str,
+    stream: int | None,
+    fps: Fraction | None,
+    faults: Faults,
+    start: Fraction = Fraction(0),
+    target: PixelLayout | None = None,
+) -> Opened:
     """A file or pipe that FFmpeg knows.
 
     Args:
         stream: number of the video stream in the container; None for the one that FFmpeg finds best.
         fps: of a stream that has no time stamps.
+        start: seconds after the first frame before which no frame is needed: those of a file may be left out.
+        target: what frames are converted to where they are something else; None: they must be of a coded format.
 
     Raises:
         SourceError: it cannot be opened as asked.
     """
     source = _Input(file, name)
-    start = file.peek(12)[:12]  # type: ignore[attr-defined]  # a BufferedReader
-    is_mp4 = start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+    begin = file.peek(READ_BYTES)[:READ_BYTES]  # type: ignore[attr-defined]  # a BufferedReader
+    is_mp4 = begin[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
     cut = missing_end(file) if file.seekable() else None
     options = {"protocol_whitelist": "file,crypto,data"}  # keeps a playlist from reaching over the network
+
+    def open_it() -> InputContainer:
+        no_size = "; headerless raw video needs --size too" if target is not None else ""
+        with _av_errors(source, f"cannot be opened as a video{no_size}"):
+            return av.open(source, "r", options=options, **_TAGS)
+
+    def open_again() -> InputContainer:
+        file.seek(0)
+        return open_it()
+
     try:
-        with _av_errors(source, "cannot be opened as a video"):
-            container = av.open(source, "r", options=options, **_TAGS)
+        container = open_it()
         if cut is not None:
             faults.meet(cut)
-        return _opened(container, source, stream, fps, start, faults, file.close)
+        seeking = _Seeking(start, open_again) if start and file.seekable() else None
+        return _opened(container, source, stream, fps, faults, file.close, seeking, target, has_icc_profile(begin))
     except SourceError as error:
         if is_mp4 and not file.seekable():
             raise SourceError(
@@ -225,10 +255,13 @@ def _opened(
     source: _Readable,
     number: int | None,
     fps: Fraction | None,
-    start: bytes | None,
     faults: Faults,
     close_file: Callable[[], None],
+    seeking: _Seeking | None,
+    target: PixelLayout | None,
+    has_profile: bool,
 ) -> Opened:
+    """A container ready to be read: from its first frame, or by seeking from one that is early enough."""
     name = source.name
     try:
         stream = _video_stream(container, number, name)
@@ -240,12 +273,31 @@ def _opened(
         if first is None:
             raise SourceError(f"{name}: its video stream has no frames{_found(faults)}")
         try:
-            video = _format_of(container, stream, first, fps, has_times, name)
+            video = _format_of(container, stream, first, fps, has_times, name, target)
             video.check()
+            conversion = None
+            if target is not None and first.format.name not in (target.name, *_full_range_names(target)):
+                conversion = Conversion(first.format, target, video.color_range)
+                if conversion.moves_chroma:
+                    video = replace(video, chroma_location=_CHROMA_LOCATIONS["center"] if target.cell_width > 1 else 0)
+                lost = "; ".join(conversion.lost) or "nothing is lost"
+                _log.warning("%s: %s is converted to %s: %s", name, first.format.name, target.name, lost)
         except ConfigError as error:
             raise SourceError(f"{name}: {error}") from error
-        _check_opaque(first, f"{name}: frame 0")
-        _say_what_is_left_out(container, stream, first, name)
+        if conversion is None:
+            _check_opaque(first, f"{name}: frame 0")
+        _say_what_is_left_out(container, stream, first, name, has_profile)
+        decoded, first_pts, pix_fmt = chain([first], decoded), None, first.format.name
+        if seeking is not None and has_times and first.pts is not None:
+            wanted = first.pts + floor(seeking.start / video.time_base)
+            sought = _sought(container, stream, source, faults, first.pts, wanted)
+            if sought is not None:
+                decoded, first_pts = sought, first.pts
+            else:
+                container.close()
+                container = seeking.open_again()
+                stream = _video_stream(container, number, name)
+                decoded = _decode(container, stream, source, faults)
     except BaseException:
         container.close()
         raise
@@ -254,8 +306,35 @@ def _opened(
         container.close()
         close_file()
 
-    frames = _repacked_frames(chain([first], decoded), video, first.format.name, fps, name, faults)
-    return Opened(name, video, _num_frames(container, stream), frames, close, faults)
+    frames = _repacked_frames(decoded, video, pix_fmt, fps, name, faults, first_pts, conversion)
+    return Opened(name, video, _num_frames(container, stream), frames, close, faults, first_pts)
+
+
+def _sought(
+    container: InputContainer, stream: VideoStream, source: _Readable, faults: Faults, first_pts: int, wanted: int
+) -> Iterator[av.VideoFrame] | None:
+    """Frames from a key frame on that is shown at `wanted` or before; None where seeking leads to none.
+
+    What FFmpeg seeks by is up to the container (decoding times, some index of its own), so where it lands is looked at,
+    and a landing that is too late is tried again from further back. Frames shown before the key frame may lack what
+    they are predicted from: they are left out.
+    """
+    one_second = max(1, round(1 / Fraction(stream.time_base or 1)))
+    for step_back in (0, one_second, 4 * one_second, 16 * one_second):
+        target = wanted - step_back
+        if target <= first_pts:
+            break
+        try:
+            container.seek(target, stream=stream, backward=True)
+        except (av.FFmpegError, OSError, ValueError):
+            break
+        decoded = _decode(container, stream, source, faults, wanted)
+        for frame in decoded:
+            if frame.pts is None or frame.pts > wanted:
+                break
+            if frame.key_frame and not frame.is_corrupt:
+                return chain([frame], decoded)
+    return None
 
 
 def _found(faults: Faults) -> str:
@@ -293,11 +372,17 @@ def _numbered_stream(container: InputContainer, number: int, name: str) -> Any:
 
 
 def _decode(
-    container: InputContainer, stream: VideoStream, source: _Readable, faults: Faults
+    container: InputContainer, stream: VideoStream, source: _Readable, faults: Faults, wanted: int | None = None
 ) -> Iterator[av.VideoFrame]:
-    """All frames that can be had; a bad packet costs no others."""
+    """All frames that can be had; a bad packet costs no others.
+
+    Args:
+        wanted: after seeking, the time stamp before which nobody looks: what is wrong with frames before it is not
+            counted, and packets before the first key frame are passed over.
+    """
     packets = container.demux(stream)
     num_packets = 0
+    has_begun = counts = wanted is None
     while True:
         packet = None
         try:
@@ -305,12 +390,16 @@ def _decode(
             if packet is None:
                 break
             num_packets += packet.size > 0
+            has_begun = has_begun or packet.is_keyframe
+            if not has_begun:
+                continue
             frames = packet.decode()
         except (av.FFmpegError, OSError, ValueError, RuntimeError) as error:
             if source.interrupt is not None:
                 raise source.interrupt from None
             reason = getattr(error, "strerror", None) or str(error)
-            faults.meet(f"a packet cannot be decoded: {reason}")
+            if counts:
+                faults.meet(f"a packet cannot be decoded: {reason}")
             if isinstance(error, (av.EOFError, av.OSError)) and packet is None:
                 break
             continue
@@ -318,7 +407,8 @@ def _decode(
             raise source.interrupt
         for frame in frames:
             assert isinstance(frame, av.VideoFrame)
-            if frame.is_corrupt:
+            counts = counts or (wanted is not None and frame.pts is not None and frame.pts >= wanted)
+            if frame.is_corrupt and counts:
                 faults.meet("a frame is damaged")
             yield frame
     if isinstance(source, _Input) and not hasattr(source, "seek") and num_packets < stream.frames:
@@ -332,8 +422,9 @@ def _format_of(
     fps: Fraction | None,
     has_times: bool,
     name: str,
+    target: PixelLayout | None,
 ) -> VideoFormat:
-    layout = _coded_layout(frame, name)
+    layout = target or _coded_layout(frame, name)
     color_range = 2 if frame.format.name in _FULL_RANGE_NAMES else frame.color_range
     # Where a demuxer makes time stamps up, its average rate is 25 whatever the codec's headers say.
     rates = (stream.average_rate, stream.guessed_rate) if has_times else (fps, stream.guessed_rate, stream.average_rate)
@@ -404,7 +495,9 @@ def _hdr(side_data: Mapping[Any, Any]) -> tuple[MasteringDisplay | None, Content
     return screen, light
 
 
-def _say_what_is_left_out(container: InputContainer, stream: VideoStream, frame: av.VideoFrame, name: str) -> None:
+def _say_what_is_left_out(
+    container: InputContainer, stream: VideoStream, frame: av.VideoFrame, name: str, has_profile: bool
+) -> None:
     """One warning that names all that a source has and a .c3v stream has not."""
     kinds: dict[str, int] = {}
     for other in container.streams:
@@ -422,6 +515,8 @@ def _say_what_is_left_out(container: InputContainer, stream: VideoStream, frame:
         left_out.append("transparency (the alpha channel)")
     side_data = _side_data(stream, frame)
     left_out += [words for kind, words in _DROPPED_SIDE_DATA.items() if side_data.get(kind) is not None]
+    if has_profile and _DROPPED_SIDE_DATA["ICC_PROFILE"] not in left_out:
+        left_out.append(_DROPPED_SIDE_DATA["ICC_PROFILE"])
     hint = ""
     if "audio" in kinds:
         place = "IN" if name == "standard input" else shlex.quote(name)
@@ -438,33 +533,24 @@ def _coded_layout(frame: av.VideoFrame, name: str) -> PixelLayout:
     pix_fmt = _FULL_RANGE_NAMES.get(found) or REPACKED.get(found) or _WITH_ALPHA_PLANE.get(found, found)
     if pix_fmt in LAYOUTS:
         return LAYOUTS[pix_fmt]
-    components = frame.format.components
-    depth = max(component.bits for component in components)
-    has_alpha = any(component.is_alpha for component in components)
-    target = _nearest(frame.format)
-    lost = [f"the lowest {depth - 10} of {depth} bits are lost"] if 10 < depth <= 16 else []
-    if has_alpha:
+    target = nearest(frame.format)
+    lost = [f"the lowest {depth_of(frame.format) - 10} bits are lost"] if 10 < depth_of(frame.format) <= 16 else []
+    if any(component.is_alpha for component in frame.format.components):
         lost.append("transparency is lost")
     note = f" ({', '.join(lost)})" if lost else ""
-    raise SourceError(
-        f"{name}: pixel format {found} is not supported: must be one of {', '.join(LAYOUTS)}; "
-        f"{CONVERT.format(pix_fmt=target)}{note}"
-    )
+    if family_of(frame.format) is None:
+        # FFV1 has no gbrp of 8 bits
+        ffmpeg_name = "bgr0" if target == "gbrp" else target
+        how = f"convert it first: `ffmpeg -i IN -pix_fmt {ffmpeg_name} -c:v ffv1 OUT.mkv`"
+    else:
+        how = f"--pix-fmt {target} converts it on the way in"
+    known = ", ".join(LAYOUTS)
+    raise SourceError(f"{name}: pixel format {found} is not supported: must be one of {known}; {how}{note}")
 
 
-def _nearest(found: av.VideoFormat) -> str:
-    """The coded format that keeps most of one that is not: its chroma, and its depth up to 10 bits."""
-    components = found.components
-    is_deep = any(component.bits > 8 for component in components)
-    if found.is_rgb or found.name.startswith(("xyz", "bayer")):
-        return "gbrp10le" if is_deep else "bgr0"  # FFV1 has no gbrp of 8 bits
-    suffix = "10le" if is_deep else ""
-    if len(components) - any(component.is_alpha for component in components) == 1:
-        return "gray" + suffix
-    columns, rows = found.chroma_width(16), found.chroma_height(16)
-    if columns == 16:
-        return "yuv444p" + suffix
-    return ("yuv422p" if rows == 16 else "yuv420p") + suffix
+def _full_range_names(layout: PixelLayout) -> list[str]:
+    """Other names of the same samples."""
+    return [name for name, coded in _FULL_RANGE_NAMES.items() if coded == layout.name]
 
 
 def _chroma_location(container: InputContainer, stream: VideoStream) -> int:
@@ -502,6 +588,8 @@ def _repacked_frames(
     fps: Fraction | None,
     name: str,
     faults: Faults,
+    first_pts: int | None,
+    conversion: Conversion | None,
 ) -> Iterator[Frame]:
     """Frames in the coded layout, with time stamps that grow.
 
@@ -513,12 +601,17 @@ def _repacked_frames(
     previous: tuple[int, int] | None = None
     for index, frame in enumerate(decoded):
         found = frame.width, frame.height, frame.format.name
+        where, before = f"frame {index}", f"--frames 0:{index}"
+        if first_pts is not None:  # its number is not known
+            seconds = float(((frame.pts or first_pts) - first_pts) * video.time_base)
+            where, before = f"the frame at {seconds:g} s", f"--end {seconds:g}"
         if found != (video.width, video.height, pix_fmt):
             raise SourceError(
-                f"{name}: frame {index} is {found[0]} x {found[1]} {found[2]}, those before are "
-                f"{video.width} x {video.height} {pix_fmt}: encode them apart (first: --frames 0:{index})"
+                f"{name}: {where} is {found[0]} x {found[1]} {found[2]}, those before are "
+                f"{video.width} x {video.height} {pix_fmt}: encode them apart (first: {before})"
             )
-        _check_opaque(frame, f"{name}: frame {index}")
+        if conversion is None:
+            _check_opaque(frame, f"{name}: {where}")
         pts, duration = frame.pts, nominal if fps is not None else max(0, frame.duration or 0)
         if fps is not None:
             pts = None  # the options name the rate, the demuxer guessed another
@@ -530,6 +623,9 @@ def _repacked_frames(
             faults.meet("a time stamp that did not grow is moved")
             pts = previous[0] + 1
         previous = pts, duration
+        if conversion is not None:
+            yield Frame(conversion(frame), pts, duration)
+            continue
         if pix_fmt in REPACKED:
             frame = reformatter.reformat(frame, format=video.pix_fmt, interpolation=SWSCALE_FLAGS, threads=1)
         yield Frame(copied_planes(frame, video.layout), pts, duration)
@@ -541,32 +637,21 @@ def _check_opaque(frame: av.VideoFrame, name: str) -> None:
     if found == "pal8":
         palette = np.frombuffer(memoryview(frame.planes[1]), dtype=np.uint32)[:256]  # native 0xAARRGGBB
         is_opaque = bool((palette >> 24 == 255).all())
-        target = "bgr0"
+        target = "gbrp"
     elif found in ("rgba", "bgra", "argb", "abgr", "ya8"):
         place, size = found.index("a"), len(found.rstrip("8"))
         rows = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(frame.height, -1)
         is_opaque = bool((rows[:, : size * frame.width][:, place::size] == 255).all())
-        target = "gray" if found == "ya8" else "bgr0"
+        target = "gray" if found == "ya8" else "gbrp"
     elif found in _WITH_ALPHA_PLANE:
         layout = LAYOUTS[_WITH_ALPHA_PLANE[found]]
         rows = np.frombuffer(memoryview(frame.planes[3]), layout.dtype.newbyteorder("<")).reshape(frame.height, -1)
         is_opaque = bool((rows[:, : frame.width] == layout.max_value).all())
-        target = "bgr0" if layout.name == "gbrp" else layout.name
+        target = layout.name
     else:
         return
     if not is_opaque:
         raise SourceError(
-            f"{name}: has transparent pixels ({found}), which are not coded; drop the transparency or lay it over a "
-            f"background: `ffmpeg -i IN -pix_fmt {target} -c:v ffv1 OUT.mkv` drops it"
+            f"{name}: has transparent pixels ({found}), which are not coded; --pix-fmt {target} drops the "
+            "transparency, ffmpeg's overlay lays it over a background"
         )
-
-
-def copied_planes(frame: av.VideoFrame, layout: PixelLayout) -> Planes:
-    """The planes of the layout, without padding."""
-    planes = []
-    for plane in frame.planes[: len(layout.planes)]:
-        # Rows are padded to line_size bytes; where it is negative, the buffer starts at the last row.
-        rows = np.frombuffer(memoryview(plane), layout.dtype.newbyteorder("<")).reshape(plane.height, -1)
-        rows = rows[:: 1 if plane.line_size > 0 else -1, : plane.width]
-        planes.append(rows.astype(layout.dtype, order="C"))
-    return tuple(planes)

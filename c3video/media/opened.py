@@ -55,6 +55,7 @@ class Opened:
         frames: in order, once.
         close: lets go of the file; may be called twice.
         faults: that reading met so far.
+        first_pts: time stamp of the clip's first frame where `frames` begin with a later one; None where not.
     """
 
     name: str
@@ -63,3 +64,4 @@ class Opened:
     frames: Iterator[Frame]
     close: Callable[[], None]
     faults: Faults
+    first_pts: int | None = None

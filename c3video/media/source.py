@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The first step of encoding: a file or a pipe -> frames, one at a time.
 
-    y4m, headerless raw ───── stored.py ──────┐
-    whatever else FFmpeg opens ─ container.py ┴── range of frames or time ── (upright) ── (RGB) ── Frame
+    y4m, headerless raw ─────────────────── stored.py ──────┐
+    whatever else FFmpeg opens ─ container.py, (conversion) ┴── range of frames or time ── (upright) ── (RGB) ── Frame
 
-Samples are never changed, but for `as_rgb`. What is wrong with a source and what it has that cannot be coded is
-logged as a warning.
+Samples are never changed, but for `as_rgb` and where another pixel format is asked for. What is wrong with a source and
+what it has that cannot be coded is logged as a warning.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from c3video.errors import ConfigError, SourceError
 from c3video.media import y4m
 from c3video.media.avframe import to_av_frame
-from c3video.media.container import SWSCALE_FLAGS, copied_planes, is_pattern, open_container, open_pictures
+from c3video.media.container import is_pattern, open_container, open_pictures
+from c3video.media.conversion import SWSCALE_FLAGS, copied_planes, layout_named
 from c3video.media.opened import Faults, Opened
 from c3video.media.orientation import Upright
 from c3video.media.selection import Selection, numbered
@@ -79,15 +80,15 @@ class Source:
     def __iter__(self) -> Iterator[Frame]:
         """Raises SourceError when the next frame cannot be had; all before it have come out by then."""
         name, video = self._opened.name, self._opened.format
-        frames = numbered(self._opened.frames, video)
-        for index, frame in self._selection.of(frames, video, name, self._opened.faults.meet):
-            try:
-                check_planes(frame.planes, video, f"{name}: frame {index}")
-            except ConfigError as error:
-                raise SourceError(str(error)) from error
-            if self._upright:
-                frame = self._upright(frame)
-            yield self._to_rgb(frame) if self._to_rgb else frame
+        frames = numbered(self._opened.frames, video, self._opened.first_pts)
+        try:
+            for _, frame in self._selection.of(frames, video, name, self._opened.faults.meet):
+                check_planes(frame.planes, video, f"{name}: frame of time stamp {frame.pts}")
+                if self._upright:
+                    frame = self._upright(frame)
+                yield self._to_rgb(frame) if self._to_rgb else frame
+        except ConfigError as error:
+            raise SourceError(str(error)) from error
 
 
 def open_source(
@@ -113,7 +114,8 @@ def open_source(
         path: of a file or named pipe, "-" for standard input. A still image is a clip of one frame, and
             "frame_%03d.png" one of all images so numbered.
         size: (width, height) of headerless raw video, which needs `pix_fmt` too.
-        pix_fmt: of headerless raw video, one of LAYOUTS.
+        pix_fmt: of headerless raw video, one of LAYOUTS. Without `size` the one that frames are converted to where they
+            have another; what that loses is logged as a warning (conversion.py).
         fps: of raw video, numbered images and bare streams of a codec (.h264): 25 for the first two where None, what
             the codec's headers say for the last.
         frames: (first, one past the last or None), counted from 0. Time stamps stay the source's.
@@ -126,7 +128,11 @@ def open_source(
     Raises:
         SourceError: it cannot be opened or read as asked.
     """
-    selection = Selection.of_options(frames, start, end)
+    try:
+        selection = Selection.of_options(frames, start, end)
+        target = None if size is not None or pix_fmt is None else layout_named(pix_fmt)
+    except ConfigError as error:
+        raise SourceError(str(error)) from error
     name = "standard input" if str(path) == "-" else str(path)
     if fps is not None and fps <= 0:
         raise SourceError(f"{fps} frames a second: must be above 0")
@@ -135,16 +141,16 @@ def open_source(
             f"{name}: addresses are not opened: download it, or "
             f"`ffmpeg -i {name} -c:v ffv1 -f matroska - | c3v encode - OUT.c3v`"
         )
-    video = raw_format(size, pix_fmt, fps)
+    video = None if size is None else raw_format(size, pix_fmt, fps)
     faults = Faults(name, strict)
     if video is None and is_pattern(path):
-        return _source(open_pictures(path, fps, faults), selection, rotate, as_rgb)
+        return _source(open_pictures(path, fps, faults, target), selection, rotate, as_rgb)
     file = _open_file(path, name)
     try:
         if video is not None:
             opened = open_raw(file, name, video, faults)
         # A pipe may have given less than all nine bytes so far; nothing else begins like this.
-        elif (begin := file.peek(len(y4m.MAGIC))[: len(y4m.MAGIC)]) and y4m.MAGIC.startswith(begin):
+        elif (begin := file.peek(len(y4m.MAGIC))[: len(y4m.MAGIC)]) and y4m.MAGIC.startswith(begin) and not target:
             if fps is not None:
                 raise SourceError(f"{name}: has a frame rate of its own: leave --fps out")
             opened = open_y4m(file, name, faults)
@@ -156,7 +162,7 @@ def open_source(
                 "and its --fps"
             )
         else:
-            opened = open_container(file, name, stream, fps, faults)
+            opened = open_container(file, name, stream, fps, faults, selection.start or Fraction(0), target)
         return _source(opened, selection, rotate, as_rgb)
     except OSError as error:
         file.close()

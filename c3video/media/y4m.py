@@ -34,6 +34,12 @@ _TAGS: dict[str, tuple[str, int]] = {
     "444p10": ("yuv444p10le", 0),
     "mono10": ("gray10le", 0),
 }
+_NEAREST = {
+    # What other tags start with -> the coded format that keeps most of them.
+    "444alpha": "yuv444p",
+    **{"420p": "yuv420p10le", "422p": "yuv422p10le", "444p": "yuv444p10le", "mono": "gray10le"},
+    **{"411": "yuv422p", "410": "yuv420p", "440": "yuv444p"},
+}
 _RANGES = {"LIMITED": 1, "FULL": 2}
 _LOCATIONS = {"LEFT": 1, "CENTER": 2, "TOPLEFT": 3, "TOP": 4, "BOTTOMLEFT": 5, "BOTTOM": 6}
 _FIELDS = {"p": PROGRESSIVE, "t": TOP_FIELD_FIRST, "b": BOTTOM_FIELD_FIRST}
@@ -59,7 +65,9 @@ def parse_header(line: bytes) -> VideoFormat:
     extensions = dict(field[1:].split("=", 1) for field in fields if field.startswith("X") and "=" in field)
     tag = values.get("C", "420jpeg")
     if tag not in _TAGS:
-        raise SourceError(f"y4m colour space C{tag} is not supported: must be one of C{', C'.join(_TAGS)}")
+        nearest = next((name for start, name in _NEAREST.items() if tag.startswith(start)), None)
+        how = f"; --pix-fmt {nearest} converts it on the way in" if nearest else ""
+        raise SourceError(f"y4m colour space C{tag} is not supported: must be one of C{', C'.join(_TAGS)}{how}")
     pix_fmt, chroma_location = _TAGS[tag]
     try:
         rate = _ratio(values.get("F", "0:0")) or DEFAULT_RATE

@@ -16,6 +16,7 @@ slowly, and an encoder may choose other bits.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -143,3 +144,40 @@ class NativeReader:
         """Raise CorruptSegmentError unless everything has been read."""
         if not self.handle.empty():
             raise CorruptSegmentError("patch payload has data left after its last symbol; it is damaged")
+
+
+class NativeWriter:
+    """`coding.rangecoder.SymbolWriter` in C++."""
+
+    def __init__(self) -> None:
+        self.handle = extension().Writer()
+        """The extension's own writer, for the faces."""
+
+    @property
+    def estimated_bits(self) -> float:
+        """What the tables promise for all that was coded so far."""
+        return self.handle.bits()
+
+    def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None) -> IntArray:
+        """Write residuals (N,) under the tables (scales, fractions) of coding/tables.py."""
+        assert residuals is not None
+        tables = (values.astype(np.int32) for values in (scales, fractions, residuals))
+        self.handle.residuals(probability_tables(), *tables)
+        return residuals
+
+    def code_sparse(self, zeros: IntArray, tails: IntArray, symbols: IntArray) -> IntArray:
+        """Write symbols (N,) under the tables (zeros, tails) of coding/sparse_tables.py."""
+        self.handle.sparse(sparse_tables(), *(values.astype(np.int32) for values in (zeros, tails, symbols)))
+        return symbols
+
+    def finish(self) -> bytes:
+        """The payload: little-endian words."""
+        return self.handle.finish()
+
+
+def joined_payload(writers: Iterable[NativeWriter]) -> bytes:
+    """`coding.rangecoder.joined_payload`."""
+    stack = extension().Stack()
+    for writer in writers:
+        stack.push(writer.handle)
+    return stack.finish()

@@ -84,6 +84,18 @@ def predict_plane(
     )
 
 
+def plane_symbols(plane: NDArray[np.generic], bit_depth: int, steps: Sequence[int]) -> list[NDArray[np.int32]]:
+    """`hybrid.key_picture.plane_symbols`.
+
+    Args:
+        plane: (h, w) decoded samples of `bit_depth` bits, uint16 or uint8.
+
+    Raises:
+        ValueError, TypeError: an argument has the wrong type, shape or range.
+    """
+    return native.extension().plane_symbols(_uint16(plane), bit_depth, list(steps), native.isa())
+
+
 class PhasePlanes:
     """A luma reference at all sixteen quarter-sample phases, for `block_errors`: some 32 bytes a sample.
 

@@ -25,28 +25,6 @@ def _dense(weight: NDArray[np.int64], bias: NDArray[np.int64], half: int, larges
     return native.extension().PyramidLayer(flat, bias.astype(np.int32), half, largest_input)
 
 
-class NativeWriter:
-    """`coding.rangecoder.SymbolWriter` in C++, as far as the pyramid model needs it."""
-
-    def __init__(self) -> None:
-        self.handle = native.extension().PyramidWriter()
-
-    @property
-    def estimated_bits(self) -> float:
-        """What the tables promise for all that was coded so far."""
-        return self.handle.bits()
-
-    def code(self, scales: IntArray, fractions: IntArray, residuals: IntArray | None) -> IntArray:
-        assert residuals is not None
-        tables = (values.astype(np.int32) for values in (scales, fractions, residuals))
-        self.handle.residuals(native.probability_tables(), *tables)
-        return residuals
-
-    def finish(self) -> bytes:
-        """The payload: little-endian words."""
-        return self.handle.finish()
-
-
 def _code_patches(
     readers: list[Any], writers: list[Any], weights: PyramidWeights, grids: list[NDArray[np.int16]], num_threads: int
 ) -> list[float]:
@@ -82,7 +60,7 @@ def read_patches(
 
 
 def write_patches(
-    coders: Sequence[NativeWriter],
+    coders: Sequence[native.NativeWriter],
     weights: PyramidWeights,
     places: Sequence[PatchPlace],
     symbols: Sequence[NDArray[Any]],
@@ -95,7 +73,7 @@ def write_patches(
 
 NATIVE = PatchReading(native.NativeReader, read_patches)
 """In place of `payload.NUMPY` where native.available()."""
-NATIVE_WRITING = PatchWriting(NativeWriter, write_patches)
+NATIVE_WRITING = PatchWriting(native.NativeWriter, write_patches)
 """In place of `payload.NUMPY_WRITING` likewise."""
 
 

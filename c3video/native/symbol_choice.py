@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the encoder does from a residual to its symbols, in C++.
 
-    residual --> analyse --> choose_plane --> symbols and their bits
+    residual --> analyse --> choose_plane --> symbols and their bits --> write_subbands
 
 Choices decide no bit of decoding, so those of `hybrid/fit/symbol_choice.py` in NumPy may differ; counts equal what a
 `SymbolCounter` counts. The extension must be there (`native.available()`); it lets the GIL go.
@@ -99,6 +99,30 @@ def count_frame(symbols: FrameSymbols, reference: FrameSymbols, network: Context
         [_integers(plane) for plane in symbols],
         [_integers(plane) for plane in reference],
         level,
+        native.isa(),
+    )
+
+
+def write_subbands(
+    coder: native.NativeWriter,
+    network: ContextNetwork,
+    symbols: FrameSymbols,
+    reference: FrameSymbols,
+    depth: int,
+) -> None:
+    """`hybrid.symbol_coding.write_subbands`: a slice of one frame.
+
+    Raises:
+        CorruptSegmentError: the network's sums may overflow.
+        ValueError, TypeError: an argument has the wrong type, shape or range.
+    """
+    native.extension().write_slice(
+        coder.handle,
+        native.sparse_tables(),
+        native_network(network),
+        [_integers(plane) for plane in symbols],
+        [_integers(plane) for plane in reference],
+        depth,
         native.isa(),
     )
 

@@ -10,7 +10,7 @@ frame is read, so slices may be read by several threads, each of them by one at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -24,7 +24,7 @@ from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.motion_symbols import EarlierMotion, MotionSymbols
-from c3video.hybrid.subbands import SliceLayout
+from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import read_fields
 from c3video.native.frames import as_int32
 
@@ -40,6 +40,7 @@ class SliceReader:
         network: of subbands.
         layout: the slice's shapes.
         frames: in coding order.
+        first: symbols of frame 0, where that is not among them.
 
     Raises:
         CorruptSegmentError: the payload is not whole words or the network's sums may overflow.
@@ -52,6 +53,7 @@ class SliceReader:
         network: ContextNetwork,
         layout: SliceLayout,
         frames: Sequence[CodedFrame],
+        first: FrameSymbols | None = None,
     ) -> None:
         self._coder = native.NativeReader(payload) if isinstance(payload, bytes) else payload
         self._network = native_network(network)
@@ -61,6 +63,9 @@ class SliceReader:
         self._num_read = 0
         self._last_use = {index: place for place, frame in enumerate(frames) for index in frame.references}
         self._features: dict[int, Any] = {}  # of frames that later ones need, by display index
+        if first is not None:
+            bands = [np.ascontiguousarray(band, dtype=np.int32) for plane in first for band in plane]
+            self._features[0] = self._slice.features_of(bands)
         self._unused: list[Any] = []
 
     def read(self) -> SliceSymbols:
@@ -174,14 +179,18 @@ def list_symbols(field: MotionField, frame: CodedFrame, earlier: EarlierMotion |
 
 
 def read_slice(
-    coder: bytes | native.NativeReader, network: ContextNetwork, layout: SliceLayout, frames: Sequence[CodedFrame]
+    coder: bytes | native.NativeReader,
+    network: ContextNetwork,
+    layout: SliceLayout,
+    frames: Sequence[CodedFrame],
+    first: Callable[[], FrameSymbols] | None = None,
 ) -> Iterator[SliceSymbols]:
-    """`coding.segment.read_slice`: one slice of all frames, each read when it is asked for.
+    """`hybrid.payload.read_slice`: one slice of all frames, each read when it is asked for.
 
     Raises:
         CorruptSegmentError: the payload does not decode, or has something left after the last frame.
     """
-    reader = SliceReader(coder, network, layout, frames)
+    reader = SliceReader(coder, network, layout, frames, None if first is None else first())
     for place in range(len(frames)):
         symbols = reader.read()
         if place == len(frames) - 1:

@@ -70,6 +70,7 @@ class PyramidConfig:
     prior: int = 0
 
     KIND: ClassVar[int] = 3
+    SEGMENT_FRAMES: ClassVar[int] = 32
     HAS_PATCHES: ClassVar[bool] = False
     FIELDS: ClassVar[Structure] = PYRAMID_MODEL
 
@@ -201,9 +202,13 @@ class PyramidFitConfig:
             half cosine.
         latent_restarts: steps at which Adam's means on the latents start again: the first gradients are far larger
             than the later ones, and the memory of their squares would hold the latents back.
+        weight_decay: draws weights to those of the prior, by this share of the rate a step. Without it they wander
+            where the loss does not care, take bits for it, and in long fits leave what integers can hold.
         network_rate: of the second stage, falling to a tenth.
-        rounding_steps: of the weights that are still free after each array that is rounded.
+        rounding_steps, rounding_rate: of the weights that are still free after each array that is rounded; the rate
+            falls to a tenth.
         temperature, noise_deviation: of soft rounding and of Gaussian noise, from the first step to the last.
+        annealing: they go with this power of the share of steps that are done: above 1, slowly at first.
     """
 
     rd_weight: float = 1e-3
@@ -213,10 +218,13 @@ class PyramidFitConfig:
     learning_rate: float = 1e-2
     latent_rate: float = 0.16
     latent_restarts: tuple[int, ...] = (40, 100)
+    weight_decay: float = 0.5
     network_rate: float = 1e-3
     rounding_steps: int = 10
+    rounding_rate: float = 3e-4
     temperature: tuple[float, float] = (0.35, 0.08)
     noise_deviation: tuple[float, float] = (0.22, 0.15)
+    annealing: float = 1.5
 
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""
@@ -226,9 +234,10 @@ class PyramidFitConfig:
 
 
 PYRAMID_PRESETS: dict[str, PyramidFitConfig] = {
-    "ultrafast": PyramidFitConfig(noise_steps=180, network_steps=20),
+    "ultrafast": PyramidFitConfig(noise_steps=180, network_steps=20, annealing=1.0),
     "fast": PyramidFitConfig(noise_steps=900, network_steps=100),
     "medium": PyramidFitConfig(noise_steps=2_200, network_steps=200),
+    "slow": PyramidFitConfig(noise_steps=7_600, network_steps=400),
+    "placebo": PyramidFitConfig(noise_steps=23_000, network_steps=1_000),
 }
-"""Efforts by name: steps over the whole picture, 1 : 5 : 12 in time. Longer fits run into the bounds of a decoder's
-integers and are not offered until they do not (eval/results/pyramid_trials.md)."""
+"""Efforts by name: steps over the whole picture, 1 : 5 : 12 : 40 : 120 in time."""

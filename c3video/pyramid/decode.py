@@ -16,7 +16,7 @@ from c3video.pyramid.engine import ENGINES
 from c3video.pyramid.payload import CodedPicture, PatchReading, decode_picture
 from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
-from c3video.video import Planes, frame_crc32
+from c3video.video import Planes, VideoFormat, frame_crc32
 
 
 def join_pictures(pictures: Sequence[bytes]) -> bytes:
@@ -56,13 +56,17 @@ def decode_pictures(header: Header, segment: Segment, engine: EngineName, thread
 
 def pictures_memory(header: Header, num_frames: int, engine: EngineName, threads: int) -> int:
     """Most bytes that decoding a segment takes, estimated on the high side: a picture at a time."""
-    samples = sum(height * width for height, width in header.video.plane_shapes)
-    pixels = header.video.height * header.video.width
+    assert isinstance(header.model, PyramidConfig)
+    return picture_memory(header.model, header.video, engine)
+
+
+def picture_memory(config: PyramidConfig, video: VideoFormat, engine: EngineName) -> int:
+    """Most bytes that decoding a picture takes, estimated on the high side."""
+    samples = sum(height * width for height, width in video.plane_shapes)
+    pixels = video.height * video.width
     if engine == "native":
         # Latents of 16 bits in whole grids and skewed in the patches that are being read; bands of rows are small.
-        return 2 * pixels * 3 + header.video.layout.dtype.itemsize * samples * 2
-    config = header.model
-    assert isinstance(config, PyramidConfig)
+        return 2 * pixels * 3 + video.layout.dtype.itemsize * samples * 2
     widest = max(config.synthesis_width, 9 * config.refine_width, config.num_inputs, *config.entropy_layers)
     return 8 * samples * (2 * config.num_grids + 3 * widest)
 

@@ -24,7 +24,7 @@ from c3video.errors import ConfigError, CorruptSegmentError
 from c3video.pyramid.config import PyramidConfig, grid_shapes
 from c3video.pyramid.contexts import as_context, parent_inputs, plan_walk
 from c3video.pyramid.entropy import predict
-from c3video.pyramid.priors import prior_arrays
+from c3video.pyramid.priors import Prior, prior_of
 from c3video.pyramid.synthesis import layout_key
 from c3video.pyramid.weights import UNIT_GAIN, PyramidWeights
 from c3video.video import VideoFormat
@@ -34,7 +34,9 @@ IntArray = NDArray[np.int64]
 MAX_SYMBOL = 32767
 """Latents lie in +-MAX_SYMBOL; a decoder clips what a damaged payload says."""
 MAX_SHIFT = 10
-"""Differences to the prior are multiples of 2^0 .. 2^MAX_SHIFT."""
+"""Differences to the prior are multiples of 2^0 .. 2^MAX_SHIFT, times 2 to the power of each weight's own step."""
+MAX_WEIGHT_SHIFT = 14
+"""Of a weight, both together."""
 
 GAIN_SCALE, FLAG_SCALE, CODE_SCALE, INDEX_SCALE = 20, 20, 34, 42
 """Scale indexes of the tables of gains (less UNIT_GAIN), of the flag (less 1), of arrays' codes and of scale indexes
@@ -107,13 +109,23 @@ def _bits_of(coder: Coder) -> float:
     return getattr(coder, "estimated_bits", None) or 0.0
 
 
+def difference_shifts(prior: Prior, name: str, shift: int) -> IntArray:
+    """Exponents of the units that the differences of an array's weights are coded in, from that of the array."""
+    return np.clip(shift + prior.steps[name], 0, MAX_WEIGHT_SHIFT)
+
+
+def difference_scales(prior: Prior, name: str, scale: int) -> IntArray:
+    """Scale indexes of the tables of an array's differences, from that of the array."""
+    return np.clip(scale + prior.spreads[name], 0, NUM_SCALES - 1)
+
+
 def code_weights(
     coder: Coder, config: PyramidConfig, layout: str, weights: PyramidWeights | None, shifts: dict[str, int] | None
 ) -> tuple[PyramidWeights, dict[str, float]]:
     """Code gains and differences to the prior.
 
-    An array's code is 0 where it equals the prior, else 1 + s with differences that are multiples of 2^s; the scale
-    index of their table follows, then the differences in C order.
+    An array's code is 0 where it equals the prior, else 1 + s; the scale index of the array follows, then the
+    differences in C order, each in the units of `difference_shifts` and under the table of `difference_scales`.
 
     Args:
         weights: what to write; ignored by a reader.
@@ -125,15 +137,15 @@ def code_weights(
     Raises:
         CorruptSegmentError: weights that a decoder could not compute with.
     """
-    prior = prior_arrays(config, layout)
+    prior = prior_of(config, layout)
     bits = dict.fromkeys(("gain", "entropy", "upsampling", "synthesis"), 0.0)
 
-    def code(values: IntArray | None, size: int, scale: int) -> IntArray:
-        return coder.code(np.full(size, scale), np.zeros(size, dtype=np.int64), values)
+    def code(values: IntArray | None, scales: IntArray) -> IntArray:
+        return coder.code(scales, np.zeros_like(scales), values)
 
     def number(value: int | None, scale: int, origin: int, low: int, high: int, what: str) -> int:
         given = None if value is None else np.array([value - origin])
-        found = origin + int(code(given, 1, scale)[0])
+        found = origin + int(code(given, np.array([scale]))[0])
         if not low <= found <= high:
             raise CorruptSegmentError(f"{what} = {found}: must be in {low}..{high}")
         return found
@@ -143,21 +155,26 @@ def code_weights(
         for k in range(config.num_grids)
     )
     bits["gain"] = _bits_of(coder)
-    if not number(None if weights is None else int(weights.differ(prior)), FLAG_SCALE, 1, 0, 1, "flag of differences"):
-        return PyramidWeights(config, layout, prior, gains), bits
+    if not number(
+        None if weights is None else int(weights.differ(prior.arrays)), FLAG_SCALE, 1, 0, 1, "flag of differences"
+    ):
+        return PyramidWeights(config, layout, prior.arrays, gains), bits
     arrays = {}
-    for name, start in prior.items():
+    for name, start in prior.arrays.items():
         before = _bits_of(coder)
         shift = (shifts or {}).get(name, 0)
-        given = None if weights is None else (weights.arrays[name] - start) >> shift
+        given = None
+        if weights is not None:
+            given = (weights.arrays[name] - start) >> difference_shifts(prior, name, shift)
         changed = None if given is None else int(given.any()) * (shift + 1)
         changed = number(changed, CODE_SCALE, CODE_ORIGIN, 0, MAX_SHIFT + 1, f"code of {name}")
         arrays[name] = start
         if changed:
-            scale = None if given is None else best_scale(given)[0]
+            scale = None if given is None else best_scale(given, prior.spreads[name])[0]
             scale = number(scale, INDEX_SCALE, INDEX_ORIGIN, 0, NUM_SCALES - 1, f"scale index of {name}")
-            differences = code(None if given is None else given.ravel(), start.size, scale)
-            arrays[name] = start + (differences.reshape(start.shape) << (changed - 1))
+            scales = difference_scales(prior, name, scale).ravel()
+            differences = code(None if given is None else given.ravel(), scales).reshape(start.shape)
+            arrays[name] = start + (differences << difference_shifts(prior, name, changed - 1))
         part = "upsampling" if name == "u" else "synthesis" if "." in name else "entropy"
         bits[part] += _bits_of(coder) - before
     return PyramidWeights(config, layout, arrays, gains), bits
@@ -207,8 +224,8 @@ def encode_picture(
 
     Args:
         symbols: latents of each grid (h, w), finest first.
-        shifts: by array; differences to the prior are rounded down to multiples of 2^shift, so give weights that
-            are such multiples away from it.
+        shifts: by array; differences to the prior are rounded down to the units that follow from it, so give weights
+            that are multiples of them away from it (`difference_shifts`).
         writing: what writes patches, NUMPY_WRITING if None; all write the same bytes.
         num_threads: patches written at the same time.
 

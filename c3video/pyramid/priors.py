@@ -4,20 +4,27 @@
 A prior is part of the stream format: its number stands in streams, so a file that has been published never changes and
 a number is never used again. Prior 0 is no file: all zero but for the upsampling. The file of another is
 
-    4 bytes    "C3P1"
+    4 bytes    "C3P2"
     bytes      layout (its number), num_grids, num_taps, number of entropy layers, their widths, synthesis_width,
                refine_width
     int16 ...  all arrays in the order of `weight_shapes`, little-endian
+    int8 ...   likewise the step of each weight, then the spread of each
     u32        crc32 of all before
+
+How much a loss depends on a weight, and how far fits move it, differ by orders of magnitude within an array. So a prior
+says both of each weight: the *step* is the exponent of what its difference is a multiple of, beside that of its array,
+the *spread* likewise the index of the difference's table.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,23 +42,27 @@ PRIORS: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
 """Numbers of the files in the folder prior_files, each since some version; add, never change or reuse."""
 
 MAX_PRIOR = 255
-_MAGIC = b"C3P1"
+_MAGIC = b"C3P2"
 _LAYOUTS = {"gray": 1, "420": 2, "422": 3, "444": 4, "rgb": 5}
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """A prior's widths and weights.
+    """A prior's widths and weights, and how differences to it are coded.
 
     Args:
         config: with the prior's number; the size of patches is that of the default.
         layout: a key of GROUPS.
         arrays: by name, those of `weight_shapes`.
+        steps, spreads: likewise, of each weight: exponent of its differences' unit and scale index of their table, each
+            against that of its array; -128..127.
     """
 
     config: PyramidConfig
     layout: str
     arrays: Mapping[str, IntArray]
+    steps: Mapping[str, IntArray]
+    spreads: Mapping[str, IntArray]
 
     def to_bytes(self) -> bytes:
         """The file of this prior."""
@@ -59,7 +70,10 @@ class Prior:
         widths = config.entropy_layers
         head = [_LAYOUTS[self.layout], config.num_grids, config.num_taps, len(widths), *widths]
         data = _MAGIC + bytes([*head, config.synthesis_width, config.refine_width])
-        data += b"".join(self.arrays[name].astype("<i2").tobytes() for name in weight_shapes(config, self.layout))
+        names = weight_shapes(config, self.layout)
+        data += b"".join(self.arrays[name].astype("<i2").tobytes() for name in names)
+        for numbers in (self.steps, self.spreads):
+            data += b"".join(numbers[name].astype("i1").tobytes() for name in names)
         return data + zlib.crc32(data).to_bytes(4, "little")
 
     @classmethod
@@ -78,22 +92,30 @@ class Prior:
         config.check()
         numbers = data[10 + num_layers : -4]
         shapes = weight_shapes(config, layouts[data[4]])
-        if len(numbers) != 2 * sum(int(np.prod(shape)) for shape in shapes.values()):
+        count = sum(int(np.prod(shape)) for shape in shapes.values())
+        if len(numbers) != 4 * count:
             raise ConfigError(f"prior {number}: {len(numbers)} bytes of weights do not fit its widths")
-        values, arrays = np.frombuffer(numbers, dtype="<i2").astype(np.int64), {}
-        for name, shape in shapes.items():
-            size = int(np.prod(shape))
-            arrays[name], values = values[:size].reshape(shape), values[size:]
+        arrays = _cut(np.frombuffer(numbers, "<i2", count), shapes)
+        steps = _cut(np.frombuffer(numbers, "i1", count, 2 * count), shapes)
+        spreads = _cut(np.frombuffer(numbers, "i1", count, 3 * count), shapes)
         PyramidWeights(config, layouts[data[4]], arrays, (UNIT_GAIN,) * config.num_grids)
-        return cls(config, layouts[data[4]], arrays)
+        return cls(config, layouts[data[4]], arrays, steps, spreads)
+
+
+def _cut(values: NDArray[Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, IntArray]:
+    """Arrays by name that lie one after the other."""
+    bounds = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
+    parts = np.split(values.astype(np.int64), bounds)
+    return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 def zero_prior(config: PyramidConfig, layout: str) -> Prior:
     """Prior 0, of any widths."""
-    arrays = {name: np.zeros(shape, dtype=np.int64) for name, shape in weight_shapes(config, layout).items()}
+    zeros = {name: np.zeros(shape, dtype=np.int64) for name, shape in weight_shapes(config, layout).items()}
+    arrays = dict(zeros)
     if "u" in arrays:
-        arrays["u"][:] = CUBIC_KERNEL
-    return Prior(replace(config, prior=0), layout, arrays)
+        arrays["u"] = np.tile(CUBIC_KERNEL, (config.num_grids - 1, 1))
+    return Prior(replace(config, prior=0), layout, arrays, zeros, zeros)
 
 
 @cache
@@ -108,17 +130,17 @@ def stored_prior(number: int) -> Prior:
     return Prior.from_bytes((files("c3video.pyramid") / "prior_files" / f"{number}.i16").read_bytes(), number)
 
 
-def prior_arrays(config: PyramidConfig, layout: str) -> Mapping[str, IntArray]:
-    """Arrays of the prior of `config.prior`.
+def prior_of(config: PyramidConfig, layout: str) -> Prior:
+    """The prior of `config.prior`.
 
     Raises:
         CorruptSegmentError: there is no such prior, or it has other widths or another layout.
     """
     if config.prior == 0:
-        return zero_prior(config, layout).arrays
+        return zero_prior(config, layout)
     if config.prior not in PRIORS:
         raise CorruptSegmentError(f"prior {config.prior}: must be 0 or one of {PRIORS}")
     prior = stored_prior(config.prior)
     if prior.layout != layout or prior.config != replace(config, patch_size=prior.config.patch_size):
         raise CorruptSegmentError(f"prior {config.prior} is of layout {prior.layout} and {prior.config}, not {layout}")
-    return prior.arrays
+    return prior

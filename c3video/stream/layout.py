@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The layout of a .c3v stream, version 5: each structure is declared once, as a table of fields.
+"""The layout of a .c3v stream, version 6: each structure is declared once, as a table of fields.
 
     stream = START, HEADER, model, crc32, record of segment 0, record of segment 1, ..., record of the index, TRAILER
     model  = C3_MODEL or HYBRID_MODEL
@@ -20,7 +20,14 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
-from c3video.config import MODEL_CONFIGS, ModelConfig
+from c3video.config import (
+    MODEL_CONFIGS,
+    NOTHING_SAID,
+    PRESET_NUMBERS,
+    PROFILE_NUMBERS,
+    EncoderSettings,
+    ModelConfig,
+)
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
 from c3video.limits import check_segment_size
 from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, Data, Field, Structure, constant
@@ -57,6 +64,10 @@ _BASE, _RATE, _ASPECT = (
     for name in ("time_base", "frame_rate", "sample_aspect_ratio")
 )
 _NUMBER, _KIND = attrgetter("video.layout.number"), attrgetter("model.KIND")
+_PROFILE, _PRESET, _RD_WEIGHT = (attrgetter(f"settings.{name}") for name in ("profile", "preset", "rd_weight"))
+_PROFILES, _PRESETS = (
+    ", ".join(f"{number} {name}" for name, number in numbers.items()) for numbers in (PROFILE_NUMBERS, PRESET_NUMBERS)
+)
 _KINDS = ", ".join(f"{kind}: {model.FIELDS.name}" for kind, model in MODEL_CONFIGS.items())
 
 
@@ -148,6 +159,9 @@ HEADER = Structure(
         ),
         Field("num_content_light", U8, 0, 2, "2 where the content light level is known, else 0", since=5),
         Field("content_light", U16, 0, 65535, "MaxCLL, MaxFALL in cd/m2", "num_content_light", since=5, get=_light),
+        Field("profile", U8, 0, 255, f"that it was encoded with; 0: not said, {_PROFILES}", since=6, get=_PROFILE),
+        Field("preset", U8, 0, 255, f"likewise; 0: not said, {_PRESETS}", since=6, get=_PRESET),
+        Field("rd_weight", VARINT, 0, 10**9, "likewise, in 10^-9; 0: not said", since=6, get=_RD_WEIGHT),
         Field("segment_frames", U16, 1, 1024, "most frames a segment"),
         Field("patch_rows", U16, 1, 256, "rows of patches; edge i lies at cell row i * Hc // patch_rows"),
         Field("patch_columns", U16, 1, 256, "columns; edge i lies at cell column i * Wc // patch_columns"),
@@ -226,6 +240,7 @@ class Header:
         segment_frames: most frames a segment.
         patch_rows, patch_columns: the patch grid of every segment; 1 and 1 with the hybrid model, which codes whole
             frames.
+        settings: what the encoder was told, where it said so.
     """
 
     video: VideoFormat
@@ -233,6 +248,7 @@ class Header:
     segment_frames: int
     patch_rows: int
     patch_columns: int
+    settings: EncoderSettings = NOTHING_SAID
 
     @property
     def num_patches(self) -> int:
@@ -267,7 +283,8 @@ def _header_of(values: Mapping[str, Any], model: ModelConfig) -> Header:
     of_video["mastering_display"] = MasteringDisplay.of_values(screen) if screen else None
     of_video["content_light"] = ContentLight(*light) if light else None
     video = VideoFormat(pix_fmt=names[values["pix_fmt"]], **of_video)
-    header = Header(video, model, values["segment_frames"], values["patch_rows"], values["patch_columns"])
+    settings = EncoderSettings(values["profile"], values["preset"], values["rd_weight"])
+    header = Header(video, model, values["segment_frames"], values["patch_rows"], values["patch_columns"], settings)
     header.check()
     return header
 
@@ -303,8 +320,8 @@ def read_header(payload: Data) -> Header:
 
 
 def describe(header: Header) -> dict[str, Any]:
-    """The fields of a header and of its model by name, in their order; the pixel format by name."""
-    values = HEADER.values_of(header, header.video) | {"pix_fmt": header.video.pix_fmt}
+    """The fields of a header and of its model by name, in their order; pixel format and settings in words."""
+    values = HEADER.values_of(header, header.video) | {"pix_fmt": header.video.pix_fmt} | header.settings.describe()
     model = header.model.FIELDS.values_of(header.model)
     return {field.name: values[field.name] for field in HEADER.fields} | {
         field.name: model[field.name] for field in header.model.FIELDS.fields

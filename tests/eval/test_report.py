@@ -19,6 +19,7 @@ from eval.rd import bd_rate
 from eval.report.__main__ import main
 from eval.report.chart import Axis, Line, line_chart
 from eval.report.curves import rd_picture
+from eval.report.losses import published_losses, ratios
 from eval.report.page import render
 from eval.run_folder import Series, read_run_folder
 from tests.eval.run_folders import CRFS, QUALITIES, add_pictures, make_run_folder
@@ -156,6 +157,20 @@ def test_a_whole_known_set_stands_beside_published_curves(out: Path, tmp_path: P
         assert f'<th scope="row">{codec}</th>' in section
     (tmp_path / "run.json").write_text('{"published": ""}')
     assert "published" not in outline(render(read_run_folder(tmp_path))).sections
+
+
+def test_losses_stand_beside_those_that_are_published(out: Path, tmp_path: Path) -> None:
+    assert "Losses beside published ones" not in render(read_run_folder(out))
+    run = read_run_folder(make_run_folder(tmp_path / "kodak", {"kodim03": (1, 512, 768), "other": (1, 512, 768)}))
+    # By hand, from the table of Cool-Chic 5.0 at 1e-3; no other quality of the run is among its rates.
+    point = next(x for x in run.points if x.codec == "c3video" and x.clip == "kodim03" and x.quality == "0.001")
+    theirs = published_losses()["kodim03", 1e-3]
+    assert theirs == pytest.approx(4.20e-4, rel=2e-3)
+    expected = (10.0 ** (-point.psnr_rgb_seq / 10.0) + 1e-3 * point.bpp) / theirs
+    assert ratios(run, point.series) == {"kodim03": {1e-3: pytest.approx(expected)}}
+    page = render(run)
+    assert "Losses beside published ones" in page
+    assert f"<td>{expected:.3f}</td>" in page
 
 
 def test_bd_rates_are_those_of_eval_rd(out: Path, page: str) -> None:
@@ -322,6 +337,29 @@ def test_page_works_in_a_browser(browser: Any, page: str, tmp_path: Path) -> Non
     # Not innerWidth: a phone's grows with what sticks out.
     width = browser.execute_script("return document.documentElement.clientWidth")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+    # Every column of every table can be brought beside the one that stays in place, and the last one to the end.
+    hidden = browser.execute_script(
+        """
+        document.querySelectorAll("details").forEach(details => details.open = true);
+        const hidden = [];
+        for (const box of document.querySelectorAll(".scroll:has(table)")) {
+          if (!box.clientWidth) continue;  // of the other measure of quality
+          for (const row of box.querySelectorAll("tr")) {
+            const [first, ...others] = row.children;
+            for (const cell of others) {
+              if (first.offsetWidth + cell.offsetWidth > box.clientWidth) hidden.push(cell.textContent);
+            }
+          }
+          box.scrollLeft = box.scrollWidth;
+          const last = box.querySelector("tbody tr").lastElementChild.getBoundingClientRect();
+          if (last.right > box.getBoundingClientRect().right + 1) hidden.push(box.ariaLabel);
+          box.scrollLeft = 0;
+        }
+        return hidden;
+        """
+    )
+    assert hidden == []
 
     # Curves are drawn, with an extent, and in the width of the page.
     for selector in ("#rd", "#frames", "#convergence"):

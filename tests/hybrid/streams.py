@@ -10,11 +10,12 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.hybrid.coded_planes import coded_format, from_coded
+from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
 from c3video.hybrid.compensation import BLOCK_SIZE, BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
+from c3video.hybrid.key_picture import key_symbols
 from c3video.hybrid.motion_symbols import PARTS, uses
 from c3video.hybrid.payload import (
     CONTEXT_NETWORKS,
@@ -26,9 +27,12 @@ from c3video.hybrid.payload import (
 )
 from c3video.hybrid.reconstruction import reconstruct_plane
 from c3video.hybrid.subbands import MAX_STEP_INDEX, FrameSymbols, plane_levels, slice_layouts, subband_steps
+from c3video.pyramid.payload import encode_picture
+from c3video.pyramid.synthesis import layout_key, synthesise
 from c3video.stream.layout import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import Planes, VideoFormat, frame_crc32
+from tests.pyramid.models import random_symbols, random_weights
 
 IntArray = NDArray[np.int64]
 
@@ -80,6 +84,7 @@ def synthetic_segment(
     reach: int = 12,
     exponents: tuple[int | None, int | None] = (None, 3),
     seed: int = 0,
+    has_picture: bool = False,
 ) -> SyntheticSegment:
     """A segment of sparse random symbols and smooth random motion.
 
@@ -87,6 +92,7 @@ def synthetic_segment(
         density: share of symbols that are not zero; a few of them are large.
         reach: largest component of most vectors, in quarter samples.
         exponents: of the differences of the networks (subbands, motion); None for the prior.
+        has_picture: whether the first frame is one of the pyramid model.
     """
     rng = np.random.default_rng(seed)
     config, video = header.model, header.video
@@ -97,16 +103,24 @@ def synthetic_segment(
         networks[name] = prior(name) if exponent is None else nudged_network(name, rng, exponent)
     depths = num_depths(num_frames, gop)
     steps = tuple(min(step_index + 2 * depth, MAX_STEP_INDEX) for depth in range(depths))
-    model = HybridParameters(gop, steps, networks, of_networks)
+    picture = None
+    if has_picture:
+        weights = random_weights(config.key, layout_key(video.layout), seed)
+        latents = random_symbols(config.key, video.height, video.width, seed)
+        picture = encode_picture(weights, latents, video)[0], synthesise(weights, latents, video.layout)
+    model = HybridParameters(gop, steps, networks, of_networks, None if picture is None else picture[0])
     (whole,) = slice_layouts(video.plane_shapes, video.layout.planes, 1)
     blocks = block_shape(video.plane_shapes[0], BLOCK_SIZE)
-    symbols = HybridSymbols(
-        tuple(_field(rng, blocks, frame, reach) for frame in frames),
-        tuple(_symbols(rng, whole.empty(), density) for _ in frames),
-    )
+    fields = tuple(_field(rng, blocks, frame, reach) for frame in frames)
+    found = [_symbols(rng, whole.empty(), density) for _ in frames]
+    first = None
+    if picture is not None:
+        first = to_coded(picture[1], video.layout)
+        found[0] = key_symbols(first, coded_format(video), steps[0])
+    symbols = HybridSymbols(fields, tuple(found))
     layouts = slice_layouts(video.plane_shapes, video.layout.planes, config.num_slices)
     data, bits = encode_payload(model, symbols, num_frames, config, layouts)
-    planes = reconstructed(header, model, symbols, frames)
+    planes = reconstructed(header, model, symbols, frames, first)
     first = number * header.segment_frames
     segment = Segment(
         number,
@@ -162,13 +176,20 @@ def split_field(vectors: IntArray, modes: IntArray, splits: IntArray) -> MotionF
 
 
 def reconstructed(
-    header: Header, model: HybridParameters, symbols: HybridSymbols, frames: tuple[CodedFrame, ...]
+    header: Header,
+    model: HybridParameters,
+    symbols: HybridSymbols,
+    frames: tuple[CodedFrame, ...],
+    first: Planes | None = None,
 ) -> tuple[Planes, ...]:
-    """Frames in display order, by the oracle."""
+    """Frames in display order, by the oracle; `first`: coded planes of a picture."""
     coded, config = coded_format(header.video), header.model
     assert isinstance(config, HybridConfig)
     decoded: dict[int, Planes] = {}
     for frame, field, found in zip(frames, symbols.fields, symbols.frames, strict=True):
+        if first is not None and not frame.references:
+            decoded[frame.index] = first
+            continue
         decoded[frame.index] = tuple(
             reconstruct_plane(
                 [decoded[index][plane] for index in frame.references],

@@ -44,6 +44,7 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
     networks = {name: read_network(coder, name, code) for name, code in parsed.codes.items()}
     blocks = block_shape(header.video.plane_shapes[0], BLOCK_SIZE)
     fields = tuple(read_frames_motion(coder, networks["motion"], blocks, parsed.frames))
+    assert parsed.picture is None
     slices = [
         list(read_slice(SymbolReader(payload), networks["subbands"], layout, parsed.frames))
         for payload, layout in zip(parsed.payloads[1:], layouts_of(header, config), strict=True)
@@ -122,7 +123,7 @@ def test_bits_add_up_to_the_bytes(made: SyntheticSegment) -> None:
     assert bits.depths == (0, 1, 2, 3)
     assert bits.weights["motion"] == 0.0
     # Head, sizes, and the ends of three payloads.
-    assert 0 < bits.overhead < 8 * (1 + 4 + 9 + 1 + 3 * 2 + 3 * 8)
+    assert 0 < bits.overhead < 8 * (1 + 4 + 1 + 9 + 1 + 3 * 2 + 3 * 8)
 
 
 def test_a_segment_that_says_nothing_is_small() -> None:
@@ -150,13 +151,18 @@ def test_every_cut_is_an_error(header: Header, made: SyntheticSegment) -> None:
         (bytes([MAX_GOP + 1]), "gop = 33"),
         (b"\x01\x55", "quantisation steps at byte 1"),
         (b"\x01\x56\x00", "quantisation step index = 86"),
-        (b"\x01\x10\x10\x02", "network flag = 2"),
-        (b"\x01\x10\x10\x01\x09", "exponent of differences = 9"),
-        (b"\x01\x10\x10\x01\x00\x01\x02\x03\x04\x05\x06\x40", "scale index = 64"),
-        (b"\x01\x10\x10\x00\x00\x04\x01\x02\x03", "payload at byte 6"),
-        (b"\x01\x10\x10\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "payload at byte 14"),
-        (b"\x01\x10\x10\x00\x00\x80\x00", "needless last byte"),
-        (b"\x01\x10\x10\x00\x00" + b"\xff" * 10, "more than 9 bytes"),
+        (b"\x01\x10\x10", "kind of the first frame at byte 3"),
+        (b"\x01\x10\x10\x02", "kind of the first frame = 2"),
+        (b"\x01\x10\x10\x01", "size of picture at byte 4"),
+        (b"\x01\x10\x10\x01\x04\x00\x00\x00", "picture at byte 5 of 8: 4 bytes are needed"),
+        (b"\x01\x10\x10\x01\x00\x02", "network flag = 2"),
+        (b"\x01\x10\x10\x00\x02", "network flag = 2"),
+        (b"\x01\x10\x10\x00\x01\x09", "exponent of differences = 9"),
+        (b"\x01\x10\x10\x00\x01\x00\x01\x02\x03\x04\x05\x06\x40", "scale index = 64"),
+        (b"\x01\x10\x10\x00\x00\x00\x04\x01\x02\x03", "payload at byte 7"),
+        (b"\x01\x10\x10\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "payload at byte 15"),
+        (b"\x01\x10\x10\x00\x00\x00\x80\x00", "needless last byte"),
+        (b"\x01\x10\x10\x00\x00\x00" + b"\xff" * 10, "more than 9 bytes"),
     ],
 )
 def test_heads_that_make_no_sense_are_named(head: bytes, words: str) -> None:

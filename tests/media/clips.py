@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -35,7 +36,7 @@ def rows(plane: VideoPlane, dtype: str = "u1") -> NDArray[Any]:
 
 
 def fill(frame: av.VideoFrame, seed: int = 0) -> av.VideoFrame:
-    """Random bytes in all planes of an av.VideoFrame; samples of 10 bits stay within them."""
+    """Random bytes in all planes of an av.VideoFrame; samples of 9 to 14 bits stay within them."""
     rng = np.random.default_rng(seed)
     for plane in frame.planes:
         data = rows(plane)
@@ -44,8 +45,8 @@ def fill(frame: av.VideoFrame, seed: int = 0) -> av.VideoFrame:
             rows(plane, "<u2")[:] &= 0xFFC0  # the upper ten bits
         elif frame.format.name.endswith("10be"):
             rows(plane, ">u2")[:] &= 0x3FF
-        elif frame.format.name.endswith("10le"):
-            rows(plane, "<u2")[:] &= 0x3FF
+        elif (bits := re.search(r"[a-z](9|1[0-4])le$", frame.format.name)) is not None:
+            rows(plane, "<u2")[:] &= (1 << int(bits[1])) - 1
     return frame
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zlib
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -514,3 +515,27 @@ def test_side_data_with_metadata_of_its_own_is_not_freed_twice() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code, str(picture)], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, "1\n1\n1\n"), run.stderr
+
+
+def png(path: Path, chunks: list[bytes]) -> Path:
+    """A PNG with more chunks before its pixels: their types, each with four bytes of data."""
+    data = encode(path, pictures("gray", num_frames=1), "png", "image2").read_bytes()
+    at = 8 + 25  # after the signature and IHDR
+    extra = b""
+    for kind in chunks:
+        content = kind + b"x\0\0" + zlib.compress(b"profile")
+        extra += (len(content) - 4).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+    path.write_bytes(data[:at] + extra + data[at:])
+    return path
+
+
+@pytest.mark.parametrize(("chunks", "is_said"), [([b"iCCP"], True), ([b"prVt", b"iCCP"], True), ([b"prVt"], False)])
+def test_colour_profile_of_a_png_is_said_to_be_left_out(
+    tmp_path: Path, chunks: list[bytes], is_said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = png(tmp_path / "picture_007.png", chunks)
+    assert len(read_all(path)[1]) == 1
+    assert ("left out, since only pictures are coded: ICC profile" in said(caplog)) == is_said
+    caplog.clear()
+    assert len(read_all(tmp_path / "picture_%03d.png")[1]) == 1
+    assert ("left out, since only pictures are coded: ICC profile" in said(caplog)) == is_said

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from c3video.errors import SourceError
+from c3video.errors import ConfigError
 from c3video.media.selection import Selection, numbered
 from c3video.video import Frame, VideoFormat
 
@@ -49,9 +49,9 @@ def test_runs(
 
 
 def test_a_run_that_is_not_there_raises() -> None:
-    with pytest.raises(SourceError, match="clip: there is no frame 4, the first that was asked for"):
+    with pytest.raises(ConfigError, match="clip: there is no frame 4, the first that was asked for"):
         chosen(Selection(first=4))
-    with pytest.raises(SourceError, match=r"clip: there is no frame from 0\.2 s to 0\.5 s"):
+    with pytest.raises(ConfigError, match=r"clip: there is no frame from 0\.2 s to 0\.5 s"):
         chosen(Selection(start=Fraction(1, 5), end=Fraction(1, 2)))
 
 

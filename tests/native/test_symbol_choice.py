@@ -16,13 +16,16 @@ from c3video.coding import sparse_tables
 from c3video.coding.rangecoder import SymbolCounter
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid import subbands, wavelet
+from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.symbol_choice import PlaneChoice, choose_at_once
-from c3video.hybrid.payload import prior
-from c3video.hybrid.subbands import FrameSymbols, SliceLayout
+from c3video.hybrid.payload import encode_payload, prior
+from c3video.hybrid.subbands import FrameSymbols, SliceLayout, slice_layouts
 from c3video.hybrid.symbol_coding import write_plane, write_subbands
 from c3video.native import symbol_choice
 from c3video.native.symbols import native_network
+from tests.hybrid.streams import frame_header, synthetic_segment
 from tests.hybrid.test_symbol_coding import random_network, random_symbols
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
@@ -344,3 +347,35 @@ class TestSeam:
     def test_unknown_instruction_set(self) -> None:
         with pytest.raises(ValueError, match="kernels"):
             native.extension().analyse(np.ones((4, 4), dtype=np.float32), 1, "abacus")
+
+
+@pytest.mark.parametrize(
+    ("size", "pix_fmt", "config", "num_frames", "density"),
+    [
+        ((38, 150), "yuv420p", HybridConfig(num_slices=2), 4, 0.1),
+        ((66, 67), "yuv444p10le", HybridConfig(), 3, 0.9),
+        ((1, 70), "gray", HybridConfig(), 1, 0.3),
+        ((40, 21), "gbrp", HybridConfig(), 2, 0.02),
+    ],
+)
+def test_segments_are_written_as_the_same_bytes(
+    isa: str, size: tuple[int, int], pix_fmt: str, config: HybridConfig, num_frames: int, density: float
+) -> None:
+    header = frame_header(*size, pix_fmt, config)
+    for has_picture in (False, True):
+        made = synthetic_segment(header, num_frames, gop=2, density=density, exponents=(2, 0), has_picture=has_picture)
+        layouts = slice_layouts(header.video.plane_shapes, header.video.layout.planes, config.num_slices)
+        writing = FIT_ENGINES["native"].writing
+        data, bits = encode_payload(made.model, made.symbols, num_frames, config, layouts, writing)
+        assert data == made.segment.patches[0]
+        for part, value in made.bits.by_part().items():
+            assert bits.by_part()[part] == pytest.approx(value, rel=1e-6, abs=1e-3), part
+
+
+def test_what_is_no_symbol_of_a_table_is_refused() -> None:
+    good, bad = np.array([3]), np.array([64])
+    for zeros, tails, symbols in ((bad, good, good), (good, -good, good), (good, good, 1 << 20)):
+        with pytest.raises(ValueError, match=r"out of range|below 2"):
+            native.NativeWriter().code_sparse(zeros, tails, np.atleast_1d(symbols))
+    with pytest.raises(ValueError, match="a table for each symbol"):
+        native.NativeWriter().code_sparse(good, np.array([1, 2]), good)

@@ -116,6 +116,23 @@ def test_folder_gives_each_clip_once_and_passes_over_the_rest(
         datasets.select("clips", tmp_path, ["a"], (3, None))
 
 
+def test_missing_large_clips_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "REPOSITORY", tmp_path)
+    with pytest.raises(SourceError, match=r"frankfurt_1920x960.*--folder"):
+        datasets.select("hd")
+    (tmp_path / "one").mkdir()
+    write_y4m(tmp_path / "one" / "a.y4m")
+    monkeypatch.setitem(datasets.facts(), "hd", {"folders": ["none", "one"], "names": ["a"]})
+    assert [clip.name for clip in datasets.select("hd")] == ["a"]
+
+
+def test_kodak_is_a_folder_that_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"KODAK_DIR is not set.*https://r0k\.us"):
+        datasets.select("kodak")
+    write_y4m(tmp_path / "kodim03.y4m", num_frames=1)
+    assert [clip.name for clip in datasets.select("kodak", tmp_path)] == ["kodim03"]
+
+
 def test_default_clips_are_some_videos_and_stills_of_one_frame() -> None:
     clips = datasets.select("clips", frames=(0, 2))
     stills = [clip for clip in clips if clip.num_frames == 1]

@@ -8,16 +8,21 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 import c3video.api
 from c3video.c3.config import C3_PRESETS, C3FitConfig
 from c3video.config import PROFILES, Profile
 from c3video.errors import C3VideoError, ConfigError, SourceError, StreamError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
+from c3video.media.sink import open_sink
+from c3video.video import ArraySource, VideoFormat
 from handover.clips import Clip, read_clips, write_clips
 from pipelines import datasets, decode_set, encode_set, evaluate, merge, options
 from pipelines.join import join
@@ -214,7 +219,7 @@ def test_patches_by_rate_are_those_of_the_reference(rd_weight: float, patches: P
 
 def test_plan_has_whole_curves_of_the_first_clip_first() -> None:
     clips = [Clip(name, "", 0, 70, 32, 32) for name in "ab"]
-    units = plan(clips, [1e-3, 1e-2], ["default"], "fast", Patches())
+    units = plan(clips, [1e-3, 1e-2], ["default"], "fast", Patches(32))
     assert [(u.clip.name, u.rd_weight, u.first, u.last) for u in units[:4]] == [
         ("a", 1e-3, 0, 32),
         ("a", 1e-3, 32, 64),
@@ -225,6 +230,27 @@ def test_plan_has_whole_curves_of_the_first_clip_first() -> None:
     for profile, preset, rd_weight in (("x", "fast", 1e-3), ("default", "x", 1e-3), ("default", "fast", 2.0)):
         with pytest.raises(ConfigError):
             plan(clips, [rd_weight], [profile], preset, Patches())
+
+
+def test_segments_begin_where_c3v_encode_has_them_begin(tmp_path: Path) -> None:
+    """Two scenes of 5 and 4 frames, cut at most every 3: the second one's segments count from its own first frame."""
+    path, rng = tmp_path / "scenes.y4m", np.random.default_rng(0)
+    scenes = [ndimage.gaussian_filter(rng.random((48, 64)), 2.0) for _ in range(2)]
+    lumas = [np.uint8(255 * (x - x.min()) / np.ptp(x)) for x in scenes]
+    frames = [lumas[0]] * 5 + [lumas[1]] * 4
+    source = ArraySource([(luma,) for luma in frames], VideoFormat(64, 48, "gray", frame_rate=Fraction(25)))
+    with open_sink(path, source.format) as sink:
+        for frame in source:
+            sink.write(frame)
+    (clip,) = datasets.select("clips", tmp_path)
+    units = plan([clip], [1e-3], ["frames"], "quick", Patches(3, scene_cuts=True))
+    assert [(unit.first, unit.last) for unit in units] == [(0, 3), (3, 5), (5, 8), (8, 9)]
+    run(tmp_path / "out", units)
+    torch.set_num_threads(1)
+    whole = tmp_path / "whole.c3v"
+    c3video.api.encode(path, whole, profile="frames", preset="quick", rd_weight=1e-3, segment_frames=3)
+    assert (tmp_path / "out" / "streams" / "scenes_frames_quick_0.001.c3v").read_bytes() == whole.read_bytes()
+    assert [unit.first for unit in plan([clip], [1e-3], ["frames"], "quick", Patches(3))] == [0, 3, 6]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.fit.start import start_weights
 from c3video.pyramid.priors import Prior
 from pipelines.fit_pyramid_priors import Crop, main, mean_loss, prior_weights, read_crop
+from tests.conftest import write_png
 
 pytest.importorskip("c3video.native._native")
 
@@ -27,17 +28,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(3):
         grating = 20 * np.sin(x / (3 + i) + y / 5)
         picture = np.stack([2 * x + grating, 2 * y + grating, 120 + 30 * i + grating], axis=-1)
-        _write_png(folder / f"{i}.png", np.clip(picture, 0, 255).astype(np.uint8))
+        write_png(folder / f"{i}.png", np.clip(picture, 0, 255).astype(np.uint8))
     return folder
-
-
-def _write_png(path: Path, picture: np.ndarray) -> None:
-    with av.open(str(path), "w", format="image2") as container:
-        stream = container.add_stream("png", rate=1)
-        stream.height, stream.width = picture.shape[:2]
-        stream.pix_fmt = "rgb24"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def _fit(pictures: Path, out: Path, *more: str) -> int:

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from c3video.coding.rangecoder import SymbolWriter
+from c3video.coding.rangecoder import SymbolReader, SymbolWriter
+from c3video.coding.tables import best_scale
 from c3video.coding.varint import write_varint
 from c3video.errors import ConfigError, CorruptSegmentError
 from c3video.pyramid import payload
 from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.payload import decode_picture, encode_picture, patch_places, split_payloads
-from c3video.pyramid.priors import prior_arrays
+from c3video.pyramid.priors import prior_of, zero_prior
 from c3video.pyramid.weights import PyramidWeights
 from c3video.video import VideoFormat
 from tests.pyramid.models import NUM_CASES, case, random_symbols, random_weights
@@ -85,7 +86,7 @@ def test_a_patch_needs_the_first_one_s_weights_only() -> None:
 
 def test_a_picture_at_the_prior_costs_next_to_nothing() -> None:
     config = PyramidConfig()
-    weights = PyramidWeights(config, "420", prior_arrays(config, "420"), (64,) * 7)
+    weights = PyramidWeights(config, "420", prior_of(config, "420").arrays, (64,) * 7)
     symbols = [np.zeros_like(grid) for grid in random_symbols(config, 9, 14)]
     data, bits = encode_picture(weights, symbols, VIDEO)
     assert bits.weights["entropy"] < 10
@@ -103,6 +104,41 @@ def test_differences_may_be_multiples() -> None:
     shifted, _ = encode_picture(weights, symbols, VIDEO, {"w1": 6})
     assert len(shifted) < len(plain)
     np.testing.assert_array_equal(decode_picture(shifted, SMALL, VIDEO).weights.arrays["w1"], arrays["w1"])
+
+
+def test_a_prior_says_how_each_weight_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: w1 begins with differences 3 in units of 2^(2 + 1), -1 of 2^0 and 2 of 2^14, in tables of their own."""
+    zero = zero_prior(SMALL, "420")
+    steps, spreads = dict(zero.steps), dict(zero.spreads)
+    steps["w1"], spreads["w1"] = np.zeros_like(zero.arrays["w1"]), np.zeros_like(zero.arrays["w1"])
+    steps["w1"][0, :3], spreads["w1"][0, :3] = (1, -128, 127), (5, -128, 127)
+    prior = replace(zero, config=replace(SMALL, prior=200), steps=steps, spreads=spreads)
+    monkeypatch.setattr(payload, "prior_of", lambda config, layout: prior)
+    differences = np.zeros(prior.arrays["w1"].size, dtype=np.int64)
+    differences[:3] = (3, -1, 1)
+    arrays = {**prior.arrays, "w1": prior.arrays["w1"].copy()}
+    arrays["w1"][0, :3] = (3 << 3, -1, 1 << 14)
+    weights = PyramidWeights(prior.config, "420", arrays, (64,) * 3)
+
+    coder, given = SymbolWriter(), best_scale(differences, spreads["w1"])[0]
+    scales = np.full(differences.size, given)
+    scales[:3] = (min(given + 5, 63), 0, 63)
+
+    def code(values: list[int], scale: int) -> None:
+        coder.code(np.full(len(values), scale), np.zeros(len(values), dtype=int), np.array(values))
+
+    code([0, 0, 0], payload.GAIN_SCALE)
+    code([0], payload.FLAG_SCALE)
+    for name in arrays:
+        code([(3 if name == "w1" else 0) - payload.CODE_ORIGIN], payload.CODE_SCALE)
+        if name == "w1":
+            code([given - payload.INDEX_ORIGIN], payload.INDEX_SCALE)
+            coder.code(scales, np.zeros_like(scales), differences)
+    by_hand, written = coder.finish(), SymbolWriter()
+    payload.code_weights(written, prior.config, "420", weights, {"w1": 2})
+    assert written.finish() == by_hand
+    found, _ = payload.code_weights(SymbolReader(by_hand), prior.config, "420", None, None)
+    assert all(np.array_equal(found.arrays[name], array) for name, array in arrays.items())
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -216,7 +252,7 @@ def test_weights_that_cannot_be_computed_with_are_refused() -> None:
         coder = SymbolWriter()
         coder.code(np.full(3, payload.GAIN_SCALE), np.zeros(3, dtype=int), np.zeros(3, dtype=int))
         coder.code(np.array([payload.FLAG_SCALE]), np.array([0]), np.array([0]))
-        for other, array in prior_arrays(SMALL, "420").items():
+        for other, array in prior_of(SMALL, "420").arrays.items():
             chosen = other == name
             coder.code(
                 np.array([payload.CODE_SCALE]), np.array([0]), np.array([chosen * (shift + 1) - payload.CODE_ORIGIN])

@@ -11,14 +11,25 @@ import pytest
 from c3video.errors import ConfigError, CorruptSegmentError
 from c3video.pyramid import priors
 from c3video.pyramid.config import PyramidConfig, weight_shapes
-from c3video.pyramid.priors import CUBIC_KERNEL, PRIORS, Prior, prior_arrays, stored_prior
+from c3video.pyramid.priors import CUBIC_KERNEL, PRIORS, Prior, prior_of, stored_prior
 from tests.pyramid.models import random_weights
 
 CONFIG = PyramidConfig(num_grids=3, num_taps=5, entropy_layers=(9,), synthesis_width=7, refine_width=2)
 
 
+def random_prior(config: PyramidConfig, layout: str) -> Prior:
+    """Weights, steps and spreads at random, these in all of their range."""
+    rng, weights = np.random.default_rng(3), random_weights(config, layout)
+    steps, spreads = (
+        {name: rng.integers(-128, 128, array.shape) for name, array in weights.arrays.items()} for _ in range(2)
+    )
+    return Prior(config, layout, weights.arrays, steps, spreads)
+
+
 def test_prior_zero_is_zero_but_for_upsampling() -> None:
-    arrays = prior_arrays(CONFIG, "444")
+    prior = prior_of(CONFIG, "444")
+    assert not any(array.any() for array in (*prior.steps.values(), *prior.spreads.values()))
+    arrays = prior.arrays
     assert {name: array.shape for name, array in arrays.items()} == weight_shapes(CONFIG, "444")
     assert (arrays["u"] == CUBIC_KERNEL).all()
     assert sum(CUBIC_KERNEL) == 256
@@ -27,23 +38,23 @@ def test_prior_zero_is_zero_but_for_upsampling() -> None:
 
 @pytest.mark.parametrize("layout", ["gray", "420", "422", "444", "rgb"])
 def test_a_file_comes_back(layout: str) -> None:
-    weights = random_weights(CONFIG, layout)
-    prior = Prior(replace(CONFIG, prior=7), layout, weights.arrays)
+    prior = random_prior(replace(CONFIG, prior=7), layout)
     again = Prior.from_bytes(prior.to_bytes(), 7)
     assert (again.config, again.layout) == (prior.config, layout)
-    assert list(again.arrays) == list(weights.arrays)
-    assert all(np.array_equal(again.arrays[name], array) for name, array in weights.arrays.items())
+    for found, expected in ((again.arrays, prior.arrays), (again.steps, prior.steps), (again.spreads, prior.spreads)):
+        assert list(found) == list(expected)
+        assert all(np.array_equal(found[name], array) for name, array in expected.items())
 
 
 def test_damaged_files_are_refused() -> None:
-    data = Prior(CONFIG, "420", random_weights(CONFIG, "420").arrays).to_bytes()
+    data = random_prior(CONFIG, "420").to_bytes()
     for damaged in (b"", data[:-1], data[:100], data + b"\0", b"X" + data[1:], data[:50] + b"\x55" + data[51:]):
         with pytest.raises(ConfigError, match="damaged"):
             Prior.from_bytes(damaged, 1)
 
 
 def test_files_with_good_checksums_are_checked_too() -> None:
-    data = Prior(CONFIG, "420", random_weights(CONFIG, "420").arrays).to_bytes()
+    data = random_prior(CONFIG, "420").to_bytes()
 
     def sealed(at: int, value: int) -> bytes:
         body = bytearray(data[:-4])
@@ -59,23 +70,23 @@ def test_stored_priors_can_be_used() -> None:
     for number in PRIORS:
         prior = stored_prior(number)
         assert prior.config.prior == number
-        assert prior_arrays(prior.config, prior.layout) is prior.arrays
+        assert prior_of(prior.config, prior.layout) is prior
 
 
 def test_numbers_and_widths_that_are_not_there() -> None:
     unknown = next(number for number in range(1, 256) if number not in PRIORS)
     with pytest.raises(CorruptSegmentError, match=f"prior {unknown}"):
-        prior_arrays(replace(CONFIG, prior=unknown), "420")
+        prior_of(replace(CONFIG, prior=unknown), "420")
     with pytest.raises(ConfigError, match=f"prior {unknown}"):
         stored_prior(unknown)
 
 
 def test_a_prior_has_its_widths_and_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    prior = Prior(replace(CONFIG, prior=200), "420", random_weights(CONFIG, "420").arrays)
+    prior = random_prior(replace(CONFIG, prior=200), "420")
     monkeypatch.setattr(priors, "PRIORS", (200,))
     monkeypatch.setattr(priors, "stored_prior", lambda number: prior)
-    assert prior_arrays(replace(prior.config, patch_size=128), "420") is prior.arrays
+    assert prior_of(replace(prior.config, patch_size=128), "420") is prior
     with pytest.raises(CorruptSegmentError, match="layout 420"):
-        prior_arrays(prior.config, "444")
+        prior_of(prior.config, "444")
     with pytest.raises(CorruptSegmentError, match="prior 200"):
-        prior_arrays(replace(prior.config, num_taps=6), "420")
+        prior_of(replace(prior.config, num_taps=6), "420")

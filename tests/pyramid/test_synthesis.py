@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from c3video.pyramid.config import GROUPS, PyramidConfig, grid_shapes
-from c3video.pyramid.priors import prior_arrays
+from c3video.pyramid.priors import prior_of
 from c3video.pyramid.synthesis import group_samples, layout_key, pool, synthesise
 from c3video.pyramid.weights import PyramidWeights
 from c3video.video import LAYOUTS, VideoFormat
@@ -27,7 +27,7 @@ def test_a_constant_picture(pix_fmt: str) -> None:
     """A latent of the coarsest grid alone makes every plane, by way of m; biases add to it."""
     video = VideoFormat(21, 13, pix_fmt)
     config, key = PyramidConfig(num_grids=3), layout_key(video.layout)
-    arrays = {name: array.copy() for name, array in prior_arrays(config, key).items()}
+    arrays = {name: array.copy() for name, array in prior_of(config, key).arrays.items()}
     for g, group in enumerate(GROUPS[key]):
         arrays[f"m.{g}"][:, 2 - group.first_grid] = 1 << 12  # a quarter
         arrays[f"c2.{g}"][:] = 2048  # a quarter
@@ -49,7 +49,7 @@ def test_chroma_sees_luma() -> None:
     for pix_fmt in ("yuv420p", "yuv422p"):
         video = VideoFormat(7, 5, pix_fmt)
         key = layout_key(video.layout)
-        arrays = {name: array.copy() for name, array in prior_arrays(config, key).items()}
+        arrays = {name: array.copy() for name, array in prior_of(config, key).arrays.items()}
         arrays["c2.0"][:], arrays["c2.1"][:], arrays["m.1"][:, -1] = 2048, 4096, 512
         symbols = [np.zeros(shape, dtype=np.int64) for shape in grid_shapes(2, 5, 7)]
         planes = synthesise(PyramidWeights(config, key, arrays, (64,) * 2), symbols, video.layout)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from c3video.pyramid.config import PyramidConfig, grid_shapes
-from c3video.pyramid.priors import CUBIC_KERNEL, prior_arrays
+from c3video.pyramid.priors import CUBIC_KERNEL, prior_of
 from c3video.pyramid.upsampling import upsample, upsampled_levels
 from c3video.pyramid.weights import PyramidWeights
 
@@ -46,7 +46,7 @@ def test_large_values_saturate() -> None:
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 9), (64, 65)])
 def test_levels_have_their_grids_shapes_and_constants_stay(height: int, width: int) -> None:
     config = PyramidConfig()
-    weights = PyramidWeights(config, "gray", prior_arrays(config, "gray"), (64,) * 7)
+    weights = PyramidWeights(config, "gray", prior_of(config, "gray").arrays, (64,) * 7)
     shapes = grid_shapes(7, height, width)
     levels = upsampled_levels(weights, [np.full(shape, k + 1) for k, shape in enumerate(shapes)])
     for k, level in enumerate(levels):
@@ -58,6 +58,6 @@ def test_levels_have_their_grids_shapes_and_constants_stay(height: int, width: i
 
 def test_latents_saturate_where_they_enter() -> None:
     config = PyramidConfig(num_grids=3)
-    weights = PyramidWeights(config, "gray", prior_arrays(config, "gray"), (64,) * 3)
+    weights = PyramidWeights(config, "gray", prior_of(config, "gray").arrays, (64,) * 3)
     symbols = [np.array([[128]]), np.array([[-129]]), np.array([[255]])]
     assert upsampled_levels(weights, symbols)[0][:, 0, 0].tolist() == [32767, -32768, 32640]

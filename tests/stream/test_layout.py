@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from c3video.c3.config import C3_MODEL, C3Config, LatentGrid
-from c3video.config import MODEL_CONFIGS
+from c3video.config import MODEL_CONFIGS, PRESET_NUMBERS, PRESETS, PROFILE_NUMBERS, PROFILES, EncoderSettings
 from c3video.errors import ConfigError, CorruptSegmentError, StreamError
 from c3video.hybrid.config import HYBRID_MODEL, HybridConfig, max_slices
+from c3video.pyramid.config import PyramidConfig
 from c3video.stream import layout as syntax
 from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, FieldType, Structure
 from c3video.stream.layout import HEADER, Header, Segment
@@ -55,11 +56,12 @@ HEADER_A = Header(
     segment_frames=48,
     patch_rows=4,
     patch_columns=11,
+    settings=EncoderSettings.of("paper", "slow", 0.0025),
 )
 HEADER_A_HEX = (
     "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 02 03 01"
     "0a d0840000 803e0000 c2330000 c4860000 4c1d0000 b80b0000 133d0000 42400000 80969800 01000000 02 e803 9001"
-    "3000 0400 0b00 01"
+    "03 04 a0cb9801 3000 0400 0b00 01"
     "03 000507 010602 010001 2c01 05 03 21 02 080c 03 181410 02 03"
 )
 HEADER_B = replace(
@@ -67,11 +69,20 @@ HEADER_B = replace(
     video=replace(
         HEADER_A.video, field_order=0, rotation=0, mirrored=False, mastering_display=None, content_light=None
     ),
-    model=HybridConfig(num_slices=6),
+    model=HybridConfig(
+        num_slices=6,
+        key=PyramidConfig(
+            num_grids=5, num_taps=7, entropy_layers=(9, 10), synthesis_width=12, refine_width=3, patch_size=256
+        ),
+    ),
     patch_rows=1,
     patch_columns=1,
+    settings=EncoderSettings(),
 )
-HEADER_B_HEX = "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 00 00 00 00 00 3000 0100 0100 02 06"
+HEADER_B_HEX = (
+    "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 00 00 00 00 00 00 00 00 3000 0100 0100 02 06"
+    "05 07 02 090a 0c 03 02"
+)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +176,29 @@ def test_describe_lists_every_field_with_its_value() -> None:
     assert (listing["model_kind"], listing["num_slices"]) == (2, 6)
 
 
+def test_settings_of_the_encoder_are_told_by_name() -> None:
+    listing = syntax.describe(HEADER_A)
+    assert [listing[name] for name in ("profile", "preset", "rd_weight")] == ["paper", "slow", 0.0025]
+    listing = syntax.describe(HEADER_B)
+    assert [listing[name] for name in ("profile", "preset", "rd_weight")] == [None, None, None]
+    later = replace(HEADER_B, settings=EncoderSettings(200, 201, 1))
+    payload = syntax.write_header(later)[syntax.START.size_bytes : -4]
+    listing = syntax.describe(syntax.read_header(payload))
+    assert [listing[name] for name in ("profile", "preset", "rd_weight")] == ["number 200", "number 201", 1e-9]
+
+
+def test_every_profile_and_preset_has_a_number() -> None:
+    assert set(PROFILE_NUMBERS) == set(PROFILES)
+    assert set(PRESET_NUMBERS) == set(PRESETS)
+    for numbers in (PROFILE_NUMBERS, PRESET_NUMBERS):
+        assert len(set(numbers.values())) == len(numbers)
+        assert 0 not in numbers.values()
+
+
 @pytest.mark.parametrize(
     ("structure", "values", "num_checked"),
     [
-        (HEADER, HEADER.values_of(HEADER_A, HEADER_A.video), 22),
+        (HEADER, HEADER.values_of(HEADER_A, HEADER_A.video), 25),
         (C3_MODEL, C3_MODEL.values_of(HEADER_A.model), 18),
         (HYBRID_MODEL, HYBRID_MODEL.values_of(HEADER_B.model), 2),
     ],

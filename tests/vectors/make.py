@@ -64,6 +64,15 @@ STREAMS: dict[str, Callable[[], bytes]] = {
     "frames_rgb": lambda: synthetic_stream(
         frame_header(19, 22, "gbrp", HybridConfig()), (4,), gop=2, density=0.2, step_index=44
     )[0],
+    # Its first frames pictures of the pyramid model, of random integers too.
+    "frames_picture": lambda: synthetic_stream(
+        frame_header(70, 36, "yuv420p", HybridConfig(num_slices=2), segment_frames=4),
+        (4, 1),
+        gop=2,
+        density=0.1,
+        exponents=(2, None),
+        has_picture=True,
+    )[0],
     # Of the pyramid model: pictures fitted for a few steps; from a prior, of shapes of their own, several patches.
     "pyramid_420_prior": lambda: encode_quickly(moving_clip(2, 44, 50, "yuv420p"), PyramidConfig()),
     "pyramid_gbrp10_patches": lambda: encode_quickly(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,10 +49,12 @@ class Samples:
     """Symbols and what is known of them.
 
     Args:
-        features: float32 (N, inputs), in units (binary point removed).
-        classes, depths: int64 (N,).
+        features: float16 (N, inputs), in units (binary point removed): 11 bits hold them exactly.
+        classes, depths: uint8 (N,).
         magnitudes: float32 (N,); -1 for a flag that is set.
-        counts: float32 (N,) how many symbols each stands for.
+        counts: float32 (N,) how many symbols each stands for; not 1 for one that stands for all of its class and frame
+            in a context of zeros.
+        share: of the other symbols that are here, 1 for all of them.
     """
 
     features: Tensor
@@ -59,14 +62,45 @@ class Samples:
     depths: Tensor
     magnitudes: Tensor
     counts: Tensor
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.magnitudes)
 
+    def __getitem__(self, chosen: Tensor | slice) -> Samples:
+        """Some of them."""
+        arrays: dict[str, Any] = {name: getattr(self, name)[chosen] for name in _ARRAYS}
+        return Samples(**arrays, share=self.share)
+
+    @property
+    def stands_for_many(self) -> Tensor:
+        """bool (N,)."""
+        return self.counts > 1.0
+
+    @property
+    def weights(self) -> Tensor:
+        """float32 (N,): `counts`, and of the others how many there are for each that is here."""
+        if self.share == 1.0:
+            return self.counts
+        return torch.where(self.stands_for_many, self.counts, self.counts / self.share)
+
+
+_ARRAYS = ("features", "classes", "depths", "magnitudes", "counts")
+
 
 def joined(parts: Sequence[Samples]) -> Samples:
-    """All of them."""
-    return Samples(*(torch.cat([getattr(part, name) for part in parts]) for name in Samples.__dataclass_fields__))
+    """All of them, of the same share."""
+    (share,) = {part.share for part in parts}
+    arrays: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in _ARRAYS}
+    return Samples(**arrays, share=share)
+
+
+def thinned(samples: Samples, share: float, random: np.random.Generator) -> Samples:
+    """A random choice of those that stand for themselves, that makes `share` of all symbols."""
+    if share == samples.share:
+        return samples
+    kept = torch.from_numpy(random.random(len(samples)) < share / samples.share) | samples.stands_for_many
+    return replace(samples[kept], share=share)
 
 
 def _samples(features: IntArray, symbol_class: int, depth: int, magnitudes: IntArray) -> Samples:
@@ -76,8 +110,8 @@ def _samples(features: IntArray, symbol_class: int, depth: int, magnitudes: IntA
     counts = np.ones(len(kept), dtype=np.float32)
     if not seen.all():
         counts[-1] = np.count_nonzero(~seen)
-    chosen = features[:, kept].T.astype(np.float32) * 2.0**-FEATURE_BITS
-    full = torch.full((len(kept),), 1, dtype=torch.int64)
+    chosen = features[:, kept].T.astype(np.float16) * np.float16(2.0**-FEATURE_BITS)
+    full = torch.full((len(kept),), 1, dtype=torch.uint8)
     return Samples(
         torch.from_numpy(np.ascontiguousarray(chosen)),
         full * symbol_class,
@@ -130,10 +164,11 @@ class FloatNetwork(nn.Module):
 
     def forward(self, samples: Samples) -> Tensor:
         """(N, 2): logit of zero; logit of stopping at each magnitude."""
-        hidden = F.linear(samples.features, self.first)
-        hidden = activate(hidden + self.class_bias[samples.classes] + self.depth_bias[samples.depths])
+        classes, depths = samples.classes.long(), samples.depths.long()
+        hidden = F.linear(samples.features.float(), self.first)
+        hidden = activate(hidden + self.class_bias[classes] + self.depth_bias[depths])
         hidden = activate(F.linear(hidden, self.second, self.second_bias))
-        outputs = F.linear(hidden, self.last) + self.last_bias[samples.classes]
+        outputs = F.linear(hidden, self.last) + self.last_bias[classes]
         return torch.minimum(torch.maximum(outputs, _LEAST), _MOST)
 
     def arrays(self) -> list[NDArray[np.float32]]:
@@ -164,17 +199,17 @@ def tune(
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     generator = torch.Generator().manual_seed(seed)
     # Samples that stand for many are few: all of them are in every batch.
-    heavy, light = (torch.nonzero(mask)[:, 0] for mask in (samples.counts > 1.0, samples.counts <= 1.0))
-    total = float(samples.counts.sum())
+    many = samples.stands_for_many
+    heavy, light = (torch.nonzero(mask)[:, 0] for mask in (many, ~many))
+    total = float(samples.weights.sum())
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / steps))
         drawn = light
         if len(light) > batch:
             drawn = light[torch.randint(len(light), (batch,), generator=generator)]
-        chosen = torch.cat([heavy, drawn])
-        part = Samples(*(getattr(samples, name)[chosen] for name in Samples.__dataclass_fields__))
-        bits = symbol_bits(network(part), part.magnitudes) * part.counts
+        part = samples[torch.cat([heavy, drawn])]
+        bits = symbol_bits(network(part), part.magnitudes) * part.weights
         scale = len(light) / max(1, len(drawn))
         loss = (bits[: len(heavy)].sum() + scale * bits[len(heavy) :].sum()) / total
         optimizer.zero_grad()
@@ -189,8 +224,8 @@ def total_bits(network: FloatNetwork, samples: Samples, batch: int = 1 << 18) ->
     bits = 0.0
     with torch.no_grad():
         for first in range(0, len(samples), batch):
-            part = Samples(*(getattr(samples, name)[first : first + batch] for name in Samples.__dataclass_fields__))
-            bits += float((symbol_bits(network(part), part.magnitudes) * part.counts).sum(dtype=torch.float64))
+            part = samples[first : first + batch]
+            bits += float((symbol_bits(network(part), part.magnitudes) * part.weights).sum(dtype=torch.float64))
     return bits
 
 

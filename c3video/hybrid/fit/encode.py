@@ -11,7 +11,7 @@ import torch
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
-from c3video.hybrid.engine import ENGINES
+from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.payload import encode_payload
 from c3video.hybrid.subbands import slice_layouts
@@ -45,8 +45,8 @@ class FrameEncoder:
             num_threads=torch.get_num_threads(),
         )
         layouts = slice_layouts(self.video.plane_shapes, self.video.layout.planes, self.config.num_slices)
-        list_motion = ENGINES[self.engine].list_motion
-        data, bits = encode_payload(fitted.parameters, fitted.symbols, len(frames), self.config, layouts, list_motion)
+        writing = FIT_ENGINES[self.engine].writing
+        data, bits = encode_payload(fitted.parameters, fitted.symbols, len(frames), self.config, layouts, writing)
         return EncodedSegment((data,), list(fitted.decoded), fitted.estimated_bits, bits.by_part())
 
 

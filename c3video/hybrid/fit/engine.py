@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video import native
 from c3video.coding.rangecoder import SymbolCounter
 from c3video.engine import EngineName
 from c3video.hybrid.compensation import MotionField
@@ -25,9 +26,11 @@ from c3video.hybrid.fit.motion_search import (
     search_at_once,
 )
 from c3video.hybrid.fit.symbol_choice import Coefficients, PlaneChoice, choose_at_once
+from c3video.hybrid.payload import NUMPY_WRITING, SymbolWriting
 from c3video.hybrid.symbol_coding import write_plane
 from c3video.hybrid.wavelet import analyse
 from c3video.native import symbol_choice as native_choice
+from c3video.native import symbols as native_symbols
 from c3video.native.frames import PhasePlanes
 from c3video.native.search import coarse_vectors, search_field
 
@@ -49,12 +52,17 @@ class HybridFitEngine(Protocol):
             passes: over each subband; 0 leaves the network out and widens the zone of zero a little.
         """
 
+    @property
+    def writing(self) -> SymbolWriting:
+        """What writes the payloads."""
+
     def search(self, search: FrameSearch, num_threads: int) -> MotionField:
         """The motion of a frame; it does not depend on `num_threads`."""
 
 
 class _NumpyFit:
     is_fast = False
+    writing = NUMPY_WRITING
 
     def analyse(self, residual: NDArray[np.floating[Any]], levels: int) -> Coefficients:
         return list(analyse(residual.astype(np.float64), levels))
@@ -71,6 +79,9 @@ class _NumpyFit:
 
 class _NativeFit:
     is_fast = True
+    writing = SymbolWriting(
+        native.NativeWriter, native_choice.write_subbands, native.joined_payload, native_symbols.list_symbols
+    )
 
     def analyse(self, residual: NDArray[np.floating[Any]], levels: int) -> Coefficients:
         return list(native_choice.analyse(residual.astype(np.float32), levels))

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c3video.hybrid.coded_planes import UNIT_NORM, CodedFormat
-from c3video.hybrid.compensation import BLOCK_SIZE, SAMPLE_BITS, MotionField
+from c3video.hybrid.compensation import BLOCK_SIZE, SAMPLE_BITS, MotionField, block_shape
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.importance import BlockImportance, block_means, spread
 from c3video.hybrid.fit.motion_search import FrameSearch
+from c3video.hybrid.fit.packed_symbols import PackedSymbols
 from c3video.hybrid.fit.plans import SLOPE_OF_STEP
 from c3video.hybrid.fit.symbol_choice import PlaneChoice
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.frame_order import CodedFrame, coding_order
+from c3video.hybrid.key_picture import key_symbols
 from c3video.hybrid.motion_symbols import EarlierMotion, earlier_motion
 from c3video.hybrid.subbands import (
     FrameSymbols,
@@ -32,6 +35,20 @@ from c3video.hybrid.subbands import (
     subband_steps,
 )
 from c3video.video import Planes
+
+
+@dataclass(frozen=True)
+class KeyPicture:
+    """A first frame as the pyramid model codes it.
+
+    Args:
+        data: its bytes.
+        planes: coded planes, decoded.
+    """
+
+    data: bytes
+    planes: Planes
+
 
 MotionCache = dict[tuple[int, tuple[int, ...]], MotionField]
 """Fields by display index of a frame and its references."""
@@ -53,6 +70,7 @@ class Decisions:
         importance: by display index (bh, bw), how much the error of each block counts against its frame's mean; None
             where all count alike.
         targets: by display index, what the symbols of a frame are chosen for where that is not the frame itself.
+        key: the first frame, where it is a picture; None where it is coded like the others.
     """
 
     gop: int
@@ -60,6 +78,7 @@ class Decisions:
     networks: Mapping[str, ContextNetwork]
     importance: Mapping[int, BlockImportance] | None
     targets: Mapping[int, Planes]
+    key: KeyPicture | None = None
 
 
 @dataclass
@@ -68,21 +87,26 @@ class CodedFrames:
 
     Args:
         frames: in coding order.
-        decoded: by display index, coded planes as a decoder will have them.
         fields, symbols: by place in the coding order.
         prediction_errors: by place (bh, bw), mean square over each block of luma, full range 1.
-        subband_bits: of all symbols, under the networks that they were chosen with.
+        subband_bits: of all symbols, under the networks that they were chosen with, and of a picture.
         squared_error: over all samples, full range 1.
     """
 
     step_indexes: tuple[int, ...]
     frames: tuple[CodedFrame, ...]
-    decoded: dict[int, Planes] = field(default_factory=dict)
     fields: list[MotionField | None] = field(default_factory=list)
-    symbols: list[FrameSymbols] = field(default_factory=list)
+    symbols: PackedSymbols = field(default_factory=PackedSymbols)
     prediction_errors: list[NDArray[np.float64]] = field(default_factory=list)
     subband_bits: float = 0.0
     squared_error: float = 0.0
+
+    def add_error(
+        self, plane: int, found: NDArray[np.unsignedinteger], source: NDArray[Any], coded_as: CodedFormat
+    ) -> None:
+        """Count what a decoded plane lacks."""
+        error = float(np.square(found.astype(np.float64) - source).sum())
+        self.squared_error += error * (coded_as.norms[plane] / UNIT_NORM / coded_as.full_range) ** 2
 
 
 def code_frames(
@@ -98,10 +122,18 @@ def code_frames(
         report: called after each frame.
     """
     coded = CodedFrames(decisions.step_indexes, coding_order(len(task.planes), decisions.gop))
+    last_use = {index: place for place, frame in enumerate(coded.frames) for index in frame.references}
     places = {frame.index: place for place, frame in enumerate(coded.frames)}
-    for frame in coded.frames:
-        references = [coded.decoded[index] for index in frame.references]
-        known = [coded.symbols[places[index]] for index in frame.references]
+    # By display index, of frames that others still need.
+    decoded: dict[int, Planes] = {}
+    symbols: dict[int, FrameSymbols] = {}
+    for place, frame in enumerate(coded.frames):
+        if decisions.key is not None and not frame.references:
+            decoded[0], symbols[0] = decisions.key.planes, _add_key(task, decisions.key, coded)
+            report()
+            continue
+        references = [decoded[index] for index in frame.references]
+        known = [symbols[index] for index in frame.references]
         fields = [(coded.frames[places[index]], coded.fields[places[index]]) for index in frame.references]
         earlier = earlier_motion(frame, fields)
         coder = _FrameCoder(
@@ -113,11 +145,61 @@ def code_frames(
             reference_magnitudes(known, task.layout),
             task.layout.empty(),
         )
-        coded.decoded[frame.index] = tuple(coder.code_plane(plane, coded) for plane in range(len(task.coded_as.shapes)))
+        decoded[frame.index] = tuple(coder.code_plane(plane, coded) for plane in range(len(task.coded_as.shapes)))
         coded.fields.append(coder.field)
         coded.symbols.append(coder.symbols)
+        symbols[frame.index] = coder.symbols
+        for index in {frame.index, *frame.references}:
+            if last_use.get(index, -1) <= place:
+                del symbols[index], decoded[index]
         report()
     return coded
+
+
+def decode_again(task: FitTask, coded: CodedFrames, key: KeyPicture | None) -> tuple[Planes, ...]:
+    """Coded planes of all frames in display order, as a decoder will have them.
+
+    They were there while the frames were coded. To keep them for each of several codings would take more memory than
+    all else.
+    """
+    found: dict[int, Planes] = {}
+    for place, frame in enumerate(coded.frames):
+        if key is not None and not frame.references:
+            found[frame.index] = key.planes
+            continue
+        symbols = coded.symbols[place]
+        found[frame.index] = tuple(
+            task.engine.reconstruct_plane(
+                [found[index][plane] for index in frame.references],
+                coded.fields[place],
+                BLOCK_SIZE,
+                shifts,
+                task.coded_as.bit_depth,
+                symbols[plane],
+                plane_steps(task.coded_as, coded.step_indexes[frame.depth], plane),
+                task.num_threads,
+            ).astype(task.coded_as.dtype)
+            for plane, shifts in enumerate(task.coded_as.shifts)
+        )
+    return tuple(found[index] for index in range(len(found)))
+
+
+def plane_steps(coded_as: CodedFormat, step_index: int, plane: int) -> tuple[int, ...]:
+    """Quantisation step of each subband of a plane."""
+    return subband_steps(step_index, plane_levels(coded_as.shifts[plane]), coded_as.norms[plane])
+
+
+def _add_key(task: FitTask, key: KeyPicture, coded: CodedFrames) -> FrameSymbols:
+    """The first frame, which has been coded; returns symbols for the contexts of others."""
+    coded_as = task.coded_as
+    coded.fields.append(None)
+    symbols = key_symbols(key.planes, coded_as, coded.step_indexes[0], task.engine.plane_symbols)
+    coded.symbols.append(symbols)
+    coded.prediction_errors.append(np.zeros(block_shape(coded_as.shapes[0], BLOCK_SIZE)))
+    coded.subband_bits += 8.0 * len(key.data)
+    for plane, (found, source) in enumerate(zip(key.planes, task.planes[0], strict=True)):
+        coded.add_error(plane, found, source, coded_as)
+    return symbols
 
 
 def _motion(
@@ -163,8 +245,8 @@ class _FrameCoder:
     def code_plane(self, plane: int, coded: CodedFrames) -> NDArray[np.unsignedinteger]:
         """Choose the symbols of the next plane, add what they cost to `coded`; returns what a decoder will have."""
         task, coded_as, index = self.task, self.task.coded_as, self.frame.index
-        shifts, norm = coded_as.shifts[plane], coded_as.norms[plane]
-        steps = subband_steps(self.decisions.step_indexes[self.frame.depth], plane_levels(shifts), norm)
+        shifts = coded_as.shifts[plane]
+        steps = plane_steps(coded_as, self.decisions.step_indexes[self.frame.depth], plane)
         source = task.planes[index][plane]
         target = self.decisions.targets.get(index, task.planes[index])[plane]
         references = [reference[plane] for reference in self.references]
@@ -189,8 +271,7 @@ class _FrameCoder:
         )
         coded.subband_bits += task.fit_engine.choose(choice, task.fit_config.choice_passes)
         found = task.engine.reconstruct_plane(*where, self.symbols[plane], steps, task.num_threads)
-        error = float(np.square(found.astype(np.float64) - source).sum())
-        coded.squared_error += error * (norm / UNIT_NORM / coded_as.full_range) ** 2
+        coded.add_error(plane, found, source, coded_as)
         return found.astype(coded_as.dtype)
 
     def _slopes(self, shape: tuple[int, ...], plane: int) -> NDArray[np.float64]:

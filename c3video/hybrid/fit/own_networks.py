@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.config import HybridFitConfig
 from c3video.hybrid.context_network import ContextNetwork
@@ -14,6 +16,7 @@ from c3video.hybrid.fit.context_tuning import (
     joined,
     motion_samples,
     subband_samples,
+    thinned,
     to_integers,
     total_bits,
     tune,
@@ -23,23 +26,38 @@ from c3video.hybrid.payload import MAX_EXPONENT, HybridSymbols, network_bits, pr
 from c3video.hybrid.subbands import SliceLayout, reference_magnitudes
 from c3video.hybrid.symbol_coding import ListSymbols, list_frames_motion
 
+MAX_SAMPLES = 1 << 21
+"""Of subbands; each takes some 60 bytes, and the steps of a preset's tuning draw about as many."""
+
 
 def segment_samples(
-    frames: Sequence[CodedFrame], symbols: HybridSymbols, layout: SliceLayout, list_symbols: ListSymbols
+    frames: Sequence[CodedFrame],
+    symbols: HybridSymbols,
+    layout: SliceLayout,
+    list_motion: ListSymbols,
+    num_pictures: int = 0,
 ) -> dict[str, Samples]:
-    """All symbols of a segment, by name of CONTEXT_NETWORKS; motion only where there is any.
+    """Symbols of a segment, by name of CONTEXT_NETWORKS; motion only where there is any.
+
+    All of them, or of long segments of large frames as many as MAX_SAMPLES.
 
     Args:
         frames: in coding order.
         layout: of whole frames.
-        list_symbols: of an engine.
+        list_motion: of what writes symbols.
+        num_pictures: first frames whose subbands are not coded.
     """
     places = reference_frames(frames)
-    subbands = [
-        subband_samples(found, reference_magnitudes([symbols.frames[x] for x in places[place]], layout), frame.depth)
-        for place, (found, frame) in enumerate(zip(symbols.frames, frames, strict=True))
-    ]
-    listed = list_frames_motion(symbols.fields, frames, list_symbols)
+    subbands: list[Samples] = []
+    share, random = 1.0, np.random.default_rng(0)
+    for place, (found, frame) in enumerate(zip(symbols.frames, frames, strict=True)):
+        if place >= num_pictures:
+            known = reference_magnitudes([symbols.frames[x] for x in places[place]], layout)
+            subbands.append(thinned(subband_samples(found, known, frame.depth), share, random))
+        while sum(map(len, subbands)) > MAX_SAMPLES:
+            share /= 2
+            subbands = [thinned(part, share, random) for part in subbands]
+    listed = list_frames_motion(symbols.fields, frames, list_motion)
     motion = [
         motion_samples(coded, frame.depth) for coded, frame in zip(listed, frames, strict=True) if coded is not None
     ]

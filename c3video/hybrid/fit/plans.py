@@ -104,9 +104,15 @@ class PlanSearch(Generic[AnyOutcome]):
 
     def best(self) -> AnyOutcome:
         """The best outcome of all attempts."""
-        best = self._attempt(Plan(min(8, self.longest), 0.4, 1.0))
-        if self.most > 1 and self.longest > 1:
-            best = self._with_importance(best)
+        return self.improved(self.first())
+
+    def first(self) -> AnyOutcome:
+        """The usual plan, and the same again knowing what is important."""
+        first = self._attempt(Plan(min(8, self.longest), 0.4, 1.0))
+        return self._with_importance(first) if self.most > 1 and self.longest > 1 else first
+
+    def improved(self, best: AnyOutcome) -> AnyOutcome:
+        """The best outcome of `best` and all attempts that are left."""
         improved = True
         while improved:
             improved = False

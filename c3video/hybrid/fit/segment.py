@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Fitting a segment of the hybrid model.
 
-    planes --> trials by plan after plan --> the best one --> networks tuned on its symbols, coded again --> symbols
-               (plans.py, trials.py)                          (own_networks.py)
+    planes --> the usual plan --> its first frame as a picture --> plan after plan --> networks tuned, coded again
+               (trials.py)        (key_picture.py)                 (plans.py)          (own_networks.py)
 
 Each trial codes all frames as frame_coding.py says.
 """
@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from c3video.engine import EngineName
+from c3video.errors import FitError
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit.engine import FIT_ENGINES
+from c3video.hybrid.fit.frame_coding import decode_again
+from c3video.hybrid.fit.key_picture import fit_key, picture_rd_weight
 from c3video.hybrid.fit.plans import PlanSearch
 from c3video.hybrid.fit.task import FitTask
-from c3video.hybrid.fit.trials import Trials
+from c3video.hybrid.fit.trials import Trial, Trials
 from c3video.hybrid.payload import MAX_GOP, HybridParameters, HybridSymbols
 from c3video.progress import Progress
 from c3video.video import Planes, VideoFormat
@@ -62,22 +65,43 @@ def fit_segment(
         report: called after each coded frame.
     """
     coded_planes = [to_coded(frame, video.layout) for frame in planes]
-    fit_engine = FIT_ENGINES[engine]
-    task = FitTask(coded_planes, coded_format(video), config, fit_config, ENGINES[engine], fit_engine, num_threads)
+    coded_as, fit_engine = coded_format(video), FIT_ENGINES[engine]
+    task = FitTask(coded_planes, video, coded_as, config, fit_config, ENGINES[engine], fit_engine, num_threads)
     trials = Trials(task, report)
     longest = max(1, min(MAX_GOP, len(planes) - 1))
-    best = PlanSearch(trials.attempt, trials.weigh, longest, fit_config.plans, fit_engine.is_fast).best()
+    search = PlanSearch(trials.attempt, trials.weigh, longest, fit_config.plans, fit_engine.is_fast)
+    best = search.improved(_with_picture(task, trials, search.first(), seed))
     trials.end_search()
     for _ in range(fit_config.passes):
         trials.tune(best, seed)
         again = trials.attempt(best.plan)
         if again.loss < best.loss:
             best = again
-    coded = best.coded
+    coded, picture = best.coded, None if best.key is None else best.key.data
     return FittedFrames(
-        HybridParameters(best.plan.gop, coded.step_indexes, best.networks, best.exponents),
-        HybridSymbols(tuple(coded.fields), tuple(coded.symbols)),
-        tuple(from_coded(coded.decoded[index], video.layout) for index in range(len(planes))),
+        HybridParameters(best.plan.gop, coded.step_indexes, best.networks, best.exponents, picture),
+        HybridSymbols(tuple(coded.fields), coded.symbols),
+        tuple(from_coded(frame, video.layout) for frame in decode_again(task, coded, best.key)),
         best.bits,
         coded.squared_error,
     )
+
+
+def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> Trial:
+    """The same again with its first frame a picture; the better one of both."""
+    config = task.fit_config
+    if not config.key_steps or not task.fit_engine.is_fast:
+        return best
+    target = trials.targets(best.plan).get(0, task.planes[0])
+    is_still = len(task.planes) == 1
+    rd_weight = config.rd_weight if is_still else picture_rd_weight(task, best.coded.step_indexes[0])
+    try:
+        key = fit_key(task, target, rd_weight, seed, trials.note_picture_step)
+    except FitError:  # its weights do not fit into a decoder's integers: there are subbands
+        return best
+    trials.start_from(key)
+    again = trials.attempt(best.plan)
+    if again.loss < best.loss:
+        return again
+    trials.start_from(None)
+    return best

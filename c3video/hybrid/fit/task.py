@@ -12,7 +12,7 @@ from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.engine import HybridEngine
 from c3video.hybrid.fit.engine import HybridFitEngine
 from c3video.hybrid.subbands import SliceLayout, slice_layouts
-from c3video.video import Planes
+from c3video.video import Planes, VideoFormat
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class FitTask:
 
     Args:
         planes: of each frame in display order, as `coded_as` says.
+        video: what they were made of.
         coded_as: what they are to the model.
         engine: of decoding: what it makes is what frames are predicted from.
         fit_engine: of all choices.
     """
 
     planes: Sequence[Planes]
+    video: VideoFormat
     coded_as: CodedFormat
     config: HybridConfig
     fit_config: HybridFitConfig

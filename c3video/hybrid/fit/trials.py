@@ -15,7 +15,7 @@ from c3video.coding.rangecoder import SymbolCounter
 from c3video.hybrid.coded_planes import UNIT_NORM
 from c3video.hybrid.compensation import BLOCK_SIZE
 from c3video.hybrid.context_network import ContextNetwork
-from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, MotionCache, code_frames, luma_step
+from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, KeyPicture, MotionCache, code_frames, luma_step
 from c3video.hybrid.fit.importance import Importance, activity, measured_importance, typical_importance
 from c3video.hybrid.fit.own_networks import segment_samples, tuned_network
 from c3video.hybrid.fit.plans import SLOPE_OF_STEP, Plan
@@ -27,6 +27,9 @@ from c3video.hybrid.symbol_coding import write_frames_motion
 from c3video.progress import Progress
 from c3video.video import Planes
 
+_PICTURE_STEPS_A_FRAME = 4
+"""Steps of a picture's fit that take about as long as coding a frame does."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -34,6 +37,7 @@ class Trial:
 
     Args:
         networks, exponents: that it was coded with, as in `HybridParameters`.
+        key: the first frame, where it is a picture.
         bits: of everything, as tables promise them.
         loss: mean squared error plus rd_weight times bits a pixel.
     """
@@ -44,6 +48,7 @@ class Trial:
     exponents: dict[str, int | None]
     bits: float
     loss: float
+    key: KeyPicture | None
 
 
 class Trials:
@@ -59,25 +64,32 @@ class Trials:
         self._networks = {name: prior(name) for name in CONTEXT_NETWORKS}
         self._exponents: dict[str, int | None] = dict.fromkeys(CONTEXT_NETWORKS)
         self._motion: MotionCache = {}
+        self._key: KeyPicture | None = None
         self._importance: dict[int, Importance] = {}  # by frames from anchor to anchor
         self._filtered: dict[int, Planes] = {}  # by display index
         block_size, bit_depth = BLOCK_SIZE, task.coded_as.bit_depth
         self._activities = [activity(frame[0], block_size, bit_depth) for frame in task.planes]
-        most_frames = len(task.planes) * (task.fit_config.plans + task.fit_config.passes)
-        self._progress = Progress("plan", 0, most_frames, 0.0, 0.0, 0.0)
+        config, num_frames = task.fit_config, len(task.planes)
+        of_picture = config.key_steps // _PICTURE_STEPS_A_FRAME + num_frames if config.key_steps else 0
+        most_steps = num_frames * (config.plans + config.passes) + of_picture
+        self._progress = Progress("plan", 0, most_steps, 0.0, 0.0, 0.0)
 
     def attempt(self, plan: Plan) -> Trial:
         """Code the segment by a plan with the present networks."""
         task, rd_weight = self._task, self._task.fit_config.rd_weight
         importance = self._importance.get(plan.gop, typical_importance(len(task.planes), plan.gop))
         steps = plan.step_indexes(rd_weight, task.num_samples / task.num_pixels, importance.depths)
-        decisions = Decisions(plan.gop, steps, self._networks, importance.blocks, self.targets(plan))
+        decisions = Decisions(plan.gop, steps, self._networks, importance.blocks, self.targets(plan), self._key)
         coded = code_frames(task, decisions, self._motion, self._advance)
         bits = self._network_bits() + self._symbol_bits(coded)
         mse, bpp = coded.squared_error / task.num_samples, bits / task.num_pixels
         loss = mse + rd_weight * bpp
         self._progress = replace(self._progress, loss=loss, mse=mse, bpp=bpp)
-        return Trial(plan, coded, dict(self._networks), dict(self._exponents), bits, loss)
+        return Trial(plan, coded, dict(self._networks), dict(self._exponents), bits, loss, self._key)
+
+    def start_from(self, key: KeyPicture | None) -> None:
+        """Let what is attempted from now on have this first frame, or subbands for None."""
+        self._key = key
 
     def end_search(self) -> None:
         """Say that of all steps that might have come only those of the passes will."""
@@ -86,6 +98,11 @@ class Trials:
         self._progress = replace(self._progress, num_steps=step + passes)
         if passes:  # tuning the networks comes first, which has no steps
             self._report(self._progress)
+
+    def note_picture_step(self, progress: Progress) -> None:
+        """Count a step of the fit of a first frame."""
+        if progress.step % _PICTURE_STEPS_A_FRAME == 0:
+            self._advance()
 
     def targets(self, plan: Plan) -> dict[int, Planes]:
         """By display index, what symbols of anchors are chosen for where that is not the source."""
@@ -117,9 +134,10 @@ class Trials:
     def tune(self, trial: Trial, seed: int) -> None:
         """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""
         coded = trial.coded
-        symbols = HybridSymbols(tuple(coded.fields), tuple(coded.symbols))
-        where = coded.frames, symbols, self._task.layout, self._task.engine.list_motion
-        for name, samples in segment_samples(*where).items():
+        symbols = HybridSymbols(tuple(coded.fields), coded.symbols)
+        list_motion, num_pictures = self._task.fit_engine.writing.list_motion, int(trial.key is not None)
+        found = segment_samples(coded.frames, symbols, self._task.layout, list_motion, num_pictures)
+        for name, samples in found.items():
             self._networks[name], self._exponents[name] = tuned_network(name, samples, self._task.fit_config, seed)
 
     def _advance(self) -> None:
@@ -135,6 +153,6 @@ class Trials:
 
     def _symbol_bits(self, coded: CodedFrames) -> float:
         counter = SymbolCounter()
-        network, list_motion = self._networks["motion"], self._task.engine.list_motion
+        network, list_motion = self._networks["motion"], self._task.fit_engine.writing.list_motion
         write_frames_motion(counter, network, coded.fields, coded.frames, list_motion)
         return coded.subband_bits + counter.estimated_bits

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,13 @@ from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes,
 from c3video.pyramid.fit.bounds import hold_sums
 from c3video.pyramid.fit.precision import RoundingTask, choose_integers
 from c3video.pyramid.fit.soap import Soap
-from c3video.pyramid.fit.start import start_weights, with_prior
+from c3video.pyramid.fit.start import prior_weights, start_weights, with_prior
+from c3video.pyramid.priors import prior_of
 from c3video.pyramid.synthesis import layout_key
 from c3video.pyramid.weights import PyramidWeights, quantise
 from c3video.video import VideoFormat
+
+AnyFloat = TypeVar("AnyFloat", bound=np.floating[Any])
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class FittedPicture:
 
 
 @dataclass
-class _State:
+class FitState:
     """What moves: latents (L,) and weights (W,), with the weights by name as views."""
 
     latents: Floats
@@ -85,8 +89,9 @@ def fit_picture(
     samples = np.concatenate([plane.ravel() for plane in planes])
     targets = samples.astype(np.float32) / np.float32(video.layout.max_value)
     weights = start_weights(config, layout, seed)
-    state = _State(np.zeros(plan.num_latents, dtype=np.float32), weights, _views(weights, config, layout))
-    fit = _Fit(plan, targets, state, fit_config, seed, report, num_threads)
+    state = FitState(np.zeros(plan.num_latents, dtype=np.float32), weights, weight_views(weights, config, layout))
+    anchors = weight_views(prior_weights(prior_of(config, layout)), config, layout)
+    fit = PictureFit(plan, targets, state, anchors, fit_config, seed, report, num_threads)
     fit.noise_stage()
     fit.network_stage()
     try:
@@ -97,7 +102,7 @@ def fit_picture(
         ) from error
 
 
-def _views(flat: Floats, config: PyramidConfig, layout: str) -> dict[str, Floats]:
+def weight_views(flat: NDArray[AnyFloat], config: PyramidConfig, layout: str) -> dict[str, NDArray[AnyFloat]]:
     """The arrays of a flat array of weights, which they share memory with."""
     views, at = {}, 0
     for name, shape in weight_shapes(config, layout).items():
@@ -108,12 +113,19 @@ def _views(flat: Floats, config: PyramidConfig, layout: str) -> dict[str, Floats
 
 
 @dataclass
-class _Fit:
-    """The stages of one fit."""
+class PictureFit:
+    """The stages of one fit.
+
+    Args:
+        targets: (S,) all planes one after the other, on [0, 1].
+        state: where it starts from, and where it stands.
+        anchors: weights of the prior by name.
+    """
 
     plan: PyramidFit
     targets: Floats
-    state: _State
+    state: FitState
+    anchors: dict[str, Floats]
     fit_config: PyramidFitConfig
     seed: int
     report: Callable[[Progress], None]
@@ -126,16 +138,18 @@ class _Fit:
     def noise_stage(self) -> None:
         """Latents and weights together; ends with latents rounded."""
         config, state = self.fit_config, self.state
-        adam, soap = Adam(state.latents, epsilon=1e-12), Soap(state.arrays)
+        adam = Adam(state.latents, epsilon=1e-12)
+        soap = Soap(state.arrays, anchors=self.anchors, decay=config.weight_decay)
         for step in range(config.noise_steps):
             if step in config.latent_restarts:
                 adam = Adam(state.latents, epsilon=1e-12)
             done = step / config.noise_steps
             falling = 0.5 * (1.0 + math.cos(math.pi * done))
+            cooled = done**config.annealing
             noisy, slopes = add_noise(
                 state.latents,
-                _between(config.temperature, done),
-                gaussian=_between(config.noise_deviation, done),
+                _between(config.temperature, cooled),
+                gaussian=_between(config.noise_deviation, cooled),
                 seed=self.seed * 10_000_019 + step,
                 num_threads=self.num_threads,
             )
@@ -148,7 +162,7 @@ class _Fit:
     def network_stage(self) -> None:
         """Weights for the latents that are coded; keeps the best of all steps."""
         config, state = self.fit_config, self.state
-        soap = Soap(state.arrays)
+        soap = Soap(state.arrays, anchors=self.anchors, decay=config.weight_decay)
         best_loss, best = math.inf, state.weights.copy()
         for step in range(config.network_steps):
             before = state.weights.copy()
@@ -166,14 +180,14 @@ class _Fit:
         task = RoundingTask(
             quantise(plan.config, plan.layout, state.arrays),
             state.arrays,
-            lambda: self._coded(wants_weights=False).loss,
-            lambda: _views(_given(self._coded().grad_weights), plan.config, plan.layout),
+            lambda: self.coded(wants_weights=False).loss,
+            lambda: weight_views(_given(self.coded().grad_weights), plan.config, plan.layout),
             config.rd_weight / plan.num_pixels,
             config.rounding_steps,
-            config.network_rate,
+            config.rounding_rate,
         )
         chosen = choose_integers(task)
-        found = self._coded(wants_weights=False)
+        found = self.coded(wants_weights=False)
         symbols, at = [], 0
         for h, w in grid_shapes(plan.config.num_grids, plan.height, plan.width):
             symbols.append(state.latents[at : at + h * w].reshape(h, w).astype(np.int64))
@@ -182,7 +196,7 @@ class _Fit:
         loss = found.loss + config.rd_weight * chosen.bits / plan.num_pixels
         return FittedPicture(chosen.weights, chosen.shifts, tuple(symbols), bits, loss)
 
-    def _coded(self, *, wants_weights: bool = True) -> FitStep:
+    def coded(self, *, wants_weights: bool = True) -> FitStep:
         """Loss of the latents as they are, and the gradient by weights."""
         return self.plan.step(
             self.state.latents,
@@ -199,12 +213,12 @@ class _Fit:
             latents, self.state.weights, self.targets, self.fit_config.rd_weight, num_threads=self.num_threads
         )
         self._say(stage, step, found.loss, float(found.squared_errors.sum()), float(found.bits.sum()))
-        return _given(found.grad_latents), _views(_given(found.grad_weights), self.plan.config, self.plan.layout)
+        return _given(found.grad_latents), weight_views(_given(found.grad_weights), self.plan.config, self.plan.layout)
 
     def _weights_step(self, step: int) -> tuple[float, dict[str, Floats]]:
-        found = self._coded()
+        found = self.coded()
         self._say("networks", step, found.loss, float(found.squared_errors.sum()), float(found.bits.sum()))
-        return found.loss, _views(_given(found.grad_weights), self.plan.config, self.plan.layout)
+        return found.loss, weight_views(_given(found.grad_weights), self.plan.config, self.plan.layout)
 
     def _say(self, stage: str, step: int, loss: float, squared_error: float, bits: float) -> None:
         if not math.isfinite(loss):

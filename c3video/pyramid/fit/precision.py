@@ -2,7 +2,8 @@
 """Weights as integers, one array after the other: what an array loses by rounding, those still free make up for.
 
     for each array, from the one with most weights to the one with fewest:
-        the exponent s for which multiples of 2^s cost least, loss and bits together; rounded so, fixed
+        the exponent s for which multiples of 2^s (times 2 to the power of each weight's own step, which the prior
+            knows) cost least, loss and bits together; rounded so, fixed
         some steps of the arrays that are not fixed yet
 
 All arrays rounded at once lose several times as much: their errors add up in places where they could cancel
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 from c3video.coding.tables import best_scale
 from c3video.pyramid.fit.bounds import hold_rows
 from c3video.pyramid.fit.soap import Soap
-from c3video.pyramid.payload import MAX_SHIFT
-from c3video.pyramid.priors import prior_arrays
+from c3video.pyramid.payload import MAX_SHIFT, difference_shifts
+from c3video.pyramid.priors import prior_of
 from c3video.pyramid.weights import PyramidWeights, dequantise, quantise
 
 IntArray = NDArray[np.int64]
@@ -55,7 +56,7 @@ class RoundingTask:
         loss: of the arrays as they are, latents as they will be coded.
         gradients: likewise, by name.
         bit_worth: what a bit adds to the loss.
-        steps, rate: of SOAP after each array.
+        steps, rate: of SOAP after each array; the rate falls to a tenth.
     """
 
     weights: PyramidWeights
@@ -67,22 +68,21 @@ class RoundingTask:
     rate: float
 
 
-def on_grid(fine: IntArray, prior: IntArray, shift: int) -> IntArray:
-    """The integers nearest to `fine` whose differences to the prior are multiples of 2^shift."""
-    half = (1 << shift) >> 1
-    return prior + (((fine - prior + half) >> shift) << shift)
+def on_grid(fine: IntArray, start: IntArray, shifts: IntArray) -> IntArray:
+    """The integers nearest to `fine` whose differences to `start` are multiples of 2^shifts."""
+    half = (1 << shifts) >> 1
+    return start + (((fine - start + half) >> shifts) << shifts)
 
 
-def weight_bits(array: IntArray, prior: IntArray, shift: int) -> float:
-    """Bits of an array's differences under their cheapest table."""
-    differences = (array - prior) >> shift
-    return best_scale(differences)[1] + _CODE_BITS if differences.any() else _CODE_BITS / 2
+def weight_bits(differences: IntArray, spreads: IntArray) -> float:
+    """Bits of an array's differences, in their units, under their cheapest tables."""
+    return best_scale(differences, spreads)[1] + _CODE_BITS if differences.any() else _CODE_BITS / 2
 
 
 def choose_integers(task: RoundingTask) -> ChosenWeights:
     """Integers for the weights of a fit; its arrays are rounded on the way."""
     config, layout = task.weights.config, task.weights.layout
-    prior = prior_arrays(config, layout)
+    prior = prior_of(config, layout)
     order = sorted(task.arrays, key=lambda name: -task.arrays[name].size)
     fixed: dict[str, IntArray] = {}
     shifts: dict[str, int] = {}
@@ -91,12 +91,17 @@ def choose_integers(task: RoundingTask) -> ChosenWeights:
         array = task.arrays[name]
         fine = dict(quantise(config, layout, task.arrays).arrays) | fixed
         best = (np.inf, 0, fine[name], 0.0)
-        kept = array.copy()
+        kept, start = array.copy(), prior.arrays[name]
         for shift in range(MAX_SHIFT + 1):  # from the finest: the coarse ones have minima that mean nothing
-            rounded = on_grid(fine[name], prior[name], shift)
-            array[...] = _floats(task.weights, fine | {name: rounded})[name]
-            of_array = weight_bits(rounded, prior[name], shift)
-            loss = task.loss() + task.bit_worth * of_array
+            units = difference_shifts(prior, name, shift)
+            rounded = on_grid(fine[name], start, units)
+            of_array = weight_bits((rounded - start) >> units, prior.spreads[name])
+            # The mean of both ways: what one way gains by luck, along a slope, steps would gain without it.
+            there = _floats(task.weights, fine | {name: rounded})[name]
+            array[...] = there
+            loss = 0.5 * task.loss() + task.bit_worth * of_array
+            array[...] = 2.0 * kept - there
+            loss += 0.5 * task.loss()
             if loss < best[0]:
                 best = (loss, shift, rounded, of_array)
             array[...] = kept
@@ -108,8 +113,8 @@ def choose_integers(task: RoundingTask) -> ChosenWeights:
         free = {other: task.arrays[other] for other in order if other not in fixed}
         if free:
             soap = Soap(free)
-            for _ in range(task.steps):
-                soap.step(task.gradients(), task.rate)
+            for step in range(task.steps):
+                soap.step(task.gradients(), task.rate * (1.0 - 0.9 * step / task.steps))
                 hold_rows(free, config, layout)
     arrays = {name: fixed[name] for name in task.arrays}
     return ChosenWeights(PyramidWeights(config, layout, arrays, task.weights.gains), shifts, bits)

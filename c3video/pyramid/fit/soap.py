@@ -33,6 +33,8 @@ class Soap:
         beta1, beta2: decay of the means of gradients and of their squares.
         epsilon: added to the root of the squares.
         period: steps between two updates of the bases.
+        anchors, decay: by name, what arrays are drawn to; each step goes rate * decay of the way. Steps are as long
+            where the loss does not care as where it does: there arrays would wander off with the noise of gradients.
     """
 
     def __init__(
@@ -42,8 +44,11 @@ class Soap:
         beta2: float = 0.95,
         epsilon: float = 1e-8,
         period: int = 10,
+        anchors: Mapping[str, NDArray[np.floating]] | None = None,
+        decay: float = 0.0,
     ) -> None:
         self.arrays, self.beta1, self.beta2, self.epsilon, self.period = dict(arrays), beta1, beta2, epsilon, period
+        self.anchors, self.decay = anchors or {}, decay
         self.num_steps = 0
         shapes = {name: _matrix_shape(array.shape) for name, array in self.arrays.items()}
         self._means = {name: np.zeros(shape) for name, shape in shapes.items()}
@@ -63,6 +68,8 @@ class Soap:
                 if side is not None:
                     side.moment += (1.0 - self.beta2) * (product(grad) - side.moment)
             array -= (rate * self._direction(name, grad)).reshape(array.shape).astype(array.dtype)
+            if name in self.anchors:
+                array -= (rate * self.decay * (array - self.anchors[name])).astype(array.dtype)
             if (self.num_steps - 1) % self.period == 0:
                 self._squares[name] = _turned(self._squares[name], left, right)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.pyramid.config import GROUPS, PyramidConfig, weight_shapes
-from c3video.pyramid.priors import CUBIC_KERNEL, stored_prior
+from c3video.pyramid.priors import CUBIC_KERNEL, Prior, stored_prior
 from c3video.pyramid.weights import BINARY_POINTS, UNIT_GAIN, PyramidWeights, dequantise
 
 PRIOR_RATES: dict[int, float] = {1: 4e-4, 2: 1e-3, 3: 4e-3, 4: 4e-4, 5: 1e-3, 6: 4e-3}
@@ -29,6 +29,12 @@ def with_prior(config: PyramidConfig, layout: str, rd_weight: float) -> PyramidC
     return replace(config, prior=min(distances, key=distances.__getitem__)) if fitting else config
 
 
+def prior_weights(prior: Prior) -> NDArray[np.float32]:
+    """A prior's weights (W,), one array after the other."""
+    weights = PyramidWeights(prior.config, prior.layout, prior.arrays, (UNIT_GAIN,) * prior.config.num_grids)
+    return np.concatenate([array.ravel() for array in dequantise(weights).values()]).astype(np.float32)
+
+
 def start_weights(config: PyramidConfig, layout: str, seed: int) -> NDArray[np.float32]:
     """Those of the configuration's prior; for prior 0 random hidden layers, gray planes, a refinement without effect.
 
@@ -36,9 +42,7 @@ def start_weights(config: PyramidConfig, layout: str, seed: int) -> NDArray[np.f
         float32 (W,) in the order of `weight_shapes`, one array after the other.
     """
     if config.prior:
-        arrays = stored_prior(config.prior).arrays
-        floats = dequantise(PyramidWeights(config, layout, arrays, (UNIT_GAIN,) * config.num_grids))
-        return np.concatenate([array.ravel() for array in floats.values()]).astype(np.float32)
+        return prior_weights(stored_prior(config.prior))
     random = np.random.default_rng(seed)
     deviations = {
         "w1": 0.5 * math.sqrt(2.0 / config.num_inputs),

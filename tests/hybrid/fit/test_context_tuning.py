@@ -14,6 +14,7 @@ from c3video.hybrid.fit.context_tuning import (
     joined,
     subband_samples,
     symbol_bits,
+    thinned,
     to_integers,
     total_bits,
     tune,
@@ -77,3 +78,20 @@ def test_samples_of_many_frames_stand_for_all_symbols() -> None:
     parts = [subband_samples(symbols(seed, 0.1), NOTHING, 2) for seed in range(3)]
     total = sum(height * width for plane in LAYOUT.shapes for height, width in plane)
     assert float(joined(parts).counts.sum()) == 3 * total
+
+
+def test_a_share_of_the_samples_stands_for_all_of_them() -> None:
+    network, random = prior("subbands"), np.random.default_rng(5)
+    samples = joined([subband_samples(symbols(seed, 0.1), NOTHING, 2) for seed in range(8)])
+    assert samples.features.numpy().astype(np.float64).max() > 1.0
+    half = thinned(samples, 0.5, random)
+    quarter = thinned(half, 0.25, random)
+    assert thinned(half, 0.5, random) is half
+    for some, share in ((half, 0.5), (quarter, 0.25)):
+        assert len(some) == pytest.approx(share * len(samples), rel=0.1)
+        assert float(some.weights.sum()) == pytest.approx(float(samples.weights.sum()), rel=0.05)
+        assert some.stands_for_many.sum() == samples.stands_for_many.sum()
+        bits = total_bits(FloatNetwork(network), samples)
+        assert total_bits(FloatNetwork(network), some) == pytest.approx(bits, rel=0.05)
+    before = total_bits(FloatNetwork(network), samples)
+    assert total_bits(tune(quarter, network, 60, 3e-3), samples) < before

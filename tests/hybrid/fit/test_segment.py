@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 import c3video
+from c3video import native
 from c3video.decoder import Decoder
-from c3video.encoder import encode
+from c3video.encoder import encode, usual_segment_frames
 from c3video.engine import choose_engine
-from c3video.errors import ConfigError
+from c3video.errors import ConfigError, FitError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.hybrid.fit.plans import Plan
 from c3video.hybrid.fit.segment import fit_segment
+from c3video.hybrid.fit.trials import Trial, Trials
 from c3video.progress import Progress
 from c3video.video import ArraySource
 from tests.conftest import moving_clip
@@ -34,6 +36,62 @@ def test_what_the_fit_saw_is_what_a_decoder_makes(pix_fmt: str) -> None:
         for frame, expected in zip(decoder, fitted.decoded, strict=True):
             for ours, theirs in zip(frame.planes, expected, strict=True):
                 np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.skipif(not native.available(), reason="pictures are fitted by the extension")
+@pytest.mark.parametrize(
+    ("pix_fmt", "size", "num_frames"),
+    [
+        ("yuv420p", (38, 52), 5),
+        ("yuv420p10le", (7, 5), 3),
+        ("yuv422p", (33, 17), 2),
+        ("yuv444p10le", (16, 16), 1),
+        ("gray", (1, 40), 3),
+        ("gbrp", (19, 30), 4),
+        ("gbrp10le", (20, 9), 2),
+    ],
+)
+def test_first_frames_that_are_pictures(
+    monkeypatch: pytest.MonkeyPatch, pix_fmt: str, size: tuple[int, int], num_frames: int
+) -> None:
+    attempt = Trials.attempt
+
+    def favoured(self: Trials, plan: Plan) -> Trial:
+        trial = attempt(self, plan)
+        return trial if trial.key is None else replace(trial, loss=trial.loss - 1e3)
+
+    monkeypatch.setattr(Trials, "attempt", favoured)
+    clip = moving_clip(num_frames, *size, pix_fmt)
+    fit_config, file = replace(QUICK, key_steps=6), io.BytesIO()
+    fitted = fit_segment([frame.planes for frame in clip], clip.format, HybridConfig(), fit_config, "native")
+    assert fitted.parameters.picture is not None
+    (report,) = encode(clip, file, HybridConfig(), fit_config)
+    assert report.bits["level 0"] == 8 * len(fitted.parameters.picture)
+    assert sum(report.bits.values()) - report.bits["segment overhead"] == pytest.approx(report.estimated_bits, rel=1e-6)
+    with Decoder(io.BytesIO(file.getvalue()), threads=2) as decoder:
+        for frame, expected in zip(decoder, fitted.decoded, strict=True):
+            for ours, theirs in zip(frame.planes, expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_picture_whose_fit_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*arguments: object) -> None:
+        raise FitError("as if")
+
+    monkeypatch.setattr("c3video.hybrid.fit.segment.fit_key", failing)
+    clip = moving_clip(3, 16, 16, "yuv420p")
+    planes = [frame.planes for frame in clip]
+    fitted = fit_segment(planes, clip.format, HybridConfig(), replace(QUICK, key_steps=9), choose_engine())
+    assert fitted.parameters.picture is None
+
+
+def test_first_frames_are_pictures_only_where_that_pays() -> None:
+    clip = moving_clip(3, 32, 48, "yuv420p")
+    planes = [frame.planes for frame in clip]
+    without = fit_segment(planes, clip.format, HybridConfig(), QUICK, choose_engine())
+    fitted = fit_segment(planes, clip.format, HybridConfig(), replace(QUICK, key_steps=1), choose_engine())
+    assert fitted.parameters.picture is None
+    assert fitted.estimated_bits == without.estimated_bits
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 9])
@@ -127,3 +185,11 @@ def test_fits_of_the_wrong_kind_are_refused() -> None:
         encode(clip, io.BytesIO(), HybridConfig(), c3video.config.C3FitConfig())
     with pytest.raises(ConfigError, match="whole frames"):
         encode(clip, io.BytesIO(), HybridConfig(), QUICK, patch_size=(16, 16))
+
+
+def test_segments_are_long_but_fit_into_a_stream() -> None:
+    video = c3video.video.VideoFormat(1920, 1080, "yuv420p")
+    assert usual_segment_frames(HybridConfig(), video) == 64
+    assert usual_segment_frames(c3video.config.C3Config(), video) == 32
+    large = replace(video, width=16384, height=8192)
+    assert usual_segment_frames(HybridConfig(), large) == (1 << 31) // (16384 * 8192 * 3 // 2) == 10

@@ -39,6 +39,7 @@ def task_of(
     coded, engine = [to_coded(frame, video.layout) for frame in planes], choose_engine(name)
     return FitTask(
         coded,
+        video,
         coded_format(video),
         HybridConfig(),
         config or HybridFitConfig(),

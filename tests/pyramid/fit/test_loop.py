@@ -13,8 +13,8 @@ from c3video.errors import FitError
 from c3video.progress import Progress
 from c3video.pyramid.config import PYRAMID_PRESETS, PyramidConfig, PyramidFitConfig
 from c3video.pyramid.fit.loop import FittedPicture, fit_picture
-from c3video.pyramid.payload import decode_picture, encode_picture
-from c3video.pyramid.priors import prior_arrays
+from c3video.pyramid.payload import decode_picture, difference_shifts, encode_picture
+from c3video.pyramid.priors import prior_of
 from c3video.pyramid.synthesis import synthesise
 from c3video.video import Planes, VideoFormat
 
@@ -85,10 +85,11 @@ def test_a_seed_repeats_a_fit_and_another_does_not() -> None:
 def test_weights_lie_on_the_grid_that_their_array_is_coded_with() -> None:
     video = VideoFormat(40, 30, "yuv420p")
     fitted = fit_picture(picture(video), video, TINY, QUICK)
-    prior = prior_arrays(fitted.weights.config, "420")
+    prior = prior_of(fitted.weights.config, "420")
     assert set(fitted.shifts) == set(fitted.weights.arrays)
     for name, array in fitted.weights.arrays.items():
-        assert not ((array - prior[name]) % (1 << fitted.shifts[name])).any(), name
+        units = 1 << difference_shifts(prior, name, fitted.shifts[name])
+        assert not ((array - prior.arrays[name]) % units).any(), name
 
 
 def test_the_prior_of_the_nearest_rate_is_taken_where_widths_and_layout_fit() -> None:

@@ -156,6 +156,28 @@ public:
         return std::equal(shapes_.begin(), shapes_.end(), features.planes.begin(), features.planes.end(), same_shapes);
     }
 
+    // Of symbols by subband of all planes.
+    c3::SliceFeatures features_of(const std::vector<Ints2>& symbols) const {
+        c3::SliceFeatures features = new_features();
+        size_t index = 0;
+        for (auto& plane : features.planes)
+            for (c3::FeaturePlane& band : plane) {
+                require(index < symbols.size() && (int64_t)symbols[index].shape(0) == band.height &&
+                            (int64_t)symbols[index].shape(1) == band.width,
+                        "symbols of another slice");
+                const int32_t* symbol = symbols[index++].data();
+                for (int y = 0; y < band.height; y++)
+                    for (int x = 0; x < band.width; x++, symbol++) {
+                        if (*symbol == 0) continue;
+                        const int32_t held = std::clamp(*symbol, -c3::kMaxMagnitude, c3::kMaxMagnitude);
+                        band.values(y)[x] = c3::kMagnitudeFeatures[std::abs(held)];
+                        band.bits(y)[x / 64] |= 1ull << x % 64;
+                    }
+            }
+        require(index == symbols.size(), "symbols of another slice");
+        return features;
+    }
+
     // An array for each subband, of any value, all in one block that comes back to us when the last of them goes.
     std::vector<nb::ndarray<nb::numpy, int32_t>> new_symbols() const {
         struct Block {
@@ -277,7 +299,8 @@ void bind_context(nb::module_& m) {
     nb::class_<c3::SliceFeatures>(m, "SliceFeatures");
     nb::class_<Slice>(m, "Slice")
         .def(nb::init<std::vector<std::vector<std::pair<int, int>>>>(), "shapes"_a)
-        .def("new_features", &Slice::new_features);
+        .def("new_features", &Slice::new_features)
+        .def("features_of", &Slice::features_of, nb::arg("symbols").noconvert());
     m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "slice"_a, "level"_a, "references"_a, "own"_a,
           "isa"_a);
     nb::class_<Earlier>(m, "EarlierMotion")

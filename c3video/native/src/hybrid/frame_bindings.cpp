@@ -107,6 +107,34 @@ auto predict_plane(std::pair<int, int> shape, const std::vector<Plane>& referenc
     return result;
 }
 
+std::vector<nb::ndarray<nb::numpy, int32_t>> plane_symbols(Plane samples, int bit_depth, const std::vector<int>& steps,
+                                                           const std::string& isa) {
+    const int64_t rows = samples.shape(0), columns = samples.shape(1);
+    require_size(rows, columns);
+    require_settings(8, bit_depth, 1);
+    require(steps.size() % 3 == 1 && steps.size() <= 1 + 3 * c3::kMaxLevels,
+            "one step and three for each of 0..8 levels");
+    for (int step : steps) require(step >= 1 && step <= c3::kMaxStep, "a step must be 1..32767");
+    const int levels = (int)steps.size() / 3;
+    c3::KeyJob job{(int)rows, (int)columns, bit_depth, levels, samples.data(), steps, {}};
+    std::vector<nb::ndarray<nb::numpy, int32_t>> bands(steps.size());
+    size_t height = rows, width = columns;
+    for (int level = levels - 1; level >= 0; level--) {
+        const size_t low_height = (height + 1) / 2, low_width = (width + 1) / 2;
+        const size_t shapes[][2] = {{low_height, width / 2}, {height / 2, low_width}, {height / 2, width / 2}};
+        for (int i = 0; i < 3; i++) bands[1 + 3 * level + i] = new_array<int32_t>(shapes[i][0], shapes[i][1]);
+        height = low_height, width = low_width;
+    }
+    bands[0] = new_array<int32_t>(height, width);
+    for (auto& band : bands) job.bands.push_back(static_cast<int32_t*>(band.data()));
+    const auto make = c3::kernels<c3::HybridDecodeKernels>(isa).make_key_symbols;
+    {
+        nb::gil_scoped_release release;
+        make(job);
+    }
+    return bands;
+}
+
 constexpr int round_up(int count, int unit) { return (count + unit - 1) / unit * unit; }
 
 c3::Phases make_phases(Plane samples, int bit_depth, int num_threads, const std::string& isa) {
@@ -191,6 +219,7 @@ void bind_frame(nb::module_& m) {
             },
             nb::arg("samples").noconvert(), "bit_depth"_a, "num_threads"_a, "isa"_a)
         .def("plane", &phase_plane, "quarters_y"_a, "quarters_x"_a);
+    m.def("plane_symbols", &plane_symbols, nb::arg("samples").noconvert(), "bit_depth"_a, "steps"_a, "isa"_a);
     m.def("block_errors", &block_errors, nb::arg("current").noconvert(), "phases"_a, nb::arg("vectors").noconvert(),
           "block_size"_a, nb::arg("other").none(), nb::arg("other_vectors").noconvert().none(), "num_threads"_a,
           "isa"_a);

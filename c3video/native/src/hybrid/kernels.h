@@ -4,6 +4,7 @@
 #include "hybrid/analysis.h"
 #include "hybrid/block_errors.h"
 #include "hybrid/frame.h"
+#include "hybrid/key_symbols.h"
 #include "hybrid/motion.h"
 #include "hybrid/search.h"
 #include "hybrid/subbands.h"
@@ -16,7 +17,8 @@ namespace c3 {
     KERNEL(ReadSlice, read_slice)       \
     KERNEL(ReadMotion, read_motion)     \
     KERNEL(PredictPlane, predict_plane) \
-    KERNEL(ReconstructPlane, reconstruct_plane)
+    KERNEL(ReconstructPlane, reconstruct_plane) \
+    KERNEL(MakeKeySymbols, make_key_symbols)
 
 C3_DOMAIN(HybridDecodeKernels, HYBRID_DECODE_KERNELS)
 
@@ -28,6 +30,7 @@ C3_DOMAIN(HybridDecodeKernels, HYBRID_DECODE_KERNELS)
     KERNEL(CoarseVectors, coarse_vectors) \
     KERNEL(ChoosePlane, choose_plane) \
     KERNEL(CountSlice, count_slice)   \
+    KERNEL(WriteSlice, write_slice)   \
     KERNEL(Analyse, analyse)
 
 C3_DOMAIN(HybridFitKernels, HYBRID_FIT_KERNELS)

@@ -355,6 +355,29 @@ double count_subband(const ContextNetwork& network, SliceScratch& scratch, const
     return bits;
 }
 
+void write_subband(Writer& writer, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch,
+                   const SliceJob& slice, const int32_t* symbols, int plane, int band) {
+    FeaturePlane& own = slice.own->planes[plane][band];
+    SubbandContexts contexts(network, scratch, slice, plane, band);
+    alignas(64) int32_t sums[kChunk][kFirstWidth];
+    for (int y = 0; y < own.height; y++) {
+        const SubbandContexts::Row row = contexts.row(y);
+        const uint64_t* own_bits = own.bits(y);
+        for (int x0 = 0; x0 < own.width; x0 += kChunk) {
+            const int word = x0 / kChunk, count = std::min(kChunk, own.width - x0);
+            const uint64_t before = own_bits[word - 1];
+            const uint64_t left = own_bits[word] << 1 | before >> 63 | own_bits[word] << 2 | before >> 62;
+            const uint64_t busy = (contexts.busy_places(row, word) | left) & first_places(count);
+            contexts.make_sums(row, busy, x0, sums);
+            for (int i = 0; i < count; i++, symbols++) {
+                const bool is_busy = busy >> i & 1;
+                writer.sparse(
+                    tables, is_busy ? contexts.table(sums[i], left_of(own, y, x0 + i)) : contexts.blank_table(), *symbols);
+            }
+        }
+    }
+}
+
 }  // namespace
 
 double choose_plane(const ContextNetwork& network, SliceScratch& scratch, const ChoiceJob& job) {
@@ -389,6 +412,17 @@ double count_slice(const ContextNetwork& network, SliceScratch& scratch, const S
             bits += count_subband(network, scratch, slice, slice.symbols[index], (int)plane, (int)band, {costs});
         }
     return bits;
+}
+
+void write_slice(Writer& writer, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch,
+                 const SliceJob& slice) {
+    size_t index = 0;
+    for (size_t plane = 0; plane < slice.own->planes.size(); plane++)
+        for (size_t band = 0; band < slice.own->planes[plane].size(); band++, index++) {
+            const FeaturePlane& own = slice.own->planes[plane][band];
+            if (own.height == 0 || own.width == 0) continue;
+            write_subband(writer, tables, network, scratch, slice, slice.symbols[index], (int)plane, (int)band);
+        }
 }
 
 }  // namespace C3_ISA

@@ -7,6 +7,7 @@
 
 #include "hybrid/context_network.h"
 #include "hybrid/subbands.h"
+#include "shared/writer.h"
 
 namespace c3 {
 
@@ -42,5 +43,9 @@ using ChoosePlane = double(const ContextNetwork& network, SliceScratch& scratch,
 // Bits of the symbols of a slice, whose features are there.
 using CountSlice = double(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice,
                           const float* costs);
+
+// Writes the symbols of a slice likewise.
+using WriteSlice = void(Writer& writer, const SparseTables& tables, const ContextNetwork& network,
+                        SliceScratch& scratch, const SliceJob& slice);
 
 }  // namespace c3

@@ -155,8 +155,10 @@ auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& b
     return nb::make_tuple(symbols, bits);
 }
 
-auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vector<Bands>& symbols,
-                 const std::vector<Bands>& reference, int level, const std::string& isa) {
+// Calls `take` with what a slice's symbols are known by.
+template <typename Take>
+void with_slice(const c3::ContextNetwork& network, const std::vector<Bands>& symbols,
+                const std::vector<Bands>& reference, int level, Take&& take) {
     check_network(network, level);
     require(symbols.size() >= 1 && symbols.size() <= c3::kMaxSubbandPlanes && symbols.size() == reference.size(),
             "1..4 planes of both");
@@ -164,23 +166,37 @@ auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vect
         check_shapes(symbols[plane]);
         require_same_shapes(symbols[plane], reference[plane]);
     }
-    const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
-    double bits = 0.0;
-    {
-        nb::gil_scoped_release release;
-        c3::SliceFeatures own, known;
-        c3::SliceScratch scratch;
-        std::vector<std::vector<int32_t>> narrowed;
-        c3::SliceJob slice{level, 1, {&known, nullptr}, &own, {}};
-        for (size_t plane = 0; plane < symbols.size(); plane++) {
-            own.planes.push_back(features_of(symbols[plane]));
-            known.planes.push_back(features_of(reference[plane]));
-            for (const auto& band : symbols[plane]) narrowed.push_back(narrow(band));
-        }
-        for (auto& band : narrowed) slice.symbols.push_back(band.data());
-        bits = chosen.count_slice(network, scratch, slice, costs.data());
+    nb::gil_scoped_release release;
+    c3::SliceFeatures own, known;
+    c3::SliceScratch scratch;
+    std::vector<std::vector<int32_t>> narrowed;
+    c3::SliceJob slice{level, 1, {&known, nullptr}, &own, {}};
+    for (size_t plane = 0; plane < symbols.size(); plane++) {
+        own.planes.push_back(features_of(symbols[plane]));
+        known.planes.push_back(features_of(reference[plane]));
+        for (const auto& band : symbols[plane]) narrowed.push_back(narrow(band));
     }
+    for (auto& band : narrowed) slice.symbols.push_back(band.data());
+    take(scratch, slice);
+}
+
+auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vector<Bands>& symbols,
+                 const std::vector<Bands>& reference, int level, const std::string& isa) {
+    const auto count = c3::kernels<c3::HybridFitKernels>(isa).count_slice;
+    double bits = 0.0;
+    with_slice(network, symbols, reference, level, [&](c3::SliceScratch& scratch, const c3::SliceJob& slice) {
+        bits = count(network, scratch, slice, costs.data());
+    });
     return bits;
+}
+
+void write_slice(c3::Writer& writer, const c3::SparseTables& tables, const c3::ContextNetwork& network,
+                 const std::vector<Bands>& symbols, const std::vector<Bands>& reference, int level,
+                 const std::string& isa) {
+    const auto write = c3::kernels<c3::HybridFitKernels>(isa).write_slice;
+    with_slice(network, symbols, reference, level, [&](c3::SliceScratch& scratch, const c3::SliceJob& slice) {
+        write(writer, tables, network, scratch, slice);
+    });
 }
 
 auto analyse(Array2<float> plane, int levels, const std::string& isa) {
@@ -214,6 +230,8 @@ void bind_symbol_choice(nb::module_& m) {
           nb::arg("reference").noconvert(), "plane"_a, "level"_a, nb::arg("coefficients").noconvert(), "steps"_a,
           nb::arg("slopes").noconvert(), "slope"_a, "num_passes"_a, "at_once"_a, "isa"_a);
     m.def("count_slice", &count_slice, "network"_a, nb::arg("costs").noconvert(), nb::arg("symbols").noconvert(),
+          nb::arg("reference").noconvert(), "level"_a, "isa"_a);
+    m.def("write_slice", &write_slice, "writer"_a, "tables"_a, "network"_a, nb::arg("symbols").noconvert(),
           nb::arg("reference").noconvert(), "level"_a, "isa"_a);
     m.def("analyse", &analyse, nb::arg("plane").noconvert(), "levels"_a, "isa"_a);
 }

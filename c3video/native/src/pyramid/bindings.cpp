@@ -4,6 +4,7 @@
 
 #include "pyramid/kernels.h"
 #include "shared/arguments.h"
+#include "shared/sparse_arguments.h"
 
 using namespace nb::literals;
 
@@ -144,9 +145,21 @@ void write_residuals(c3::Writer& writer, const c3::Tables& tables, Ints1 scales,
     for (const int excess : excesses) writer.excess(excess);
 }
 
-nb::bytes finished(const c3::Writer& writer) {
+void write_sparse(c3::Writer& writer, const c3::SparseTables& tables, Ints1 zeros, Ints1 tails, Ints1 symbols) {
+    const size_t count = symbols.shape(0);
+    require(zeros.shape(0) == count && tails.shape(0) == count, "a table for each symbol");
+    for (size_t i = 0; i < count; i++) {
+        const int zero = zeros.data()[i], tail = tails.data()[i], symbol = symbols.data()[i];
+        require(is_sparse_table(zero, tail), "a table index is out of range");
+        require(std::abs((int64_t)symbol) < 1 << c3::kMaxExcessBits, "a symbol must be below 2^20");
+        writer.sparse(tables, sparse_table(zero, tail), symbol);
+    }
+}
+
+template <typename Finished>
+nb::bytes finished(const Finished& payload) {
     std::vector<uint8_t> bytes;
-    for (const uint32_t word : writer.finish())
+    for (const uint32_t word : payload.finish())
         for (int shift = 0; shift < 32; shift += 8) bytes.push_back((uint8_t)(word >> shift));
     return nb::bytes(bytes.data(), bytes.size());
 }
@@ -234,12 +247,18 @@ void bind_pyramid(nb::module_& m) {
                 new (self) c3::Dense(make_dense(weight, bias, half, largest_input));
             },
             nb::arg("weight").noconvert(), nb::arg("bias").noconvert(), "half"_a, "largest_input"_a);
-    nb::class_<c3::Writer>(m, "PyramidWriter")
+    nb::class_<c3::Writer>(m, "Writer")
         .def(nb::init<>())
         .def("residuals", &write_residuals, "tables"_a, nb::arg("scales").noconvert(), nb::arg("fractions").noconvert(),
              nb::arg("residuals").noconvert())
         .def("bits", &c3::Writer::bits)
-        .def("finish", &finished);
+        .def("sparse", &write_sparse, "tables"_a, nb::arg("zeros").noconvert(), nb::arg("tails").noconvert(),
+             nb::arg("symbols").noconvert())
+        .def("finish", &finished<c3::Writer>);
+    nb::class_<c3::Stack>(m, "Stack")
+        .def(nb::init<>())
+        .def("push", &c3::Stack::push, "writer"_a, nb::call_guard<nb::gil_scoped_release>())
+        .def("finish", &finished<c3::Stack>);
     m.def("code_pyramid", &code, "tables"_a, "readers"_a, "writers"_a, nb::arg("grids").noconvert(), "patch_size"_a,
           nb::arg("taps").noconvert(), "slope"_a, "first"_a, "second"_a, "last"_a, "linear"_a, "num_threads"_a = 1,
           "isa"_a = "");

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "pyramid/dense.h"
-#include "pyramid/writer.h"
+#include "shared/writer.h"
 #include "shared/ans.h"
 
 namespace c3 {

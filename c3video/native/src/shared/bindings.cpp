@@ -7,7 +7,7 @@
 #include "shared/ans.h"
 #include "shared/arguments.h"
 #include "shared/kernels.h"
-#include "shared/sparse_tables.h"
+#include "shared/sparse_arguments.h"
 
 using namespace nb::literals;
 
@@ -66,16 +66,6 @@ c3::SparseTables make_sparse_tables(Ints1 zero, Ints1 tail) {
             require(probabilities->data()[i] > 0 && probabilities->data()[i] < 1 << 30,
                     "a probability must be 0..2^30");
     return c3::SparseTables(zero.data(), tail.data());
-}
-
-// Tail 16 is that of flags.
-bool is_sparse_table(int zero, int tail) {
-    return zero >= 0 && zero < c3::kNumZeros && tail >= 0 && tail <= c3::kNumTails;
-}
-
-unsigned sparse_table(int zero, int tail) {
-    const unsigned table = (unsigned)(zero * c3::kNumTails);
-    return tail == c3::kNumTails ? c3::flag_table(table) : table + (unsigned)tail;
 }
 
 auto read_symbols(c3::Reader& reader, const c3::SparseTables& tables, Ints1 zeros, Ints1 tails) {

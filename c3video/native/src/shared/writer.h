@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "shared/ans.h"
+#include "shared/sparse_tables.h"
 
 namespace c3 {
 
@@ -27,6 +28,14 @@ public:
         return beyond;
     }
 
+    // A symbol under one of the sparse tables, and what it exceeds its slots by.
+    void sparse(const SparseTables& tables, unsigned table, int symbol) {
+        const int slot = symbol < -kSparseRadius ? 0 : symbol > kSparseRadius ? kSparseBounds - 2 : kZeroSlot + symbol;
+        const int32_t* bound = tables.bounds_of(table) + slot;
+        put((uint32_t)bound[0], (uint32_t)(bound[1] - bound[0]));
+        if (std::abs(symbol) > kSparseRadius) excess(std::abs(symbol) - kSparseRadius);
+    }
+
     void excess(int value) {
         int length = 0;
         while (value >> length) length++;
@@ -40,24 +49,14 @@ public:
     // What the tables promise for all so far.
     double bits() const { return bits_ - std::log2(probability_); }
 
-    std::vector<uint32_t> finish() const {
-        std::vector<uint32_t> words;
-        uint64_t state = 0;
-        for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) {
-            if (state >> (64 - kPrecisionBits) >= slot->width) {
-                words.push_back((uint32_t)state);
-                state >>= 32;
-            }
-            state = (state / slot->width) << kPrecisionBits | (slot->from + state % slot->width);
-        }
-        for (; state; state >>= 32) words.push_back((uint32_t)state);
-        return words;
-    }
+    std::vector<uint32_t> finish() const;
 
-private:
     struct Slot {
         uint32_t from, width;
     };
+    const std::vector<Slot>& slots() const { return slots_; }
+
+private:
 
     void put(uint32_t from, uint32_t width) {
         slots_.push_back({from, width});
@@ -77,5 +76,35 @@ private:
     double bits_ = 0,
            probability_ = 1;  // of the last symbols, whose bits are not in `bits_` yet: a logarithm takes long
 };
+
+// A payload in the making: writers are pushed from the last to the first, so that only one need be there at a time.
+class Stack {
+public:
+    void push(const Writer& writer) {
+        for (auto slot = writer.slots().rbegin(); slot != writer.slots().rend(); ++slot) {
+            if (state_ >> (64 - kPrecisionBits) >= slot->width) {
+                words_.push_back((uint32_t)state_);
+                state_ >>= 32;
+            }
+            state_ = (state_ / slot->width) << kPrecisionBits | (slot->from + state_ % slot->width);
+        }
+    }
+
+    std::vector<uint32_t> finish() const {
+        std::vector<uint32_t> words = words_;
+        for (uint64_t state = state_; state; state >>= 32) words.push_back((uint32_t)state);
+        return words;
+    }
+
+private:
+    std::vector<uint32_t> words_;
+    uint64_t state_ = 0;
+};
+
+inline std::vector<uint32_t> Writer::finish() const {
+    Stack stack;
+    stack.push(*this);
+    return stack.finish();
+}
 
 }  // namespace c3

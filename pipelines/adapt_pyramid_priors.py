@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""A prior of the pyramid model -> one that short fits start from better, and that knows its weights' worth.
+
+    prior --> fits of many crops, each from the prior --> mean of their weights: the new prior
+                                                     |--> how far each weight moves: its spread
+              fits of a few crops from the new prior --> how much the loss bends with each weight: its step
+
+    python -m pipelines.adapt_pyramid_priors pictures/ --rd-weight 1e-3 --start 5.i16 --out 5.new.i16
+
+The first part is Reptile (Nichol et al., arXiv 1803.02999) with a step of one: a prior fitted for all crops together is
+good where it stands, this one is good some hundred steps on. A second run, with another --seed, moves it little.
+
+Steps and spreads go by the inputs of an array, or by the grids of biases, not by single weights: what a hidden unit is
+worth differs from picture to picture.
+
+Pictures on which results are reported must not be among them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from c3video.errors import C3VideoError
+from c3video.native.pyramid_fit import Floats, PyramidFit
+from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, weight_shapes
+from c3video.pyramid.fit.loop import FitState, PictureFit, weight_views
+from c3video.pyramid.fit.start import prior_weights
+from c3video.pyramid.priors import Prior
+from c3video.pyramid.weights import BINARY_POINTS, column_units, quantise
+from pipelines.fit_pyramid_priors import PIXEL_FORMATS, read_crop
+
+Doubles = NDArray[np.float64]
+
+LARGEST_STEP, LARGEST_SPREAD = 7, 40
+BENDING = (1e-3, 0.3)
+"""Change of the loss, against itself, that a second difference is read from: well above rounding, still local."""
+
+
+def fitted_crop(
+    part: tuple[int, int, Floats], start: Floats, config: PyramidConfig, layout: str, fit: PyramidFitConfig, seed: int
+) -> PictureFit:
+    """A crop's fit after its first stage, from weights (W,)."""
+    height, width, planes = part
+    plan = PyramidFit(config, layout, height, width)
+    weights = start.copy()
+    state = FitState(np.zeros(plan.num_latents, dtype=np.float32), weights, dict(weight_views(weights, config, layout)))
+    found = PictureFit(plan, planes, state, weight_views(start, config, layout), fit, seed, lambda step: None, 1)
+    found.noise_stage()
+    return found
+
+
+def bending(fit: PictureFit, offsets: Doubles) -> Doubles:
+    """Second derivatives (W,) of the loss by single weights, from offsets (W,), which are adjusted."""
+    weights, found = fit.state.weights, np.zeros(len(offsets))
+
+    def loss() -> float:
+        return fit.coded(wants_weights=False).loss
+
+    base = loss()
+    for index, kept in enumerate(weights.copy()):
+        for _ in range(5):
+            offset, change = offsets[index], -2.0 * base
+            for moved in (kept + offset, kept - offset):
+                weights[index] = moved
+                change += loss()
+            weights[index] = kept
+            found[index] = max(change, 1e-5 * base) / offset**2
+            if change > BENDING[1] * base:
+                offsets[index] /= 4.0
+            elif change < BENDING[0] * base:
+                offsets[index] *= 4.0
+            else:
+                break
+    return found
+
+
+def by_input(name: str, values: Doubles) -> Doubles:
+    """Means of an array's values over what has the same input, or the same grid, of the same shape."""
+    kind = name.split(".")[0]
+    if kind == "u":
+        return values
+    axis = {"b1": 1, "w1": 0, "l": 0, "v1": 0, "m": 0}.get(kind)
+    return np.broadcast_to(values.mean(axis=axis, keepdims=axis is not None), values.shape)
+
+
+def precision_of(
+    moves: Doubles, bends: Doubles, config: PyramidConfig, layout: str
+) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]]]:
+    """Steps and spreads by name.
+
+    Args:
+        moves: (W,) root of the mean square of moves.
+        bends: (W,) second derivatives of the loss.
+    """
+    move_views, bend_views = (weight_views(values, config, layout) for values in (moves, bends))
+    steps, spreads = {}, {}
+    for name, shape in weight_shapes(config, layout).items():
+        unit = np.broadcast_to(
+            np.asarray(column_units(name, config, layout)) * 2.0 ** -BINARY_POINTS[name.split(".")[0]], shape
+        )
+        # The error of rounding to steps d costs bends * d^2 / 24: alike for all where d goes with 1 / sqrt(bends).
+        exponents = by_input(name, -0.5 * np.log2(bend_views[name] * unit**2))
+        step = np.clip(np.rint(exponents - np.median(exponents)), -LARGEST_STEP, LARGEST_STEP)
+        logs = by_input(name, np.log(np.maximum(move_views[name] / unit, 1e-3))) - np.log(2.0) * step
+        # A scale index is an eighth of a factor e.
+        spread = np.clip(np.rint(8.0 * (logs - logs.mean())), -LARGEST_SPREAD, LARGEST_SPREAD)
+        steps[name], spreads[name] = step.astype(np.int64), spread.astype(np.int64)
+    return steps, spreads
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m pipelines.adapt_pyramid_priors",
+    )
+    parser.add_argument("pictures", type=Path, help="folder of .png files, none of those that results are reported on")
+    parser.add_argument("--rd-weight", type=float, required=True)
+    parser.add_argument("--start", type=Path, required=True, help="the prior that fits start from")
+    parser.add_argument("--out", type=Path, required=True, help="the .i16 file")
+    parser.add_argument("--crops", type=int, default=54, help="pictures that are fitted (default: %(default)s)")
+    parser.add_argument("--probes", type=int, default=6, help="pictures that bending is read from (%(default)s)")
+    parser.add_argument("--size", type=int, default=192, help="side of crops (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=300, help="of each fit (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    files, random = sorted(options.pictures.glob("*.png")), np.random.default_rng(options.seed)
+    if not files:
+        parser.error(f"{options.pictures}: holds no .png files")
+    fit = PyramidFitConfig(rd_weight=options.rd_weight, noise_steps=options.steps, network_steps=0)
+    try:
+        prior = Prior.from_bytes(options.start.read_bytes(), 0)
+        if prior.layout not in PIXEL_FORMATS:
+            parser.error(f"{options.start}: is of layout {prior.layout}, must be one of {', '.join(PIXEL_FORMATS)}")
+        config, start = replace(prior.config, prior=0), prior_weights(prior)
+
+        def fits(count: int, start: Floats, what: str) -> Iterator[PictureFit]:
+            for index in tqdm(range(count), desc=what, unit="crop"):
+                path = files[(index * len(files) // count + options.seed) % len(files)]
+                part = read_crop(path, prior.layout, options.size, random)
+                yield fitted_crop(part, start, config, prior.layout, fit, index)
+
+        weights = np.array([each.state.weights for each in fits(options.crops, start, "fits")])
+        mean = weights.mean(axis=0)
+        moves = np.sqrt(np.square(weights - mean).mean(axis=0, dtype=np.float64))
+        offsets = np.maximum(0.05 * np.abs(mean), 0.01).astype(np.float64)
+        bends = np.exp(np.mean([np.log(bending(each, offsets)) for each in fits(options.probes, mean, "probes")], 0))
+        steps, spreads = precision_of(moves, bends, config, prior.layout)
+        arrays = quantise(config, prior.layout, weight_views(mean, config, prior.layout)).arrays
+    except C3VideoError as error:
+        print(f"adapt_pyramid_priors: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"moves {np.sqrt(np.square(weights - start).mean()):.4f} from the old prior, {moves.mean():.4f} about the new"
+    )
+    options.out.write_bytes(Prior(config, prior.layout, arrays, steps, spreads).to_bytes())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
