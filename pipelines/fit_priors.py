@@ -33,6 +33,7 @@ from c3video.hybrid.fit.context_tuning import (
     total_bits,
     tune,
 )
+from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.own_networks import segment_samples
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.frame_order import coding_order
@@ -52,9 +53,11 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
     fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0, key_steps=0)
-    fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
+    engine = choose_engine()
+    fitted = fit_segment(planes, video, HybridConfig(), fit_config, engine)
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
-    return segment_samples(coding_order(len(planes), fitted.parameters.gop), fitted.symbols, layout)
+    frames = coding_order(len(planes), fitted.parameters.gop)
+    return segment_samples(frames, fitted.symbols, layout, FIT_ENGINES[engine].writing.list_motion)
 
 
 def fit_prior(name: str, samples: Samples, steps: int) -> ContextNetwork:

@@ -82,7 +82,14 @@ def weight_bounds(j: int) -> list[int]:
 
 
 def sparse_bounds(i: int, k: int) -> list[int]:
-    """Section 13."""
+    """Section 13; k = 16 for a flag."""
+    if k == 16:
+        spread = (1 << 24) - 33 * 16
+        width = (((1 << 30) - P[i]) * spread) >> 30
+        bounds = [16 * slot for slot in range(17)]
+        bounds.append(bounds[-1] + 16 + spread - width)
+        bounds.append(bounds[-1] + 16 + width)
+        return bounds + [bounds[-1] + 16 * slot for slot in range(1, 16)]
     rest, spread, widths = (1 << 30) - P[i], (1 << 24) - 33 * 16, []
     for _ in range(15):
         fade = (rest * Q[k]) >> 30
@@ -141,7 +148,7 @@ class Coder:
         return self.state == 0 and not self.words
 
 
-SHAPES = {"subbands": (26, 32), "motion": (8, 6)}
+SHAPES = {"subbands": (26, 32), "motion": (8, 15)}
 
 
 def network_sizes(inputs: int, classes: int) -> list[int]:
@@ -226,15 +233,33 @@ def order(num_frames: int, gop: int) -> list[Coded]:
     return found
 
 
+Vectors = tuple[tuple[int, int], ...]
+"""By reference; (0, 0) where that is not used."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Section 16: a mode and its vectors."""
+
+    mode: int
+    vectors: Vectors
+
+    def uses(self, r: int) -> bool:
+        return self.mode in (r, 2)
+
+
 @dataclass
 class Field:
-    """Section 16: how each block is split; of each quarter (y, x) its mode, and by reference and quarter its vector and
-    its differences."""
+    """Section 16: how each block is split; of each quarter (y, x) its motion, its differences (by reference and
+    component), its depth, and whether its motion is its own."""
 
+    rows: int
+    columns: int
     splits: dict[tuple[int, int], int] = field(default_factory=dict)
-    modes: dict[tuple[int, int], int] = field(default_factory=dict)
-    vectors: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
-    differences: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
+    motions: dict[tuple[int, int], Motion] = field(default_factory=dict)
+    differences: dict[tuple[int, int], list[list[int]]] = field(default_factory=dict)
+    depths: dict[tuple[int, int], int] = field(default_factory=dict)
+    own: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 PARTS = {
@@ -246,76 +271,192 @@ PARTS = {
 """Section 12: (y, x, rows, columns) of a block's parts in quarters."""
 
 
-def read_field(coder: Coder, network: Network, rows: int, columns: int, frame: Coded) -> Field:
-    """Section 16."""
-    found = Field()
-    for y in range(rows):
-        for x in range(columns):
-            around = ((y, x - 1), (y - 1, x), (y - 1, x + 1), (y - 1, x - 1))
-            inputs = [256 if found.splits.get(place, 0) else 0 for place in around] + [0] * 4
-            found.splits[y, x] = {0: 0, 1: 1, -1: 2}.get(coder.symbol(network.tables(inputs, 5, frame.level)), 3)
-            for part_y, part_x, height, width in PARTS[found.splits[y, x]]:
-                read_part(coder, network, found, frame, 2 * y + part_y, 2 * x + part_x, height, width)
-    return found
+def distance(a: Motion | None, b: Motion | None) -> int:
+    if a is None or b is None:
+        return 0
+    total = 64 if a.mode != b.mode else 0
+    for r, (v, w) in enumerate(zip(a.vectors, b.vectors, strict=True)):
+        if a.uses(r) and b.uses(r):
+            total += abs(v[0] - w[0]) + abs(v[1] - w[1])
+    return total
 
 
-def read_part(
-    coder: Coder, network: Network, found: Field, frame: Coded, y: int, x: int, height: int, width: int
-) -> None:
-    """Section 16: the part whose first quarter is (y, x)."""
-    num_references = len(frame.references)
-    outside = (-1, -1)
-    west, north, north_west = (y, x - 1), (y - 1, x), (y - 1, x - 1)
-    north_east = outside if y % 2 == 1 and x % 2 + width == 2 else (y - 1, x + width)
-    mode = 0
-    if num_references == 2:
-        signs = [(1, -1, 0)[found.modes.get(place, 2)] for place in (west, north, north_east, north_west)]
-        inputs = [256 * abs(s) for s in signs] + [0] * 4
-        f = -1 if sum(signs[:3]) < 0 else 1
-        s = clip(f * coder.symbol(network.tables(inputs, 0, frame.level)), -1, 1)
-        mode = {1: 0, -1: 1, 0: 2}[s]
-    vectors: dict[int, list[int]] = {}
-    differences: dict[int, list[int]] = {}
-    for r in range(num_references):
-        if mode not in (r, 2):
+class MotionReader:
+    """Section 16, one frame.
+
+    Args:
+        earlier: the frame whose field is used, and that field.
+    """
+
+    def __init__(
+        self,
+        coder: Coder,
+        network: Network,
+        found: Field,
+        frame: Coded,
+        earlier: tuple[Coded, Field] | None,
+    ) -> None:
+        self.coder, self.network, self.found, self.frame, self.earlier = coder, network, found, frame, earlier
+
+    def symbol(self, symbol_class: int, inputs: list[int]) -> int:
+        return self.coder.symbol(self.network.tables(inputs, symbol_class, self.frame.level))
+
+    def flag(self, symbol_class: int, inputs: list[int]) -> bool:
+        i, _ = self.network.tables(inputs, symbol_class, self.frame.level)
+        return self.coder.symbol((i, 16)) != 0
+
+    def read(self) -> None:
+        for y in range(0, 2 * self.found.rows, 8):
+            for x in range(0, 2 * self.found.columns, 8):
+                self.node(y, x, 8)
+
+    def node(self, y: int, x: int, side: int) -> None:
+        found = self.found
+        if y >= 2 * found.rows or x >= 2 * found.columns:
+            return
+        inputs = self.tree_inputs(y, x, side)
+        if side == 2:
+            split = {0: 0, 1: 1, -1: 2}.get(self.symbol(5, inputs), 3)
+            found.splits[y // 2, x // 2] = split
+            for part_y, part_x, height, width in PARTS[split]:
+                self.part(y + part_y, x + part_x, height, width)
+        elif self.flag(6 if side == 8 else 7, inputs):
+            half = side // 2
+            for v, u in ((0, 0), (0, half), (half, 0), (half, half)):
+                self.node(y + v, x + u, half)
+        else:
+            for v in range(y // 2, min((y + side) // 2, found.rows)):
+                for u in range(x // 2, min((x + side) // 2, found.columns)):
+                    found.splits[v, u] = 0
+            self.part(y, x, side, side)
+
+    def temporal(self, y: int, x: int) -> Motion | None:
+        if self.earlier is None:
+            return None
+        g, there = self.earlier
+        motion = there.motions[min(y, 2 * there.rows - 1), min(x, 2 * there.columns - 1)]
+        d, t = self.frame.index - g.index, [g.index - reference for reference in g.references]
+        q = 1 if motion.mode == 1 or (motion.mode == 2 and d > 0 > t[1]) else 0
+
+        def scaled(v: int, s: int) -> int:
+            size = (2 * abs(v) * abs(s) + abs(t[q])) // (2 * abs(t[q]))
+            return clip(sign(v) * sign(s) * sign(t[q]) * size, -4096, 4096)
+
+        own = [self.frame.index - reference for reference in self.frame.references]
+        vectors = tuple((scaled(motion.vectors[q][0], s), scaled(motion.vectors[q][1], s)) for s in own)
+        return Motion(2 if len(own) == 2 else 0, vectors)
+
+    def tree_inputs(self, y: int, x: int, side: int) -> list[int]:
+        found = self.found
+        west, north, north_east, *_ = self.places(y, x, side, side)
+        depths = [found.depths.get(place, 0) for place in (west, (y, x - 1), north, (y - 1, x), north_east)]
+        a = side // 4
+        four = {self.temporal(y + a + v, x + a + u) for v in (0, side // 2) for u in (0, side // 2)}
+        gap = distance(found.motions.get(west), found.motions.get(north))
+        number = len(self.candidates(y, x, side, side))
+        return [256 * depth for depth in depths] + [256 * (len(four) - 1), feature(gap), 256 * number]
+
+    def places(self, y: int, x: int, height: int, width: int) -> list[tuple[int, int]]:
+        """Of W, N, NE, NW and SW."""
+        e, f = min(y + height, 2 * self.found.rows), min(x + width, 2 * self.found.columns)
+        return [(e - 1, x - 1), (y - 1, f - 1), (y - 1, f), (y - 1, x - 1), (e, x - 1)]
+
+    def around(self, y: int, x: int, height: int, width: int) -> list[Motion | None]:
+        """W, N, NE, NW, SW and T."""
+        places = self.places(y, x, height, width)
+        return [*(self.found.motions.get(place) for place in places), self.temporal(y + height // 2, x + width // 2)]
+
+    def candidates(self, y: int, x: int, height: int, width: int) -> list[Motion]:
+        w, n, ne, nw, sw, t = self.around(y, x, height, width)
+        different: list[Motion] = []
+        for motion in (w, n, t, ne, sw, nw):
+            if motion is not None and motion not in different:
+                different.append(motion)
+        return different[:5]
+
+    def part(self, y: int, x: int, height: int, width: int) -> None:
+        found, size = self.found, {8: 0, 4: 1}.get(width, 2 if height * width == 4 else 3)
+        around, candidates = self.around(y, x, height, width), self.candidates(y, x, height, width)
+        w, n, t = around[0], around[1], around[5]
+        gaps = [feature(distance(a, b)) for a, b in ((w, n), (w, t), (n, t))]
+        places = self.places(y, x, height, width)
+        is_own = True
+        if candidates:
+            own = [256 * found.own.get(place, 0) for place in places[:4]]
+            is_own = self.flag(8 + size, own + gaps + [256 * len(candidates)])
+        differences = [[0, 0] for _ in self.frame.references]
+        if is_own:
+            motion = self.own_motion(places[:3], around, differences)
+        else:
+            motion = candidates[-1]
+            for i in range(len(candidates) - 1):
+                votes = [256 * around.count(candidate) for candidate in candidates[i : i + 2]]
+                inputs = [*gaps, feature(distance(candidates[i], candidates[i + 1])), 256 * (len(candidates) - 1 - i)]
+                if not self.flag(12 + min(i, 2), inputs + votes + [256 * size]):
+                    motion = candidates[i]
+                    break
+        for v in range(y, min(y + height, 2 * found.rows)):
+            for u in range(x, min(x + width, 2 * found.columns)):
+                found.motions[v, u], found.differences[v, u] = motion, differences
+                found.depths[v, u], found.own[v, u] = 4 if height * width == 1 else size, int(is_own)
+
+    def own_motion(
+        self, places: Sequence[tuple[int, int]], around: list[Motion | None], differences: list[list[int]]
+    ) -> Motion:
+        mode, times = 0, [self.frame.index - reference for reference in self.frame.references]
+        if len(times) == 2:
+            signs = [0 if motion is None else (1, -1, 0)[motion.mode] for motion in around[:4]]
+            f = -1 if sum(signs[:3]) < 0 else 1
+            s = clip(f * self.symbol(0, [256 * abs(s) for s in signs] + [0] * 4), -1, 1)
+            mode = {1: 0, -1: 1, 0: 2}[s]
+        vectors = []
+        for r in range(len(times)):
+            vector = [0, 0]
+            for c in (0, 1) if mode in (r, 2) else ():
+                values = [None if m is None or not m.uses(r) else m.vectors[r][c] for m in around[:3]]
+                known = [value for value in values if value is not None]
+                prediction = [0, sum(known), sum(known) >> 1, sorted(known)[len(known) // 2] if known else 0][
+                    len(known)
+                ]
+                d0 = differences[0][c] if r == 1 and mode == 2 else 0
+                if r == 1 and mode == 2:
+                    prediction += sign(d0) * sign(times[1]) * (abs(d0) * abs(times[1]) // times[0])
+                before = [
+                    self.found.differences[place][r][c] if place in self.found.differences else 0 for place in places
+                ]
+                inputs = [
+                    *(
+                        0 if values[a] is None or values[b] is None else feature(abs(values[a] - values[b]))  # type: ignore[operator]
+                        for a, b in ((0, 1), (1, 2), (0, 2))
+                    ),
+                    feature(abs(before[0])),
+                    feature(abs(before[1])),
+                    feature(abs(differences[r][0]) if c == 1 else 0),
+                    feature(abs(d0)),
+                    256 if mode == 2 else 0,
+                ]
+                d = self.symbol(1 + 2 * r + c, inputs)
+                differences[r][c] = d
+                vector[c] = clip(prediction + d, -4096, 4096)
+            vectors.append((vector[0], vector[1]))
+        return Motion(mode, tuple(vectors))
+
+
+def read_fields(coder: Coder, network: Network, rows: int, columns: int, frames: list[Coded]) -> dict[int, Field]:
+    """Section 16: by display index, of the frames that have references."""
+    fields: dict[int, Field] = {}
+    by_index = {frame.index: frame for frame in frames}
+    for frame in frames:
+        if not frame.references:
             continue
-        vectors[r], differences[r] = [], []
-        for c in (0, 1):
-            near = [found.vectors.get((r, *place)) for place in (west, north, north_east)]
-            values = [None if vector is None else vector[c] for vector in near]
-            known = [value for value in values if value is not None]
-            prediction = [0, sum(known), sum(known) >> 1, sorted(known)[len(known) // 2] if known else 0][len(known)]
-            d0 = differences[0][c] if r == 1 and mode == 2 else 0
-            if r == 1 and mode == 2:
-                t0, t1 = (frame.index - reference for reference in frame.references)
-                prediction += sign(d0) * sign(t1) * (abs(d0) * abs(t1) // t0)
-
-            def gap(a: int, b: int, values: Sequence[int | None] = tuple(values)) -> int:
-                u, v = values[a], values[b]
-                return 0 if u is None or v is None else abs(u - v)
-
-            def before_here(place: tuple[int, int], r: int = r, c: int = c) -> int:
-                there = found.differences.get((r, *place))
-                return 0 if there is None else abs(there[c])
-
-            inputs = [
-                feature(gap(0, 1)),
-                feature(gap(1, 2)),
-                feature(gap(0, 2)),
-                feature(before_here(west)),
-                feature(before_here(north)),
-                feature(abs(differences[r][0]) if c == 1 else 0),
-                feature(abs(d0)),
-                256 if mode == 2 else 0,
-            ]
-            d = coder.symbol(network.tables(inputs, 1 + 2 * r + c, frame.level))
-            differences[r].append(d)
-            vectors[r].append(clip(prediction + d, -4096, 4096))
-    for i in range(height):
-        for j in range(width):
-            found.modes[y + i, x + j] = mode
-            for r in vectors:
-                found.vectors[r, y + i, x + j], found.differences[r, y + i, x + j] = vectors[r], differences[r]
+        with_field = [index for index in reversed(frame.references) if index in fields]
+        earlier = None
+        if with_field:
+            nearest = min(with_field, key=lambda index: abs(frame.index - index))
+            earlier = by_index[nearest], fields[nearest]
+        fields[frame.index] = Field(rows, columns)
+        MotionReader(coder, network, fields[frame.index], frame, earlier).read()
+    return fields
 
 
 def levels_of(shifts: tuple[int, int]) -> int:
@@ -558,12 +699,8 @@ def predicted(
         return 0 if place < 0 else 64 if place >= side // 2 else WINDOWS[side // 2][place]
 
     def quarter(i: int, j: int, y: int, x: int) -> int:
-        mode = found.modes[i, j]
-        m = [
-            moved(references[r], y, x, found.vectors[r, i, j], (v, h), b)
-            for r in range(len(references))
-            if mode in (r, 2)
-        ]
+        motion = found.motions[i, j]
+        m = [moved(references[r], y, x, motion.vectors[r], (v, h), b) for r in range(len(references)) if motion.uses(r)]
         return m[0] if len(m) == 1 else (m[0] + m[1] + 1) >> 1
 
     def of_block(i: int, j: int, y: int, x: int) -> int:
@@ -594,7 +731,6 @@ def decode(
     num_frames: int,
     planes: list[tuple[tuple[int, int], tuple[int, int]]],
     bit_depth: int,
-    block_size: int,
     num_slices: int,
     is_rgb: bool = False,
     picture_planes: Callable[[bytes], list[Plane]] | None = None,
@@ -652,8 +788,8 @@ def decode(
             residuals = coder.batch(scales[index], len(array))
             networks[name].arrays[index] = [old + (r << shift) for old, r in zip(array, residuals, strict=True)]
     (height, width), _ = planes[0]
-    grid = -(-height // block_size), -(-width // block_size)
-    fields = {frame.index: read_field(coder, networks["motion"], *grid, frame) for frame in frames if frame.references}
+    grid = -(-height // 16), -(-width // 16)
+    fields = read_fields(coder, networks["motion"], *grid, frames)
     assert coder.is_done()
 
     sizes = [subband_sizes(*size, levels_of(shifts)) for size, shifts in planes]
@@ -691,7 +827,7 @@ def decode(
             prediction = [[0] * size[1] for _ in range(size[0])]
             if frame.references:
                 references = [decoded[index][p] for index in frame.references]
-                prediction = predicted(references, fields[frame.index], grid, size, block_size, v, h, bit_depth)
+                prediction = predicted(references, fields[frame.index], grid, size, 16, v, h, bit_depth)
             half = 1 << (bit_depth - 1)
             decoded[frame.index].append(
                 [

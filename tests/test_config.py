@@ -18,8 +18,8 @@ from c3video.video import VideoFormat
     [(1, 1, 1), (352, 288, 1), (1280, 720, 1), (1920, 1080, 2), (3840, 2160, 8), (7680, 4320, 32), (16384, 40, 1)],
 )
 def test_large_frames_get_slices(width: int, height: int, num_slices: int) -> None:
-    model = HybridConfig(block_size=8).for_video(VideoFormat(width, height, "yuv420p"))
-    assert model == HybridConfig(block_size=8, num_slices=num_slices)
+    model = HybridConfig().for_video(VideoFormat(width, height, "yuv420p"))
+    assert model == HybridConfig(num_slices=num_slices)
     Header(VideoFormat(width, height, "yuv420p"), model, 1, 1, 1).check()
 
 

@@ -36,7 +36,7 @@ class Pipe(io.BytesIO):
 @pytest.fixture(scope="module")
 def coded() -> tuple[bytes, list[Planes]]:
     """Three segments whose time stamps are 0 1 2, 4 5, 8 9 10 11, at 25 frames a second."""
-    return synthetic_stream(frame_header(8, 8, "gray", HybridConfig(8, 1), segment_frames=4), LENGTHS, density=0.1)
+    return synthetic_stream(frame_header(8, 8, "gray", HybridConfig(), segment_frames=4), LENGTHS, density=0.1)
 
 
 @pytest.fixture(params=[io.BytesIO, Pipe])
@@ -165,7 +165,7 @@ def test_stream_without_an_index_has_its_frames_counted_where_damage_is_conceale
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "gray", "gbrp10le"])
 def test_arrays_of_rgb_and_frames_of_av(pix_fmt: str) -> None:
-    header = frame_header(6, 10, pix_fmt, HybridConfig(8, 1))
+    header = frame_header(6, 10, pix_fmt, HybridConfig())
     data, _ = synthetic_stream(header, (1,), density=0.2)
     with Decoder(io.BytesIO(data)) as clip:
         frame = clip[0]
@@ -253,7 +253,7 @@ def test_limit_of_nothing_is_a_config_error(name: str, tmp_path: Path, coded: tu
 
 def test_frames_leave_before_the_next_is_decoded() -> None:
     """A hash that is wrong in the last frame lets all before it out, and conceal keeps them."""
-    header = frame_header(8, 8, "gray", HybridConfig(8, 1))
+    header = frame_header(8, 8, "gray", HybridConfig())
     segment = synthetic_segment(header, 3, gop=1, density=0.1).segment
     file = io.BytesIO()
     with Writer(file, header) as writer:

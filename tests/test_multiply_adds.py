@@ -78,22 +78,22 @@ def test_parts_add_up_to_every_weight_times_its_uses(profile: str, pix_fmt: str,
 
 
 def test_frame_model_in_gray_by_hand() -> None:
-    macs = frame_multiply_adds(HybridConfig(block_size=16), "gray")
+    macs = frame_multiply_adds(HybridConfig(), "gray")
     assert macs.subbands == 26 * 16 + 16 * 8 + 8 * 2 == 560  # as many symbols as samples
-    assert macs.motion == 5 * (8 * 16 + 16 * 8 + 8 * 2) / 256  # mode and two vectors, a block
+    # Cuts above a block, then its split, whether its motion is its own, its mode and two vectors.
+    assert macs.motion == (1 / 16 + 1 / 4 + 7) * (8 * 16 + 16 * 8 + 8 * 2) / 256
     # Four windows of 32 x 32; 39 x 32 sums of 8 taps, then 32 x 32, from each of two references; one weight.
     assert macs.compensation == 4 * (2 * (8 * 39 / 32 + 8) + 1)
     # One to dequantise, then a quarter less each level: two a sample, along rows and along columns.
     assert macs.wavelet == 1 + 4 * (1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 256)
-    assert macs.total == pytest.approx(560 + 5.3125 + 146 + 6.328125)
+    assert macs.total == pytest.approx(560 + 7.76953125 + 146 + 6.328125)
     assert macs.picture == picture_multiply_adds(PyramidConfig(), "gray")
 
 
 def test_frame_model_in_420_by_hand() -> None:
-    macs = frame_multiply_adds(HybridConfig(block_size=8), "yuv420p")
+    macs = frame_multiply_adds(HybridConfig(), "yuv420p")
     assert macs.subbands == 1.5 * 560
-    assert macs.motion == 5 * 272 / 64
-    luma, chroma = 4 * (2 * (8 * 23 / 16 + 8) + 1), 4 * (2 * (8 * 15 / 8 + 8) + 1)
+    luma, chroma = 4 * (2 * (8 * 39 / 32 + 8) + 1), 4 * (2 * (8 * 23 / 16 + 8) + 1)
     assert macs.compensation == luma + chroma / 2
     assert macs.wavelet == 1 + 4 * (1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 256) + (1 + 4 * (1 + 1 / 4 + 1 / 16 + 1 / 64)) / 2
     assert sum(macs.by_part().values()) == pytest.approx(macs.total)

@@ -6,7 +6,8 @@ the probability of zero, k how fast larger magnitudes fade, and both signs are a
 
     P(0) = logistic((i - 16) / 4),    P(+-m) = (1 - P(0)) / 2 * (1 - r) * r^(m-1),    r = logistic((8 - k) / 2)
 
-Its slots are those of `coding/tables.py` with R = `RADIUS`. All follows by integer arithmetic from the constants
+Its slots are those of `coding/tables.py` with R = `RADIUS`. A *flag* is 0 or 1: its table, k = `FLAG`, gives the symbol
+1 what P(0) leaves, and no other one more than the least width. All follows by integer arithmetic from the constants
 below, so that no float, no exponential and no machine takes part in a probability.
 """
 
@@ -21,6 +22,8 @@ from c3video.coding.tables import PRECISION_BITS, escape_bits
 
 NUM_ZEROS = 64
 NUM_TAILS = 16
+FLAG = NUM_TAILS
+"""In place of k: the table of a flag."""
 RADIUS = 15
 """Largest magnitude with a slot of its own."""
 MIN_WIDTH = 1 << 4
@@ -47,11 +50,19 @@ TAIL: tuple[int, ...] = (
 """round(2^30 * r) by k. Frozen."""
 
 
-@lru_cache(maxsize=NUM_ZEROS * NUM_TAILS)
+@lru_cache(maxsize=NUM_ZEROS * (NUM_TAILS + 1))
 def cumulative(zero: int, tail: int) -> NDArray[np.int64]:
-    """Cumulative frequencies of table (i, k): int64 (2R + 4,) from 0 to 2^24, symmetric about the slot of zero."""
+    """Cumulative frequencies of table (i, k): int64 (2R + 4,) from 0 to 2^24.
+
+    They are symmetric about the slot of zero, but for those of flags.
+    """
     spread = (1 << PRECISION_BITS) - (2 * RADIUS + 3) * MIN_WIDTH
     rest = (1 << 30) - ZERO[zero]
+    if tail == FLAG:
+        widths = np.full(2 * RADIUS + 3, MIN_WIDTH, dtype=np.int64)
+        set_width = rest * spread >> 30
+        widths[RADIUS + 1 : RADIUS + 3] += (spread - set_width, set_width)
+        return np.concatenate([[0], np.cumsum(widths)])
     one_side = []
     for _ in range(RADIUS):
         faded = (rest * TAIL[tail]) >> 30
@@ -68,12 +79,18 @@ _COST_RANGE = 64
 
 @lru_cache(maxsize=1)
 def costs() -> NDArray[np.float32]:
-    """Bits of magnitudes 0..64 in each table, signs included: float32 (64, 16, 65)."""
+    """Bits of magnitudes 0..64 in each table but those of flags, signs included: float32 (64, 16, 65)."""
+    return np.ascontiguousarray(all_costs()[:, :FLAG])
+
+
+@lru_cache(maxsize=1)
+def all_costs() -> NDArray[np.float32]:
+    """Those of all tables, the last ones of flags: float32 (64, 17, 65)."""
     magnitudes = np.arange(_COST_RANGE + 1)
     slots = RADIUS + 1 + np.minimum(magnitudes, RADIUS + 1)
-    result = np.empty((NUM_ZEROS, NUM_TAILS, _COST_RANGE + 1), dtype=np.float32)
+    result = np.empty((NUM_ZEROS, NUM_TAILS + 1, _COST_RANGE + 1), dtype=np.float32)
     for zero in range(NUM_ZEROS):
-        for tail in range(NUM_TAILS):
+        for tail in range(NUM_TAILS + 1):
             result[zero, tail] = PRECISION_BITS - np.log2(np.diff(cumulative(zero, tail))[slots])
     return result + escape_bits(magnitudes - RADIUS).astype(np.float32)
 
@@ -82,4 +99,4 @@ def symbol_bits(zeros: NDArray[np.int64], tails: NDArray[np.int64], symbols: NDA
     """Bits that the tables promise for symbols (N,), an estimate."""
     magnitudes = np.abs(symbols)
     near = np.minimum(magnitudes, _COST_RANGE)
-    return costs()[zeros, tails, near] + (escape_bits(magnitudes - RADIUS) - escape_bits(near - RADIUS))
+    return all_costs()[zeros, tails, near] + (escape_bits(magnitudes - RADIUS) - escape_bits(near - RADIUS))

@@ -27,6 +27,9 @@ SAMPLE_BITS = 14
 FORWARD, BACKWARD, BOTH = 0, 1, 2
 """Modes of a block: from the first reference, from the second, from the mean of both."""
 
+BLOCK_SIZE = 16
+"""Side of a block in luma samples."""
+
 MAX_VECTOR = 1 << 12
 """Largest component of a vector, in quarters of a luma sample."""
 

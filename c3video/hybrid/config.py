@@ -27,7 +27,6 @@ _SLICE_SAMPLES = 1 << 20
 HYBRID_MODEL = Structure(
     "hybrid model",
     (
-        Field("block_size", U8, 8, 32, "side of a motion block in luma samples: 8, 16 or 32", since=2),
         Field("num_slices", U8, 1, 64, "runs of rows whose subbands are coded apart", since=2),
         *(replace(part, since=6, get=attrgetter(f"key.{part.name}")) for part in PYRAMID_MODEL.fields),
     ),
@@ -39,12 +38,10 @@ class HybridConfig:
     """Everything a decoder must know of the shape of the hybrid model: wavelet subbands, motion, context networks.
 
     Args:
-        block_size: side of a motion block in luma samples: 8, 16 or 32.
         num_slices: runs of rows whose subbands are coded apart, 1..64, so that as many threads may read them.
         key: of first frames that are pictures of the pyramid model.
     """
 
-    block_size: int = 16
     num_slices: int = 1
     key: PyramidConfig = field(default_factory=PyramidConfig)
 
@@ -55,8 +52,6 @@ class HybridConfig:
 
     def check(self) -> None:
         """Raise ConfigError where a value is out of the range that a stream may carry."""
-        if self.block_size not in (8, 16, 32):
-            raise ConfigError(f"block_size = {self.block_size}: must be 8, 16 or 32")
         check_range("num_slices", self.num_slices, 1, 64)
         self.key.check()
 
@@ -64,7 +59,6 @@ class HybridConfig:
     def from_values(cls, values: Mapping[str, Any]) -> HybridConfig:
         """The model of a header, from the values of HYBRID_MODEL."""
         return cls(
-            block_size=values["block_size"],
             num_slices=values["num_slices"],
             key=PyramidConfig.from_values(values),
         )

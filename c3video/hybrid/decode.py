@@ -25,7 +25,7 @@ import numpy as np
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
-from c3video.hybrid.compensation import MotionField, block_shape
+from c3video.hybrid.compensation import BLOCK_SIZE, MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.engine import ENGINES, HybridEngine
 from c3video.hybrid.frame_order import CodedFrame, coding_order
@@ -91,7 +91,7 @@ def open_payload(
             before = coders[0].bits_left
             networks[name] = read_network(coders[0], name, code)
             weight_bits[name] = before - coders[0].bits_left
-        blocks = block_shape(video.plane_shapes[0], model.block_size)
+        blocks = block_shape(video.plane_shapes[0], BLOCK_SIZE)
         layouts = slice_layouts(video.plane_shapes, video.layout.planes, model.num_slices)
         frames = parsed.frames[parsed.num_pictures :]
         if not frames:
@@ -465,7 +465,7 @@ class _FrameDecoder:
             self._engine.reconstruct_plane(
                 [reference[plane] for reference in references],
                 motion,
-                model.block_size,
+                BLOCK_SIZE,
                 shifts,
                 coded.bit_depth,
                 symbols[plane],

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Motion fields <-> symbols: what a block's neighbours promise of its vectors (docs/c3v.md, section 16).
+"""Motion fields <-> symbols: a tree of blocks, and what is known of motion around a block (docs/c3v.md, section 16).
 
-Blocks go in raster order; each says how it is split, then come its parts. A part has a mode where its frame has two
-references, then a vector (y, x) for each reference that it uses. A component is coded as the difference to a prediction
-from what lies to the left (W), above (N) and above to the right (NE) of the part, as far as it is known and uses that
-reference: the median of three, the mean of two, one, or zero.
+    superblocks of 64 samples, from the top left --> cut in four, and again --> blocks of 16, split or not --> parts
 
-One walk serves both directions (`_Walk`): a writer, who knows the field, takes all blocks at once, then all parts; a
-reader takes them one by one, since each symbol's table depends on those before.
+What is not cut is one *part*, whatever its size: all of it moves alike. A part either takes over the motion of a
+*candidate* from around it, or has a mode (where its frame has two references) and vectors of its own. Those are coded
+as differences to a prediction from the parts W, N and NE of it: the median of three, the mean of two, one, or zero.
+
+One walk serves both directions (`_Walk`). A writer finds the tree in the field: what moves alike is one part, and what
+moves like a candidate takes its motion over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,19 +30,24 @@ from c3video.hybrid.compensation import (
     WHOLE,
     MotionField,
 )
-from c3video.hybrid.context_network import magnitude_feature
+from c3video.hybrid.context_network import FEATURE_BITS, magnitude_feature
 from c3video.hybrid.frame_order import CodedFrame
 
 IntArray = NDArray[np.int64]
 
+SUPERBLOCK = 4
+"""Side of the largest part in blocks."""
+
 NUM_INPUTS = 8
-MODE_CLASS, SPLIT_CLASS, NUM_CLASSES = 0, 5, 6
+MODE_CLASS, SPLIT_CLASS = 0, 5
 """Class 1 + 2 r + c is component c (0: y, 1: x) of the vector into reference r."""
+CUT_CLASS, MERGE_CLASS, CANDIDATE_CLASS = 6, 8, 12
+"""Flags: whether superblocks and their quarters are cut (one class each), whether a part has a motion of its own (by
+size: 64, 32, 16 samples, less), whether it takes a later candidate than the first, than the second, than others."""
+FIRST_FLAG_CLASS, NUM_CLASSES = 6, 15
 
 MODE_SIGNS = (1, -1, 0)
 """FORWARD, BACKWARD and BOTH as symbols; BOTH, the most frequent, is zero."""
-_MODE_OF_SIGN = np.array((BOTH, FORWARD, BACKWARD))
-"""By sign 0, 1 and -1."""
 
 SPLIT_SYMBOLS = (0, 1, -1, 2)
 """WHOLE, ROWS, COLUMNS and QUARTERS as symbols."""
@@ -54,7 +60,68 @@ PARTS = {
 }
 """(y, x, height, width) of the parts of a block in quarters of it, in coding order."""
 
-_FLAG = 1 << 8
+MOST_CANDIDATES = 5
+
+_UNIT = 1 << FEATURE_BITS
+
+OTHER_MODE = 64
+"""How much further apart motions of different modes are."""
+
+Vector = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How a part moves.
+
+    Args:
+        mode: FORWARD, BACKWARD or BOTH.
+        vectors: (y, x) into each reference, (0, 0) where that is not used.
+    """
+
+    mode: int
+    vectors: tuple[Vector, ...]
+
+    def uses(self, reference: int) -> bool:
+        return self.mode in (reference, BOTH)
+
+    def distance(self, other: Motion | None) -> int:
+        """How far apart two motions are; 0 where there is no other one."""
+        if other is None:
+            return 0
+        total = OTHER_MODE if self.mode != other.mode else 0
+        for reference, (own, its) in enumerate(zip(self.vectors, other.vectors, strict=True)):
+            if self.uses(reference) and other.uses(reference):
+                total += abs(own[0] - its[0]) + abs(own[1] - its[1])
+        return total
+
+
+@dataclass(frozen=True)
+class EarlierMotion:
+    """What a frame coded before lets expect of a frame's motion.
+
+    Args:
+        field: of that frame.
+        frame: that frame.
+    """
+
+    field: MotionField
+    frame: CodedFrame
+
+
+def earlier_motion(frame: CodedFrame, fields: Sequence[tuple[CodedFrame, MotionField | None]]) -> EarlierMotion | None:
+    """The field of the nearest reference that has one; of two as near, that of the second.
+
+    Args:
+        fields: references and their fields, in the order of the frame's references.
+    """
+    found: EarlierMotion | None = None
+    for reference, field in fields:
+        if field is None:
+            continue
+        if found is None or abs(frame.index - reference.index) <= abs(frame.index - found.frame.index):
+            found = EarlierMotion(field, reference)
+    return found
 
 
 def uses(modes: IntArray | int, reference: int) -> NDArray[np.bool_]:
@@ -67,246 +134,305 @@ def split_of(symbol: int) -> int:
     return SPLIT_SYMBOLS.index(symbol) if -1 <= symbol <= 1 else QUARTERS
 
 
-def split_features(splits: IntArray) -> IntArray:
-    """(8, ...) features of how a block is split, from the splits (4, ...) of the blocks W, N, NE, NW (0: none)."""
-    flags = np.where(splits != WHOLE, _FLAG, 0)
-    return np.concatenate([flags, np.zeros_like(flags)])
+def clip_component(value: int) -> int:
+    """A component as it is used."""
+    return max(-MAX_VECTOR, min(MAX_VECTOR, value))
 
 
-@dataclass(frozen=True)
-class Neighbours:
-    """Three neighbours of a component: their values and whether they have one, each (3, ...) in the order W, N, NE."""
-
-    values: IntArray
-    known: NDArray[np.bool_]
-
-    def prediction(self) -> IntArray:
-        """Median of three, mean of two (rounded down), one, or zero."""
-        count = self.known.sum(axis=0)
-        total = np.where(self.known, self.values, 0).sum(axis=0)
-        return np.where(
-            count == 3, np.median(self.values, axis=0).astype(np.int64), np.where(count == 2, total >> 1, total)
-        )
-
-    def spreads(self) -> IntArray:
-        """(3, ...) |W - N|, |N - NE|, |W - NE|, 0 where one is missing."""
-        pairs = ((0, 1), (1, 2), (0, 2))
-        return np.stack(
-            [np.where(self.known[a] & self.known[b], np.abs(self.values[a] - self.values[b]), 0) for a, b in pairs]
-        )
+def predicted_component(known: Sequence[int]) -> int:
+    """Median of three, mean of two (rounded down), one, or zero."""
+    if len(known) == 3:
+        return sorted(known)[1]
+    return sum(known) >> 1 if len(known) == 2 else sum(known)
 
 
-def carried_on(difference: IntArray, frame: CodedFrame) -> IntArray:
-    """What a difference in the first vector of a block in mode BOTH lets expect of that in the second.
+def carried_on(difference: int, frame: CodedFrame) -> int:
+    """What a difference in the first vector of a part in mode BOTH lets expect of that in the second.
 
     What moves evenly is as many times further away in the second reference as that is in time, and on the other side
     where that is later.
     """
     first, second = (frame.index - reference for reference in frame.references)
-    return np.sign(difference) * np.sign(second) * (np.abs(difference) * abs(second) // first)
+    further = abs(difference) * abs(second) // first
+    return further if (difference > 0) == (second > 0) else -further
 
 
-def component_features(
-    spreads: IntArray, left: IntArray, above: IntArray, other: IntArray, first: IntArray, is_both: NDArray[np.bool_]
-) -> IntArray:
-    """(8, ...) features of a component's difference.
+def scaled(component: int, distance: int, of: int) -> int:
+    """What moves a component in the time `of` moves so much in the time `distance`, to the nearest; halves go outwards.
 
     Args:
-        spreads: (3, ...) of its neighbours.
-        left, above: the same component's differences in the blocks W and N.
-        other: difference of the y component where this is the x one, else 0.
-        first: for the second reference in mode BOTH the same component's difference in the first, else 0.
-        is_both: whether the block's mode is BOTH.
+        distance, of: frames, not 0; negative where the reference is later.
     """
-    magnitudes = np.concatenate([spreads, np.abs(np.stack([left, above, other, first]))])
-    return np.concatenate([magnitude_feature(magnitudes), np.where(is_both, _FLAG, 0)[None]])
+    size = (2 * abs(component) * abs(distance) + abs(of)) // (2 * abs(of))
+    return clip_component(size if (component > 0) == ((distance > 0) == (of > 0)) else -size)
 
 
-def mode_features(signs: IntArray) -> IntArray:
-    """(8, ...) features of a mode from the MODE_SIGNS (4, ...) of the blocks W, N, NE, NW (0 where there is none)."""
-    return np.concatenate([np.abs(signs) * _FLAG, np.zeros_like(signs)])
-
-
-def expected_sign(signs: IntArray) -> IntArray:
-    """1 or -1: the direction that the blocks W, N and NE lean to; a mode's symbol is multiplied by it."""
-    return np.where(signs[:3].sum(axis=0) < 0, -1, 1)
-
-
-def clip_component(value: IntArray | int) -> IntArray:
-    """A component as it is used."""
-    return np.clip(value, -MAX_VECTOR, MAX_VECTOR)
-
-
-AROUND = ((0, -1), (-1, 0), (-1, 1), (-1, -1))
-"""(dy, dx) of W, N, NE, NW of a block."""
-
-
-def _places_around(y: IntArray, x: IntArray, width: IntArray) -> IntArray:
-    """(4, 2, N) quarters (y, x) that are W, N, NE and NW of parts at (y, x), all in quarters, `width` wide."""
-    return np.array([(y, x - 1), (y - 1, x), (y - 1, x + width), (y - 1, x - 1)])
-
-
-def _north_east_is_coded(y: IntArray, x: IntArray, width: IntArray) -> NDArray[np.bool_]:
-    """Whether what is NE of parts comes before them: not where they lie below and at the right in their block."""
-    return (y % 2 == 0) | (x % 2 + width < 2)
+def _feature(magnitude: int) -> int:
+    return int(magnitude_feature(np.array(magnitude)))
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """Some parts of a field, in quarters of blocks.
+class _Node:
+    """A part, or what may be one, in quarters of blocks."""
 
-    Args:
-        y, x, width: (N,) where each part begins and how wide it is.
-        quarters: (2, Q) places (y, x) of all quarters of them.
-        owners: (Q,) the part that each of these belongs to.
-    """
+    y: int
+    x: int
+    height: int
+    width: int
 
-    y: IntArray
-    x: IntArray
-    width: IntArray
-    quarters: IntArray
-    owners: IntArray
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def moved(self, y: int, x: int) -> _Parts:
-        """The same so much further down and to the right."""
-        return replace(self, y=self.y + y, x=self.x + x, quarters=self.quarters + np.array([[y], [x]]))
+    @property
+    def size_class(self) -> int:
+        """0 for a superblock, 1 for its quarter, 2 for a block, 3 for less."""
+        return {8: 0, 4: 1}.get(self.width, 2 if self.height == self.width == 2 else 3)
 
 
-def _part(y: int, x: int, height: int, width: int) -> _Parts:
-    quarters = np.indices((height, width)).reshape(2, -1)
-    owners = np.zeros(height * width, dtype=np.int64)
-    zero = np.array([0])
-    return _Parts(zero, zero, np.array([width]), quarters, owners).moved(y, x)
+_OUTSIDE = -1
+"""Mode of what is not known: outside the field, or coded later."""
 
-
-_PARTS_OF_BLOCK = {split: [_part(*part) for part in parts] for split, parts in PARTS.items()}
-
-
-def _parts_of(splits: IntArray) -> tuple[_Parts, IntArray]:
-    """All parts of a field in coding order, and (B,) the first of each block."""
-    counts = np.array([len(parts) for parts in PARTS.values()])[splits]
-    first = (np.cumsum(counts) - counts.ravel()).reshape(splits.shape)
-    y, x, width = (np.empty(counts.sum(), dtype=np.int64) for _ in range(3))
-    owners = np.empty((2 * splits.shape[0], 2 * splits.shape[1]), dtype=np.int64)
-    for split, parts in PARTS.items():
-        rows, columns = np.nonzero(splits == split)
-        for number, (part_y, part_x, part_height, part_width) in enumerate(parts):
-            index = first[rows, columns] + number
-            y[index], x[index], width[index] = 2 * rows + part_y, 2 * columns + part_x, part_width
-            for dy in range(part_height):
-                for dx in range(part_width):
-                    owners[y[index] + dy, x[index] + dx] = index
-    return _Parts(y, x, width, np.indices(owners.shape).reshape(2, -1), owners.ravel()), first.ravel()
-
-
-_Code = Callable[[int, IntArray, IntArray, IntArray | None], IntArray]
-"""(class, features (8, M), which of the blocks or parts in hand (M,), symbols (M,) or None to read them) -> symbols."""
+Code = Callable[[int, list[int], int | None], int]
+"""(class, inputs, symbol or None to read it) -> symbol."""
 
 
 class _Walk:
     """A motion field, as far as it is known, and the symbols that say more of it.
 
-    Arrays have a margin of one on all sides, which uses no reference and is not split.
-
     Args:
         shape: (bh, bw) blocks.
         frame: of the field.
-        field: what is coded; None where it is read.
+        earlier: motion of a frame coded before, if there is any.
+        code: what symbols are given to, or read from.
+        given: the field that is coded; None where it is read.
     """
 
-    def __init__(self, shape: tuple[int, int], frame: CodedFrame, field: MotionField | None = None) -> None:
-        self._frame = frame
-        self._is_given = field is not None
-        self._splits = np.zeros((shape[0] + 2, shape[1] + 2), dtype=np.int64)
-        self._modes = np.full((2 * shape[0] + 2, 2 * shape[1] + 2), -1, dtype=np.int64)
-        self._vectors = np.zeros((len(frame.references), 2, *self._modes.shape), dtype=np.int64)
-        self._differences = np.zeros_like(self._vectors)
-        if field is not None:
-            for own, given in (
-                (self._splits, field.splits),
-                (self._modes, field.modes),
-                (self._vectors, field.vectors),
-            ):
-                own[..., 1:-1, 1:-1] = given
-
-    def field(self) -> MotionField:
-        """All of it."""
-        return MotionField(*(array[..., 1:-1, 1:-1].copy() for array in (self._vectors, self._modes, self._splits)))
-
-    def code_splits(self, rows: IntArray, columns: IntArray, code: _Code) -> IntArray:
-        """How blocks (N,) are split: (N,)."""
-        here = rows + 1, columns + 1
-        around = np.array([self._splits[here[0] + dy, here[1] + dx] for dy, dx in AROUND])
-        known = np.array(SPLIT_SYMBOLS)[self._splits[here]] if self._is_given else None
-        symbols = code(SPLIT_CLASS, split_features(around), np.arange(len(rows)), known)
-        if not self._is_given:
-            self._splits[here] = [split_of(symbol) for symbol in symbols]
-        return self._splits[here]
-
-    def code_parts(self, parts: _Parts, code: _Code) -> None:
-        """Modes and vectors of parts, of blocks whose splits are known."""
-        around = _places_around(parts.y, parts.x, parts.width) + 1
-        # What comes later is as unknown as the margin, which begins at (0, 0).
-        around[2] = np.where(_north_east_is_coded(parts.y, parts.x, parts.width), around[2], 0)
-        near = around[:, 0], around[:, 1]  # (4, N) rows and columns
-        modes = self._code_modes(parts, near, code)
-        for reference in range(len(self._frame.references)):
-            if uses(modes, reference).any():
-                for component in range(2):
-                    self._code_component(parts, near, modes, reference, component, code)
-
-    def _code_modes(self, parts: _Parts, near: tuple[IntArray, IntArray], code: _Code) -> IntArray:
-        """(N,)"""
-        if len(self._frame.references) == 1:
-            modes = np.full(len(parts), FORWARD)
-        else:
-            signs = np.array(MODE_SIGNS)  # the last one, 0, serves the margin's -1 too
-            signs_near = signs[self._modes[near]]
-            expected = expected_sign(signs_near)
-            known = signs[self._modes[parts.y + 1, parts.x + 1]] * expected if self._is_given else None
-            symbols = code(MODE_CLASS, mode_features(signs_near), np.arange(len(parts)), known)
-            modes = _MODE_OF_SIGN[np.clip(symbols * expected, -1, 1)]
-        _fill(self._modes, parts, modes)
-        return modes
-
-    def _code_component(
+    def __init__(
         self,
-        parts: _Parts,
-        near: tuple[IntArray, IntArray],
-        modes: IntArray,
-        reference: int,
-        component: int,
-        code: _Code,
+        shape: tuple[int, int],
+        frame: CodedFrame,
+        earlier: EarlierMotion | None,
+        code: Code,
+        given: MotionField | None = None,
     ) -> None:
-        """One component of the vectors into one reference, of the parts that use it."""
-        here = parts.y + 1, parts.x + 1
-        vectors, differences = self._vectors[reference, component], self._differences[reference, component]
-        used, is_both = uses(modes, reference), modes == BOTH
-        neighbours = Neighbours(vectors[near][:3], uses(self._modes[near], reference)[:3])
-        prediction, first = neighbours.prediction(), np.zeros_like(modes)
-        if reference:
-            first = np.where(is_both, self._differences[0, component][here], 0)
-            prediction = prediction + carried_on(first, self._frame)
-        found = np.zeros_like(modes)
-        if self._is_given:
-            # Before their features are made: in hand are parts beside each other.
-            found = np.where(used, vectors[here] - prediction, 0)
-            _fill(differences, parts, found)
-        west, north = differences[near][:2]
-        other = self._differences[reference, 0][here] if component else np.zeros_like(modes)
-        features = component_features(neighbours.spreads(), west, north, other, first, is_both)
-        known = found[used] if self._is_given else None
-        found[used] = code(1 + 2 * reference + component, features[:, used], np.flatnonzero(used), known)
-        _fill(differences, parts, found)
-        _fill(vectors, parts, np.where(used, clip_component(prediction + found), 0))
+        self._frame, self._earlier, self._code, self._given = frame, earlier, code, given
+        self._rows, self._columns = 2 * shape[0], 2 * shape[1]
+        self._splits = np.zeros(shape, dtype=np.int64)
+        size = (self._rows, self._columns)
+        self._motions: list[list[Motion | None]] = [[None] * self._columns for _ in range(self._rows)]
+        self._differences = np.zeros((*size, len(frame.references), 2), dtype=np.int64)
+        self._depths = np.zeros(size, dtype=np.int64)
+        self._own = np.zeros(size, dtype=np.int64)
+
+    def run(self) -> MotionField:
+        """Code all superblocks, rows from the top, from left to right."""
+        side = 2 * SUPERBLOCK
+        for y in range(0, self._rows, side):
+            for x in range(0, self._columns, side):
+                self._code_tree(_Node(y, x, side, side))
+        vectors = np.zeros((len(self._frame.references), 2, self._rows, self._columns), dtype=np.int64)
+        modes = np.zeros((self._rows, self._columns), dtype=np.int64)
+        for y, row in enumerate(self._motions):
+            for x, motion in enumerate(row):
+                assert motion is not None
+                modes[y, x], vectors[:, :, y, x] = motion.mode, motion.vectors
+        return MotionField(vectors, modes, self._splits)
+
+    def _code_tree(self, node: _Node) -> None:
+        if node.y >= self._rows or node.x >= self._columns:
+            return
+        if node.width == 2:
+            self._code_block(node)
+            return
+        is_cut = self._code(CUT_CLASS + node.size_class, self._tree_inputs(node), self._cut_of(node))
+        if not is_cut:
+            self._code_part(node)
+            return
+        side = node.width // 2
+        for y in (node.y, node.y + side):
+            for x in (node.x, node.x + side):
+                self._code_tree(_Node(y, x, side, side))
+
+    def _cut_of(self, node: _Node) -> int | None:
+        """Whether what is given there does not all move alike."""
+        if self._given is None:
+            return None
+        there = np.s_[node.y : node.y + node.height, node.x : node.x + node.width]
+        blocks = np.s_[node.y // 2 : (node.y + node.height) // 2, node.x // 2 : (node.x + node.width) // 2]
+        modes, vectors = self._given.modes[there], self._given.vectors[(..., *there)]
+        is_alike = (modes == modes[0, 0]).all() and (vectors == vectors[:, :, :1, :1]).all()
+        return 0 if is_alike and (self._given.splits[blocks] == WHOLE).all() else 1
+
+    def _code_block(self, node: _Node) -> None:
+        place = node.y // 2, node.x // 2
+        known = None if self._given is None else SPLIT_SYMBOLS[self._given.splits[place]]
+        split = split_of(self._code(SPLIT_CLASS, self._tree_inputs(node), known))
+        self._splits[place] = split
+        for y, x, height, width in PARTS[split]:
+            self._code_part(_Node(node.y + y, node.x + x, height, width))
+
+    def _at(self, y: int, x: int) -> Motion | None:
+        return self._motions[y][x] if 0 <= y < self._rows and 0 <= x < self._columns else None
+
+    def _around(self, node: _Node) -> list[tuple[int, int]]:
+        """Places of W, N, NE, NW and SW: the first two at the ends that are nearest to what comes later."""
+        bottom, right = min(node.y + node.height, self._rows), min(node.x + node.width, self._columns)
+        return [
+            (bottom - 1, node.x - 1),
+            (node.y - 1, right - 1),
+            (node.y - 1, right),
+            (node.y - 1, node.x - 1),
+            (bottom, node.x - 1),
+        ]
+
+    def _value(self, values: IntArray, place: tuple[int, int]) -> int:
+        """Of a place where something is known, else 0."""
+        return 0 if self._at(*place) is None else int(values[place])
+
+    def _before(self, y: int, x: int) -> Motion | None:
+        """What an earlier frame's motion at a place becomes in this frame."""
+        if self._earlier is None:
+            return None
+        field, earlier = self._earlier.field, self._earlier.frame
+        place = min(y, self._rows - 1), min(x, self._columns - 1)
+        mode, distance = int(field.modes[place]), self._frame.index - earlier.index
+        times = [earlier.index - reference for reference in earlier.references]
+        # Of two vectors that on this frame's side says more; the first reference is always an earlier frame.
+        is_second = mode == BACKWARD or (mode == BOTH and distance > 0 > times[1])
+        reference = 1 if is_second else 0
+        up, left = (int(component) for component in field.vectors[reference, :, place[0], place[1]])
+        own = [self._frame.index - index for index in self._frame.references]
+        vectors = tuple((scaled(up, time, times[reference]), scaled(left, time, times[reference])) for time in own)
+        return Motion(BOTH if len(own) == 2 else FORWARD, vectors)
+
+    def _tree_inputs(self, node: _Node) -> list[int]:
+        """Of whether and how something is cut or split: how deep its neighbours lie, how far apart motions are."""
+        west, north, north_east = self._around(node)[:3]
+        depths = [
+            self._value(self._depths, place)
+            for place in (west, (node.y, node.x - 1), north, (node.y - 1, node.x), north_east)
+        ]
+        first, step = node.width // 4, node.width // 2
+        middles = [
+            self._before(node.y + first + y * step, node.x + first + x * step) for y in range(2) for x in range(2)
+        ]
+        num_different = len({motion for motion in middles if motion is not None})
+        at_west, at_north = self._at(*west), self._at(*north)
+        gap = 0 if at_west is None else at_west.distance(at_north)
+        return [
+            *(depth * _UNIT for depth in depths),
+            max(0, num_different - 1) * _UNIT,
+            _feature(gap),
+            len(self._candidates(node)) * _UNIT,
+        ]
+
+    def _candidates(self, node: _Node) -> list[Motion]:
+        """Motions that a part may take over, all different: of W, N, an earlier frame, NE, SW and NW."""
+        west, north, north_east, north_west, south_west = (self._at(*place) for place in self._around(node))
+        before = self._before(node.y + node.height // 2, node.x + node.width // 2)
+        found: list[Motion] = []
+        for motion in (west, north, before, north_east, south_west, north_west):
+            if motion is not None and motion not in found:
+                found.append(motion)
+        return found[:MOST_CANDIDATES]
+
+    def _code_part(self, node: _Node) -> None:
+        given = None if self._given is None else self._given_motion(node)
+        candidates = self._candidates(node)
+        has_own = 1
+        if candidates:
+            known = None if given is None else int(given not in candidates)
+            has_own = int(self._code(MERGE_CLASS + node.size_class, self._merge_inputs(node, candidates), known) != 0)
+        differences = np.zeros((len(self._frame.references), 2), dtype=np.int64)
+        motion = (
+            self._code_motion(node, given, differences) if has_own else self._code_candidate(node, candidates, given)
+        )
+        there = np.s_[node.y : node.y + node.height, node.x : node.x + node.width]
+        for row in self._motions[there[0]]:
+            for x in range(node.x, min(node.x + node.width, self._columns)):
+                row[x] = motion
+        self._differences[there] = differences
+        self._depths[there] = node.size_class + (node.height * node.width == 1)
+        self._own[there] = has_own
+
+    def _given_motion(self, node: _Node) -> Motion:
+        assert self._given is not None
+        y, x = node.y, node.x
+        vectors = tuple((int(up), int(left)) for up, left in self._given.vectors[:, :, y, x])
+        return Motion(int(self._given.modes[y, x]), vectors)
+
+    def _gaps(self, node: _Node) -> list[int]:
+        """Features of how far W, N and an earlier frame's motion are apart."""
+        west, north = (self._at(*place) for place in self._around(node)[:2])
+        before = self._before(node.y + node.height // 2, node.x + node.width // 2)
+        pairs = ((west, north), (west, before), (north, before))
+        return [0 if a is None else _feature(a.distance(b)) for a, b in pairs]
+
+    def _merge_inputs(self, node: _Node, candidates: list[Motion]) -> list[int]:
+        own = [self._value(self._own, place) * _UNIT for place in self._around(node)[:4]]
+        return [*own, *self._gaps(node), len(candidates) * _UNIT]
+
+    def _code_candidate(self, node: _Node, candidates: list[Motion], given: Motion | None) -> Motion:
+        """The candidate that is taken over: for each but the last, whether it is a later one."""
+        around = [self._at(*place) for place in self._around(node)]
+        around.append(self._before(node.y + node.height // 2, node.x + node.width // 2))
+        gaps = self._gaps(node)
+        for number, candidate in enumerate(candidates[:-1]):
+            votes = [around.count(motion) * _UNIT for motion in candidates[number : number + 2]]
+            inputs = [
+                *gaps,
+                _feature(candidate.distance(candidates[number + 1])),
+                (len(candidates) - 1 - number) * _UNIT,
+                *votes,
+                node.size_class * _UNIT,
+            ]
+            known = None if given is None else int(given != candidate)
+            if not self._code(CANDIDATE_CLASS + min(number, 2), inputs, known):
+                return candidate
+        return candidates[-1]
+
+    def _code_motion(self, node: _Node, given: Motion | None, differences: IntArray) -> Motion:
+        """A motion of its own; `differences` are filled in."""
+        num_references = len(self._frame.references)
+        mode = self._code_mode(node, given) if num_references == 2 else FORWARD
+        places = self._around(node)[:3]
+        near = [self._at(*place) for place in places]
+        vectors: list[Vector] = []
+        for reference in range(num_references):
+            vector = [0, 0]
+            for component in range(2) if mode in (reference, BOTH) else ():
+                values = [
+                    motion.vectors[reference][component] if motion is not None and motion.uses(reference) else None
+                    for motion in near
+                ]
+                first = int(differences[0, component]) if reference and mode == BOTH else 0
+                prediction = predicted_component([value for value in values if value is not None])
+                if reference and mode == BOTH:
+                    prediction += carried_on(first, self._frame)
+                before = self._differences[:, :, reference, component]
+                magnitudes = [
+                    *(_gap(values[a], values[b]) for a, b in ((0, 1), (1, 2), (0, 2))),
+                    *(abs(self._value(before, place)) for place in places[:2]),
+                    abs(int(differences[reference, 0])) if component else 0,
+                    abs(first),
+                ]
+                inputs = [*(_feature(magnitude) for magnitude in magnitudes), _UNIT if mode == BOTH else 0]
+                known = None if given is None else given.vectors[reference][component] - prediction
+                difference = self._code(1 + 2 * reference + component, inputs, known)
+                differences[reference, component] = difference
+                vector[component] = clip_component(prediction + difference)
+            vectors.append((vector[0], vector[1]))
+        return Motion(mode, tuple(vectors))
+
+    def _code_mode(self, node: _Node, given: Motion | None) -> int:
+        near = [self._at(*place) for place in self._around(node)[:4]]
+        signs = [0 if motion is None else MODE_SIGNS[motion.mode] for motion in near]
+        # A mode's symbol is multiplied by the direction that W, N and NE lean to.
+        expected = -1 if sum(signs[:3]) < 0 else 1
+        known = None if given is None else MODE_SIGNS[given.mode] * expected
+        symbol = self._code(MODE_CLASS, [*(abs(sign) * _UNIT for sign in signs), 0, 0, 0, 0], known)
+        return {1: FORWARD, -1: BACKWARD, 0: BOTH}[max(-1, min(1, symbol * expected))]
 
 
-def _fill(values: IntArray, parts: _Parts, of_parts: IntArray) -> None:
-    """Give all quarters of parts the value (N,) of their part."""
-    values[parts.quarters[0] + 1, parts.quarters[1] + 1] = of_parts[parts.owners]
+def _gap(a: int | None, b: int | None) -> int:
+    return 0 if a is None or b is None else abs(a - b)
 
 
 @dataclass(frozen=True)
@@ -314,7 +440,7 @@ class MotionSymbols:
     """Symbols of a field in coding order.
 
     Args:
-        classes: (N,).
+        classes: (N,); from FIRST_FLAG_CLASS on they are flags.
         features: (8, N).
         symbols: (N,).
     """
@@ -324,46 +450,31 @@ class MotionSymbols:
     symbols: IntArray
 
 
-def to_symbols(field: MotionField, frame: CodedFrame) -> MotionSymbols:
-    """Symbols of a whole field at once; `read_field` reads them back part by part."""
-    height, width = field.splits.shape
-    parts, first_of_block = _parts_of(field.splits)
-    found: list[MotionSymbols] = []
-    owners: list[IntArray] = []  # the part that each symbol belongs to
+def to_symbols(field: MotionField, frame: CodedFrame, earlier: EarlierMotion | None) -> MotionSymbols:
+    """Symbols of a field; `read_field` reads them back."""
+    found: list[tuple[int, list[int], int]] = []
 
-    def note(symbol_class: int, features: IntArray, chosen: IntArray, symbols: IntArray | None) -> IntArray:
-        assert symbols is not None
-        found.append(MotionSymbols(np.full(len(symbols), symbol_class), features, symbols))
-        owners.append(first_of_block[chosen] if symbol_class == SPLIT_CLASS else chosen)
-        return symbols
+    def note(symbol_class: int, inputs: list[int], symbol: int | None) -> int:
+        assert symbol is not None
+        found.append((symbol_class, inputs, symbol))
+        return symbol
 
-    walk = _Walk((height, width), frame, field)
-    rows, columns = np.indices((height, width)).reshape(2, -1)
-    walk.code_splits(rows, columns, note)
-    walk.code_parts(parts, note)
-    # Symbols were found class by class, in the order in which those of one part come.
-    order = np.argsort(np.concatenate(owners), kind="stable")
-    return MotionSymbols(
-        np.concatenate([part.classes for part in found])[order],
-        np.concatenate([part.features for part in found], axis=1)[:, order],
-        np.concatenate([part.symbols for part in found])[order],
-    )
+    shape = field.splits.shape
+    _Walk((shape[0], shape[1]), frame, earlier, note, field).run()
+    classes, features, symbols = zip(*found, strict=True)
+    return MotionSymbols(np.array(classes), np.array(features).T, np.array(symbols, dtype=np.int64))
 
 
-def read_field(shape: tuple[int, int], frame: CodedFrame, read: Callable[[int, IntArray], IntArray]) -> MotionField:
+def read_field(
+    shape: tuple[int, int], frame: CodedFrame, earlier: EarlierMotion | None, read: Callable[[int, IntArray], int]
+) -> MotionField:
     """The field of `shape` (bh, bw) blocks whose symbols are read one by one.
 
     Args:
-        read: (class, features (8, 1)) -> symbol (1,).
+        read: (class, features (8, 1)) -> symbol.
     """
 
-    def code(symbol_class: int, features: IntArray, chosen: IntArray, symbols: IntArray | None) -> IntArray:
-        return read(symbol_class, features)
+    def code(symbol_class: int, inputs: list[int], symbol: int | None) -> int:
+        return read(symbol_class, np.array(inputs)[:, None])
 
-    walk = _Walk(shape, frame)
-    for row in range(shape[0]):
-        for column in range(shape[1]):
-            (split,) = walk.code_splits(np.array([row]), np.array([column]), code)
-            for part in _PARTS_OF_BLOCK[int(split)]:
-                walk.code_parts(part.moved(2 * row, 2 * column), code)
-    return walk.field()
+    return _Walk(shape, frame, earlier, code).run()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from c3video.hybrid import motion_symbols, subbands
-from c3video.hybrid.compensation import TAPS
+from c3video.hybrid.compensation import BLOCK_SIZE, TAPS
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import FIRST_WIDTH, SECOND_WIDTH
 from c3video.pyramid.multiply_adds import PyramidMultiplyAdds, picture_multiply_adds
@@ -56,11 +56,12 @@ def frame_multiply_adds(model: HybridConfig, pix_fmt: str) -> FrameMultiplyAdds:
     compensation = wavelet = 0.0
     for plane, shifts in enumerate(layout.planes):
         share = _samples_per_pixel(layout, plane)
-        compensation += share * _compensation(model.block_size >> shifts[0])
+        compensation += share * _compensation(BLOCK_SIZE >> shifts[0])
         # A level lifts a quarter of the samples of the finer one, along both axes, with two products a sample and axis.
         wavelet += share * (1 + sum(4 / 4**level for level in range(subbands.plane_levels(shifts))))
-    # A block has a mode and two vectors.
-    motion = 5 * _context_network(motion_symbols.NUM_INPUTS) / model.block_size**2
+    # The most that whole blocks ask for: cuts above a block, then its split, whether its motion is its own, its mode
+    # and two vectors.
+    motion = (1 / 16 + 1 / 4 + 7) * _context_network(motion_symbols.NUM_INPUTS) / BLOCK_SIZE**2
     symbols, picture = samples * _context_network(subbands.NUM_INPUTS), picture_multiply_adds(model.key, pix_fmt)
     return FrameMultiplyAdds(symbols, motion, compensation, wavelet, picture)
 

@@ -31,7 +31,7 @@ from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork, network_shapes, read_prior
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
-from c3video.hybrid.symbol_coding import read_subbands, write_frames_motion, write_subbands
+from c3video.hybrid.symbol_coding import ListSymbols, read_subbands, write_frames_motion, write_subbands
 
 IntArray = NDArray[np.int64]
 
@@ -188,7 +188,7 @@ def encode_payload(
             code_network(coder, name, code, parameters.networks[name])
         weight_bits[name] = coder.estimated_bits - before
     before = coder.estimated_bits
-    write_frames_motion(coder, parameters.networks["motion"], symbols.fields, frames)
+    write_frames_motion(coder, parameters.networks["motion"], symbols.fields, frames, writing.list_motion)
     motion_bits = coder.estimated_bits - before
     payloads = [coder.finish()]
     frame_bits = np.zeros(num_frames)
@@ -223,14 +223,16 @@ class SymbolWriting:
         open_writer: -> coder.
         write_subbands: `symbol_coding.write_subbands`.
         joined_payload: `rangecoder.joined_payload` of such coders.
+        list_motion: `motion_symbols.to_symbols`.
     """
 
     open_writer: Callable[[], Any]
     write_subbands: Callable[[Any, ContextNetwork, FrameSymbols, FrameSymbols, int], None]
     joined_payload: Callable[[Iterable[Any]], bytes]
+    list_motion: ListSymbols
 
 
-NUMPY_WRITING = SymbolWriting(SymbolWriter, write_subbands, joined_payload)
+NUMPY_WRITING = SymbolWriting(SymbolWriter, write_subbands, joined_payload, motion_symbols.to_symbols)
 
 
 @dataclass(frozen=True)

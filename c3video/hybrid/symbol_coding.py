@@ -7,16 +7,24 @@ one's table depends on those before. Tests hold the two together; `native/` has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.rangecoder import SparseWriter, SymbolReader
+from c3video.coding.sparse_tables import FLAG
 from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork, magnitude_feature
 from c3video.hybrid.frame_order import CodedFrame
-from c3video.hybrid.motion_symbols import read_field, to_symbols
+from c3video.hybrid.motion_symbols import (
+    FIRST_FLAG_CLASS,
+    EarlierMotion,
+    MotionSymbols,
+    earlier_motion,
+    read_field,
+    to_symbols,
+)
 from c3video.hybrid.subbands import (
     CAUSAL,
     MAX_SYMBOL,
@@ -105,40 +113,96 @@ def _read_subband(
             flat[place] = abs(symbol)
 
 
-def write_motion(coder: SparseWriter, network: ContextNetwork, field: MotionField, frame: CodedFrame) -> None:
-    """Write the motion field of one frame."""
-    coded = to_symbols(field, frame)
+ListSymbols = Callable[[MotionField, CodedFrame, EarlierMotion | None], MotionSymbols]
+"""`motion_symbols.to_symbols`, or that of the extension."""
+
+
+def write_motion(coder: SparseWriter, network: ContextNetwork, coded: MotionSymbols, depth: int) -> None:
+    """Write the symbols of the motion field of one frame."""
     zeros, tails = np.empty_like(coded.symbols), np.empty_like(coded.symbols)
     for kind in np.unique(coded.classes):
         chosen = coded.classes == kind
-        zeros[chosen], tails[chosen] = network.predict(coded.features[:, chosen], int(kind), frame.depth)
+        zeros[chosen], tails[chosen] = _tables(network, coded.features[:, chosen], int(kind), depth)
     coder.code_sparse(zeros, tails, coded.symbols)
 
 
-def read_motion(coder: SymbolReader, network: ContextNetwork, shape: tuple[int, int], frame: CodedFrame) -> MotionField:
+def _tables(network: ContextNetwork, features: IntArray, symbol_class: int, depth: int) -> tuple[IntArray, IntArray]:
+    zeros, tails = network.predict(features, symbol_class, depth)
+    return zeros, np.full_like(tails, FLAG) if symbol_class >= FIRST_FLAG_CLASS else tails
+
+
+def read_motion(
+    coder: SymbolReader,
+    network: ContextNetwork,
+    shape: tuple[int, int],
+    frame: CodedFrame,
+    earlier: EarlierMotion | None,
+) -> MotionField:
     """Read the motion field of one frame of `shape` (bh, bw) blocks."""
 
-    def read(symbol_class: int, features: IntArray) -> IntArray:
-        return coder.code_sparse(*network.predict(features, symbol_class, frame.depth))
+    def read(symbol_class: int, features: IntArray) -> int:
+        return int(coder.code_sparse(*_tables(network, features, symbol_class, frame.depth))[0])
 
-    return read_field(shape, frame, read)
+    return read_field(shape, frame, earlier, read)
+
+
+def list_frames_motion(
+    fields: Sequence[MotionField | None], frames: Sequence[CodedFrame], list_symbols: ListSymbols
+) -> list[MotionSymbols | None]:
+    """Symbols of the fields of all frames, in coding order; None for a frame without references."""
+    known: dict[int, tuple[CodedFrame, MotionField | None]] = {}
+    found = []
+    for field, frame in zip(fields, frames, strict=True):
+        earlier = earlier_motion(frame, [known[index] for index in frame.references if index in known])
+        found.append(None if field is None else list_symbols(field, frame, earlier))
+        known[frame.index] = frame, field
+    return found
 
 
 def write_frames_motion(
-    coder: SparseWriter, network: ContextNetwork, fields: Sequence[MotionField | None], frames: Sequence[CodedFrame]
+    coder: SparseWriter,
+    network: ContextNetwork,
+    fields: Sequence[MotionField | None],
+    frames: Sequence[CodedFrame],
+    list_symbols: ListSymbols = to_symbols,
 ) -> None:
     """Write the fields of all frames, in coding order; None for a frame without references."""
-    for field, frame in zip(fields, frames, strict=True):
-        if field is not None:
-            write_motion(coder, network, field, frame)
+    for coded, frame in zip(list_frames_motion(fields, frames, list_symbols), frames, strict=True):
+        if coded is not None:
+            write_motion(coder, network, coded, frame.depth)
+
+
+def read_fields(
+    read: Callable[[CodedFrame, EarlierMotion | None], MotionField],
+    finish: Callable[[], None],
+    frames: Sequence[CodedFrame],
+) -> Iterator[MotionField | None]:
+    """The motion of frames in coding order, each read when it is asked for; one that is not among them has no field.
+
+    Args:
+        read: the field of a frame that has references.
+        finish: called when the last frame's turn is over.
+    """
+    last_use = {index: place for place, frame in enumerate(frames) for index in frame.references}
+    known: dict[int, tuple[CodedFrame, MotionField | None]] = {}  # by display index, while a frame needs them
+    for place, frame in enumerate(frames):
+        field = None
+        if frame.references:
+            field = read(frame, earlier_motion(frame, [known[index] for index in frame.references if index in known]))
+        if place == len(frames) - 1:
+            finish()
+        known = {index: known[index] for index in known if last_use[index] > place}
+        if last_use.get(frame.index, -1) > place:
+            known[frame.index] = frame, field
+        yield field
 
 
 def read_frames_motion(
     coder: SymbolReader, network: ContextNetwork, shape: tuple[int, int], frames: Sequence[CodedFrame]
 ) -> Iterator[MotionField | None]:
-    """Read them, each when it is asked for; with the last one the payload must be at its end."""
-    for frame in frames:
-        field = read_motion(coder, network, shape, frame) if frame.references else None
-        if frame is frames[-1]:
-            coder.finish()
-        yield field
+    """Read the fields of all frames; with the last one the payload must be at its end."""
+
+    def read(frame: CodedFrame, earlier: EarlierMotion | None) -> MotionField:
+        return read_motion(coder, network, shape, frame, earlier)
+
+    return read_fields(read, coder.finish, frames)

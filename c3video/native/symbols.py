@@ -23,7 +23,10 @@ from c3video.errors import CorruptSegmentError
 from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame
+from c3video.hybrid.motion_symbols import EarlierMotion, MotionSymbols
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
+from c3video.hybrid.symbol_coding import read_fields
+from c3video.native.frames import as_int32
 
 SliceSymbols = list[list[NDArray[np.int32]]]
 """By plane and subband: (h, w); what `hybrid.subbands.FrameSymbols` is for the oracle."""
@@ -118,16 +121,13 @@ class MotionReader:
         self._network = native_network(network)
         self._shape = shape
 
-    def read(self, frame: CodedFrame) -> MotionField | None:
-        """The next frame's field, of int32; None where it has no references.
+    def read(self, frame: CodedFrame, earlier: EarlierMotion | None) -> MotionField:
+        """The field of the next frame that has references, of int32.
 
         Raises:
             CorruptSegmentError: the payload is damaged.
             ValueError: the network is not one of motion, or the first reference is not an earlier one.
         """
-        if not frame.references:
-            return None
-        distances = [frame.index - index for index in frame.references]
         try:
             vectors, modes, splits = native.extension().read_motion(
                 self._coder.handle,
@@ -135,7 +135,8 @@ class MotionReader:
                 self._network,
                 self._shape,
                 frame.depth,
-                distances,
+                _times(frame),
+                native_earlier(frame, earlier),
                 native.isa(),
             )
         except native.extension().Corrupt as error:
@@ -145,6 +146,36 @@ class MotionReader:
     def finish(self) -> None:
         """Raise CorruptSegmentError unless everything has been read."""
         self._coder.finish()
+
+
+def _times(frame: CodedFrame) -> list[int]:
+    return [frame.index - index for index in frame.references]
+
+
+def native_earlier(frame: CodedFrame, earlier: EarlierMotion | None) -> Any:
+    """What is known of a frame's motion, as the extension takes it; None where that is nothing."""
+    if earlier is None:
+        return None
+    vectors, modes = as_int32(earlier.field.vectors, "vectors"), as_int32(earlier.field.modes, "modes")
+    return native.extension().EarlierMotion(vectors, modes, _times(earlier.frame), frame.index - earlier.frame.index)
+
+
+def list_symbols(field: MotionField, frame: CodedFrame, earlier: EarlierMotion | None) -> MotionSymbols:
+    """`hybrid.motion_symbols.to_symbols`.
+
+    Raises:
+        ValueError: an array has the wrong shape, or something in it is out of range.
+    """
+    return MotionSymbols(
+        *native.extension().list_motion(
+            as_int32(field.vectors, "vectors"),
+            as_int32(field.modes, "modes"),
+            as_int32(field.splits, "splits"),
+            _times(frame),
+            native_earlier(frame, earlier),
+            native.isa(),
+        )
+    )
 
 
 def read_slice(
@@ -170,17 +201,13 @@ def read_slice(
 def read_motion(
     coder: native.NativeReader, network: ContextNetwork, shape: tuple[int, int], frames: Sequence[CodedFrame]
 ) -> Iterator[MotionField | None]:
-    """`coding.frames.read_frames_motion`: the fields of all frames, each read when it is asked for.
+    """`hybrid.symbol_coding.read_frames_motion`: the fields of all frames, each read when it is asked for.
 
     Raises:
         CorruptSegmentError: the payload does not decode, or has something left after the last field.
     """
     reader = MotionReader(coder, network, shape)
-    for place, frame in enumerate(frames):
-        field = reader.read(frame)
-        if place == len(frames) - 1:
-            reader.finish()
-        yield field
+    return read_fields(reader.read, reader.finish, frames)
 
 
 @lru_cache(maxsize=8)

@@ -97,7 +97,7 @@ def test_tables_hold_what_other_ways_compute(tmp_path: Path, clip: ArraySource, 
 
 
 def test_stream_of_the_frame_model_has_bits_by_level_and_no_windows(tmp_path: Path, clip: ArraySource) -> None:
-    file, model = io.BytesIO(), HybridConfig(8, 2)
+    file, model = io.BytesIO(), HybridConfig(2)
     encode(clip, file, model, HybridFitConfig(plans=1, passes=0), segment_frames=3)
     write_run(tmp_path, clip)
     add_stream(tmp_path, file.getvalue(), [0, 5])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
-from c3video.hybrid.compensation import BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
+from c3video.hybrid.compensation import BLOCK_SIZE, BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
@@ -110,7 +110,7 @@ def synthetic_segment(
         picture = encode_picture(weights, latents, video)[0], synthesise(weights, latents, video.layout)
     model = HybridParameters(gop, steps, networks, of_networks, None if picture is None else picture[0])
     (whole,) = slice_layouts(video.plane_shapes, video.layout.planes, 1)
-    blocks = block_shape(video.plane_shapes[0], config.block_size)
+    blocks = block_shape(video.plane_shapes[0], BLOCK_SIZE)
     fields = tuple(_field(rng, blocks, frame, reach) for frame in frames)
     found = [_symbols(rng, whole.empty(), density) for _ in frames]
     first = None
@@ -194,7 +194,7 @@ def reconstructed(
             reconstruct_plane(
                 [decoded[index][plane] for index in frame.references],
                 field,
-                config.block_size,
+                BLOCK_SIZE,
                 shifts,
                 coded.bit_depth,
                 found[plane],

@@ -37,7 +37,7 @@ def assert_equal(frames: Iterable[Planes], expected: Sequence[Planes]) -> None:
 
 @pytest.fixture(scope="module")
 def header() -> Header:
-    return frame_header(33, 14, "yuv420p", HybridConfig(8, 2))
+    return frame_header(33, 14, "yuv420p", HybridConfig(2))
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +56,10 @@ def test_any_number_of_threads_gives_the_same_frames(
 @pytest.mark.parametrize(
     ("size", "pix_fmt", "config", "num_frames", "gop", "step_index"),
     [
-        ((1, 1), "gray", HybridConfig(16, 1), 2, 1, 30),
-        ((18, 11), "yuv422p", HybridConfig(32, 1), 3, 2, 85),
-        ((9, 13), "yuv444p10le", HybridConfig(8, 1), 3, 1, 0),
-        ((7, 9), "gbrp10le", HybridConfig(16, 1), 4, 32, 60),
+        ((1, 1), "gray", HybridConfig(), 2, 1, 30),
+        ((18, 11), "yuv422p", HybridConfig(), 3, 2, 85),
+        ((9, 13), "yuv444p10le", HybridConfig(), 3, 1, 0),
+        ((7, 9), "gbrp10le", HybridConfig(), 4, 32, 60),
     ],
 )
 def test_engines_agree_on_formats_sizes_and_steps(
@@ -91,7 +91,7 @@ def test_segments_decode_alone_and_in_order() -> None:
 
 def test_readers_stay_a_few_frames_ahead_and_references_are_dropped() -> None:
     """So much may wait in memory, and no more."""
-    header = frame_header(8, 8, "gray", HybridConfig(8, 1), segment_frames=30)
+    header = frame_header(8, 8, "gray", HybridConfig(), segment_frames=30)
     made = synthetic_segment(header, 30, gop=8, density=0.0, reach=0)
     lock, read, reconstructed, most = threading.Lock(), 0, 0, 0
 
@@ -150,7 +150,7 @@ def test_an_error_on_one_thread_ends_the_others(header: Header, made: SyntheticS
 @pytest.mark.parametrize("threads", [1, 3])
 def test_frames_come_out_before_later_ones_are_read(threads: int) -> None:
     """Frame 0 before frame 1, and never more than coding order needs and threads run ahead."""
-    header = frame_header(8, 8, "gray", HybridConfig(8, 1))
+    header = frame_header(8, 8, "gray", HybridConfig())
     made = synthetic_segment(header, 12, gop=8, density=0.0, reach=0)
     num_read, lock = 0, threading.Lock()
 

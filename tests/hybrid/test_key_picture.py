@@ -133,7 +133,6 @@ def test_pictures_decode_as_the_document_says(
         num_frames,
         list(zip(video.plane_shapes, video.layout.planes, strict=True)),
         video.layout.bit_depth,
-        config.block_size,
         config.num_slices,
         video.layout.is_rgb,
         picture_planes,

@@ -10,7 +10,7 @@ import pytest
 
 from c3video.coding.rangecoder import SymbolReader
 from c3video.errors import CorruptSegmentError
-from c3video.hybrid.compensation import block_shape
+from c3video.hybrid.compensation import BLOCK_SIZE, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import (
     CONTEXT_NETWORKS,
@@ -42,7 +42,7 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
     parsed = parse_payload(data, num_frames, config)
     coder = SymbolReader(parsed.payloads[0])
     networks = {name: read_network(coder, name, code) for name, code in parsed.codes.items()}
-    blocks = block_shape(header.video.plane_shapes[0], config.block_size)
+    blocks = block_shape(header.video.plane_shapes[0], BLOCK_SIZE)
     fields = tuple(read_frames_motion(coder, networks["motion"], blocks, parsed.frames))
     assert parsed.picture is None
     slices = [
@@ -56,7 +56,7 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
 
 @pytest.fixture(scope="module")
 def header() -> Header:
-    return frame_header(38, 22, "yuv420p", HybridConfig(16, 2))
+    return frame_header(38, 22, "yuv420p", HybridConfig(2))
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +89,10 @@ def test_symbols_and_networks_come_back(header: Header, made: SyntheticSegment) 
 @pytest.mark.parametrize(
     ("size", "pix_fmt", "config", "num_frames", "gop", "exponents"),
     [
-        ((38, 22), "yuv420p", HybridConfig(16, 2), 4, 3, (3, None)),
-        ((9, 40), "yuv444p10le", HybridConfig(8, 1), 1, 32, (None, None)),
-        ((70, 3), "gray", HybridConfig(32, 3), 3, 1, (0, 8)),
-        ((1, 1), "yuv422p", HybridConfig(8, 1), 2, 1, (None, 0)),
+        ((38, 22), "yuv420p", HybridConfig(2), 4, 3, (3, None)),
+        ((9, 40), "yuv444p10le", HybridConfig(), 1, 32, (None, None)),
+        ((70, 3), "gray", HybridConfig(3), 3, 1, (0, 8)),
+        ((1, 1), "yuv422p", HybridConfig(), 2, 1, (None, 0)),
     ],
 )
 def test_what_is_read_is_written_as_the_same_bytes(
@@ -137,9 +137,9 @@ def test_every_cut_is_an_error(header: Header, made: SyntheticSegment) -> None:
     data = made.segment.patches[0]
     for size in [*range(40), *range(40, len(data), 101)]:
         with pytest.raises(CorruptSegmentError):
-            parse_payload(data[:size], NUM_FRAMES, HybridConfig(16, 2))
+            parse_payload(data[:size], NUM_FRAMES, HybridConfig(2))
     with pytest.raises(CorruptSegmentError, match="1 bytes are left over"):
-        parse_payload(data + b"\0", NUM_FRAMES, HybridConfig(16, 2))
+        parse_payload(data + b"\0", NUM_FRAMES, HybridConfig(2))
     assert decoded(data, NUM_FRAMES, header)
 
 
@@ -185,7 +185,7 @@ def test_differences_that_leave_16_bits_are_an_error() -> None:
 def test_random_payloads_end_in_our_error_or_in_symbols(header: Header) -> None:
     """A payload that is no encoder's mostly has something left; it may by chance have not, and is then one."""
     rng = np.random.default_rng(0)
-    small = frame_header(8, 8, "gray", HybridConfig(8, 1))
+    small = frame_header(8, 8, "gray", HybridConfig())
     noticed = 0
     for _ in range(40):
         words = [rng.integers(0, 256, 4 * int(rng.integers(0, 30)), dtype=np.uint8).tobytes() for _ in range(2)]

@@ -9,7 +9,7 @@ import pytest
 from c3video.coding.rangecoder import SymbolReader, SymbolWriter
 from c3video.hybrid import motion_symbols, subbands
 from c3video.hybrid import symbol_coding as frames
-from c3video.hybrid.compensation import BOTH, MAX_VECTOR, MotionField, whole_field
+from c3video.hybrid.compensation import BOTH, MAX_VECTOR, WHOLE, MotionField, whole_field
 from c3video.hybrid.context_network import ContextNetwork, network_shapes
 from c3video.hybrid.frame_order import CodedFrame
 from tests.hybrid.streams import split_field
@@ -41,6 +41,15 @@ def random_field(rng: np.random.Generator, shape: tuple[int, int], num_reference
     return split_field(vectors, modes, rng.integers(0, 4, shape))
 
 
+def sparse_field(rng: np.random.Generator, shape: tuple[int, int], num_references: int, density: float) -> MotionField:
+    """One that moves alike but for a share of its blocks."""
+    field = random_field(rng, shape, num_references)
+    moved = rng.random(shape) < density
+    quarters = moved.repeat(2, axis=0).repeat(2, axis=1)
+    vectors, modes = np.where(quarters, field.vectors, 5), np.where(quarters, field.modes, field.modes[0, 0])
+    return split_field(vectors, modes, np.where(moved, field.splits, WHOLE))
+
+
 @pytest.mark.parametrize("shape", [(37, 50), (1, 1), (3, 70), (16, 16)])
 @pytest.mark.parametrize("num_slices", [1, 3])
 def test_subbands_come_back(shape: tuple[int, int], num_slices: int) -> None:
@@ -70,9 +79,9 @@ def test_motion_comes_back(frame: CodedFrame, shape: tuple[int, int]) -> None:
     network = random_network(rng, motion_symbols.NUM_INPUTS, motion_symbols.NUM_CLASSES)
     field = random_field(rng, shape, len(frame.references))
     writer = SymbolWriter()
-    frames.write_motion(writer, network, field, frame)
+    frames.write_motion(writer, network, motion_symbols.to_symbols(field, frame, None), frame.depth)
     reader = SymbolReader(writer.finish())
-    found = frames.read_motion(reader, network, shape, frame)
+    found = frames.read_motion(reader, network, shape, frame, None)
     reader.finish()
     np.testing.assert_array_equal(found.modes, field.modes)
     np.testing.assert_array_equal(found.vectors, field.vectors)
@@ -81,4 +90,4 @@ def test_motion_comes_back(frame: CodedFrame, shape: tuple[int, int]) -> None:
 
 def test_modes_are_cheap_to_predict_where_all_are_both() -> None:
     field = whole_field(np.zeros((2, 2, 4, 4), dtype=np.int64), np.full((4, 4), BOTH))
-    assert not motion_symbols.to_symbols(field, CodedFrame(1, (0, 2), 2)).symbols.any()
+    assert not motion_symbols.to_symbols(field, CodedFrame(1, (0, 2), 2), None).symbols.any()

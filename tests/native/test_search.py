@@ -10,27 +10,30 @@ import pytest
 
 from c3video import native
 from c3video.coding.rangecoder import SymbolCounter
+from c3video.coding.sparse_tables import all_costs
 from c3video.hybrid.compensation import (
     BACKWARD,
+    BLOCK_SIZE,
     BOTH,
     COLUMNS,
     FORWARD,
     MAX_VECTOR,
-    QUARTERS,
     ROWS,
     MotionField,
     block_shape,
     compensate,
     finish,
+    whole_field,
 )
 from c3video.hybrid.fit.engine import FIT_ENGINES
-from c3video.hybrid.fit.motion_search import COMPONENT_BITS, MODE_BITS, SPLIT_BITS, FrameSearch
+from c3video.hybrid.fit.motion_search import COMPONENT_BITS, MODE_BITS, FrameSearch
 from c3video.hybrid.frame_order import CodedFrame
-from c3video.hybrid.motion_symbols import AROUND, Neighbours, carried_on, to_symbols, uses
+from c3video.hybrid.motion_symbols import CUT_CLASS, MERGE_CLASS, EarlierMotion, to_symbols
 from c3video.hybrid.payload import prior
 from c3video.hybrid.symbol_coding import write_motion
-from c3video.native.frames import PhasePlanes, block_errors
-from c3video.native.search import search_field
+from c3video.native.frames import PhasePlanes
+from c3video.native.search import coarse_vectors, search_field
+from c3video.native.symbols import native_network
 from tests.hybrid.streams import split_field
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
@@ -52,44 +55,32 @@ def texture(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8)
 
 
-def _shifted(values: np.ndarray, dy: int, dx: int) -> np.ndarray:
-    """(bh, bw) of each block its neighbour at (dy, dx), 0 outside."""
-    height, width = values.shape
-    return np.pad(values, 1)[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
-
-
 def centred(luma: np.ndarray) -> np.ndarray:
     return (luma.astype(np.int16) - 128) << 6
 
 
+FRAMES = {1: CodedFrame(1, (0,), 1), 2: CodedFrame(1, (0, 2), 2)}
+"""By number of references."""
+
+
 def search(current: np.ndarray, references: list[np.ndarray], **changes: Any) -> MotionField:
-    block_size = changes.pop("block_size", 16)
     arguments = {
         "current": centred(current),
         "phases": [PhasePlanes(reference, 8) for reference in references],
-        "starts": np.zeros((len(references), 2, *block_shape(current.shape, block_size)), dtype=np.int64),
-        "block_size": block_size,
+        "starts": np.zeros((len(references), 2, *block_shape(current.shape, BLOCK_SIZE)), dtype=np.int64),
         "slope": SLOPE,
+        "frame": FRAMES[len(references)],
+        "earlier": None,
+        "network": prior("motion"),
         "component_bits": COMPONENT_BITS,
         "mode_bits": MODE_BITS,
-        "split_bits": SPLIT_BITS,
     }
     return search_field(**{**arguments, **changes})
 
 
-def of_blocks(field: MotionField) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors and modes of a field in which no block is split."""
-    assert not field.splits.any()
-    return field.vectors[:, :, ::2, ::2], field.modes[::2, ::2]
-
-
-NEVER = (0.0, *[1e6] * 3)
-"""Split bits that leave all blocks whole."""
-
-
-def motion_bits(field: MotionField, frame: CodedFrame) -> float:
-    counter = SymbolCounter()
-    write_motion(counter, prior("motion"), wide(field), frame)
+def motion_bits(field: MotionField) -> float:
+    counter, frame = SymbolCounter(), FRAMES[len(field.vectors)]
+    write_motion(counter, prior("motion"), to_symbols(wide(field), frame, None), frame.depth)
     return counter.estimated_bits
 
 
@@ -97,21 +88,19 @@ def wide(field: MotionField) -> MotionField:
     return MotionField(field.vectors.astype(np.int64), field.modes.astype(np.int64), field.splits.astype(np.int64))
 
 
-@pytest.mark.parametrize("block_size", [8, 16, 32])
-def test_a_shifted_picture_is_found(isa: str, block_size: int) -> None:
+def test_a_shifted_picture_is_found(isa: str) -> None:
     wide = texture(np.random.default_rng(0), (160, 190))
     current, reference = wide[20:140, 20:171], wide[23:143, 13:164]
-    field = search(current, [reference], block_size=block_size)
+    field = search(current, [reference])
     assert field.vectors.dtype == field.modes.dtype == field.splits.dtype == np.int32
     assert field.vectors.shape == (1, 2, *field.modes.shape)
-    assert field.splits.shape == block_shape(current.shape, block_size)
-    vectors, modes = field.vectors[:, :, ::2, ::2], field.modes[::2, ::2]
-    assert not modes.any()
-    edge = 2 if block_size == 8 else 1  # blocks whose windows see what the reference does not show
-    assert (vectors[0, 0, edge:-edge, edge:-edge] == -12).all()
-    assert (vectors[0, 1, edge:-edge, edge:-edge] == 28).all()
-    assert not field.splits[edge:-edge, edge:-edge].any()
-    assert motion_bits(field, CodedFrame(1, (0,), 1)) < 2.5 * modes.size + 60
+    assert field.splits.shape == block_shape(current.shape, BLOCK_SIZE)
+    assert not field.modes.any()
+    inside = np.s_[2:-2, 2:-2]  # blocks whose windows see nothing that the reference does not show
+    assert (field.vectors[0, 0][inside] == -12).all()
+    assert (field.vectors[0, 1][inside] == 28).all()
+    assert not field.splits[1:-1, 1:-1].any()
+    assert motion_bits(field) < 260
 
 
 def test_far_motion_is_found_from_its_start() -> None:
@@ -119,19 +108,40 @@ def test_far_motion_is_found_from_its_start() -> None:
     current, reference = wide[100:196, 100:228], wide[40:136, 20:148]
     starts = np.full((1, 2, 6, 8), 236)
     starts[:, 1] = 324
-    vectors, _ = of_blocks(search(current, [reference], starts=starts, split_bits=NEVER))
-    assert (vectors[0, 0, :2, :2] == 240).all()  # further down and right lies what the reference does not show
-    assert (vectors[0, 1, :2, :2] == 320).all()
+    vectors = search(current, [reference], starts=starts).vectors
+    # Further down and right lies what the reference does not show.
+    assert (vectors[0, 0, :4, :4] == 240).all()
+    assert (vectors[0, 1, :4, :4] == 320).all()
+
+
+@pytest.mark.parametrize("towards", [(-60, 200), (250, -90), (0, 0), (7, 3)])
+def test_a_search_may_begin_far_away(isa: str, towards: tuple[int, int]) -> None:
+    """What moves by up to 256 samples is found to some samples, wherever the reference shows it."""
+    y, x = towards
+    wide = texture(np.random.default_rng(11), (700, 900))
+    current, reference = wide[260:500, 260:580], wide[260 - y : 500 - y, 260 - x : 580 - x]
+    found = coarse_vectors(centred(current), centred(reference)) / 4
+    shown = np.ones((15, 20), dtype=bool)
+    for axis, step, count in ((0, y, 15), (1, x, 20)):
+        place = 16 * np.arange(count) + step
+        inside = (place >= 48) & (place <= 16 * count - 64)
+        shown &= inside[:, None] if axis == 0 else inside[None, :]
+    errors = np.abs(found - np.array([y, x])[:, None, None]).max(axis=0)
+    if y or x:
+        assert (errors[shown] <= 3).mean() > 0.9 if shown.any() else y == 250
+    else:
+        assert not found.any()
 
 
 def test_the_mean_of_two_pictures_is_predicted_from_both(isa: str) -> None:
     rng = np.random.default_rng(2)
     first, second = (texture(rng, (160, 190)) for _ in range(2))
     current = (first[20:116, 20:148].astype(np.int64) + second[20:116, 20:148] + 1 >> 1).astype(np.uint8)
-    vectors, modes = of_blocks(search(current, [first[22:118, 17:145], second[19:115, 23:151]], split_bits=NEVER))
-    assert (modes[1:-1, 1:-1] == BOTH).all()
+    field = search(current, [first[22:118, 17:145], second[19:115, 23:151]])
+    inside = np.s_[..., 2:-2, 2:-2]
+    assert (field.modes[inside] == BOTH).all()
     for reference, right in ((0, (-8, 12)), (1, (4, -12))):
-        assert (vectors[reference, :, 1:-1, 1:-1] == np.array(right)[:, None, None]).all()
+        assert (field.vectors[reference][inside] == np.array(right)[:, None, None]).all()
 
 
 def test_what_is_hidden_on_one_side_comes_from_the_other(isa: str) -> None:
@@ -139,17 +149,46 @@ def test_what_is_hidden_on_one_side_comes_from_the_other(isa: str) -> None:
     current, other = texture(rng, (96, 128)), texture(rng, (96, 128))
     left = np.arange(128)[None, :] < 64
     views = [np.where(left, current, other), np.where(left, other, current)]
-    vectors, modes = of_blocks(search(current, views, split_bits=NEVER))
-    assert (modes[:, :3] == FORWARD).all()
-    assert (modes[:, 5:] == BACKWARD).all()
-    assert not vectors[1][:, modes == FORWARD].any()
-    assert not vectors[0][:, modes == BACKWARD].any()
+    field = search(current, views)
+    assert (field.modes[:, :6] == FORWARD).all()
+    assert (field.modes[:, 10:] == BACKWARD).all()
+    assert not field.vectors[1][:, field.modes == FORWARD].any()
+    assert not field.vectors[0][:, field.modes == BACKWARD].any()
+
+
+@pytest.mark.parametrize("frame", FRAMES.values())
+def test_what_moves_alike_is_one_part(isa: str, frame: CodedFrame) -> None:
+    """Two superblocks beside each other: the first one's motion is coded, and the second takes it over."""
+    reference = texture(np.random.default_rng(4), (84, 148))
+    views = [reference[10:74, 10:138] for _ in frame.references]
+    field = search(reference[12:76, 7:135], views)
+    inside = np.s_[..., 2:-2, 2:-2]
+    assert (field.vectors[0][inside] == np.array([8, -12])[:, None, None]).all()
+    alike = split_field(np.broadcast_to(field.vectors[..., 3:4, 3:4], field.vectors.shape), field.modes, field.splits)
+    symbols = to_symbols(alike, frame, None)
+    assert symbols.classes[-2:].tolist() == [CUT_CLASS, MERGE_CLASS]
+    assert not symbols.symbols[-2:].any()
+
+
+def test_motion_of_an_earlier_frame_is_taken_over(isa: str) -> None:
+    """What is coarse, and noisy, is not worth bits that say something else."""
+    rng = np.random.default_rng(12)
+    reference = np.full((128, 128), 128.0)
+    noisy = [
+        np.clip(reference + rng.normal(scale=9.0, size=reference.shape), 0, 255).astype(np.uint8) for _ in range(2)
+    ]
+    before = whole_field(np.full((1, 2, 8, 8), 2), np.zeros((8, 8), dtype=np.int64))
+    earlier = EarlierMotion(before, CodedFrame(2, (0,), 1))
+    field = search(noisy[0], [noisy[1]], slope=0.1, earlier=earlier)
+    symbols = to_symbols(wide(field), FRAMES[1], earlier)
+    assert (field.vectors == 1).all()  # half as far, in half the time
+    assert symbols.classes.tolist() == [CUT_CLASS, MERGE_CLASS] * 4
+    assert not symbols.symbols.any()
 
 
 def random_scene(trial: int) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:
     rng = np.random.default_rng(trial)
     shape = [(70, 90), (1, 1), (100, 9), (33, 130), (48, 64)][trial % 5]
-    block_size = (8, 16, 32)[trial % 3]
     number, far = 1 + trial % 2, (30, MAX_VECTOR)[trial // 2 % 2]
     planes = [texture(rng, (shape[0] + 40, shape[1] + 40)) for _ in range(2)]
     planes.append(planes[0])
@@ -157,14 +196,23 @@ def random_scene(trial: int) -> tuple[np.ndarray, list[np.ndarray], dict[str, An
     for plane in planes:
         y, x = rng.integers(0, 40, 2)
         views.append(plane[y : y + shape[0], x : x + shape[1]])
-    starts = rng.integers(-far, far + 1, (number, 2, *block_shape(shape, block_size)))
+    starts = rng.integers(-far, far + 1, (number, 2, *block_shape(shape, BLOCK_SIZE)))
     changes = {
         "starts": starts,
-        "block_size": block_size,
         "passes": 1 + trial % 3,
         "slope": (1e-6, 1e-4)[trial // 3 % 2],
     }
-    return views[0], views[1 : 1 + number], {**changes, "ratio": [(-1, 1), (2, 1), (-3, 7)][trial % 3]}
+    if number == 2:
+        changes["frame"] = [CodedFrame(1, (0, 2), 3), CodedFrame(8, (4, 0), 1), CodedFrame(7, (0, 10), 2)][trial % 3]
+    if trial % 4 > 1:
+        quarters = (2 * changes["starts"].shape[2], 2 * changes["starts"].shape[3])
+        field = MotionField(
+            rng.integers(-far, far + 1, (2, 2, *quarters)),
+            rng.integers(0, 3, quarters),
+            np.zeros((1, 1), dtype=np.int64),
+        )
+        changes["earlier"] = EarlierMotion(field, CodedFrame(12, (5, 20), 4))
+    return views[0], views[1 : 1 + number], changes
 
 
 @pytest.mark.parametrize("trial", range(20))
@@ -180,104 +228,36 @@ def test_neither_threads_nor_instruction_sets_matter(monkeypatch: pytest.MonkeyP
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("frame", [CodedFrame(1, (0,), 1), CodedFrame(1, (0, 4), 2), CodedFrame(8, (4, 0), 1)])
-def test_no_block_gains_by_a_step(frame: CodedFrame) -> None:
-    """Costs as the coder's own predictions make them: in the last pass, no vector that is used may have a better one
-    beside it. The pictures are noisy, so that motion and residual pull apart."""
-    rng = np.random.default_rng(7)
-    wide = texture(rng, (140, 170)).astype(np.float64)
-    views = [
-        np.clip(wide[20 + y : 116 + y, 20 + x : 148 + x] + rng.normal(scale=25.0, size=(96, 128)), 0, 255).astype(
-            np.uint8
-        )
-        for y, x in ((0, 0), (2, -3), (-2, 3))
-    ]
-    views[1][:, :40], views[2][:, 90:] = 0, 255  # hidden there
-    current, references = centred(views[0]), [PhasePlanes(view, 8) for view in views[1 : 1 + len(frame.references)]]
-    first, second = (frame.index - reference for reference in (*frame.references, 0)[:2])
-    slope = 1e-3
-    found = search(views[0], views[1 : 1 + len(references)], slope=slope, ratio=(second, first), split_bits=NEVER)
-    vectors, modes = of_blocks(found)
-    field = vectors.astype(np.int64)
-    is_both = modes == BOTH
-    assert len(references) == 1 or 0.2 < is_both.mean() < 0.8
-    assert vectors.any()
-
-    expected = []
-    for reference in range(len(references)):
-        known = uses(modes, reference)
-        around = [
-            Neighbours(
-                np.stack([_shifted(np.where(known, part, 0), dy, dx) for dy, dx in AROUND[:3]]),
-                np.stack([_shifted(known, dy, dx) for dy, dx in AROUND[:3]]),
-            ).prediction()
-            for part in field[reference]
-        ]
-        expected.append(np.stack(around))
-
-    def costs(moved: np.ndarray) -> np.ndarray:
-        """(bh, bw) of a field whose blocks are each on their own: the expected vectors stay."""
-        level = 0.72 * slope * 256
-        each = [block_errors(current, references[r], moved[r][None], 16)[0] for r in range(len(references))]
-        errors = each[0] if len(references) == 1 else np.where(modes == BACKWARD, each[1], each[0])
-        if len(references) == 2:
-            mean = block_errors(current, references[0], moved[0][None], 16, (references[1], moved[1]))[0]
-            errors = np.where(is_both, mean, errors)
-        total = np.where(errors > level, level * (1 + np.log(np.maximum(errors, 1e-9) / level)), errors)
-        for r in range(len(references)):
-            difference = moved[r] - expected[r]
-            if r == 1:
-                difference = difference - np.where(is_both, carried_on(moved[0] - expected[0], frame), 0)
-            total += slope * np.where(uses(modes, r), COMPONENT_BITS[abs(difference)].sum(axis=0), 0)
-        return total
-
-    least = costs(field)
-    for reference in range(len(references)):
-        for step in ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1)):
-            moved = field.copy()
-            moved[reference] += np.array(step)[:, None, None] * uses(modes, reference)
-            assert (costs(moved) >= least - 1e-6).all()
-
-
 def test_dear_bits_smooth_the_field() -> None:
     rng = np.random.default_rng(5)
     current, reference = (rng.integers(0, 256, (96, 128)).astype(np.uint8) for _ in range(2))
-    frame = CodedFrame(1, (0,), 1)
-    bits = [
-        motion_bits(search(current, [reference], component_bits=COMPONENT_BITS * np.float32(factor)), frame)
-        for factor in (0.1, 1.0, 10.0)
-    ]
+    bits = [motion_bits(search(current, [reference], slope=slope)) for slope in (1e-4, 1e-2, 1.0)]
     assert bits == sorted(bits, reverse=True)
     assert bits[-1] < 0.5 * bits[0]
 
 
 @pytest.mark.parametrize("frame", [CodedFrame(1, (0,), 1), CodedFrame(1, (0, 5), 2), CodedFrame(8, (4, 0), 1)])
-def test_the_fit_knows_what_the_coder_expects(frame: CodedFrame) -> None:
-    rng = np.random.default_rng(6)
+def test_where_nothing_moves_nothing_is_said(frame: CodedFrame) -> None:
     flat = [np.full((96, 128), 128, np.uint8)] * (1 + len(frame.references))
-    starts = [rng.integers(-90, 91, (2, 6, 8)) for _ in frame.references]
-    field = FIT_ENGINES["native"].search(FrameSearch(flat[0], flat[1:], starts, frame, 16, 8, SLOPE), 1)
+    field = FIT_ENGINES["native"].search(FrameSearch(flat[0], flat[1:], frame, None, prior("motion"), 8, SLOPE), 1)
     assert field.vectors.dtype == field.modes.dtype == np.int64
-    symbols = to_symbols(field, frame)
-    assert not symbols.symbols[symbols.classes > 0].any()
+    assert not field.vectors.any()
+    assert not to_symbols(field, frame, None).symbols.any()
 
 
-@pytest.mark.parametrize("block_size", [16, 32])
-@pytest.mark.parametrize(("split", "towards"), [(ROWS, (1, 0)), (COLUMNS, (0, 1)), (QUARTERS, (1, 1))])
-def test_a_block_is_split_where_its_parts_move_apart(
-    isa: str, block_size: int, split: int, towards: tuple[int, int]
-) -> None:
+@pytest.mark.parametrize(("split", "towards"), [(ROWS, (1, 0)), (COLUMNS, (0, 1))])
+def test_a_block_is_split_where_its_parts_move_apart(isa: str, split: int, towards: tuple[int, int]) -> None:
     """A picture made by the compensation of a field in which one block is split. How it is split is found; its vector
     goes only part of the way, as the windows of its neighbours, which stand still, lie over it."""
-    reference = texture(np.random.default_rng(8), (5 * block_size, 6 * block_size))
+    reference = texture(np.random.default_rng(8), (80, 96))
     vectors, splits = np.zeros((1, 2, 10, 12), dtype=np.int64), np.zeros((5, 6), dtype=np.int64)
     splits[2, 3] = split
     moved = np.s_[4 + towards[0] : 6, 6 + towards[1] : 8]
     vectors[0, 0][moved], vectors[0, 1][moved] = 3, -4
     made = MotionField(vectors, np.zeros((10, 12), dtype=np.int64), splits)
-    prediction = compensate([reference], made, block_size, (0, 0), 8)
+    prediction = compensate([reference], made, BLOCK_SIZE, (0, 0), 8)
     current = finish(prediction, np.zeros_like(prediction), 8).astype(np.uint8)
-    field = search(current, [reference], block_size=block_size)
+    field = search(current, [reference], slope=1e-6)
     assert field.splits[2, 3] == split
     y, x = field.vectors[0, :, 5, 7]
     assert 1 <= y <= 3
@@ -287,8 +267,6 @@ def test_a_block_is_split_where_its_parts_move_apart(
     assert not field.vectors[0, :, 4:6, 6:8][:, still].any()
     # Where nothing is near it, nothing is split.
     assert not field.splits[0].any()
-    dear = search(current, [reference], block_size=block_size, split_bits=NEVER)
-    assert not dear.splits.any()
 
 
 def test_parts_are_equal_inside_as_their_split_says() -> None:
@@ -320,8 +298,6 @@ class TestSeam:
             {"starts": np.zeros((2, 2, 3, 2), np.int64)},
             {"starts": np.full((2, 2, 3, 2), 4097, np.int32)},
             {"starts": np.full((2, 2, 3, 2), -(2**31), np.int32)},
-            {"block_size": 4},
-            {"block_size": 64},
             {"slope": 0.0},
             {"slope": -1.0},
             {"slope": float("nan")},
@@ -335,13 +311,16 @@ class TestSeam:
             {"mode_bits": [1.0, 1.0]},
             {"mode_bits": [1.0, 1.0, float("nan")]},
             {"mode_bits": [1.0, 1.0, -1.0]},
-            {"split_bits": [1.0] * 3},
-            {"split_bits": [1.0] * 3 + [float("inf")]},
-            {"split_bits": [-1.0] + [1.0] * 3},
-            {"ratio": (1, 0)},
-            {"ratio": (1, -1)},
-            {"ratio": (-(2**31), 1)},
-            {"ratio": (1 << 17, 1)},
+            {"times": [1]},
+            {"times": [0, 1]},
+            {"times": [-1, 1]},
+            {"times": [1, 0]},
+            {"times": [1, 1 << 16]},
+            {"network": native_network(prior("subbands"))},
+            {"network": None},
+            {"costs": np.zeros((64, 16, 65), np.float32)},
+            {"costs": np.full((64, 17, 65), np.nan, np.float32)},
+            {"level": -1},
             {"passes": 0},
             {"passes": 101},
             {"num_threads": 0},
@@ -355,12 +334,14 @@ class TestSeam:
             "current": np.zeros((40, 24), np.int16),
             "phases": [phases, phases],
             "starts": np.zeros((2, 2, 3, 2), np.int32),
-            "block_size": 16,
             "slope": SLOPE,
+            "times": [1, -1],
+            "earlier": None,
+            "network": native_network(prior("motion")),
+            "costs": all_costs(),
+            "level": 2,
             "component_bits": np.ones(4, np.float32),
             "mode_bits": [1.0, 1.0, 1.0],
-            "split_bits": [1.0] * 4,
-            "ratio": (-1, 1),
             "passes": 2,
             "num_threads": 1,
             "isa": "",
@@ -372,7 +353,7 @@ class TestSeam:
         with pytest.raises((TypeError, ValueError)):
             native.extension().search_field(**{**arguments, **change})
 
-    @pytest.mark.parametrize("change", [{"slope": 1.0}, {"slope": 1e-30}, {"ratio": (-65536, 1)}, {"ratio": (0, 1)}])
+    @pytest.mark.parametrize("change", [{"slope": 1.0}, {"slope": 1e-30}, {"frame": CodedFrame(32768, (32767, 0), 1)}])
     def test_extreme_arguments_do_no_harm(self, change: dict[str, Any]) -> None:
         current, references, changes = random_scene(3)
         for bits in (np.zeros(1), np.full(3, 1e6), np.zeros(65536)):

@@ -21,7 +21,7 @@ from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame, coding_order
 from c3video.native import symbols as context
-from tests.hybrid.test_symbol_coding import random_field, random_network, random_symbols
+from tests.hybrid.test_symbol_coding import random_field, random_network, random_symbols, sparse_field
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 
@@ -111,7 +111,7 @@ def damaged(payload: bytes, seed: int, count: int) -> list[bytes]:
 def test_tables_are_the_oracle_s() -> None:
     tables = native.sparse_tables()
     for zero in range(sparse_tables.NUM_ZEROS):
-        for tail in range(sparse_tables.NUM_TAILS):
+        for tail in range(sparse_tables.NUM_TAILS + 1):
             assert tables.bounds(zero, tail) == sparse_tables.cumulative(zero, tail).tolist()
 
 
@@ -255,7 +255,7 @@ def test_motion_comes_back(isa: str, shape: tuple[int, int]) -> None:
     """After weights in the same payload, and at distances that differ."""
     network, frames = (
         motion_network(1),
-        [*coding_order(6, 2), CodedFrame(7, (5, 20), 9), CodedFrame(19, (3, 20), 2), CodedFrame(9, (6, 2), 1)],
+        [*coding_order(6, 2), CodedFrame(19, (5, 3), 9), CodedFrame(7, (3, 19), 2), CodedFrame(9, (7, 2), 1)],
     )
     rng = np.random.default_rng(1)
     fields = [random_field(rng, shape, len(frame.references)) if frame.references else None for frame in frames]
@@ -269,16 +269,43 @@ def test_motion_comes_back(isa: str, shape: tuple[int, int]) -> None:
     assert listed_fields(found) == listed_fields(fields)
 
 
+@pytest.mark.parametrize("shape", [(5, 7), (1, 1), (9, 4), (4, 13)])
+def test_symbols_are_listed_as_the_oracle_lists_them(isa: str, shape: tuple[int, int]) -> None:
+    """Also of fields that mostly move alike, so that large parts and motions taken over are among them."""
+    rng = np.random.default_rng(2)
+    frames = [*coding_order(9, 4), CodedFrame(19, (3, 8), 7)]
+    for density in (1.0, 0.1, 0.01):
+        fields = [
+            sparse_field(rng, shape, len(frame.references), density) if frame.references else None for frame in frames
+        ]
+        expected = oracle.list_frames_motion(fields, frames, motion_symbols.to_symbols)
+        found = oracle.list_frames_motion(fields, frames, context.list_symbols)
+        for coded, symbols in zip(found, expected, strict=True):
+            assert (coded is None) == (symbols is None)
+            if coded is not None and symbols is not None:
+                np.testing.assert_array_equal(coded.classes, symbols.classes)
+                np.testing.assert_array_equal(coded.features, symbols.features)
+                np.testing.assert_array_equal(coded.symbols, symbols.symbols)
+        network, writer = motion_network(3), SymbolWriter()
+        oracle.write_frames_motion(writer, network, fields, frames, context.list_symbols)
+        payload = writer.finish()
+        read = list(context.read_motion(native.NativeReader(payload), network, shape, frames))
+        assert listed_fields(read) == listed_fields(fields)
+        read = list(oracle.read_frames_motion(SymbolReader(payload), network, shape, frames))
+        assert listed_fields(read) == listed_fields(fields)
+
+
 @cache
 def damaged_motion(frame: CodedFrame) -> list[tuple[bytes, object]]:
     """Payloads, and what the oracle makes of them."""
     network, shape = motion_network(4), (4, 5)
     writer = SymbolWriter()
-    oracle.write_motion(writer, network, random_field(np.random.default_rng(4), shape, 2), frame)
+    field = random_field(np.random.default_rng(4), shape, 2)
+    oracle.write_motion(writer, network, motion_symbols.to_symbols(field, frame, None), frame.depth)
 
     def read(broken: bytes) -> object:
         coder = SymbolReader(broken)
-        field = oracle.read_motion(coder, network, shape, frame)
+        field = oracle.read_motion(coder, network, shape, frame, None)
         return listed_fields([field]), outcome(coder.finish)
 
     return [(broken, outcome(lambda broken=broken: read(broken))) for broken in damaged(writer.finish(), 3, 30)]
@@ -291,7 +318,7 @@ def test_damaged_motion_gives_our_error_or_the_oracle_s_vectors(isa: str, frame:
 
     def read_natively(broken: bytes) -> object:
         reader = context.MotionReader(broken, network, shape)
-        return listed_fields([reader.read(frame)]), outcome(reader.finish)
+        return listed_fields([reader.read(frame, None)]), outcome(reader.finish)
 
     for broken, expected in damaged_motion(frame):
         assert outcome(lambda broken=broken: read_natively(broken)) == expected
@@ -336,7 +363,7 @@ class TestSeam:
         for bad in [(zero[1:], tail), (zero, tail[1:]), (zero * 0, tail), (zero, tail - 6), (zero, tail + 2**30)]:
             with pytest.raises((TypeError, ValueError)):
                 native.extension().SparseTables(*bad)
-        for place in [(-1, 0), (64, 0), (0, -1), (0, 16)]:
+        for place in [(-1, 0), (64, 0), (0, -1), (0, 17)]:
             with pytest.raises(ValueError, match="table index"):
                 native.sparse_tables().bounds(*place)
 
@@ -436,16 +463,58 @@ class TestSeam:
         ],
     )
     def test_motion(self, change: dict[str, Any]) -> None:
-        def read(network: ContextNetwork, shape: Any, frame: CodedFrame) -> MotionField | None:
-            return context.MotionReader(np.random.default_rng(0).bytes(4000), network, shape).read(frame)
+        def read(network: ContextNetwork, shape: Any, frame: CodedFrame) -> MotionField:
+            return context.MotionReader(np.random.default_rng(0).bytes(4000), network, shape).read(frame, None)
 
         arguments = {"network": motion_network(0), "shape": (2, 3), "frame": CodedFrame(4, (1, 5), 1)}
         field = read(**arguments)
-        assert field is not None
         assert field.vectors.shape == (2, 2, 4, 6)
         with pytest.raises((TypeError, ValueError)) as error:
             read(**{**arguments, **change})
         assert not isinstance(error.value, CorruptSegmentError)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"vectors": np.zeros((1, 2, 4, 6), np.int32)},
+            {"vectors": np.zeros((2, 2, 4, 5), np.int32)},
+            {"vectors": np.full((2, 2, 4, 6), 4097, np.int32)},
+            {"vectors": np.zeros((2, 2, 4, 6), np.int64)},
+            {"modes": np.full((4, 6), 3, np.int32)},
+            {"modes": np.full((4, 6), -1, np.int32)},
+            {"modes": np.zeros((4, 4), np.int32)},
+            {"splits": np.full((2, 3), 4, np.int32)},
+            {"splits": np.zeros((0, 3), np.int32)},
+            {"times": [1, 0]},
+            {"times": [-1]},
+            {"earlier": ((2, 2, 4, 6), (4, 4), [1, 2], 1, 0)},
+            {"earlier": ((1, 2, 4, 6), (4, 6), [1], 1, 1)},
+            {"earlier": ((1, 2, 4, 6), (4, 6), [1], 0, 0)},
+            {"earlier": ((1, 2, 4, 6), (4, 6), [0], 1, 0)},
+            {"earlier": ((1, 2, 4, 6), (4, 6), [1, 2, 3], 1, 0)},
+        ],
+    )
+    def test_fields_that_are_listed(self, change: dict[str, Any]) -> None:
+        """An earlier field is given as the shapes of its vectors and modes, times, distance and all modes."""
+        arguments = {
+            "vectors": np.zeros((2, 2, 4, 6), np.int32),
+            "modes": np.zeros((4, 6), np.int32),
+            "splits": np.zeros((2, 3), np.int32),
+            "times": [2, -1],
+            "earlier": ((1, 2, 4, 6), (4, 6), [3], -1, 0),
+        }
+
+        def listed(arguments: dict[str, Any]) -> Any:
+            vectors, modes, times, distance, mode = arguments["earlier"]
+            earlier = native.extension().EarlierMotion(
+                np.zeros(vectors, np.int32), np.full(modes, mode, np.int32), times, distance
+            )
+            return native.extension().list_motion(**{**arguments, "earlier": earlier}, isa="")
+
+        classes, features, symbols = listed(arguments)
+        assert len(classes) == len(symbols) == features.shape[1]
+        with pytest.raises((TypeError, ValueError)):
+            listed({**arguments, **change})
 
     def test_networks_and_frames_that_do_not_fit_a_slice(self) -> None:
         (layout,) = layouts_of((8, 8), GRAY, 1)

@@ -47,13 +47,13 @@ STREAMS: dict[str, Callable[[], bytes]] = {
     ),
     # Of the hybrid model: random symbols and motion, coded by nobody's decision.
     "frames_420_slices": lambda: synthetic_stream(
-        frame_header(66, 40, "yuv420p", HybridConfig(16, 3), segment_frames=6), (6, 2), gop=4, exponents=(2, None)
+        frame_header(66, 40, "yuv420p", HybridConfig(3), segment_frames=6), (6, 2), gop=4, exponents=(2, None)
     )[0],
     "frames_422_10bit": lambda: synthetic_stream(
-        frame_header(25, 33, "yuv422p10le", HybridConfig(8, 1)), (4,), gop=1, density=0.1, exponents=(None, 0)
+        frame_header(25, 33, "yuv422p10le", HybridConfig()), (4,), gop=1, density=0.1, exponents=(None, 0)
     )[0],
     "frames_444_priors": lambda: synthetic_stream(
-        frame_header(17, 21, "yuv444p", HybridConfig(32, 1)),
+        frame_header(17, 21, "yuv444p", HybridConfig()),
         (3,),
         gop=32,
         density=0.2,
@@ -62,7 +62,7 @@ STREAMS: dict[str, Callable[[], bytes]] = {
         exponents=(None, None),
     )[0],
     "frames_rgb": lambda: synthetic_stream(
-        frame_header(19, 22, "gbrp", HybridConfig(8, 1)), (4,), gop=2, density=0.2, step_index=44
+        frame_header(19, 22, "gbrp", HybridConfig()), (4,), gop=2, density=0.2, step_index=44
     )[0],
     # Its first frames pictures of the pyramid model, of random integers too.
     "frames_picture": lambda: synthetic_stream(

@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from c3video.coding.fit.activation import activate
 from c3video.coding.sparse_tables import MIN_WIDTH, NUM_TAILS, NUM_ZEROS
 from c3video.coding.tables import PRECISION_BITS
-from c3video.hybrid import motion_symbols
-from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import (
     FEATURE_BITS,
     NUM_DEPTHS,
@@ -32,7 +30,7 @@ from c3video.hybrid.context_network import (
     ContextNetwork,
     network_shapes,
 )
-from c3video.hybrid.frame_order import CodedFrame
+from c3video.hybrid.motion_symbols import FIRST_FLAG_CLASS, MotionSymbols
 from c3video.hybrid.subbands import FrameSymbols, causal_features, known_features, symbol_class
 
 IntArray = NDArray[np.int64]
@@ -53,7 +51,7 @@ class Samples:
     Args:
         features: float16 (N, inputs), in units (binary point removed): 11 bits hold them exactly.
         classes, depths: uint8 (N,).
-        magnitudes: float32 (N,).
+        magnitudes: float32 (N,); -1 for a flag that is set.
         counts: float32 (N,) how many symbols each stands for; not 1 for one that stands for all of its class and frame
             in a context of zeros.
         share: of the other symbols that are here, 1 for all of them.
@@ -105,10 +103,9 @@ def thinned(samples: Samples, share: float, random: np.random.Generator) -> Samp
     return replace(samples[kept], share=share)
 
 
-def _samples(features: IntArray, symbol_class: int, depth: int, symbols: IntArray) -> Samples:
+def _samples(features: IntArray, symbol_class: int, depth: int, magnitudes: IntArray) -> Samples:
     """Symbols of one class and frame; those that are zero in a context of zeros become one with their number."""
-    magnitudes = np.abs(symbols.ravel())
-    seen = features.any(axis=0) | (magnitudes > 0)
+    seen = features.any(axis=0) | (magnitudes != 0)
     kept = np.concatenate([np.flatnonzero(seen), np.flatnonzero(~seen)[:1]])
     counts = np.ones(len(kept), dtype=np.float32)
     if not seen.all():
@@ -131,17 +128,21 @@ def subband_samples(symbols: FrameSymbols, reference: FrameSymbols, depth: int) 
         for band, values in enumerate(bands):
             if values.size:
                 features = np.concatenate([causal_features(values), known_features(symbols, reference, plane, band)])
-                parts.append(_samples(features, symbol_class(plane, band, len(bands) // 3), depth, values))
+                parts.append(
+                    _samples(features, symbol_class(plane, band, len(bands) // 3), depth, np.abs(values.ravel()))
+                )
     return joined(parts)
 
 
-def motion_samples(field: MotionField, frame: CodedFrame) -> Samples:
+def motion_samples(coded: MotionSymbols, depth: int) -> Samples:
     """All motion symbols of a frame."""
-    coded = motion_symbols.to_symbols(field, frame)
     parts = []
     for found in np.unique(coded.classes):
         chosen = coded.classes == found
-        parts.append(_samples(coded.features[:, chosen], int(found), frame.depth, coded.symbols[chosen]))
+        magnitudes = np.abs(coded.symbols[chosen])
+        if found >= FIRST_FLAG_CLASS:
+            magnitudes = -magnitudes
+        parts.append(_samples(coded.features[:, chosen], int(found), depth, magnitudes))
     return joined(parts)
 
 
@@ -179,7 +180,7 @@ def symbol_bits(outputs: Tensor, magnitudes: Tensor) -> Tensor:
     """(N,) bits of symbols: coding/sparse_tables.py without its rounding of indexes."""
     zero, stop = outputs.unbind(1)
     nats = F.softplus(zero) + F.softplus(-stop) + (magnitudes - 1.0) * F.softplus(stop) + _LN2
-    nats = torch.where(magnitudes > 0.5, nats, F.softplus(-zero))
+    nats = torch.where(magnitudes > 0.5, nats, F.softplus(torch.where(magnitudes < -0.5, zero, -zero)))
     # No slot is narrower than sparse_tables.MIN_WIDTH.
     return -torch.logaddexp(-nats, torch.full_like(nats, _LEAST_LOG_WIDTH)) / _LN2
 

@@ -22,7 +22,6 @@ from c3video.hybrid.fit.motion_search import (
     COMPONENT_BITS,
     MODE_BITS,
     PASSES,
-    SPLIT_BITS,
     FrameSearch,
     search_at_once,
 )
@@ -31,8 +30,9 @@ from c3video.hybrid.payload import NUMPY_WRITING, SymbolWriting
 from c3video.hybrid.symbol_coding import write_plane
 from c3video.hybrid.wavelet import analyse
 from c3video.native import symbol_choice as native_choice
+from c3video.native import symbols as native_symbols
 from c3video.native.frames import PhasePlanes
-from c3video.native.search import search_field
+from c3video.native.search import coarse_vectors, search_field
 
 
 class HybridFitEngine(Protocol):
@@ -79,7 +79,9 @@ class _NumpyFit:
 
 class _NativeFit:
     is_fast = True
-    writing = SymbolWriting(native.NativeWriter, native_choice.write_subbands, native.joined_payload)
+    writing = SymbolWriting(
+        native.NativeWriter, native_choice.write_subbands, native.joined_payload, native_symbols.list_symbols
+    )
 
     def analyse(self, residual: NDArray[np.floating[Any]], levels: int) -> Coefficients:
         return list(native_choice.analyse(residual.astype(np.float32), levels))
@@ -101,17 +103,18 @@ class _NativeFit:
         return bits
 
     def search(self, search: FrameSearch, num_threads: int) -> MotionField:
-        first, *others = (search.frame.index - reference for reference in search.frame.references)
+        current = centred(search.current, search.bit_depth).astype(np.int16)
+        references = [centred(reference, search.bit_depth).astype(np.int16) for reference in search.references]
         found = search_field(
-            centred(search.current, search.bit_depth).astype(np.int16),
+            current,
             [PhasePlanes(reference, search.bit_depth) for reference in search.references],
-            np.stack(search.starts),
-            search.block_size,
+            np.stack([coarse_vectors(current, reference) for reference in references]),
             search.slope,
+            search.frame,
+            search.earlier,
+            search.network,
             COMPONENT_BITS,
             MODE_BITS,
-            SPLIT_BITS,
-            (others[0] if others else 0, first),
             PASSES,
             num_threads,
         )

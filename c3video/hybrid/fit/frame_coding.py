@@ -16,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.hybrid.coded_planes import UNIT_NORM, CodedFormat
-from c3video.hybrid.compensation import SAMPLE_BITS, MotionField, block_shape
+from c3video.hybrid.compensation import BLOCK_SIZE, SAMPLE_BITS, MotionField, block_shape
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.importance import BlockImportance, block_means, spread
-from c3video.hybrid.fit.motion_search import FrameSearch, coarse_vectors
+from c3video.hybrid.fit.motion_search import FrameSearch
 from c3video.hybrid.fit.packed_symbols import PackedSymbols
 from c3video.hybrid.fit.plans import SLOPE_OF_STEP
 from c3video.hybrid.fit.symbol_choice import PlaneChoice
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.frame_order import CodedFrame, coding_order
 from c3video.hybrid.key_picture import key_symbols
+from c3video.hybrid.motion_symbols import EarlierMotion, earlier_motion
 from c3video.hybrid.subbands import (
     FrameSymbols,
     plane_levels,
@@ -122,6 +123,7 @@ def code_frames(
     """
     coded = CodedFrames(decisions.step_indexes, coding_order(len(task.planes), decisions.gop))
     last_use = {index: place for place, frame in enumerate(coded.frames) for index in frame.references}
+    places = {frame.index: place for place, frame in enumerate(coded.frames)}
     # By display index, of frames that others still need.
     decoded: dict[int, Planes] = {}
     symbols: dict[int, FrameSymbols] = {}
@@ -132,12 +134,14 @@ def code_frames(
             continue
         references = [decoded[index] for index in frame.references]
         known = [symbols[index] for index in frame.references]
+        fields = [(coded.frames[places[index]], coded.fields[places[index]]) for index in frame.references]
+        earlier = earlier_motion(frame, fields)
         coder = _FrameCoder(
             task,
             decisions,
             frame,
             references,
-            _motion(task, decisions, frame, references, motion),
+            _motion(task, decisions, frame, references, earlier, motion),
             reference_magnitudes(known, task.layout),
             task.layout.empty(),
         )
@@ -168,7 +172,7 @@ def decode_again(task: FitTask, coded: CodedFrames, key: KeyPicture | None) -> t
             task.engine.reconstruct_plane(
                 [found[index][plane] for index in frame.references],
                 coded.fields[place],
-                task.config.block_size,
+                BLOCK_SIZE,
                 shifts,
                 task.coded_as.bit_depth,
                 symbols[plane],
@@ -191,7 +195,7 @@ def _add_key(task: FitTask, key: KeyPicture, coded: CodedFrames) -> FrameSymbols
     coded.fields.append(None)
     symbols = key_symbols(key.planes, coded_as, coded.step_indexes[0], task.engine.plane_symbols)
     coded.symbols.append(symbols)
-    coded.prediction_errors.append(np.zeros(block_shape(coded_as.shapes[0], task.config.block_size)))
+    coded.prediction_errors.append(np.zeros(block_shape(coded_as.shapes[0], BLOCK_SIZE)))
     coded.subband_bits += 8.0 * len(key.data)
     for plane, (found, source) in enumerate(zip(key.planes, task.planes[0], strict=True)):
         coded.add_error(plane, found, source, coded_as)
@@ -199,17 +203,21 @@ def _add_key(task: FitTask, key: KeyPicture, coded: CodedFrames) -> FrameSymbols
 
 
 def _motion(
-    task: FitTask, decisions: Decisions, frame: CodedFrame, references: Sequence[Planes], known: MotionCache
+    task: FitTask,
+    decisions: Decisions,
+    frame: CodedFrame,
+    references: Sequence[Planes],
+    earlier: EarlierMotion | None,
+    known: MotionCache,
 ) -> MotionField | None:
     """Where a frame is predicted from, searched for unless it is known."""
     if not frame.references:
         return None
     if (frame.index, frame.references) not in known:
         current, luma = task.planes[frame.index][0], [reference[0] for reference in references]
-        block_size, step = task.config.block_size, luma_step(decisions.step_indexes[frame.depth], task.coded_as)
-        starts = [coarse_vectors(current, reference, block_size) for reference in luma]
+        step, network = luma_step(decisions.step_indexes[frame.depth], task.coded_as), decisions.networks["motion"]
         search = FrameSearch(
-            current, luma, starts, frame, block_size, task.coded_as.bit_depth, SLOPE_OF_STEP * step * step
+            current, luma, frame, earlier, network, task.coded_as.bit_depth, SLOPE_OF_STEP * step * step
         )
         known[frame.index, frame.references] = task.fit_engine.search(search, task.num_threads)
     return known[frame.index, frame.references]
@@ -242,13 +250,13 @@ class _FrameCoder:
         source = task.planes[index][plane]
         target = self.decisions.targets.get(index, task.planes[index])[plane]
         references = [reference[plane] for reference in self.references]
-        where = (references, self.field, task.config.block_size, shifts, coded_as.bit_depth)
+        where = (references, self.field, BLOCK_SIZE, shifts, coded_as.bit_depth)
         centred = (target.astype(np.float64) - (1 << (coded_as.bit_depth - 1))) * 2.0 ** (
             SAMPLE_BITS - coded_as.bit_depth
         )
         residual = centred - task.engine.compensate(*where, target.shape)
         if plane == 0:
-            errors = block_means(np.square(residual * 2.0**-SAMPLE_BITS), task.config.block_size)
+            errors = block_means(np.square(residual * 2.0**-SAMPLE_BITS), BLOCK_SIZE)
             coded.prediction_errors.append(errors)
         coefficients = task.fit_engine.analyse(residual, plane_levels(shifts))
         choice = PlaneChoice(

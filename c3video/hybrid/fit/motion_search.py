@@ -3,7 +3,7 @@
 
     coarse full search on small pictures --> candidates of neighbours --> ever finer steps --> both references together
 
-The extension goes from block to block in the order of coding and prices a vector by what the coder will expect of it
+The extension then chooses the tree in which motion is coded, and prices it by what the coder will expect
 (native/search.py). In NumPy, which is here, all blocks move at once, none is split, and vectors are priced as if the
 field were smooth.
 
@@ -20,24 +20,33 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.hybrid.compensation import BACKWARD, BOTH, FORWARD, MAX_VECTOR, MotionField, block_shape, whole_field
+from c3video.hybrid.compensation import (
+    BACKWARD,
+    BLOCK_SIZE,
+    BOTH,
+    FORWARD,
+    MAX_VECTOR,
+    MotionField,
+    block_shape,
+    whole_field,
+)
+from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.block_errors import BlockErrors
 from c3video.hybrid.frame_order import CodedFrame
+from c3video.hybrid.motion_symbols import EarlierMotion
 
 IntArray = NDArray[np.int64]
 Costs = NDArray[np.float32]
 
-PASSES = 2
-"""Of the extension's search over all blocks."""
+PASSES = 1
+"""Of the extension's search over all blocks by themselves."""
 
 COMPONENT_BITS = np.concatenate([[0.1], 3.0 + 1.8 * np.log2(np.arange(1, 257))]).astype(np.float32)
-"""Price of a component by the size of its difference to what is expected, in bits. Found by trial, as the next."""
+"""Price of a component by the size of its difference to what is expected, in bits, while nothing better is known. Found
+by trial, as the next."""
 
 MODE_BITS = (2.5, 2.5, 0.4)
 """Price of FORWARD, BACKWARD and BOTH where there are two references, in bits."""
-
-SPLIT_BITS = (0.3, 5.5, 5.5, 7.0)
-"""Price of WHOLE, ROWS, COLUMNS and QUARTERS, in bits."""
 
 _AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1))
 
@@ -49,26 +58,27 @@ class FrameSearch:
     Args:
         current: (h, w) its luma.
         references: (h, w) luma of each reference, decoded.
-        starts: (2, bh, bw) where to begin in each, in quarter samples.
         frame: its place among the others.
-        block_size: in luma samples.
+        earlier: what is known of its motion.
+        network: of motion.
         bit_depth: of all samples.
         slope: squared error (full range 1) that a bit is worth.
     """
 
     current: NDArray[np.generic]
     references: Sequence[NDArray[np.generic]]
-    starts: Sequence[IntArray]
     frame: CodedFrame
-    block_size: int
+    earlier: EarlierMotion | None
+    network: ContextNetwork
     bit_depth: int
     slope: float
 
 
 def search_at_once(search: FrameSearch) -> MotionField:
     """The motion of a frame, found in NumPy."""
-    errors = BlockErrors(search.current, search.references, search.block_size, search.bit_depth)
-    return _AllBlocks(errors, search.block_size, search.slope).field(search.starts)
+    errors = BlockErrors(search.current, search.references, BLOCK_SIZE, search.bit_depth)
+    starts = [coarse_vectors(search.current, reference) for reference in search.references]
+    return _AllBlocks(errors, search.slope).field(starts)
 
 
 @dataclass(frozen=True)
@@ -80,13 +90,11 @@ class _AllBlocks:
     """
 
     errors: BlockErrors
-    block_size: int
     slope: float
 
     def _residual_cost(self, errors: Costs) -> Costs:
         """What coding residuals of these squared errors costs, in units of squared error."""
-        samples = self.block_size**2
-        floor = 0.72 * self.slope * samples
+        floor = 0.72 * self.slope * BLOCK_SIZE**2
         return np.where(errors > floor, floor * (1.0 + np.log(np.maximum(errors, 1e-12) / floor)), errors)
 
     def _vector_cost(self, vectors: IntArray, predicted: IntArray) -> Costs:
@@ -163,18 +171,18 @@ def _middle_of_neighbours(vectors: IntArray) -> IntArray:
     return np.rint((four[1] + four[2]) / 2.0).astype(np.int64)
 
 
-def coarse_vectors(current: NDArray[np.generic], reference: NDArray[np.generic], block_size: int) -> IntArray:
+def coarse_vectors(current: NDArray[np.generic], reference: NDArray[np.generic]) -> IntArray:
     """(2, bh, bw) vectors in quarter samples from a full search on pictures shrunk to about a hundred rows.
 
     Args:
         current, reference: luma (h, w).
     """
     factor = 4
-    while min(current.shape) > 100 * factor and factor < block_size:
+    while min(current.shape) > 100 * factor and factor < BLOCK_SIZE:
         factor *= 2
     small, other = (_shrunk(plane, factor) for plane in (current, reference))
-    blocks = block_shape(current.shape, block_size)
-    side = block_size // factor
+    blocks = block_shape(current.shape, BLOCK_SIZE)
+    side = BLOCK_SIZE // factor
     reach = 10
     padded = np.pad(other, reach, mode="edge")
     height, width = small.shape

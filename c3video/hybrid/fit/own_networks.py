@@ -24,13 +24,18 @@ from c3video.hybrid.fit.context_tuning import (
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.payload import MAX_EXPONENT, HybridSymbols, network_bits, prior, reference_frames
 from c3video.hybrid.subbands import SliceLayout, reference_magnitudes
+from c3video.hybrid.symbol_coding import ListSymbols, list_frames_motion
 
 MAX_SAMPLES = 1 << 20
 """Of subbands; each takes some 60 bytes, twice while they are put together."""
 
 
 def segment_samples(
-    frames: Sequence[CodedFrame], symbols: HybridSymbols, layout: SliceLayout, num_pictures: int = 0
+    frames: Sequence[CodedFrame],
+    symbols: HybridSymbols,
+    layout: SliceLayout,
+    list_motion: ListSymbols,
+    num_pictures: int = 0,
 ) -> dict[str, Samples]:
     """Symbols of a segment, by name of CONTEXT_NETWORKS; motion only where there is any.
 
@@ -39,6 +44,7 @@ def segment_samples(
     Args:
         frames: in coding order.
         layout: of whole frames.
+        list_motion: of what writes symbols.
         num_pictures: first frames whose subbands are not coded.
     """
     places = reference_frames(frames)
@@ -51,8 +57,9 @@ def segment_samples(
         while sum(map(len, subbands)) > MAX_SAMPLES:
             share /= 2
             subbands = [thinned(part, share, random) for part in subbands]
+    listed = list_frames_motion(symbols.fields, frames, list_motion)
     motion = [
-        motion_samples(field, frame) for field, frame in zip(symbols.fields, frames, strict=True) if field is not None
+        motion_samples(coded, frame.depth) for coded, frame in zip(listed, frames, strict=True) if coded is not None
     ]
     return {name: joined(parts) for name, parts in (("subbands", subbands), ("motion", motion)) if parts}
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.hybrid.compensation import SAMPLE_BITS, block_shape
+from c3video.hybrid.compensation import BLOCK_SIZE, SAMPLE_BITS
 from c3video.hybrid.fit.motion_search import FrameSearch
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.frame_order import CodedFrame
+from c3video.hybrid.payload import prior
 from c3video.video import Planes
 
 FloatArray = NDArray[np.float32]
@@ -66,17 +67,16 @@ def temporal_target(task: FitTask, index: int, slope: float) -> Planes:
 
 def _aligned(task: FitTask, index: int, other: int, slope: float) -> list[FloatArray]:
     """Planes of a frame predicted from another one, full range 1."""
-    coded, block_size = task.coded_as, task.config.block_size
+    coded = task.coded_as
     current, reference = task.planes[index], task.planes[other]
-    start = np.zeros((2, *block_shape(coded.shapes[0], block_size)), dtype=np.int64)
     # Vectors are priced as if they were coded, so that what moves together stays together. The search asks for earlier
     # references and does not mind in which direction time runs.
     frame = CodedFrame(abs(index - other), (0,), 1)
-    search = FrameSearch(current[0], [reference[0]], [start], frame, block_size, coded.bit_depth, slope)
+    search = FrameSearch(current[0], [reference[0]], frame, None, prior("motion"), coded.bit_depth, slope)
     field = task.fit_engine.search(search, task.num_threads)
     found = []
     for plane, shifts in enumerate(coded.shifts):
-        where = ([reference[plane]], field, block_size, shifts, coded.bit_depth)
+        where = ([reference[plane]], field, BLOCK_SIZE, shifts, coded.bit_depth)
         moved = task.engine.compensate(*where, current[plane].shape)
         found.append(moved.astype(np.float32) * np.float32(2.0**-SAMPLE_BITS) + np.float32(0.5))
     return found

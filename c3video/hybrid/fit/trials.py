@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from c3video.coding.rangecoder import SymbolCounter
 from c3video.hybrid.coded_planes import UNIT_NORM
+from c3video.hybrid.compensation import BLOCK_SIZE
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, KeyPicture, MotionCache, code_frames, luma_step
 from c3video.hybrid.fit.importance import Importance, activity, measured_importance, typical_importance
@@ -66,7 +67,7 @@ class Trials:
         self._key: KeyPicture | None = None
         self._importance: dict[int, Importance] = {}  # by frames from anchor to anchor
         self._filtered: dict[int, Planes] = {}  # by display index
-        block_size, bit_depth = task.config.block_size, task.coded_as.bit_depth
+        block_size, bit_depth = BLOCK_SIZE, task.coded_as.bit_depth
         self._activities = [activity(frame[0], block_size, bit_depth) for frame in task.planes]
         config, num_frames = task.fit_config, len(task.planes)
         of_picture = config.key_steps // _PICTURE_STEPS_A_FRAME + num_frames if config.key_steps else 0
@@ -126,7 +127,7 @@ class Trials:
             [self._activities[frame.index] for frame in coded.frames],
             coded.prediction_errors,
             0.72 * SLOPE_OF_STEP * step * step,
-            task.config.block_size,
+            BLOCK_SIZE,
             task.fit_config.importance,
         )
 
@@ -134,8 +135,9 @@ class Trials:
         """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""
         coded = trial.coded
         symbols = HybridSymbols(tuple(coded.fields), coded.symbols)
-        num_pictures = int(trial.key is not None)
-        for name, samples in segment_samples(coded.frames, symbols, self._task.layout, num_pictures).items():
+        list_motion, num_pictures = self._task.fit_engine.writing.list_motion, int(trial.key is not None)
+        found = segment_samples(coded.frames, symbols, self._task.layout, list_motion, num_pictures)
+        for name, samples in found.items():
             self._networks[name], self._exponents[name] = tuned_network(name, samples, self._task.fit_config, seed)
 
     def _advance(self) -> None:
@@ -151,5 +153,6 @@ class Trials:
 
     def _symbol_bits(self, coded: CodedFrames) -> float:
         counter = SymbolCounter()
-        write_frames_motion(counter, self._networks["motion"], coded.fields, coded.frames)
+        network, list_motion = self._networks["motion"], self._task.fit_engine.writing.list_motion
+        write_frames_motion(counter, network, coded.fields, coded.frames, list_motion)
         return coded.subband_bits + counter.estimated_bits

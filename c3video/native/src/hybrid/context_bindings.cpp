@@ -3,6 +3,7 @@
 // then the GIL is let go.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #ifdef __linux__
@@ -17,6 +19,7 @@
 #endif
 
 #include "hybrid/kernels.h"
+#include "hybrid/motion_arguments.h"
 #include "shared/arguments.h"
 
 using namespace nb::literals;
@@ -24,7 +27,6 @@ using namespace nb::literals;
 namespace {
 
 constexpr size_t kMaxSymbols = 1 << 28;
-constexpr int kMaxSide = 1 << 15, kMaxDistance = 1 << 15;
 
 // ContextNetwork.check of hybrid/context_network.py.
 c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias, Ints2 second, Ints1 second_bias,
@@ -231,36 +233,53 @@ auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::Co
 }
 
 auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network,
-                 std::pair<int, int> shape, int level, std::vector<int> distances, std::string isa) {
+                 std::pair<int, int> shape, int level, std::vector<int> times, const std::optional<Earlier>& earlier,
+                 std::string isa) {
     require(network.num_inputs == c3::kMotionInputs && network.num_classes == c3::kMotionClasses,
             "not a network of motion");
-    require(shape.first >= 1 && shape.second >= 1 && shape.first <= kMaxSide && shape.second <= kMaxSide &&
-                (size_t)shape.first * shape.second <= kMaxSymbols / 16,
-            "a field of 1..2^24 blocks");
-    require(level >= 0 && (distances.size() == 1 || distances.size() == 2),
-            "a level is not negative; one or two references");
-    require(distances.front() >= 1 && distances.back() != 0,
-            "the first reference must be earlier, the second another frame");
-    for (int distance : distances)
-        require(distance >= -kMaxDistance && distance <= kMaxDistance, "a reference must be at most 2^15 frames away");
+    require(level >= 0, "a level is not negative");
+    const c3::MotionFrame frame = motion_frame(shape, times, earlier);
     const auto read = c3::kernels<c3::HybridDecodeKernels>(isa).read_motion;
-    auto vectors = new_zeros<int32_t>(distances.size(), 2, 2 * shape.first, 2 * shape.second);
+    auto vectors = new_zeros<int32_t>(times.size(), 2, 2 * shape.first, 2 * shape.second);
     auto modes = new_zeros<int32_t>(2 * shape.first, 2 * shape.second);
     auto splits = new_zeros<int32_t>(shape.first, shape.second);
-    const c3::MotionJob job{shape.first,
-                            shape.second,
-                            level,
-                            (int)distances.size(),
-                            distances.front(),
-                            distances.back(),
-                            static_cast<int32_t*>(vectors.data()),
-                            static_cast<int32_t*>(modes.data()),
-                            static_cast<int32_t*>(splits.data())};
+    const c3::MotionField field{static_cast<int32_t*>(vectors.data()), static_cast<int32_t*>(modes.data()),
+                                static_cast<int32_t*>(splits.data())};
     {
         nb::gil_scoped_release release;
-        read(reader, tables, network, job);
+        read(reader, tables, network, frame, level, field);
     }
     return nb::make_tuple(vectors, modes, splits);
+}
+
+auto list_motion(Ints4 vectors, Ints2 modes, Ints2 splits, std::vector<int> times,
+                 const std::optional<Earlier>& earlier, std::string isa) {
+    require(splits.shape(0) <= kMaxSide && splits.shape(1) <= kMaxSide, "a field of 1..2^20 blocks");
+    const std::pair<int, int> shape{(int)splits.shape(0), (int)splits.shape(1)};
+    const c3::MotionFrame frame = motion_frame(shape, times, earlier);
+    const bool good_splits =
+        std::all_of(splits.data(), splits.data() + splits.size(), [](int32_t split) { return split >= 0 && split < 4; });
+    require(is_field(vectors, modes, times.size(), shape) && good_splits,
+            "vectors, modes and splits must have the shapes of one field, and be in range");
+    const auto list = c3::kernels<c3::HybridFitKernels>(isa).list_motion;
+    // It only reads the field.
+    const c3::MotionField field{const_cast<int32_t*>(vectors.data()), const_cast<int32_t*>(modes.data()),
+                                const_cast<int32_t*>(splits.data())};
+    std::vector<c3::MotionSymbol> symbols;
+    {
+        nb::gil_scoped_release release;
+        list(frame, field, symbols);
+    }
+    const size_t count = symbols.size();
+    auto classes = new_zeros<int64_t>(count), values = new_zeros<int64_t>(count);
+    auto features = new_zeros<int64_t>(c3::kMotionInputs, count);
+    for (size_t i = 0; i < count; i++) {
+        static_cast<int64_t*>(classes.data())[i] = symbols[i].symbol_class;
+        static_cast<int64_t*>(values.data())[i] = symbols[i].symbol;
+        for (int input = 0; input < c3::kMotionInputs; input++)
+            static_cast<int64_t*>(features.data())[input * count + i] = symbols[i].features[input];
+    }
+    return nb::make_tuple(classes, features, values);
 }
 
 }  // namespace
@@ -284,6 +303,15 @@ void bind_context(nb::module_& m) {
         .def("features_of", &Slice::features_of, nb::arg("symbols").noconvert());
     m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "slice"_a, "level"_a, "references"_a, "own"_a,
           "isa"_a);
-    m.def("read_motion", &read_motion, "reader"_a, "tables"_a, "network"_a, "shape"_a, "level"_a, "distances"_a,
-          "isa"_a);
+    nb::class_<Earlier>(m, "EarlierMotion")
+        .def(
+            "__init__",
+            [](Earlier* self, Ints4 vectors, Ints2 modes, std::vector<int> times, int distance) {
+                new (self) Earlier{vectors, modes, std::move(times), distance};
+            },
+            nb::arg("vectors").noconvert(), nb::arg("modes").noconvert(), "times"_a, "distance"_a);
+    m.def("read_motion", &read_motion, "reader"_a, "tables"_a, "network"_a, "shape"_a, "level"_a, "times"_a,
+          "earlier"_a.none(), "isa"_a);
+    m.def("list_motion", &list_motion, nb::arg("vectors").noconvert(), nb::arg("modes").noconvert(),
+          nb::arg("splits").noconvert(), "times"_a, "earlier"_a.none(), "isa"_a);
 }

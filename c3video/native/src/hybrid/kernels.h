@@ -26,6 +26,8 @@ C3_DOMAIN(HybridDecodeKernels, HYBRID_DECODE_KERNELS)
     KERNEL(MakePhases, make_phases)   \
     KERNEL(BlockErrors, block_errors) \
     KERNEL(SearchField, search_field) \
+    KERNEL(ListMotion, list_motion)   \
+    KERNEL(CoarseVectors, coarse_vectors) \
     KERNEL(ChoosePlane, choose_plane) \
     KERNEL(CountSlice, count_slice)   \
     KERNEL(WriteSlice, write_slice)   \

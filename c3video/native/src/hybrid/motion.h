@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Reading the motion field of one frame: docs/c3v.md, section 16.
+// The motion field of one frame and its symbols: docs/c3v.md, section 16.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "hybrid/context_network.h"
 #include "shared/ans.h"
@@ -12,7 +13,7 @@ namespace c3 {
 constexpr int kMaxMotionVector = 4096;                             // hybrid/compensation.py
 constexpr int kWhole = 0, kRows = 1, kColumns = 2, kQuarters = 3;  // the same
 
-// A block or a part of it, in quarters of blocks.
+// A block or a part of it, or of several blocks, in quarters of blocks.
 struct Part {
     int y, x, height, width;
 };
@@ -30,19 +31,33 @@ constexpr Split kSplits[] = {
     {4, {{0, 0, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}}},
 };
 
-// Ranges are checked where a job is made (context_bindings.cpp).
-struct MotionJob {
-    int height, width;  // in blocks
-    int level;
+// Where a frame stands in time, and what is known of its motion: ranges are checked where it is made.
+struct MotionFrame {
+    int height, width;   // in blocks
     int num_references;  // 1 or 2
-    int first, second;   // frames since each reference: at least 1; not 0, and negative for a later one
-    int32_t* vectors;    // (references, 2, 2 height, 2 width), to be filled
-    int32_t* modes;      // (2 height, 2 width), to be filled
-    int32_t* splits;     // (height, width), to be filled
+    int times[2];        // frames since each reference: at least 1; not 0, and negative for a later one
+    // Motion of a frame that was coded before, of the same shape; null where there is none.
+    const int32_t* earlier_vectors;  // (references, 2, 2 height, 2 width)
+    const int32_t* earlier_modes;    // (2 height, 2 width)
+    int earlier_times[2];            // as `times`, of that frame; 0 for a second reference that it lacks
+    int earlier_distance;            // frames since it, not 0
 };
 
-// Throws Corrupt.
+struct MotionField {
+    int32_t* vectors;  // (references, 2, 2 height, 2 width)
+    int32_t* modes;    // (2 height, 2 width)
+    int32_t* splits;   // (height, width)
+};
+
+struct MotionSymbol {
+    int symbol_class, symbol;
+    int16_t features[kMotionInputs];
+};
+
+// Fills in the field. Throws Corrupt.
 using ReadMotion = void(Reader& reader, const SparseTables& tables, const ContextNetwork& network,
-                        const MotionJob& job);
+                        const MotionFrame& frame, int level, MotionField field);
+// The symbols of a field in coding order.
+using ListMotion = void(const MotionFrame& frame, MotionField field, std::vector<MotionSymbol>& symbols);
 
 }  // namespace c3

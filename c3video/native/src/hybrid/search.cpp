@@ -2,21 +2,18 @@
 // Compiled once for each instruction set; all give the same vectors. So no product may be fused with a sum: see
 // CMakeLists.txt.
 //
-// A pass goes through the blocks in raster order. What a vector costs depends on what lies W, N and NE of it, as it
-// does in the coder (c3video/hybrid/motion_symbols.py), so these are finished first; E, S, SE and SW lend candidates of
-// the pass before. A block is searched as a whole, then in halves and quarters where that could pay for itself.
+// First every block is searched by itself, in raster order: W, N, NE and NW lend what they have found, E, S, SE and SW
+// what the pass before has. Then the tree is chosen, in the order in which it is coded, so that it is known what can be
+// taken over and what bits cost: a superblock as one part, or else its quarters likewise; of blocks also halves and
+// quarters.
 #include "hybrid/search.h"
 
-#include <algorithm>
 #include <atomic>
-#include <cmath>
-#include <cstdlib>
 #include <memory>
 #include <thread>
-#include <vector>
 
-#include "hybrid/block_window.h"
-#include "hybrid/motion.h"
+#include "hybrid/motion_network.h"
+#include "hybrid/vector_search.h"
 #include "shared/parallel.h"
 
 namespace c3 {
@@ -24,361 +21,374 @@ namespace C3_ISA {
 
 namespace {
 
-constexpr int kMostMoves = 8;        // of one vector at one step
-constexpr int kMostPairMoves = 4;    // of two
-constexpr int kNoMode = -1;          // of a block before the first pass
-constexpr int kPartStep = 4;         // first one of the search for a part
-constexpr float kSplitWorth = 2.0f;  // a block that costs less, in units of a split, is left whole
+constexpr int kFirstStep = 16, kLaterStep = 4, kPartStep = 4;
+constexpr float kEnoughBits = 2.0f;  // what is not searched for any longer
+constexpr float kSplitWorth = 14.0f;  // bits that a block must cost for its parts to be looked at
+constexpr float kHope = 0.9f;        // share of its residual that a cut part may come to, against that of its blocks
+constexpr float kCutBits = 4.0f;     // least price of a cut, with what comes of it
+constexpr int kMostOwn = 6;          // motions of their own that a large part tries
+constexpr int kBlocksOfSuperblock = 4;
 
-struct Vector {
-    int y, x;
+// What blocks by themselves have found.
+struct BlockField {
+    BlockField(const SearchJob& job) : rows(job.frame.height), columns(job.frame.width), found((size_t)rows * columns) {}
+
+    const Found* at(int row, int column) const {
+        return row >= 0 && row < rows && column >= 0 && column < columns ? &found[(size_t)row * columns + column] : nullptr;
+    }
+
+    const int rows, columns;
+    std::vector<Found> found;
 };
 
-constexpr Vector kAround[] = {{-1, 0}, {1, 0}, {0, -1}, {0, 1}, {-1, -1}, {1, 1}, {-1, 1}, {1, -1}};
-
-Vector moved(Vector v, Vector by, int step) {
-    return {std::clamp(v.y + by.y * step, -kMaxVector, kMaxVector),
-            std::clamp(v.x + by.x * step, -kMaxVector, kMaxVector)};
+Vector start_of(const SearchJob& job, int reference, int row, int column) {
+    const size_t count = (size_t)job.frame.height * job.frame.width, at = (size_t)row * job.frame.width + column;
+    return {job.starts[2 * reference * count + at], job.starts[(2 * reference + 1) * count + at]};
 }
 
-// One or two vectors, and what they cost.
-struct Choice {
-    Vector vectors[2];
-    float cost;
-};
-
-// What a pass knows of a quarter of a block: its best vectors, be they used or not.
-struct Quarter {
-    Vector vectors[2];
-    int mode;
-
-    bool uses(int reference) const { return mode == reference || mode == kBoth; }
-};
-
-// What has been tried: a table that forgets, so that little is tried twice.
-class Tried {
-public:
-    Tried() { std::fill(std::begin(keys_), std::end(keys_), ~(uint64_t)0); }
-
-    // Whether it is new.
-    bool add(Vector a, Vector b) {
-        uint64_t key = 0;
-        for (int part : {a.y, a.x, b.y, b.x}) key = key << 16 | (uint64_t)(part + kMaxVector);
-        uint64_t& place = keys_[key * 0x9E3779B97F4A7C15u >> 56];
-        if (place == key) return false;
-        place = key;
-        return true;
-    }
-
-private:
-    uint64_t keys_[256];
-};
-
-// What bits and errors cost in a frame.
-class Prices {
-public:
-    explicit Prices(const SearchJob& job)
-        : components_(job.component_bits, job.component_bits + job.num_component_bits), slope_(job.slope) {
-        for (float& bits : components_) bits *= slope_;
-        for (int mode = 0; mode < 3; mode++) modes_[mode] = slope_ * job.mode_bits[mode];
-        for (int split = 0; split < 4; split++) splits_[split] = slope_ * job.split_bits[split];
-        level_ = std::max(0.72f * slope_ * (float)(job.block_size * job.block_size), 1e-30f);
-    }
-
-    float mode(int mode) const { return modes_[mode]; }
-    float split(int split) const { return splits_[split]; }
-    float vector(Vector v, Vector expected) const { return component(v.y - expected.y) + component(v.x - expected.x); }
-    // Of coding a residual with that squared error: hybrid/fit/motion_search.py.
-    float residual(float error) const { return priced(error, level_); }
-    float quarter_residual(float error) const { return priced(error, 0.25f * level_); }
-
-private:
-    static float priced(float error, float level) {
-        return error <= level ? error : level * (1.0f + std::log(error / level));
-    }
-
-    float component(int difference) const {
-        const size_t size = (size_t)std::abs(difference), last = components_.size() - 1;
-        if (size <= last) return components_[size];
-        return components_[last] + slope_ * (2.0f * std::log2((float)size / (float)std::max<size_t>(last, 1)));
-    }
-
-    std::vector<float> components_;
-    float slope_, level_, modes_[3], splits_[4];
-};
-
-// The state of a frame's search.
-struct State {
-    State(const SearchJob& job, const Prices& prices)
-        : job(job), prices(prices), rows(job.block_rows()), columns(job.block_columns()),
-          splits((size_t)rows * columns), before(4 * splits.size()), now(4 * splits.size()) {
-        for (int y = 0; y < 2 * rows; y++)
-            for (int x = 0; x < 2 * columns; x++) {
-                Quarter& quarter = now[place(y, x)];
-                quarter.mode = kNoMode;
-                for (int r = 0; r < 2; r++)
-                    quarter.vectors[r] =
-                        r < job.num_references ? start(r, (size_t)(y / 2) * columns + x / 2) : Vector{0, 0};
+// Every row of `num_rows` by whoever is free, from the top, so that the row which one waits for is always in work:
+// places of a row come when those of the row above are done, up to the next one.
+template <typename Work>
+void in_wavefront(int num_rows, int num_columns, int num_threads, Work&& work) {
+    const std::unique_ptr<std::atomic<int>[]> finished(new std::atomic<int>[num_rows]);
+    for (int row = 0; row < num_rows; row++) finished[row] = 0;
+    std::atomic<int> next{0};
+    in_parallel(std::min(num_threads, num_rows), [&](int thread) {
+        for (int row = next++; row < num_rows; row = next++)
+            for (int column = 0; column < num_columns; column++) {
+                while (row && finished[row - 1].load(std::memory_order_acquire) < std::min(column + 2, num_columns))
+                    std::this_thread::yield();
+                work(thread, row, column);
+                finished[row].store(column + 1, std::memory_order_release);
             }
+    });
+}
+
+Found search_alone(const SearchJob& job, const Prices& prices, BlockWindow& window, const BlockField& before,
+                   const BlockField& now, int row, int column, bool is_first_pass) {
+    window.move_to(job.current, job.height, job.width, row, column);
+    const Part part{2 * row, 2 * column, 2, 2};
+    const Found *west = now.at(row, column - 1), *north = now.at(row - 1, column),
+                *north_east = now.at(row - 1, column + 1), *north_west = now.at(row - 1, column - 1);
+    Hints hints;
+    for (int r = 0; r < job.frame.num_references; r++) {
+        Vector known[3];
+        int count = 0;
+        for (const Found* found : {west, north, north_east})
+            if (found && found->motion.uses(r)) known[count++] = found->motion.vectors[r];
+        const auto median = [](int a, int b, int c) { return std::max(std::min(a, b), std::min(std::max(a, b), c)); };
+        hints.expected[r] = count == 3   ? Vector{median(known[0].y, known[1].y, known[2].y),
+                                                  median(known[0].x, known[1].x, known[2].x)}
+                            : count == 2 ? Vector{(known[0].y + known[1].y) >> 1, (known[0].x + known[1].x) >> 1}
+                            : count == 1 ? known[0]
+                                         : Vector{0, 0};
+        for (const Found* found :
+             {before.at(row, column), west, north, north_east, north_west, before.at(row, column + 1),
+              before.at(row + 1, column), before.at(row + 1, column + 1), before.at(row + 1, column - 1)})
+            if (found) hints.add(r, found->alone[r]);
+        if (is_first_pass) hints.add(r, start_of(job, r, row, column));
+    }
+    for (const Found* found : {before.at(row, column), west, north})
+        if (found && found->motion.mode == kBoth) hints.add_pair(found->motion.vectors[0], found->motion.vectors[1]);
+    const BlockResidual residual(job, prices, window, part);
+    return VectorSearch(job, prices, residual, hints, is_first_pass ? kFirstStep : kLaterStep, prices.bits(kEnoughBits))
+        .run();
+}
+
+// What symbols cost, by their own contexts.
+class SymbolPrices {
+public:
+    explicit SymbolPrices(const SearchJob& job) : network_(*job.network, job.level), costs_(job.costs), slope_(job.slope) {}
+
+    float price(int symbol_class, const int16_t (&inputs)[kMotionInputs], int symbol) const {
+        const unsigned table = network_.table(symbol_class, inputs);
+        const bool is_flag = symbol_class >= kFirstFlagClass;
+        const size_t place =
+            is_flag ? (size_t)(table - kFirstFlagTable) * (kNumTails + 1) + kNumTails
+                    : (size_t)(table / kNumTails) * (kNumTails + 1) + table % kNumTails;
+        const int magnitude = std::abs(symbol), near = std::min(magnitude, kCostRange);
+        const float further = magnitude > near ? 2.0f * std::log2((float)magnitude / (float)near) : 0.0f;
+        return slope_ * (costs_[place * kCosts + near] + further);
     }
 
-    size_t place(int y, int x) const { return (size_t)y * 2 * columns + x; }
-    Vector start(int reference, size_t block) const {
-        const int32_t* starts = job.starts + 2 * reference * splits.size() + block;
-        return {starts[0], starts[splits.size()]};
-    }
-    void set(const Part& part, const Quarter& found) {
-        for (int y = part.y; y < part.y + part.height; y++)
-            for (int x = part.x; x < part.x + part.width; x++) now[place(y, x)] = found;
-    }
+private:
+    const MotionNetwork network_;
+    const float* costs_;
+    const float slope_;
+};
+
+// The state of a frame's tree.
+struct Tree {
+    Tree(const SearchJob& job, const Prices& prices, const BlockField& blocks, int32_t* splits)
+        : job(job), prices(prices), symbols(job), blocks(blocks), grid(job.frame), splits(splits) {}
 
     const SearchJob& job;
     const Prices& prices;
-    const int rows, columns;
-    std::vector<int> splits;
-    std::vector<Quarter> before, now;  // of the pass before and of this one
+    const SymbolPrices symbols;
+    const BlockField& blocks;
+    MotionGrid grid;
+    int32_t* splits;
 };
 
-// The search for one part, from what is known of the parts around it.
-class PartSearch {
+// The search through one superblock.
+class TreeSearch {
 public:
-    // `whole`: what was found for the whole block, one more candidate for a part of it; else null.
-    PartSearch(const State& state, const BlockWindow& window, const Part& part, const Quarter* whole, int first_step)
-        : state_(state), job_(state.job), prices_(state.prices), window_(window), part_(part), whole_(whole),
-          first_step_(first_step) {
-        for (int r = 0; r < job_.num_references; r++) expected_[r] = expected(r);
-    }
+    TreeSearch(Tree& tree, BlockWindow& window) : tree_(tree), job_(tree.job), prices_(tree.prices), window_(window) {}
 
-    // Its best motion; `cost` becomes what that costs.
-    Quarter run(float& cost) const {
-        Choice single[2];
-        for (int r = 0; r < job_.num_references; r++) single[r] = one_reference(r);
-        Quarter best{{single[0].vectors[0], {0, 0}}, kForward};
-        cost = single[0].cost;
-        if (job_.num_references == 1) return best;
-        best.vectors[1] = single[1].vectors[0];
-        cost += prices_.mode(kForward);
-        if (single[1].cost + prices_.mode(kBackward) < cost) {
-            best.mode = kBackward;
-            cost = single[1].cost + prices_.mode(kBackward);
-        }
-        const Choice pair = both(best.vectors[0], best.vectors[1]);
-        if (pair.cost + prices_.mode(kBoth) < cost) {
-            cost = pair.cost + prices_.mode(kBoth);
-            return {{pair.vectors[0], pair.vectors[1]}, kBoth};
-        }
-        return best;
-    }
-
-    // What a motion costs, quarter by quarter, so that a block and its parts can be compared.
-    float cost_of(const Quarter& motion) const {
-        const float mode = job_.num_references == 2 ? prices_.mode(motion.mode) : 0.0f;
-        const Vector *vectors = motion.vectors, vector = vectors[motion.mode == kBackward];
-        if (motion.mode == kBoth)
-            return mode + bits(vectors[0], vectors[1]) +
-                   quarters_residual(source(0, vectors[0]), source(1, vectors[1]));
-        return mode + prices_.vector(vector, expected_[motion.mode]) + quarters_residual(source(motion.mode, vector));
+    // The cost of what is best; the tree then has it.
+    float search(const Part& node) {
+        if (node.y >= tree_.grid.rows || node.x >= tree_.grid.columns) return 0.0f;
+        return node.width == 2 ? search_block(node) : search_large(node);
     }
 
 private:
-    Source source(int reference, Vector v) const { return window_.source(*job_.phases[reference], v.y, v.x); }
+    struct Choice {
+        Quarter quarter;
+        float residual = INFINITY, cost = INFINITY;
+    };
 
-    // Of a prediction from one source, or from the mean of two.
-    template <typename... Sources>
-    float residual(Sources... sources) const {
-        const bool is_whole = part_.height == 2 && part_.width == 2;
-        return is_whole ? prices_.residual(window_.error(sources...)) : quarters_residual(sources...);
-    }
-    template <typename... Sources>
-    float quarters_residual(Sources... sources) const {
-        float cost = 0.0f;
-        for (int y = part_.y % 2; y < part_.y % 2 + part_.height; y++)
-            for (int x = part_.x % 2; x < part_.x % 2 + part_.width; x++)
-                cost += prices_.quarter_residual(window_.quarter_error(2 * y + x, sources...));
-        return cost;
+    float tree_price(const MotionContext& context, int symbol_class, int symbol) const {
+        int16_t inputs[kMotionInputs];
+        context.tree_inputs(inputs);
+        return tree_.symbols.price(symbol_class, inputs, symbol);
     }
 
-    const Quarter* at(const std::vector<Quarter>& quarters, int y, int x) const {
-        if (y < 0 || y >= 2 * state_.rows || x < 0 || x >= 2 * state_.columns) return nullptr;
-        return &quarters[state_.place(y, x)];
-    }
-    // What comes before in coding order; null for NE where that does not.
-    const Quarter* west() const { return at(state_.now, part_.y, part_.x - 1); }
-    const Quarter* north() const { return at(state_.now, part_.y - 1, part_.x); }
-    const Quarter* north_east() const {
-        const bool is_coded = part_.y % 2 == 0 || part_.x % 2 + part_.width < 2;
-        return is_coded ? at(state_.now, part_.y - 1, part_.x + part_.width) : nullptr;
-    }
-    const Quarter* north_west() const { return at(state_.now, part_.y - 1, part_.x - 1); }
-
-    // motion_symbols.Neighbours.prediction
-    Vector expected(int reference) const {
-        Vector known[3];
-        int count = 0;
-        for (const Quarter* quarter : {west(), north(), north_east()})
-            if (quarter && quarter->uses(reference)) known[count++] = quarter->vectors[reference];
-        if (count == 3) return {median(known[0].y, known[1].y, known[2].y), median(known[0].x, known[1].x, known[2].x)};
-        if (count == 2) return {(known[0].y + known[1].y) >> 1, (known[0].x + known[1].x) >> 1};
-        return count == 1 ? known[0] : Vector{0, 0};
-    }
-    static int median(int a, int b, int c) { return std::max(std::min(a, b), std::min(std::max(a, b), c)); }
-
-    Choice one_reference(int r) const {
-        Tried tried;
-        Choice best{{}, INFINITY};
-        const auto attempt = [&](Vector v) {
-            if (!tried.add(v, {0, 0})) return;
-            const float bits = prices_.vector(v, expected_[r]);
-            if (bits >= best.cost) return;
-            const float cost = bits + residual(source(r, v));
-            if (cost < best.cost) best = {{v}, cost};
-        };
-        if (whole_) attempt(whole_->vectors[r]);
-        attempt(at(state_.before, part_.y, part_.x)->vectors[r]);
-        attempt(expected_[r]);
-        for (const Quarter* quarter : {west(), north(), north_east(), north_west()})
-            if (quarter) attempt(quarter->vectors[r]);
-        const int below = part_.y + part_.height, right = part_.x + part_.width;
-        for (const Quarter* quarter : {at(state_.before, part_.y, right), at(state_.before, below, part_.x),
-                                       at(state_.before, below, right), at(state_.before, below, part_.x - 1)})
-            if (quarter) attempt(quarter->vectors[r]);
-        attempt({0, 0});
-        attempt(state_.start(r, (size_t)(part_.y / 2) * state_.columns + part_.x / 2));
-        for (int step = first_step_; step > 0; step /= 2) {
-            bool improved = true;
-            for (int move = 0; improved && move < kMostMoves; move++) {
-                const Choice centre = best;
-                for (const Vector by : kAround) attempt(moved(centre.vectors[0], by, step));
-                improved = best.cost < centre.cost;
+    // Of a motion, taken over or of its own; `quarter` becomes what the grid must know of it.
+    float motion_price(const MotionContext& context, const Part& part, const Motion& motion, Quarter& quarter) const {
+        quarter = {};
+        quarter.motion = motion;
+        quarter.depth = (uint8_t)(size_class(part) + (part.height * part.width == 1));
+        const int count = context.num_candidates(), number = context.find(motion);
+        quarter.has_own = number == count;
+        int16_t inputs[kMotionInputs];
+        float price = 0.0f;
+        if (count) {
+            context.merge_inputs(inputs);
+            price = tree_.symbols.price(kMergeClass + size_class(part), inputs, quarter.has_own);
+        }
+        if (!quarter.has_own) {
+            for (int i = 0; i <= number && i + 1 < count; i++) {
+                context.candidate_inputs(i, inputs);
+                price += tree_.symbols.price(kCandidateClass + std::min(i, 2), inputs, i != number);
             }
+            return price;
+        }
+        const bool is_both = motion.mode == kBoth;
+        if (job_.frame.num_references == 2) {
+            context.mode_inputs(inputs);
+            price += tree_.symbols.price(kModeClass, inputs, motion.sign());
+        }
+        for (int r = 0; r < job_.frame.num_references; r++) {
+            if (!motion.uses(r)) continue;
+            for (int component = 0; component < 2; component++) {
+                const int32_t first = r && is_both ? quarter.differences[0][component] : 0;
+                const int64_t expected = context.prediction(r, component) + (r && is_both ? context.carried_on(first) : 0);
+                const int32_t value = component ? motion.vectors[r].x : motion.vectors[r].y;
+                const int32_t difference = (int32_t)(value - expected);
+                context.component_inputs(r, component, component ? quarter.differences[r][0] : 0, first, is_both, inputs);
+                price += tree_.symbols.price(1 + 2 * r + component, inputs, difference);
+                quarter.differences[r][component] = difference;
+            }
+        }
+        return price;
+    }
+
+    // A superblock or a quarter of it: as one part, or cut.
+    float search_large(const Part& node) {
+        const MotionContext context(tree_.grid, node);
+        const int symbol_class = kCutClass + size_class(node);
+        Choice whole = search_whole(node, context);
+        whole.cost += tree_price(context, symbol_class, 0);
+        const float cut_price = tree_price(context, symbol_class, 1);
+        const float least = cut_price + prices_.bits(kCutBits) + kHope * residual_alone(node);
+        if (whole.cost <= least) {
+            take(node, whole);
+            return whole.cost;
+        }
+        float cost = cut_price;
+        const int side = node.width / 2;
+        for (int i = 0; i < 4; i++) cost += search({node.y + i / 2 * side, node.x + i % 2 * side, side, side});
+        if (cost < whole.cost) return cost;
+        take(node, whole);
+        return whole.cost;
+    }
+
+    void take(const Part& node, const Choice& choice) {
+        tree_.grid.set(node, choice.quarter);
+        for_blocks(node, [&](int row, int column) { tree_.splits[(size_t)row * job_.frame.width + column] = kWhole; });
+    }
+
+    template <typename Work>
+    void for_blocks(const Part& node, Work&& work) const {
+        const int bottom = std::min((node.y + node.height) / 2, job_.frame.height);
+        const int right = std::min((node.x + node.width) / 2, job_.frame.width);
+        for (int row = node.y / 2; row < bottom; row++)
+            for (int column = node.x / 2; column < right; column++) work(row, column);
+    }
+
+    // What blocks by themselves leave.
+    float residual_alone(const Part& node) const {
+        float total = 0.0f;
+        for_blocks(node, [&](int row, int column) { total += tree_.blocks.at(row, column)->residual; });
+        return total;
+    }
+
+    // The best motion of a large part: one to be taken over, or one that several of its blocks have found.
+    Choice search_whole(const Part& node, const MotionContext& context) {
+        Motion motions[kMostCandidates + kMostOwn];
+        int count = context.num_candidates();
+        for (int i = 0; i < count; i++) motions[i] = context.candidate(i);
+        struct Count {
+            Motion motion;
+            int number;
+        } counts[kBlocksOfSuperblock * kBlocksOfSuperblock];
+        int num_counts = 0;
+        for_blocks(node, [&](int row, int column) {
+            const Motion& motion = tree_.blocks.at(row, column)->motion;
+            int i = 0;
+            while (i < num_counts && !(counts[i].motion == motion)) i++;
+            if (i == num_counts) counts[num_counts++] = {motion, 0};
+            counts[i].number++;
+        });
+        std::stable_sort(counts, counts + num_counts, [](const Count& a, const Count& b) { return a.number > b.number; });
+        for (int i = 0; i < std::min(num_counts, kMostOwn); i++)
+            if (std::find(motions, motions + count, counts[i].motion) == motions + count) motions[count++] = counts[i].motion;
+        float residuals[kMostCandidates + kMostOwn] = {};
+        for_blocks(node, [&](int row, int column) {
+            window_.move_to(job_.current, job_.height, job_.width, row, column);
+            const BlockResidual residual(job_, prices_, window_, {2 * row, 2 * column, 2, 2});
+            for (int i = 0; i < count; i++) residuals[i] += residual(motions[i]);
+        });
+        Choice best;
+        for (int i = 0; i < count; i++) {
+            Quarter quarter;
+            const float cost = residuals[i] + motion_price(context, node, motions[i], quarter);
+            if (cost < best.cost) best = {quarter, residuals[i], cost};
         }
         return best;
     }
 
-    Choice both(Vector forward, Vector backward) const {
-        Tried tried;
-        Choice best{{}, INFINITY};
-        const auto attempt = [&](Vector a, Vector b) {
-            if (!tried.add(a, b)) return;
-            const float price = bits(a, b);
-            if (price >= best.cost) return;
-            const float cost = price + residual(source(0, a), source(1, b));
-            if (cost < best.cost) best = {{a, b}, cost};
+    // The best motion of a block or a part of it. `whole`: that of its block, for a part; else null.
+    Choice search_part(const Part& part, const MotionContext& context, const Found* whole) {
+        const BlockResidual residual(job_, prices_, window_, part);
+        Choice best;
+        const auto attempt = [&](const Motion& motion, float its_residual) {
+            Quarter quarter;
+            const float cost = its_residual + motion_price(context, part, motion, quarter);
+            if (cost < best.cost) best = {quarter, its_residual, cost};
         };
-        attempt(forward, backward);
-        attempt(expected_[0], expected_[1]);
-        for (const Quarter* quarter : {whole_, at(state_.before, part_.y, part_.x), west(), north()})
-            if (quarter && quarter->mode == kBoth) attempt(quarter->vectors[0], quarter->vectors[1]);
-        for (int step = 2; step > 0; step /= 2) {
-            bool improved = true;
-            for (int move = 0; improved && move < kMostPairMoves; move++) {
-                const float cost = best.cost;
-                Choice centre = best;
-                for (const Vector by : kAround) attempt(centre.vectors[0], moved(centre.vectors[1], by, step));
-                centre = best;
-                for (const Vector by : kAround) attempt(moved(centre.vectors[0], by, step), centre.vectors[1]);
-                centre = best;
-                for (const int sign : {-1, 1})
-                    for (const Vector by : kAround)
-                        attempt(moved(centre.vectors[0], by, step), moved(centre.vectors[1], by, sign * step));
-                improved = best.cost < cost;
-            }
+        for (int i = 0; i < context.num_candidates(); i++) attempt(context.candidate(i), residual(context.candidate(i)));
+        const int row = part.y / 2, column = part.x / 2;
+        const Found& alone = *tree_.blocks.at(row, column);
+        if (!whole && best.cost - kHope * alone.residual < prices_.bits(kCutBits)) return best;
+        Hints hints;
+        for (int r = 0; r < job_.frame.num_references; r++) {
+            hints.expected[r] = context.prediction(r);
+            hints.add(r, whole ? whole->alone[r] : alone.alone[r]);
         }
+        if (whole) hints.add(whole->motion);
+        hints.add(alone.motion);
+        for (int i = 0; i < context.num_candidates(); i++) hints.add(context.candidate(i));
+        for (const Found* found : {tree_.blocks.at(row, column + 1), tree_.blocks.at(row + 1, column)})
+            if (found) hints.add(found->motion);
+        const Found found =
+            VectorSearch(job_, prices_, residual, hints, whole ? kPartStep : 2, prices_.bits(kEnoughBits)).run();
+        attempt(found.motion, found.residual);
         return best;
     }
 
-    float bits(Vector a, Vector b) const {
-        return prices_.vector(a, expected_[0]) + prices_.vector(b, expected_second(a));
+    // A block: whole, or split.
+    float search_block(const Part& node) {
+        const int row = node.y / 2, column = node.x / 2;
+        window_.move_to(job_.current, job_.height, job_.width, row, column);
+        const MotionContext context(tree_.grid, node);
+        Choice whole = search_part(node, context, nullptr);
+        whole.cost += tree_price(context, kSplitClass, 0);
+        int best = kWhole;
+        float gain = 0.0f;
+        Quarter found[4] = {whole.quarter};
+        // What is spent on the block, its residual and its motion, must leave room for the motion of parts.
+        if (whole.cost > prices_.bits(kSplitWorth)) {
+            const BlockResidual residual(job_, prices_, window_, node);
+            const float by_quarters = whole.cost - whole.residual + residual.by_quarters(whole.quarter.motion);
+            Found hint = *tree_.blocks.at(row, column);
+            hint.motion = whole.quarter.motion;
+            for (int r = 0; r < 2; r++)
+                if (hint.motion.uses(r)) hint.alone[r] = hint.motion.vectors[r];
+            float least = by_quarters;
+            for (const int split : {kRows, kColumns, kQuarters}) {
+                constexpr int symbols[] = {0, 1, -1, 2};
+                float total = tree_price(context, kSplitClass, symbols[split]);
+                Quarter parts[4];
+                for (int i = 0; i < kSplits[split].count && total < least; i++) {
+                    const Part& inner = kSplits[split].parts[i];
+                    const Part part{node.y + inner.y, node.x + inner.x, inner.height, inner.width};
+                    const Choice choice = search_part(part, MotionContext(tree_.grid, part), &hint);
+                    parts[i] = choice.quarter;
+                    tree_.grid.set(part, parts[i]);  // the next one looks at it
+                    total += choice.cost;
+                }
+                tree_.grid.set(node, {});  // as it was
+                if (total < least) {
+                    least = total, best = split;
+                    std::copy(parts, parts + 4, found);
+                }
+            }
+            gain = by_quarters - least;
+        }
+        tree_.splits[(size_t)row * job_.frame.width + column] = best;
+        for (int i = 0; i < kSplits[best].count; i++) {
+            const Part& inner = kSplits[best].parts[i];
+            tree_.grid.set({node.y + inner.y, node.x + inner.x, inner.height, inner.width}, found[i]);
+        }
+        return whole.cost - gain;
     }
 
-    // Of the second vector, where the first one is known: motion_symbols.carried_on.
-    Vector expected_second(Vector first) const {
-        const auto carried = [&](int difference) { return difference * job_.numerator / job_.denominator; };
-        return {expected_[1].y + carried(first.y - expected_[0].y), expected_[1].x + carried(first.x - expected_[0].x)};
-    }
-
-    const State& state_;
+    Tree& tree_;
     const SearchJob& job_;
     const Prices& prices_;
-    const BlockWindow& window_;
-    const Part part_;
-    const Quarter* const whole_;
-    const int first_step_;
-    Vector expected_[2] = {};
+    BlockWindow& window_;
 };
-
-// Part `index` of a block.
-Part part_of(int row, int column, int split, int index) {
-    Part part = kSplits[split].parts[index];
-    part.y += 2 * row, part.x += 2 * column;
-    return part;
-}
-
-// Finds the motion of a block, and how it is best split.
-void search_block(State& state, BlockWindow& window, int row, int column, bool is_first_pass) {
-    window.move_to(state.job.current, state.job.height, state.job.width, row, column);
-    const PartSearch search(state, window, part_of(row, column, kWhole, 0), nullptr, is_first_pass ? 16 : 4);
-    float cost;
-    const Quarter whole = search.run(cost);
-    int best = kWhole;
-    Quarter found[4] = {whole};
-    // What is spent on the block, its residual and its motion, must leave room for the motion of parts.
-    if (cost > kSplitWorth * state.prices.split(kQuarters)) {
-        float least = search.cost_of(whole) + state.prices.split(kWhole);
-        for (const int split : {kRows, kColumns, kQuarters}) {
-            float total = state.prices.split(split);
-            Quarter parts[4];
-            for (int i = 0; i < kSplits[split].count && total < least; i++) {
-                const Part part = part_of(row, column, split, i);
-                parts[i] = PartSearch(state, window, part, &whole, kPartStep).run(cost);
-                state.set(part, parts[i]);  // the next one looks at it
-                total += cost;
-            }
-            if (total < least) {
-                least = total, best = split;
-                std::copy(parts, parts + 4, found);
-            }
-        }
-    }
-    state.splits[(size_t)row * state.columns + column] = best;
-    for (int i = 0; i < kSplits[best].count; i++) state.set(part_of(row, column, best, i), found[i]);
-}
 
 }  // namespace
 
-void search_field(const SearchJob& job, int32_t* vectors, int32_t* modes, int32_t* splits) {
+void search_field(const SearchJob& job, MotionField field) {
     const Prices prices(job);
-    State state(job, prices);
-    const int num_parts = std::min(job.num_threads, state.rows);
-    const std::unique_ptr<BlockWindow[]> windows(new BlockWindow[num_parts]);
-    const std::unique_ptr<std::atomic<int>[]> finished(new std::atomic<int>[state.rows]);  // blocks of each row
+    const int rows = job.frame.height, columns = job.frame.width;
+    const std::unique_ptr<BlockWindow[]> windows(new BlockWindow[std::min(job.num_threads, rows)]);
+    for (int thread = 0; thread < std::min(job.num_threads, rows); thread++) windows[thread].set_weights(kMotionBlock);
+
+    BlockField before(job), now(job);
+    for (int row = 0; row < rows; row++)
+        for (int column = 0; column < columns; column++)
+            for (int r = 0; r < job.frame.num_references; r++)
+                now.found[(size_t)row * columns + column].alone[r] = start_of(job, r, row, column);
     for (int pass = 0; pass < job.passes; pass++) {
-        std::swap(state.before, state.now);
-        for (int row = 0; row < state.rows; row++) finished[row] = 0;
-        // Rows are taken from the top by whoever is free, so that the row which one waits for is always in work.
-        std::atomic<int> next{0};
-        in_parallel(num_parts, [&](int part) {
-            windows[part].set_weights(job.block_size);
-            for (int row = next++; row < state.rows; row = next++)
-                for (int column = 0; column < state.columns; column++) {
-                    while (row &&
-                           finished[row - 1].load(std::memory_order_acquire) < std::min(column + 2, state.columns))
-                        std::this_thread::yield();
-                    search_block(state, windows[part], row, column, pass == 0);
-                    finished[row].store(column + 1, std::memory_order_release);
-                }
+        std::swap(before.found, now.found);
+        in_wavefront(rows, columns, job.num_threads, [&](int thread, int row, int column) {
+            now.found[(size_t)row * columns + column] =
+                search_alone(job, prices, windows[thread], before, now, row, column, pass == 0);
         });
     }
-    std::copy(state.splits.begin(), state.splits.end(), splits);
-    const size_t count = state.now.size();
-    for (size_t i = 0; i < count; i++) {
-        const Quarter& quarter = state.now[i];
-        modes[i] = quarter.mode;
-        for (int r = 0; r < job.num_references; r++) {
-            vectors[2 * r * count + i] = quarter.uses(r) ? quarter.vectors[r].y : 0;
-            vectors[(2 * r + 1) * count + i] = quarter.uses(r) ? quarter.vectors[r].x : 0;
+
+    Tree tree(job, prices, now, field.splits);
+    const int tree_rows = (rows + kBlocksOfSuperblock - 1) / kBlocksOfSuperblock;
+    const int tree_columns = (columns + kBlocksOfSuperblock - 1) / kBlocksOfSuperblock;
+    in_wavefront(tree_rows, tree_columns, job.num_threads, [&](int thread, int row, int column) {
+        TreeSearch(tree, windows[thread]).search({row * kSuperblock, column * kSuperblock, kSuperblock, kSuperblock});
+    });
+
+    const size_t count = 4 * (size_t)rows * columns;
+    for (int y = 0; y < 2 * rows; y++)
+        for (int x = 0; x < 2 * columns; x++) {
+            const Motion& motion = tree.grid.at(y, x).motion;
+            const size_t at = tree.grid.place(y, x);
+            field.modes[at] = motion.mode;
+            for (int r = 0; r < job.frame.num_references; r++) {
+                field.vectors[2 * r * count + at] = motion.vectors[r].y;
+                field.vectors[(2 * r + 1) * count + at] = motion.vectors[r].x;
+            }
         }
-    }
 }
 
 }  // namespace C3_ISA

@@ -11,7 +11,6 @@
 
 namespace c3 {
 
-constexpr int kCostRange = 64;  // largest magnitude with a cost of its own
 
 // One subband to be chosen.
 struct Coefficients {

@@ -4,6 +4,7 @@
 
 #include "pyramid/kernels.h"
 #include "shared/arguments.h"
+#include "shared/sparse_arguments.h"
 
 using namespace nb::literals;
 
@@ -149,9 +150,9 @@ void write_sparse(c3::Writer& writer, const c3::SparseTables& tables, Ints1 zero
     require(zeros.shape(0) == count && tails.shape(0) == count, "a table for each symbol");
     for (size_t i = 0; i < count; i++) {
         const int zero = zeros.data()[i], tail = tails.data()[i], symbol = symbols.data()[i];
-        require(zero >= 0 && zero < c3::kNumZeros && tail >= 0 && tail < c3::kNumTails, "a table index is out of range");
+        require(is_sparse_table(zero, tail), "a table index is out of range");
         require(std::abs((int64_t)symbol) < 1 << c3::kMaxExcessBits, "a symbol must be below 2^20");
-        writer.sparse(tables, zero * c3::kNumTails + tail, symbol);
+        writer.sparse(tables, sparse_table(zero, tail), symbol);
     }
 }
 

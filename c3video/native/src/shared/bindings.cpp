@@ -7,7 +7,7 @@
 #include "shared/ans.h"
 #include "shared/arguments.h"
 #include "shared/kernels.h"
-#include "shared/sparse_tables.h"
+#include "shared/sparse_arguments.h"
 
 using namespace nb::literals;
 
@@ -72,15 +72,13 @@ auto read_symbols(c3::Reader& reader, const c3::SparseTables& tables, Ints1 zero
     const size_t count = zeros.shape(0);
     require(tails.shape(0) == count, "as many zeros as tails");
     for (size_t i = 0; i < count; i++)
-        require(zeros.data()[i] >= 0 && zeros.data()[i] < c3::kNumZeros && tails.data()[i] >= 0 &&
-                    tails.data()[i] < c3::kNumTails,
-                "a table index is out of range");
+        require(is_sparse_table(zeros.data()[i], tails.data()[i]), "a table index is out of range");
     auto result = new_zeros<int64_t>(count);
     int64_t* out = static_cast<int64_t*>(result.data());
     {
         nb::gil_scoped_release release;
         for (size_t i = 0; i < count; i++)
-            out[i] = tables.read(reader.cursor(), (unsigned)(zeros.data()[i] * c3::kNumTails + tails.data()[i]));
+            out[i] = tables.read(reader.cursor(), sparse_table(zeros.data()[i], tails.data()[i]));
     }
     return result;
 }
@@ -133,9 +131,8 @@ NB_MODULE(_native, m) {
         .def(
             "bounds",
             [](const c3::SparseTables& tables, int zero, int tail) {
-                require(zero >= 0 && zero < c3::kNumZeros && tail >= 0 && tail < c3::kNumTails,
-                        "a table index is out of range");
-                const int32_t* first = tables.bounds_of((unsigned)(zero * c3::kNumTails + tail));
+                require(is_sparse_table(zero, tail), "a table index is out of range");
+                const int32_t* first = tables.bounds_of(sparse_table(zero, tail));
                 return std::vector<int32_t>(first, first + c3::kSparseBounds);
             },
             "zero"_a, "tail"_a, "Cumulative frequencies of one table, for tests.");

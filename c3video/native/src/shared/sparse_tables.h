@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The tables of docs/c3v.md, section 13 (coding/sparse_tables.py), all 1024 of them.
+// The tables of docs/c3v.md, section 13 (coding/sparse_tables.py): 1024, and behind them 64 of flags.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -12,19 +12,24 @@ constexpr int kNumZeros = 64, kNumTails = 16, kSparseRadius = 15;
 constexpr int kSparseBounds = 2 * kSparseRadius + 4;  // of a table
 constexpr int kZeroSlot = kSparseRadius + 1;
 constexpr int kSparseMinWidth = 1 << 4;
+constexpr int kCostRange = 64;  // magnitudes whose costs are tabulated (coding/sparse_tables.all_costs)
+constexpr int kFirstFlagTable = kNumZeros * kNumTails, kNumSparseTables = kFirstFlagTable + kNumZeros;
+
+// Of a flag that is as likely not set as a symbol of a table is zero.
+inline unsigned flag_table(unsigned table) { return kFirstFlagTable + table / kNumTails; }
 
 struct SparseTables {
     struct Zero {
         uint32_t from, width;
     };
     std::vector<Zero> zeros;      // (64 * 16,) the slot of zero, by itself, so that it stays in the first cache
-    std::vector<int32_t> bounds;  // (64 * 16, 34)
+    std::vector<int32_t> bounds;  // (64 * 16 + 64, 34)
 
     // From the probabilities 0 < p < 2^30 of zero by i and of one more by k.
     SparseTables(const int32_t* zero, const int32_t* tail) {
         constexpr int64_t spread = (1 << kPrecisionBits) - (kSparseBounds - 1) * kSparseMinWidth;
         zeros.reserve(kNumZeros * kNumTails);
-        bounds.resize(kNumZeros * kNumTails * kSparseBounds);
+        bounds.resize(kNumSparseTables * kSparseBounds);
         for (int table = 0; table < kNumZeros * kNumTails; table++) {
             int32_t* bound = bounds.data() + table * kSparseBounds;
             int64_t rest = (1ll << 30) - zero[table / kNumTails];
@@ -42,6 +47,14 @@ struct SparseTables {
             for (int slot = kSparseBounds - 2; slot > kZeroSlot; slot--)
                 bound[slot] = bound[slot + 1] - (int32_t)widths[slot - kZeroSlot - 1];
             zeros.push_back({(uint32_t)bound[kZeroSlot], (uint32_t)(bound[kZeroSlot + 1] - bound[kZeroSlot])});
+        }
+        for (int i = 0; i < kNumZeros; i++) {
+            int32_t* bound = bounds.data() + (kFirstFlagTable + i) * kSparseBounds;
+            const int64_t set_width = ((1ll << 30) - zero[i]) * spread >> 30;
+            for (int slot = 0; slot + 1 < kSparseBounds; slot++) {
+                const int64_t more = slot == kZeroSlot ? spread - set_width : slot == kZeroSlot + 1 ? set_width : 0;
+                bound[slot + 1] = bound[slot] + (int32_t)more + kSparseMinWidth;
+            }
         }
     }
 
