@@ -368,7 +368,7 @@ class TestSeam:
                 native.sparse_tables().bounds(*place)
 
     def test_symbols(self) -> None:
-        for zeros, tails in [([64], [0]), ([-1], [0]), ([0], [16]), ([0], [-1]), ([0, 0], [0])]:
+        for zeros, tails in [([64], [0]), ([-1], [0]), ([0], [17]), ([0], [-1]), ([0, 0], [0])]:
             with pytest.raises(ValueError, match=r"table index|as many"):
                 native.NativeReader(bytes(range(1, 41))).code_sparse(np.array(zeros), np.array(tails))
 
