@@ -27,6 +27,8 @@ cluster_utils = pytest.importorskip("ray.cluster_utils")
 @pytest.fixture
 def nodes() -> Iterator[Any]:
     """Three nodes with a CPU each; the first only hands out work."""
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "900000")  # nodes give up early on a busy machine
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "900")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent.parent)  # jobs of tests, at the nodes
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     for _ in range(3):
