@@ -41,7 +41,7 @@ class Pipe(io.RawIOBase):
 @pytest.fixture(scope="module")
 def coded() -> tuple[bytes, list[Planes]]:
     """Segments of 4 frames, one after the other, and the planes of all frames."""
-    header = frame_header(16, 24, "yuv420p", HybridConfig(8, 1))
+    header = frame_header(16, 24, "yuv420p", HybridConfig())
     file, planes = io.BytesIO(), []
     with Writer(file, header) as writer:
         for number in range(3):
