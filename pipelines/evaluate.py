@@ -47,7 +47,7 @@ TITLES = {
     "smoke": "A few frames, to see that all of it works",
 }
 
-_USUAL = ["x264:medium", "x265:medium", "x265:veryslow:psnr", "svtav1:6", "svtav1:4", "svtav1:2"]
+_USUAL = ["x264:medium:psnr", "x265:medium:psnr", "x265:veryslow:psnr", "svtav1:6", "svtav1:4", "svtav1:2"]
 
 CLASSIC = {
     # x264 and x265 with `tune psnr`, since PSNR is what is measured; the other two have no such switch here.
