@@ -17,11 +17,11 @@ namespace C3_ISA {
 
 namespace {
 
-constexpr int kReach = 16;                    // of the coarsest search, in its samples
-constexpr int kSide = 4, kBeyond = 2;        // of a node, and what is compared around it
+constexpr int kReach = 16;             // of the coarsest search, in its samples
+constexpr int kSide = 4, kBeyond = 2;  // of a node, and what is compared around it
 constexpr int kWindow = kSide + 2 * kBeyond;
-constexpr int kMargin = 96;                   // samples around a small picture; further out reads the margin's edge
-constexpr int kStepCost = 64;                 // of a sample, so that nothing moves for no reason
+constexpr int kMargin = 96;    // samples around a small picture; further out reads the margin's edge
+constexpr int kStepCost = 64;  // of a sample, so that nothing moves for no reason
 
 struct Small {
     int height, width;

@@ -257,8 +257,8 @@ auto list_motion(Ints4 vectors, Ints2 modes, Ints2 splits, std::vector<int> time
     require(splits.shape(0) <= kMaxSide && splits.shape(1) <= kMaxSide, "a field of 1..2^20 blocks");
     const std::pair<int, int> shape{(int)splits.shape(0), (int)splits.shape(1)};
     const c3::MotionFrame frame = motion_frame(shape, times, earlier);
-    const bool good_splits =
-        std::all_of(splits.data(), splits.data() + splits.size(), [](int32_t split) { return split >= 0 && split < 4; });
+    const bool good_splits = std::all_of(splits.data(), splits.data() + splits.size(),
+                                         [](int32_t split) { return split >= 0 && split < 4; });
     require(is_field(vectors, modes, times.size(), shape) && good_splits,
             "vectors, modes and splits must have the shapes of one field, and be in range");
     const auto list = c3::kernels<c3::HybridFitKernels>(isa).list_motion;

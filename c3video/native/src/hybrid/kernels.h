@@ -13,24 +13,24 @@
 
 namespace c3 {
 
-#define HYBRID_DECODE_KERNELS(KERNEL)   \
-    KERNEL(ReadSlice, read_slice)       \
-    KERNEL(ReadMotion, read_motion)     \
-    KERNEL(PredictPlane, predict_plane) \
+#define HYBRID_DECODE_KERNELS(KERNEL)           \
+    KERNEL(ReadSlice, read_slice)               \
+    KERNEL(ReadMotion, read_motion)             \
+    KERNEL(PredictPlane, predict_plane)         \
     KERNEL(ReconstructPlane, reconstruct_plane) \
     KERNEL(MakeKeySymbols, make_key_symbols)
 
 C3_DOMAIN(HybridDecodeKernels, HYBRID_DECODE_KERNELS)
 
-#define HYBRID_FIT_KERNELS(KERNEL)    \
-    KERNEL(MakePhases, make_phases)   \
-    KERNEL(BlockErrors, block_errors) \
-    KERNEL(SearchField, search_field) \
-    KERNEL(ListMotion, list_motion)   \
+#define HYBRID_FIT_KERNELS(KERNEL)        \
+    KERNEL(MakePhases, make_phases)       \
+    KERNEL(BlockErrors, block_errors)     \
+    KERNEL(SearchField, search_field)     \
+    KERNEL(ListMotion, list_motion)       \
     KERNEL(CoarseVectors, coarse_vectors) \
-    KERNEL(ChoosePlane, choose_plane) \
-    KERNEL(CountSlice, count_slice)   \
-    KERNEL(WriteSlice, write_slice)   \
+    KERNEL(ChoosePlane, choose_plane)     \
+    KERNEL(CountSlice, count_slice)       \
+    KERNEL(WriteSlice, write_slice)       \
     KERNEL(Analyse, analyse)
 
 C3_DOMAIN(HybridFitKernels, HYBRID_FIT_KERNELS)

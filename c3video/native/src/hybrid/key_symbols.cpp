@@ -107,7 +107,8 @@ void make_key_symbols(const KeyJob& job) {
             split_row(plane.data() + (size_t)y * width, rows[y % 2][0].row(y / 2), rows[y % 2][1].row(y / 2), width);
         split_along_y(rows[0][0], rows[1][0]);
         split_along_y(rows[0][1], rows[1][1]);
-        const size_t counts[] = {(size_t)num_low * wide_high, (size_t)num_high * wide_low, (size_t)num_high * wide_high};
+        const size_t counts[] = {(size_t)num_low * wide_high, (size_t)num_high * wide_low,
+                                 (size_t)num_high * wide_high};
         for (int i = 0; i < 3; i++) quantise(details[i], counts[i], job.steps[1 + 3 * level + i]);
         plane.swap(next);
         height = num_low, width = wide_low;

@@ -134,12 +134,11 @@ private:
         int16_t inputs[kMotionInputs];
         if (context.num_candidates()) {
             context.merge_inputs(inputs);
-            found.has_own = coder_.code(kMergeClass + size_class(part), inputs, number == context.num_candidates()) != 0;
+            found.has_own =
+                coder_.code(kMergeClass + size_class(part), inputs, number == context.num_candidates()) != 0;
         }
-        if (found.has_own)
-            code_motion(context, found);
-        else
-            found.motion = context.candidate(code_candidate(context, number));
+        if (found.has_own) code_motion(context, found);
+        else found.motion = context.candidate(code_candidate(context, number));
         grid_.set(part, found);
     }
 
@@ -170,7 +169,8 @@ private:
             for (int component = 0; component < 2; component++) {
                 const int32_t first = r && is_both ? found.differences[0][component] : 0;
                 const int32_t other = component ? found.differences[r][0] : 0;
-                const int64_t prediction = context.prediction(r, component) + (r && is_both ? context.carried_on(first) : 0);
+                const int64_t prediction =
+                    context.prediction(r, component) + (r && is_both ? context.carried_on(first) : 0);
                 context.component_inputs(r, component, other, first, is_both, inputs);
                 const int32_t known = component ? given.vectors[r].x : given.vectors[r].y;
                 const int difference = coder_.code(1 + 2 * r + component, inputs, (int)(known - prediction));

@@ -44,12 +44,13 @@ inline bool is_field(const Ints4& vectors, const Ints2& modes, size_t num_refere
 }
 
 inline c3::MotionFrame motion_frame(std::pair<int, int> shape, const std::vector<int>& times,
-                             const std::optional<Earlier>& earlier) {
+                                    const std::optional<Earlier>& earlier) {
     require(shape.first >= 1 && shape.second >= 1 && shape.first <= kMaxSide && shape.second <= kMaxSide &&
                 (size_t)shape.first * shape.second <= kMaxBlocks,
             "a field of 1..2^20 blocks");
-    require(are_times(times), "one or two references, at most 2^15 frames away: the first must be earlier, the second "
-                              "another frame");
+    require(are_times(times),
+            "one or two references, at most 2^15 frames away: the first must be earlier, the second "
+            "another frame");
     c3::MotionFrame frame{};
     frame.height = shape.first, frame.width = shape.second;
     frame.num_references = (int)times.size();

@@ -12,7 +12,7 @@
 namespace c3 {
 namespace C3_ISA {
 
-constexpr int kUnknown = -1;  // mode of what lies outside or comes later
+constexpr int kUnknown = -1;    // mode of what lies outside or comes later
 constexpr int kSuperblock = 8;  // in quarters of blocks
 constexpr int kMostCandidates = 5, kOtherMode = 64;
 constexpr int kModeClass = 0, kSplitClass = 5, kCutClass = 6, kMergeClass = 8, kCandidateClass = 12;
@@ -121,7 +121,9 @@ public:
     int num_candidates() const { return count_; }
     const Motion& candidate(int number) const { return candidates_[number]; }
     // Its number, or num_candidates().
-    int find(const Motion& motion) const { return (int)(std::find(candidates_, candidates_ + count_, motion) - candidates_); }
+    int find(const Motion& motion) const {
+        return (int)(std::find(candidates_, candidates_ + count_, motion) - candidates_);
+    }
 
     using Inputs = int16_t[kMotionInputs];
 
@@ -143,7 +145,8 @@ public:
     }
 
     void merge_inputs(Inputs& inputs) const {
-        const bool own[] = {west_.has_own != 0, north_.has_own != 0, north_east_.has_own != 0, north_west_.has_own != 0};
+        const bool own[] = {west_.has_own != 0, north_.has_own != 0, north_east_.has_own != 0,
+                            north_west_.has_own != 0};
         for (int i = 0; i < 4; i++) inputs[i] = own[i] ? kFeatureUnit : 0;
         gaps(inputs + 4);
         inputs[7] = (int16_t)(count_ * kFeatureUnit);
@@ -194,8 +197,7 @@ public:
         for (int i = 0; i < 3; i++) {
             const Quarter &a = *around[firsts[i]], &b = *around[seconds[i]];
             const bool known = a.motion.uses(reference) && b.motion.uses(reference);
-            inputs[i] =
-                known ? magnitude_feature(value(a, reference, component) - value(b, reference, component)) : 0;
+            inputs[i] = known ? magnitude_feature(value(a, reference, component) - value(b, reference, component)) : 0;
         }
         inputs[3] = magnitude_feature(west_.differences[reference][component]);
         inputs[4] = magnitude_feature(north_.differences[reference][component]);
@@ -210,8 +212,8 @@ private:
         : part_(part), west_(grid.at(bottom - 1, part.x - 1)), north_(grid.at(part.y - 1, right - 1)),
           north_east_(grid.at(part.y - 1, right)), north_west_(grid.at(part.y - 1, part.x - 1)),
           south_west_(grid.at(bottom, part.x - 1)), before_(grid.before(part)), grid_(grid) {
-        for (const Motion* motion : {&west_.motion, &north_.motion, &before_, &north_east_.motion, &south_west_.motion,
-                                     &north_west_.motion})
+        for (const Motion* motion :
+             {&west_.motion, &north_.motion, &before_, &north_east_.motion, &south_west_.motion, &north_west_.motion})
             if (motion->is_known() && count_ < kMostCandidates &&
                 std::find(candidates_, candidates_ + count_, *motion) == candidates_ + count_)
                 candidates_[count_++] = *motion;
@@ -228,8 +230,8 @@ private:
     }
     int votes(const Motion& candidate) const {
         int count = 0;
-        for (const Motion* motion : {&west_.motion, &north_.motion, &north_east_.motion, &north_west_.motion,
-                                     &south_west_.motion, &before_})
+        for (const Motion* motion :
+             {&west_.motion, &north_.motion, &north_east_.motion, &north_west_.motion, &south_west_.motion, &before_})
             count += *motion == candidate;
         return count;
     }

@@ -22,19 +22,21 @@ namespace C3_ISA {
 namespace {
 
 constexpr int kFirstStep = 16, kLaterStep = 4, kPartStep = 4;
-constexpr float kEnoughBits = 2.0f;  // what is not searched for any longer
+constexpr float kEnoughBits = 2.0f;   // what is not searched for any longer
 constexpr float kSplitWorth = 14.0f;  // bits that a block must cost for its parts to be looked at
-constexpr float kHope = 0.9f;        // share of its residual that a cut part may come to, against that of its blocks
-constexpr float kCutBits = 4.0f;     // least price of a cut, with what comes of it
-constexpr int kMostOwn = 6;          // motions of their own that a large part tries
+constexpr float kHope = 0.9f;         // share of its residual that a cut part may come to, against that of its blocks
+constexpr float kCutBits = 4.0f;      // least price of a cut, with what comes of it
+constexpr int kMostOwn = 6;           // motions of their own that a large part tries
 constexpr int kBlocksOfSuperblock = 4;
 
 // What blocks by themselves have found.
 struct BlockField {
-    BlockField(const SearchJob& job) : rows(job.frame.height), columns(job.frame.width), found((size_t)rows * columns) {}
+    BlockField(const SearchJob& job)
+        : rows(job.frame.height), columns(job.frame.width), found((size_t)rows * columns) {}
 
     const Found* at(int row, int column) const {
-        return row >= 0 && row < rows && column >= 0 && column < columns ? &found[(size_t)row * columns + column] : nullptr;
+        return row >= 0 && row < rows && column >= 0 && column < columns ? &found[(size_t)row * columns + column]
+                                                                         : nullptr;
     }
 
     const int rows, columns;
@@ -77,11 +79,11 @@ Found search_alone(const SearchJob& job, const Prices& prices, BlockWindow& wind
         for (const Found* found : {west, north, north_east})
             if (found && found->motion.uses(r)) known[count++] = found->motion.vectors[r];
         const auto median = [](int a, int b, int c) { return std::max(std::min(a, b), std::min(std::max(a, b), c)); };
-        hints.expected[r] = count == 3   ? Vector{median(known[0].y, known[1].y, known[2].y),
-                                                  median(known[0].x, known[1].x, known[2].x)}
-                            : count == 2 ? Vector{(known[0].y + known[1].y) >> 1, (known[0].x + known[1].x) >> 1}
-                            : count == 1 ? known[0]
-                                         : Vector{0, 0};
+        hints.expected[r] =
+            count == 3 ? Vector{median(known[0].y, known[1].y, known[2].y), median(known[0].x, known[1].x, known[2].x)}
+            : count == 2 ? Vector{(known[0].y + known[1].y) >> 1, (known[0].x + known[1].x) >> 1}
+            : count == 1 ? known[0]
+                         : Vector{0, 0};
         for (const Found* found :
              {before.at(row, column), west, north, north_east, north_west, before.at(row, column + 1),
               before.at(row + 1, column), before.at(row + 1, column + 1), before.at(row + 1, column - 1)})
@@ -98,14 +100,14 @@ Found search_alone(const SearchJob& job, const Prices& prices, BlockWindow& wind
 // What symbols cost, by their own contexts.
 class SymbolPrices {
 public:
-    explicit SymbolPrices(const SearchJob& job) : network_(*job.network, job.level), costs_(job.costs), slope_(job.slope) {}
+    explicit SymbolPrices(const SearchJob& job)
+        : network_(*job.network, job.level), costs_(job.costs), slope_(job.slope) {}
 
     float price(int symbol_class, const int16_t (&inputs)[kMotionInputs], int symbol) const {
         const unsigned table = network_.table(symbol_class, inputs);
         const bool is_flag = symbol_class >= kFirstFlagClass;
-        const size_t place =
-            is_flag ? (size_t)(table - kFirstFlagTable) * (kNumTails + 1) + kNumTails
-                    : (size_t)(table / kNumTails) * (kNumTails + 1) + table % kNumTails;
+        const size_t place = is_flag ? (size_t)(table - kFirstFlagTable) * (kNumTails + 1) + kNumTails
+                                     : (size_t)(table / kNumTails) * (kNumTails + 1) + table % kNumTails;
         const int magnitude = std::abs(symbol), near = std::min(magnitude, kCostRange);
         const float further = magnitude > near ? 2.0f * std::log2((float)magnitude / (float)near) : 0.0f;
         return slope_ * (costs_[place * kCosts + near] + further);
@@ -182,10 +184,12 @@ private:
             if (!motion.uses(r)) continue;
             for (int component = 0; component < 2; component++) {
                 const int32_t first = r && is_both ? quarter.differences[0][component] : 0;
-                const int64_t expected = context.prediction(r, component) + (r && is_both ? context.carried_on(first) : 0);
+                const int64_t expected =
+                    context.prediction(r, component) + (r && is_both ? context.carried_on(first) : 0);
                 const int32_t value = component ? motion.vectors[r].x : motion.vectors[r].y;
                 const int32_t difference = (int32_t)(value - expected);
-                context.component_inputs(r, component, component ? quarter.differences[r][0] : 0, first, is_both, inputs);
+                context.component_inputs(r, component, component ? quarter.differences[r][0] : 0, first, is_both,
+                                         inputs);
                 price += tree_.symbols.price(1 + 2 * r + component, inputs, difference);
                 quarter.differences[r][component] = difference;
             }
@@ -250,9 +254,11 @@ private:
             if (i == num_counts) counts[num_counts++] = {motion, 0};
             counts[i].number++;
         });
-        std::stable_sort(counts, counts + num_counts, [](const Count& a, const Count& b) { return a.number > b.number; });
+        std::stable_sort(counts, counts + num_counts,
+                         [](const Count& a, const Count& b) { return a.number > b.number; });
         for (int i = 0; i < std::min(num_counts, kMostOwn); i++)
-            if (std::find(motions, motions + count, counts[i].motion) == motions + count) motions[count++] = counts[i].motion;
+            if (std::find(motions, motions + count, counts[i].motion) == motions + count)
+                motions[count++] = counts[i].motion;
         float residuals[kMostCandidates + kMostOwn] = {};
         for_blocks(node, [&](int row, int column) {
             window_.move_to(job_.current, job_.height, job_.width, row, column);
@@ -277,7 +283,8 @@ private:
             const float cost = its_residual + motion_price(context, part, motion, quarter);
             if (cost < best.cost) best = {quarter, its_residual, cost};
         };
-        for (int i = 0; i < context.num_candidates(); i++) attempt(context.candidate(i), residual(context.candidate(i)));
+        for (int i = 0; i < context.num_candidates(); i++)
+            attempt(context.candidate(i), residual(context.candidate(i)));
         const int row = part.y / 2, column = part.x / 2;
         const Found& alone = *tree_.blocks.at(row, column);
         if (!whole && best.cost - kHope * alone.residual < prices_.bits(kCutBits)) return best;

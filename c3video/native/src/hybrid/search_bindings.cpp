@@ -13,8 +13,8 @@ using namespace nb::literals;
 
 namespace {
 
-using Costs = nb::ndarray<const float, nb::shape<c3::kNumZeros, c3::kNumTails + 1, c3::kCosts>, nb::c_contig,
-                          nb::device::cpu>;
+using Costs =
+    nb::ndarray<const float, nb::shape<c3::kNumZeros, c3::kNumTails + 1, c3::kCosts>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 // Larger ones serve nobody, and sums of them might run over.
@@ -28,8 +28,7 @@ bool is_price(float bits) { return bits >= 0.0f && bits <= kMostBits; }
 auto search_field(Centred current, const std::vector<const c3::Phases*>& phases, Ints4 starts, float slope,
                   const std::vector<int>& times, const std::optional<Earlier>& earlier,
                   const c3::ContextNetwork& network, Costs costs, int level, Floats component_bits,
-                  std::array<float, 3> mode_bits, int passes, int num_threads,
-                  const std::string& isa) {
+                  std::array<float, 3> mode_bits, int passes, int num_threads, const std::string& isa) {
     require_size((int64_t)current.shape(0), (int64_t)current.shape(1));
     require_settings(c3::kMotionBlock, 8, num_threads);
     c3::SearchJob job{};

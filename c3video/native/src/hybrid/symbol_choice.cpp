@@ -371,8 +371,9 @@ void write_subband(Writer& writer, const SparseTables& tables, const ContextNetw
             contexts.make_sums(row, busy, x0, sums);
             for (int i = 0; i < count; i++, symbols++) {
                 const bool is_busy = busy >> i & 1;
-                writer.sparse(
-                    tables, is_busy ? contexts.table(sums[i], left_of(own, y, x0 + i)) : contexts.blank_table(), *symbols);
+                writer.sparse(tables,
+                              is_busy ? contexts.table(sums[i], left_of(own, y, x0 + i)) : contexts.blank_table(),
+                              *symbols);
             }
         }
     }

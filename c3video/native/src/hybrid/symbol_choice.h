@@ -11,7 +11,6 @@
 
 namespace c3 {
 
-
 // One subband to be chosen.
 struct Coefficients {
     const float* floats;    // (h, w), or null

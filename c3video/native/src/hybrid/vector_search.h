@@ -49,7 +49,8 @@ public:
     explicit Prices(const SearchJob& job)
         : components_(job.component_bits, job.component_bits + job.num_component_bits), slope_(job.slope) {
         for (float& bits : components_) bits *= slope_;
-        for (int mode = 0; mode < 3; mode++) modes_[mode] = job.frame.num_references == 2 ? slope_ * job.mode_bits[mode] : 0;
+        for (int mode = 0; mode < 3; mode++)
+            modes_[mode] = job.frame.num_references == 2 ? slope_ * job.mode_bits[mode] : 0;
         level_ = std::max(0.72f * slope_ * (float)(kMotionBlock * kMotionBlock), 1e-30f);
     }
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "pyramid/dense.h"
-#include "shared/writer.h"
 #include "shared/ans.h"
+#include "shared/writer.h"
 
 namespace c3 {
 

@@ -57,7 +57,6 @@ public:
     const std::vector<Slot>& slots() const { return slots_; }
 
 private:
-
     void put(uint32_t from, uint32_t width) {
         slots_.push_back({from, width});
         probability_ *= width * (1.0 / (1 << kPrecisionBits));
