@@ -23,6 +23,7 @@ from c3video.coding.arithmetic import round_shift, saturate
 from c3video.hybrid.compensation import SAMPLE_BITS
 
 IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
 
 RADIUS = 2
 """Neighbours are those at most so many rows and columns away."""
@@ -81,7 +82,7 @@ class LoopFilter:
             raise ValueError(f"a filter's sums may reach {largest}: must stay below 2^31")
 
     @cached_property
-    def floats(self) -> tuple[NDArray[np.float64], ...]:
+    def floats(self) -> tuple[FloatArray, ...]:
         """The same as float64, which carries the sums exactly."""
         return tuple(array.astype(np.float64) for array in self.arrays())
 
@@ -141,11 +142,11 @@ def filter_plane(
     Returns:
         uint16 (h, w).
     """
-    height, width = samples.shape
+    (height, width), values = samples.shape, samples.astype(np.float64)
     factor, shift = reciprocal(step)
-    centred = (samples.astype(np.int64) - (1 << (bit_depth - 1))) << (SAMPLE_BITS - bit_depth)
+    centred = (values - (1 << (bit_depth - 1))) * (1 << (SAMPLE_BITS - bit_depth))
     scaled = np.pad(round_shift(centred * factor, shift), RADIUS, mode="edge")
-    near = _neighbours(scaled, height, width).reshape(NUM_NEIGHBOURS, -1).astype(np.float64)
+    near = _neighbours(scaled, height, width).reshape(NUM_NEIGHBOURS, -1)
     first, first_bias, second, second_bias, last, linear = network.floats
     hidden = first @ near + (first_bias * 2.0**WEIGHT_BITS)[:, None]
     hidden = np.maximum(saturate(round_shift(hidden, WEIGHT_BITS)), 0)
@@ -154,10 +155,10 @@ def filter_plane(
     straight = saturate(round_shift(linear @ near, WEIGHT_BITS))
     found = saturate(saturate(round_shift(last @ hidden, WEIGHT_BITS)) + straight)
     change = round_shift(found * step, STEP_BITS + SAMPLE_BITS - bit_depth).reshape(height, width)
-    return np.clip(samples + change, 0, (1 << bit_depth) - 1).astype(np.uint16)
+    return np.clip(values + change, 0, (1 << bit_depth) - 1).astype(np.uint16)
 
 
-def _neighbours(padded: IntArray, height: int, width: int) -> IntArray:
+def _neighbours(padded: FloatArray, height: int, width: int) -> FloatArray:
     """(24, h, w) neighbours minus the sample, row by row."""
     side = 2 * RADIUS + 1
     middle = padded[RADIUS : RADIUS + height, RADIUS : RADIUS + width]
