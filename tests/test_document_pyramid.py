@@ -19,7 +19,7 @@ from tests.pyramid.models import random_symbols, random_weights
     ("size", "pix_fmt", "config", "extreme"),
     [
         ((21, 18), "yuv420p", PyramidConfig(), False),
-        ((9, 133), "yuv420p", PyramidConfig(num_grids=3, refine_width=2, patch_size=128), True),
+        ((9, 133), "yuv420p", PyramidConfig(num_grids=3, refine_width=2, filter_reach=3, patch_size=128), True),
         ((11, 13), "yuv422p10le", PyramidConfig(num_taps=16, entropy_layers=(6,)), False),
         ((8, 7), "yuv422p", PyramidConfig(num_grids=8, num_taps=4, refine_width=0), True),
         ((9, 12), "yuv444p", PyramidConfig(num_grids=4, synthesis_width=9), False),
@@ -42,6 +42,7 @@ def test_picture_decodes_as_the_document_says(
         config.entropy_layers,
         config.synthesis_width,
         config.refine_width,
+        config.filter_reach,
         config.patch_size,
     )
     read, grids = document_pyramid.decode(data, theirs, key, *size)

@@ -8,7 +8,7 @@ other in one flat array.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from c3video.errors import ConfigError
@@ -28,6 +28,8 @@ TAPS: tuple[tuple[int, int], ...] = (
 """(dy, dx) of the causal taps; a model has the first `num_taps` of them."""
 
 UPSAMPLING_TAPS = 4
+MAX_REACH = 3
+"""Of filter_reach."""
 PATCH_UNIT = 128
 """Sides of patches are multiples of it, so that every grid has whole parts."""
 MAX_PICTURE_SAMPLES = 1 << 27
@@ -42,6 +44,7 @@ PYRAMID_MODEL = Structure(
         Field("entropy_layers", U8, 4, 48, "their widths", "num_entropy_layers", since=5),
         Field("synthesis_width", U8, 4, 48, "hidden units of each group's synthesis", since=5),
         Field("refine_width", U8, 0, 32, "hidden channels of the refinement; 0: none", since=5),
+        Field("filter_reach", U8, 0, 3, "the filter of a grid's own latents has 2 r + 1 taps; 0: none", since=7),
         Field("patch_units", U8, 1, 255, "side of a patch of latents in units of 128 luma samples", since=5),
     ),
 )
@@ -57,6 +60,8 @@ class PyramidConfig:
         entropy_layers: widths of its hidden layers, 1..2 of 4..48.
         synthesis_width: hidden units of each group's synthesis, 4..48.
         refine_width: hidden channels of the 3x3 refinement behind it, 0..32; 0: none.
+        filter_reach: taps either side of the middle of the filters that latents pass before they are joined with
+            those of coarser grids, 0..3; 0: none.
         patch_size: side of a patch of latents in luma samples, a multiple of 128, so that all grids have whole parts.
         prior: number of the prior that the weights are differences to; 0 is the zero prior.
     """
@@ -66,6 +71,7 @@ class PyramidConfig:
     entropy_layers: tuple[int, ...] = (16, 16)
     synthesis_width: int = 16
     refine_width: int = 8
+    filter_reach: int = 0
     patch_size: int = 512
     prior: int = 0
 
@@ -83,6 +89,7 @@ class PyramidConfig:
             check_range("entropy layer width", width, 4, 48)
         check_range("synthesis_width", self.synthesis_width, 4, 48)
         check_range("refine_width", self.refine_width, 0, 32)
+        check_range("filter_reach", self.filter_reach, 0, MAX_REACH)
         check_range("patch_size", self.patch_size, PATCH_UNIT, 255 * PATCH_UNIT)
         if self.patch_size % PATCH_UNIT:
             raise ConfigError(f"patch_size = {self.patch_size}: must be a multiple of {PATCH_UNIT}")
@@ -91,7 +98,7 @@ class PyramidConfig:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> PyramidConfig:
         """The model of a header, from the values of PYRAMID_MODEL."""
-        plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width")
+        plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width", "filter_reach")
         return cls(**{name: values[name] for name in plain}, patch_size=PATCH_UNIT * values["patch_units"])
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
@@ -103,7 +110,12 @@ class PyramidConfig:
         check_segment_size("samples of a picture", samples, MAX_PICTURE_SAMPLES, segment_frames, "a smaller picture")
 
     def for_video(self, video: VideoFormat) -> PyramidConfig:
-        """The model as clips of that format are best coded: as it is."""
+        """The model as clips of that format are best coded: RGB, of three full planes, by wider networks.
+
+        Where widths are other than the default ones they stay.
+        """
+        if video.layout.is_rgb and replace(self, patch_size=PyramidConfig.patch_size, prior=0) == PyramidConfig():
+            return replace(self, **_RGB_WIDTHS)
         return self
 
     @property
@@ -115,6 +127,9 @@ class PyramidConfig:
     def num_inputs(self) -> int:
         """Inputs of the entropy network: causal taps, then parents."""
         return self.num_taps + NUM_PARENTS
+
+
+_RGB_WIDTHS: dict[str, Any] = {"entropy_layers": (24, 24), "synthesis_width": 32, "filter_reach": 3}
 
 
 @dataclass(frozen=True)
@@ -166,6 +181,7 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
 
     Entropy network: `w1` (width, inputs), `b1` (grids, width), with two hidden layers `w2` (width, width) and `b2`,
     `w3` (2, width), `b3` (2,), `l` (2, inputs). Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
+    Filters of the grids' own latents: `f` (grids, filter_reach + 1), the middle tap first, unless filter_reach is 0.
     Group g of planes: `v1.g` (hidden, inputs), `c1.g`, `v2.g` (planes, hidden), `c2.g`, `m.g` (planes, inputs), and
     unless refine_width is 0 `r1.g` (refine, planes, 3, 3), `d1.g`, `r2.g` (planes, refine), `d2.g`.
     Arrays of no elements (`u` of one grid) are left out.
@@ -178,6 +194,8 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     shapes |= {"w3": (2, widths[-1]), "b3": (2,), "l": (2, inputs)}
     if config.num_grids > 1:
         shapes["u"] = (config.num_grids - 1, UPSAMPLING_TAPS)
+    if config.filter_reach:
+        shapes["f"] = (config.num_grids, config.filter_reach + 1)
     hidden, refine = config.synthesis_width, config.refine_width
     for g, group in enumerate(GROUPS[layout]):
         planes, inputs = group.num_planes, group.num_inputs(config.num_grids)
