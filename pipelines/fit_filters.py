@@ -2,8 +2,7 @@
 """The filters in the loop (c3video/hybrid/priors/filters.i16), fitted on decoded frames of other clips.
 
     clips --> fits with the present filters --> planes before their filters, and their sources
-    crops of these --> one network --> several from it, of frames at the top of the order of coding, and of deeper ones
-                   --> then each crop moves the one that serves it best --> integers
+    crops of these --> one network, then several from it, each crop moving the one that serves it best --> integers
 
     python -m pipelines.fit_filters a.mkv b.mkv ... --out c3video/hybrid/priors/filters.i16
     python -m tests.vectors.make      (streams and digests that depend on the filters)
@@ -16,7 +15,6 @@ were).
 from __future__ import annotations
 
 import argparse
-import copy
 import math
 import sys
 from collections.abc import Sequence
@@ -61,17 +59,16 @@ LEARNING_RATE = 4e-3
 CROP, BATCH = 64, 12
 NOISE = 0.02
 """Of a crop's mean squared error in steps: what weighs less than that needs no filter."""
-DEPTHS = {2: (0, 2), 3: (0, 1, 3)}
-"""The least depth of the frames that each filter starts with, by the number of filters."""
+STRENGTHS = {1: (1.0,), 2: (0.6, 1.2), 3: (0.4, 0.9, 1.4)}
+"""Of the first network's change, that the filters made of it start from, by their number."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A plane before its filter and its source (h, w), centred, in quantisation steps; the depth of its frame."""
+    """A plane before its filter and its source (h, w), centred, in quantisation steps."""
 
     samples: Floats
     source: Floats
-    depth: int
 
 
 class FloatFilter(nn.Module):
@@ -104,9 +101,9 @@ class FloatFilter(nn.Module):
             (self.second, self.second_bias, self.last[None]),
         ):
             scale = torch.clamp((weights.abs().sum(1) + bias.abs() / 64.0) / 14.0, min=1.0)
-            weights /= scale[:, None]
-            bias /= scale
-            after *= scale[None]
+            weights.div_(scale[:, None])
+            bias.div_(scale)
+            after.mul_(scale[None])
 
     def integers(self) -> LoopFilter:
         """Rounded. Raises ValueError where a decoder could not compute with it."""
@@ -155,24 +152,22 @@ def clip_pairs(path: Path, rd_weight: float) -> tuple[list[Pair], list[Pair]]:
             def in_steps(values: NDArray[np.generic], middle: int = middle, scale: float = scale) -> Floats:
                 return ((values.astype(np.float32) - middle) * scale).astype(np.float32)
 
-            pair = Pair(in_steps(samples), in_steps(sources[frame.index][plane]), frame.depth)
-            found[min(plane, 1)].append(pair)
+            found[min(plane, 1)].append(Pair(in_steps(samples), in_steps(sources[frame.index][plane])))
     return found
 
 
-def crops(pairs: Sequence[Pair], random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-    """Samples and sources (BATCH, 1, CROP, CROP) of random parts, turned and mirrored at random, and their depths."""
-    parts, depths = [], []
+def crops(pairs: Sequence[Pair], random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples and sources (BATCH, 1, CROP, CROP) of random parts, turned and mirrored at random."""
+    parts = []
     for _ in range(BATCH):
-        pair = pairs[random.integers(len(pairs))]
-        depths.append(pair.depth)
+        pair = pairs[int(random.integers(len(pairs)))]
         height, width = pair.samples.shape
         y, x = random.integers(height - CROP + 1), random.integers(width - CROP + 1)
         part = np.stack([pair.samples, pair.source])[:, y : y + CROP, x : x + CROP]
         part = part[:, :: random.choice([1, -1]), :: random.choice([1, -1])]
         parts.append(part.swapaxes(1, 2) if random.random() < 0.5 else part)
     samples, source = torch.from_numpy(np.stack(parts, axis=1).copy())[:, :, None]
-    return samples, source, depths
+    return samples, source
 
 
 def share_left(network: FloatFilter, samples: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
@@ -184,28 +179,21 @@ def share_left(network: FloatFilter, samples: torch.Tensor, source: torch.Tensor
 def fit_filters(pairs: Sequence[Pair], count: int, steps: int, what: str, seed: int = 0) -> list[FloatFilter]:
     """Filters of which each serves some of the planes best."""
     random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    networks, starts = [FloatFilter(generator)], DEPTHS[count]
-    stages = (("one", steps // 3), ("by depth", steps // 6), ("by crop", steps // 2))
+    networks = [FloatFilter(generator)]
+    alone = steps // 3
     recent = 0.0
-    with tqdm(total=sum(length for _, length in stages), desc=what, unit="step") as progress:
-        for stage, length in stages:
-            if stage == "by depth":
-                networks += [copy.deepcopy(networks[0]) for _ in starts[1:]]
+    with tqdm(total=steps, desc=what, unit="step") as progress:
+        for stage_steps in (alone, steps - alone):
             optimiser = torch.optim.Adam([part for network in networks for part in network.parameters()])
-            for step in range(length):
-                rate = 0.5 * LEARNING_RATE * (1.0 + math.cos(math.pi * step / length))
+            for step in range(stage_steps):
+                rate = 0.5 * LEARNING_RATE * (1.0 + math.cos(math.pi * step / stage_steps))
                 optimiser.param_groups[0]["lr"] = max(rate, 0.02 * LEARNING_RATE)
-                samples, source, depths = crops(pairs, random)
-                if stage == "by crop":
-                    with torch.no_grad():
-                        left = torch.stack([share_left(network, samples, source) for network in networks])
-                    chosen = left.argmin(0)
-                else:
-                    of_depth = np.searchsorted(starts, depths, side="right") - 1
-                    chosen = torch.from_numpy(of_depth if stage == "by depth" else np.zeros(BATCH, dtype=np.int64))
+                samples, source = crops(pairs, random)
+                with torch.no_grad():
+                    left = torch.stack([share_left(network, samples, source) for network in networks])
                 loss = torch.zeros(())
                 for index, network in enumerate(networks):
-                    mine = chosen == index
+                    mine = left.argmin(0) == index
                     if mine.any():
                         loss = loss + share_left(network, samples[mine], source[mine]).sum() / BATCH
                 optimiser.zero_grad()
@@ -215,8 +203,20 @@ def fit_filters(pairs: Sequence[Pair], count: int, steps: int, what: str, seed: 
                     network.hold_sums()
                 recent = 0.99 * recent + 0.01 * float(loss.detach())
                 progress.update()
-            progress.set_postfix_str(f"{stage}: {recent:.4f} of the errors left")
+            progress.set_postfix_str(f"{recent:.4f} of the errors left")
+            if len(networks) == 1:
+                networks = [_stronger(networks[0], strength, generator) for strength in STRENGTHS[count]]
     return networks
+
+
+@torch.no_grad()
+def _stronger(network: FloatFilter, strength: float, generator: torch.Generator) -> FloatFilter:
+    """A filter that does the same, more or less of it."""
+    found = FloatFilter(generator)
+    found.load_state_dict(network.state_dict())
+    found.last.mul_(strength)
+    found.linear.mul_(strength)
+    return found
 
 
 def to_bytes(filters: Sequence[LoopFilter]) -> bytes:

@@ -240,9 +240,9 @@ def frames_memory(header: Header, num_frames: int, engine: EngineName, threads: 
     return max(predicting, picture_memory(model.key, video, engine) + samples * (2 + symbols))
 
 
-_SAMPLE_BYTES: dict[EngineName, tuple[int, int, int]] = {"native": (4, 3, 6), "numpy": (9, 8, 400)}
+_SAMPLE_BYTES: dict[EngineName, tuple[int, int, int]] = {"native": (4, 3, 8), "numpy": (9, 8, 600)}
 """Bytes a sample: of a frame's symbols and motion; of what a later frame's contexts need of them; while a frame is read
-and reconstructed (the oracle's arrays of features and of 64-bit coefficients)."""
+and reconstructed (the oracle's arrays of features, of 64-bit coefficients and of a filter's inputs)."""
 
 
 @dataclass(frozen=True)
