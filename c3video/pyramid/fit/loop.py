@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,10 +24,12 @@ from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_no
 from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes, weight_shapes
 from c3video.pyramid.fit.bounds import hold_sums
-from c3video.pyramid.fit.precision import RoundingTask, choose_integers
+from c3video.pyramid.fit.precision import ChosenWeights, RoundingTask, choose_integers
+from c3video.pyramid.fit.run_plan import RunPlan
 from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.fit.start import prior_weights, start_weights, with_prior
 from c3video.pyramid.priors import prior_of
+from c3video.pyramid.runs import RunShape, Windows
 from c3video.pyramid.synthesis import layout_key
 from c3video.pyramid.weights import PyramidWeights, quantise
 from c3video.video import VideoFormat
@@ -49,6 +51,28 @@ class FittedPicture:
     weights: PyramidWeights
     shifts: dict[str, int]
     symbols: tuple[NDArray[np.int64], ...]
+    estimated_bits: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """A run of frames ready to be coded.
+
+    Args:
+        weights, shifts: for `run_payload.encode_run`.
+        shape: its latent frames.
+        windows: of each grid.
+        symbols: latents of each grid (h, w), finest first, of each latent frame.
+        estimated_bits: of latents and weights.
+        loss: MSE on [0, 1] + rd_weight * bpp, by the floats of the fit.
+    """
+
+    weights: PyramidWeights
+    shifts: dict[str, int]
+    shape: RunShape
+    windows: Windows
+    symbols: tuple[tuple[NDArray[np.int64], ...], ...]
     estimated_bits: float
     loss: float
 
@@ -85,9 +109,74 @@ def fit_picture(
     layout = layout_key(video.layout)
     if fit_config.use_prior:
         config = with_prior(config, layout, fit_config.rd_weight)
-    plan = PyramidFit(config, layout, video.height, video.width)
+    plan = PyramidFit(replace(config, num_previous=0), layout, video.height, video.width)
+    state, chosen, found = _fit(plan, _targets(planes, video), fit_config, seed, report, num_threads)
+    return FittedPicture(chosen.weights, chosen.shifts, _grids(state.latents, plan), *_account(plan, chosen, found, fit_config))
+
+
+def fit_run(
+    frames: Sequence[Sequence[NDArray[np.generic]]],
+    video: VideoFormat,
+    config: PyramidConfig,
+    fit_config: PyramidFitConfig,
+    spans: tuple[int, ...],
+    *,
+    seed: int = 0,
+    report: Callable[[Progress], None] = lambda progress: None,
+    num_threads: int = 1,
+) -> FittedRun:
+    """Fit frames together; as `fit_picture`, but for
+
+    Args:
+        frames: planes of each.
+        spans: of the layers (runs.py).
+    """
+    layout = layout_key(video.layout)
+    if fit_config.use_prior:
+        config = with_prior(config, layout, fit_config.rd_weight)
+    picture = PyramidFit(config, layout, video.height, video.width)
+    plan = RunPlan(picture, RunShape(len(frames), spans))
+    targets = np.concatenate([_targets(planes, video) for planes in frames])
+    state, chosen, found = _fit(plan, targets, fit_config, seed, report, num_threads)
+    rows = state.latents.reshape(-1, picture.num_latents)
+    symbols = tuple(_grids(row, picture) for row in rows)
+    return FittedRun(
+        chosen.weights, chosen.shifts, plan.shape, plan.windows, symbols, *_account(plan, chosen, found, fit_config)
+    )
+
+
+def _targets(planes: Sequence[NDArray[np.generic]], video: VideoFormat) -> Floats:
     samples = np.concatenate([plane.ravel() for plane in planes])
-    targets = samples.astype(np.float32) / np.float32(video.layout.max_value)
+    return samples.astype(np.float32) / np.float32(video.layout.max_value)
+
+
+def _grids(latents: Floats, plan: PyramidFit) -> tuple[NDArray[np.int64], ...]:
+    """Rounded latents (L,) of a picture as its grids (h, w)."""
+    grids, at = [], 0
+    for h, w in grid_shapes(plan.config.num_grids, plan.height, plan.width):
+        grids.append(latents[at : at + h * w].reshape(h, w).astype(np.int64))
+        at += h * w
+    return tuple(grids)
+
+
+def _account(
+    plan: PyramidFit | RunPlan, chosen: ChosenWeights, found: FitStep, fit_config: PyramidFitConfig
+) -> tuple[float, float]:
+    """Bits of latents and weights, and the loss with both."""
+    loss = found.loss + fit_config.rd_weight * chosen.bits / plan.num_pixels
+    return float(found.bits.sum()) + chosen.bits, loss
+
+
+def _fit(
+    plan: PyramidFit | RunPlan,
+    targets: Floats,
+    fit_config: PyramidFitConfig,
+    seed: int,
+    report: Callable[[Progress], None],
+    num_threads: int,
+) -> tuple[FitState, ChosenWeights, FitStep]:
+    """All stages: what the latents and weights are at the end, the weights as integers, and what both come to."""
+    config, layout = plan.config, plan.layout
     weights = start_weights(config, layout, seed)
     state = FitState(np.zeros(plan.num_latents, dtype=np.float32), weights, weight_views(weights, config, layout))
     anchors = weight_views(prior_weights(prior_of(config, layout)), config, layout)
@@ -95,7 +184,7 @@ def fit_picture(
     fit.noise_stage()
     fit.network_stage()
     try:
-        return fit.integer_stage()
+        return state, *fit.integer_stage()
     except CorruptSegmentError as error:  # of weights that a decoder could not compute with
         raise FitError(
             f"the fit's weights do not fit into a decoder's integers ({error}); try another --seed"
@@ -122,7 +211,7 @@ class PictureFit:
         anchors: weights of the prior by name.
     """
 
-    plan: PyramidFit
+    plan: PyramidFit | RunPlan
     targets: Floats
     state: FitState
     anchors: dict[str, Floats]
@@ -174,8 +263,8 @@ class PictureFit:
         if config.network_steps:
             state.weights[:] = best
 
-    def integer_stage(self) -> FittedPicture:
-        """The picture in integers."""
+    def integer_stage(self) -> tuple[ChosenWeights, FitStep]:
+        """The weights in integers, and what the picture comes to with them."""
         config, state, plan = self.fit_config, self.state, self.plan
         task = RoundingTask(
             quantise(plan.config, plan.layout, state.arrays),
@@ -187,14 +276,7 @@ class PictureFit:
             config.rounding_rate,
         )
         chosen = choose_integers(task)
-        found = self.coded(wants_weights=False)
-        symbols, at = [], 0
-        for h, w in grid_shapes(plan.config.num_grids, plan.height, plan.width):
-            symbols.append(state.latents[at : at + h * w].reshape(h, w).astype(np.int64))
-            at += h * w
-        bits = float(found.bits.sum()) + chosen.bits
-        loss = found.loss + config.rd_weight * chosen.bits / plan.num_pixels
-        return FittedPicture(chosen.weights, chosen.shifts, tuple(symbols), bits, loss)
+        return chosen, self.coded(wants_weights=False)
 
     def coded(self, *, wants_weights: bool = True) -> FitStep:
         """Loss of the latents as they are, and the gradient by weights."""
