@@ -233,6 +233,7 @@ class PyramidFitConfig:
     use_prior: bool = True
     noise_steps: int = 900
     network_steps: int = 100
+    still_steps: int = 200
     learning_rate: float = 1e-2
     latent_rate: float = 0.16
     latent_restarts: tuple[int, ...] = (40, 100)

@@ -180,6 +180,8 @@ def _fit(
     weights = start_weights(config, layout, seed)
     state = FitState(np.zeros(plan.num_latents, dtype=np.float32), weights, weight_views(weights, config, layout))
     anchors = weight_views(prior_weights(prior_of(config, layout)), config, layout)
+    if isinstance(plan, RunPlan):
+        _start_still(plan, targets, state, anchors, fit_config, seed, report, num_threads)
     fit = PictureFit(plan, targets, state, anchors, fit_config, seed, report, num_threads)
     fit.noise_stage()
     fit.network_stage()
@@ -189,6 +191,29 @@ def _fit(
         raise FitError(
             f"the fit's weights do not fit into a decoder's integers ({error}); try another --seed"
         ) from error
+
+
+def _start_still(
+    plan: RunPlan,
+    targets: Floats,
+    state: FitState,
+    anchors: dict[str, Floats],
+    fit_config: PyramidFitConfig,
+    seed: int,
+    report: Callable[[Progress], None],
+    num_threads: int,
+) -> None:
+    """Fit the first latent frame, and the weights, to the mean of the frames that it is part of."""
+    num_frames = min(plan.shape.num_frames, 1 << plan.shape.spans[0])
+    mean = targets.reshape(-1, plan.picture.num_samples)[:num_frames].mean(axis=0)
+    first = FitState(state.latents[: plan.picture.num_latents], state.weights, state.arrays)
+    config = replace(
+        fit_config,
+        rd_weight=fit_config.rd_weight / num_frames,
+        noise_steps=fit_config.still_steps,
+        network_steps=0,
+    )
+    PictureFit(plan.picture, mean, first, anchors, config, seed, report, num_threads).noise_stage()
 
 
 def weight_views(flat: NDArray[AnyFloat], config: PyramidConfig, layout: str) -> dict[str, NDArray[AnyFloat]]:
