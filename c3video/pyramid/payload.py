@@ -226,7 +226,7 @@ def code_patch(
     found: list[IntArray] = [np.zeros(shape, dtype=np.int64) for shape in shapes]
     bits = [0.0] * len(shapes)
     for k in range(len(shapes) - 1, -1, -1):
-        before = _bits_of(coder)
+        so_far = _bits_of(coder)
         walk = plan_walk(weights.config, shapes[k])
         parents = parent_inputs(shapes[k], *(found[j] if j < len(shapes) else None for j in (k + 1, k + 2)))
         known = parents
@@ -239,7 +239,7 @@ def code_patch(
             values = np.clip(coder.code(scales, fractions, given) + steps, -MAX_SYMBOL, MAX_SYMBOL)
             found[k][rows, columns] = values
             latents[walk.places(rows, columns)] = as_context(values)
-        bits[k] = _bits_of(coder) - before
+        bits[k] = _bits_of(coder) - so_far
     return found, bits
 
 
