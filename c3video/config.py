@@ -85,7 +85,9 @@ PROFILES: dict[str, Profile] = {
         "C3 on the source's planes, patch by patch, without motion",
     ),
     "pyramid": Profile(
-        PyramidConfig(), PYRAMID_PRESETS, "C3 for pictures: one entropy network that looks across grids, frame by frame"
+        PyramidConfig(num_previous=9),
+        PYRAMID_PRESETS,
+        "C3 of today: one entropy network that looks across grids and frames, without motion",
     ),
     "paper": Profile(C3Config(), C3_PRESETS, "C3 as published (UVG, learned window), on RGB", as_rgb=True),
 }

@@ -105,7 +105,8 @@ class PyramidConfig:
     def from_values(cls, values: Mapping[str, Any]) -> PyramidConfig:
         """The model of a header, from the values of PYRAMID_MODEL."""
         plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width", "num_previous")
-        return cls(**{name: values[name] for name in plain}, patch_size=PATCH_UNIT * values["patch_units"])
+        # Of first frames of the hybrid model nothing is said of runs.
+        return cls(**{name: values[name] for name in plain if name in values}, patch_size=PATCH_UNIT * values["patch_units"])
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
         """Raise ConfigError for what a stream may not carry, which bounds the memory that a decoder needs."""
@@ -233,7 +234,6 @@ class PyramidFitConfig:
     use_prior: bool = True
     noise_steps: int = 900
     network_steps: int = 100
-    still_steps: int = 200
     learning_rate: float = 1e-2
     latent_rate: float = 0.16
     latent_restarts: tuple[int, ...] = (40, 100)

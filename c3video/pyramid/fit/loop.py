@@ -28,6 +28,7 @@ from c3video.pyramid.fit.precision import ChosenWeights, RoundingTask, choose_in
 from c3video.pyramid.fit.run_plan import RunPlan
 from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.fit.start import prior_weights, start_weights, with_prior
+from c3video.pyramid.fit.windows import find_windows
 from c3video.pyramid.priors import prior_of
 from c3video.pyramid.runs import RunShape, Windows
 from c3video.pyramid.synthesis import layout_key
@@ -135,7 +136,8 @@ def fit_run(
     if fit_config.use_prior:
         config = with_prior(config, layout, fit_config.rd_weight)
     picture = PyramidFit(config, layout, video.height, video.width)
-    plan = RunPlan(picture, RunShape(len(frames), spans))
+    windows = find_windows([planes[0] for planes in frames], config.num_grids)
+    plan = RunPlan(picture, RunShape(len(frames), spans), windows)
     targets = np.concatenate([_targets(planes, video) for planes in frames])
     state, chosen, found = _fit(plan, targets, fit_config, seed, report, num_threads)
     rows = state.latents.reshape(-1, picture.num_latents)
@@ -181,7 +183,7 @@ def _fit(
     state = FitState(np.zeros(plan.num_latents, dtype=np.float32), weights, weight_views(weights, config, layout))
     anchors = weight_views(prior_weights(prior_of(config, layout)), config, layout)
     if isinstance(plan, RunPlan):
-        _start_still(plan, targets, state, anchors, fit_config, seed, report, num_threads)
+        _start_run(plan, targets, state, anchors, fit_config, seed, report, num_threads)
     fit = PictureFit(plan, targets, state, anchors, fit_config, seed, report, num_threads)
     fit.noise_stage()
     fit.network_stage()
@@ -193,7 +195,7 @@ def _fit(
         ) from error
 
 
-def _start_still(
+def _start_run(
     plan: RunPlan,
     targets: Floats,
     state: FitState,
@@ -203,17 +205,18 @@ def _start_still(
     report: Callable[[Progress], None],
     num_threads: int,
 ) -> None:
-    """Fit the first latent frame, and the weights, to the mean of the frames that it is part of."""
+    """Fit the first latent frame, and the weights, to the mean of the frames that it is part of.
+
+    A step costs no more than one over one frame. All latent frames of the first layer start there: for a layer that
+    spans the run that is all, and where each frame has latents of its own they start as those of the first frame.
+    """
     num_frames = min(plan.shape.num_frames, 1 << plan.shape.spans[0])
     mean = targets.reshape(-1, plan.picture.num_samples)[:num_frames].mean(axis=0)
-    first = FitState(state.latents[: plan.picture.num_latents], state.weights, state.arrays)
-    config = replace(
-        fit_config,
-        rd_weight=fit_config.rd_weight / num_frames,
-        noise_steps=fit_config.still_steps,
-        network_steps=0,
-    )
+    rows = state.latents.reshape(-1, plan.picture.num_latents)
+    first = FitState(rows[0], state.weights, state.arrays)
+    config = replace(fit_config, rd_weight=fit_config.rd_weight / num_frames, network_steps=0)
     PictureFit(plan.picture, mean, first, anchors, config, seed, report, num_threads).noise_stage()
+    rows[[number for number, frame in enumerate(plan.shape.latent_frames) if frame.layer == 0]] = rows[0]
 
 
 def weight_views(flat: NDArray[AnyFloat], config: PyramidConfig, layout: str) -> dict[str, NDArray[AnyFloat]]:

@@ -5,7 +5,7 @@ the errors of each frame."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,21 +14,18 @@ from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.runs import RunShape, Windows, is_later
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunPlan:
     """What `PyramidFit` is to a picture, to a run: latents lie latent frame by latent frame, samples frame by frame.
 
     Args:
         picture: the plan of one frame.
-        windows: may change between steps.
+        windows: of each grid.
     """
 
     picture: PyramidFit
     shape: RunShape
-    windows: Windows = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.windows = self.windows or [(0, 0)] * self.config.num_grids
+    windows: Windows
 
     @property
     def config(self) -> PyramidConfig:
