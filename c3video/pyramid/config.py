@@ -106,7 +106,9 @@ class PyramidConfig:
         """The model of a header, from the values of PYRAMID_MODEL."""
         plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width", "num_previous")
         # Of first frames of the hybrid model nothing is said of runs.
-        return cls(**{name: values[name] for name in plain if name in values}, patch_size=PATCH_UNIT * values["patch_units"])
+        return cls(
+            **{name: values[name] for name in plain if name in values}, patch_size=PATCH_UNIT * values["patch_units"]
+        )
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
         """Raise ConfigError for what a stream may not carry, which bounds the memory that a decoder needs."""
@@ -179,9 +181,9 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     """Shapes of all weight arrays by name, in their fixed order.
 
     Entropy network: `w1` (width, inputs), `b1` (grids, width), with two hidden layers `w2` (width, width) and `b2`,
-    `w3` (2, width), `b3` (2,), `l` (2, inputs). Where there are taps in the previous latent frame, what comes to it for
-    later frames: `p1` (width, previous) and `pb` (grids, width) to `w1` and `b1`, `pl` (2, previous) and `p3` (2,) to `l`
-    and `b3`. Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
+    `w3` (2, width), `b3` (2,), `l` (2, inputs). With taps in the previous latent frame, what later frames add: `p1`
+    (width, previous) and `pb` (grids, width) to `w1` and `b1`, `pl` (2, previous) and `p3` (2,) to `l` and `b3`.
+    Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
     Group g of planes: `v1.g` (hidden, inputs), `c1.g`, `v2.g` (planes, hidden), `c2.g`, `m.g` (planes, inputs), and
     unless refine_width is 0 `r1.g` (refine, planes, 3, 3), `d1.g`, `r2.g` (planes, refine), `d2.g`.
     Arrays of no elements (`u` of one grid) are left out.

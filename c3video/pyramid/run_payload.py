@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A run of frames <-> bytes (docs/c3v_pyramid.md, section 7).
 
-As a picture (payload.py), but that the first payload begins with the layers and the windows, and that each payload holds
-one latent frame after the other: those that frame 0 needs, then those that begin at frame 1, and so on. So a frame's
-latents are known when those of the frames before it are.
+As a picture (payload.py), but that the first payload begins with the layers and the windows, and that each payload
+holds one latent frame after the other: those that frame 0 needs, then those that begin at frame 1, and so on. So a
+frame's latents are known when those of the frames before it are.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ _HEAD_SCALE = 20
 """Scale index of the tables of all numbers of the head."""
 
 
-def code_head(coder: Coder, num_grids: int, shape: RunShape | None, windows: Windows | None) -> tuple[tuple[int, ...], Windows]:
+def code_head(
+    coder: Coder, num_grids: int, shape: RunShape | None, windows: Windows | None
+) -> tuple[tuple[int, ...], Windows]:
     """Code the spans of the layers and the window of each grid; `shape` and `windows` are what to write, or None.
 
     Raises:
@@ -64,7 +66,10 @@ def code_head(coder: Coder, num_grids: int, shape: RunShape | None, windows: Win
         largest = spans[-1] - 1 if spans else MAX_SPAN
         spans.append(number(None if shape is None else shape.spans[layer], 0, largest, f"span of layer {layer}"))
     found = [
-        tuple(number(None if windows is None else windows[k][axis], -MAX_WINDOW, MAX_WINDOW, f"window of grid {k}") for axis in (0, 1))
+        tuple(
+            number(None if windows is None else windows[k][axis], -MAX_WINDOW, MAX_WINDOW, f"window of grid {k}")
+            for axis in (0, 1)
+        )
         for k in range(num_grids)
     ]
     return tuple(spans), [(y, x) for y, x in found]

@@ -4,9 +4,9 @@
     layer 0, span 2^5   |-------------------- what stays --------------------|
     layer 1, span 1     | t = 0 | t = 1 | t = 2 | t = 3 | ...
 
-A layer is a row of latent frames, each with all grids of a picture. A latent frame of a layer of span 2^s is part of 2^s
-frames. The latents of a frame are the sums of those of its layers: what stays still is coded once, what moves beside
-it, and networks that were made for pictures serve both.
+A layer is a row of latent frames, each with all grids of a picture. A latent frame of a layer of span 2^s is part of
+2^s frames. The latents of a frame are the sums of those of its layers: what stays still is coded once, what moves
+beside it, and networks that were made for pictures serve both.
 """
 
 from __future__ import annotations

@@ -144,7 +144,9 @@ def outcome(data: bytes, run: Run, reading: PatchReading) -> list[list[list[list
 
 @needs_native
 def test_damage_is_noticed_or_decodes_to_the_same_on_both_engines() -> None:
-    config = PyramidConfig(num_grids=3, num_taps=4, entropy_layers=(5,), synthesis_width=4, refine_width=0, num_previous=2)
+    config = PyramidConfig(
+        num_grids=3, num_taps=4, entropy_layers=(5,), synthesis_width=4, refine_width=0, num_previous=2
+    )
     weights = random_weights(config, "420", seed=1)
     shape = RunShape(3, (1, 0))
     symbols = [random_symbols(config, 9, 14, seed) for seed in range(len(shape.latent_frames))]

@@ -303,9 +303,9 @@ def test_empty_and_foreign_files_are_refused_in_clear_words() -> None:
         Reader(io.BytesIO(STREAM.replace(b"\r\n", b"\n")))
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(5, "a pre-release wrote it"), (7, "try a newer one")])
+@pytest.mark.parametrize(("version", "remedy"), [(6, "a pre-release wrote it"), (8, "try a newer one")])
 def test_other_version_is_refused_as_such(version: int, remedy: str) -> None:
-    words = rf"version {version} of \.c3v: this c3video reads version 6; {remedy}"
+    words = rf"version {version} of \.c3v: this c3video reads version 7; {remedy}"
     with pytest.raises(UnsupportedVersionError, match=words):
         Reader(io.BytesIO(STREAM[:8] + bytes([version]) + STREAM[9:]))
 

@@ -35,6 +35,9 @@ from c3video.pyramid.synthesis import layout_key
 from c3video.pyramid.weights import PyramidWeights, quantise
 from c3video.video import VideoFormat
 
+_ROUNDING_FRAMES = 4
+"""Frames of a run by which integers of weights are chosen."""
+
 AnyFloat = TypeVar("AnyFloat", bound=np.floating[Any])
 
 
@@ -112,7 +115,9 @@ def fit_picture(
         config = with_prior(config, layout, fit_config.rd_weight)
     plan = PyramidFit(replace(config, num_previous=0), layout, video.height, video.width)
     state, chosen, found = _fit(plan, _targets(planes, video), fit_config, seed, report, num_threads)
-    return FittedPicture(chosen.weights, chosen.shifts, _grids(state.latents, plan), *_account(plan, chosen, found, fit_config))
+    return FittedPicture(
+        chosen.weights, chosen.shifts, _grids(state.latents, plan), *_account(plan, chosen, found, fit_config)
+    )
 
 
 def fit_run(
@@ -137,7 +142,7 @@ def fit_run(
         config = with_prior(config, layout, fit_config.rd_weight)
     picture = PyramidFit(config, layout, video.height, video.width)
     windows = find_windows([planes[0] for planes in frames], config.num_grids)
-    plan = RunPlan(picture, RunShape(len(frames), spans), windows)
+    plan = RunPlan.of_all(picture, RunShape(len(frames), spans), windows)
     targets = np.concatenate([_targets(planes, video) for planes in frames])
     state, chosen, found = _fit(plan, targets, fit_config, seed, report, num_threads)
     rows = state.latents.reshape(-1, picture.num_latents)
@@ -294,11 +299,13 @@ class PictureFit:
     def integer_stage(self) -> tuple[ChosenWeights, FitStep]:
         """The weights in integers, and what the picture comes to with them."""
         config, state, plan = self.fit_config, self.state, self.plan
+        # Hundreds of losses: some frames of a run say what they all would.
+        some = plan.sampled(_ROUNDING_FRAMES) if isinstance(plan, RunPlan) else plan
         task = RoundingTask(
             quantise(plan.config, plan.layout, state.arrays),
             state.arrays,
-            lambda: self.coded(wants_weights=False).loss,
-            lambda: weight_views(_given(self.coded().grad_weights), plan.config, plan.layout),
+            lambda: self.coded(some, wants_weights=False).loss,
+            lambda: weight_views(_given(self.coded(some).grad_weights), plan.config, plan.layout),
             config.rd_weight / plan.num_pixels,
             config.rounding_steps,
             config.rounding_rate,
@@ -306,9 +313,9 @@ class PictureFit:
         chosen = choose_integers(task)
         return chosen, self.coded(wants_weights=False)
 
-    def coded(self, *, wants_weights: bool = True) -> FitStep:
-        """Loss of the latents as they are, and the gradient by weights."""
-        return self.plan.step(
+    def coded(self, plan: PyramidFit | RunPlan | None = None, *, wants_weights: bool = True) -> FitStep:
+        """Loss of the latents as they are, and the gradient by weights; with `plan` in place of the fit's own."""
+        return (plan or self.plan).step(
             self.state.latents,
             self.state.weights,
             self.targets,

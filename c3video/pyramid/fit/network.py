@@ -133,7 +133,7 @@ def contexts(own: Tensor, parent: Tensor | None, grandparent: Tensor | None, num
 def previous_contexts(
     shape: tuple[int, int], previous: Tensor | None, window: tuple[int, int], like: Tensor, num_previous: int
 ) -> Tensor:
-    """Further inputs (num_previous, h, w) of a later latent frame, from the part of the frame before, (h, w) or None."""
+    """Further inputs (num_previous, h, w) of a later latent frame, from that part (h, w) of the one before or None."""
     h, w = shape
     if previous is None:
         return like.new_zeros(num_previous, h, w)

@@ -5,7 +5,7 @@ the errors of each frame."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,11 +21,25 @@ class RunPlan:
     Args:
         picture: the plan of one frame.
         windows: of each grid.
+        counted: frames that a step goes over, and that stand for all; frame 0 is one of them.
     """
 
     picture: PyramidFit
     shape: RunShape
     windows: Windows
+    counted: tuple[int, ...]
+
+    @classmethod
+    def of_all(cls, picture: PyramidFit, shape: RunShape, windows: Windows) -> RunPlan:
+        """One whose steps go over all frames."""
+        return cls(picture, shape, windows, tuple(range(shape.num_frames)))
+
+    def sampled(self, most: int) -> RunPlan:
+        """One whose steps go over `most` frames at most, 2 or more, from the first to the last."""
+        last = self.shape.num_frames - 1
+        if last < most:
+            return self
+        return replace(self, counted=tuple(round(last * i / (most - 1)) for i in range(most)))
 
     @property
     def config(self) -> PyramidConfig:
@@ -58,7 +72,10 @@ class RunPlan:
         wants_weights: bool = True,
         num_threads: int = 1,
     ) -> FitStep:
-        """Loss = squared errors / num_samples + rd_weight * bits / num_pixels, and its gradients."""
+        """Loss = squared errors / num_samples + rd_weight * bits / num_pixels, and its gradients.
+
+        Bits and errors of the frames that are counted are scaled up to all.
+        """
         num_frames, plan = self.shape.num_frames, self.picture
         rows = latents.reshape(len(self.shape.latent_frames), plan.num_latents)
         by_frame = targets.reshape(num_frames, plan.num_samples)
@@ -66,11 +83,11 @@ class RunPlan:
         grad_weights: Doubles | None = np.zeros(plan.num_weights) if wants_weights else None
         bits, squared_errors, loss = np.zeros(self.config.num_grids), np.zeros(plan.num_planes), 0.0
 
-        def take(found: FitStep, numbers: Sequence[int], before: int | None = None) -> None:
+        def take(found: FitStep, scale: float, numbers: Sequence[int], before: int | None = None) -> None:
             nonlocal bits, squared_errors, loss, grad_weights
             loss += found.loss
-            bits = bits + found.bits
-            squared_errors = squared_errors + found.squared_errors
+            bits = bits + scale * found.bits
+            squared_errors = squared_errors + scale * found.squared_errors
             if grad_weights is not None and found.grad_weights is not None:
                 grad_weights += found.grad_weights
             if grads is not None and found.grad_latents is not None:
@@ -79,7 +96,10 @@ class RunPlan:
                 if before is not None and found.grad_previous is not None:
                     grads[before] += found.grad_previous
 
+        scales = self._layer_scales()
         for number, frame in enumerate(self.shape.latent_frames):
+            if frame.first not in self.counted:
+                continue
             before = None
             if is_later(number):
                 before = Before(None if frame.before is None else rows[frame.before], self.windows)
@@ -87,15 +107,16 @@ class RunPlan:
                 rows[number],
                 weights,
                 None,
-                rd_weight / num_frames,
+                scales[frame.layer] * rd_weight / num_frames,
                 before=before,
                 wants_latents=wants_latents,
                 wants_weights=wants_weights,
                 num_threads=num_threads,
             )
-            take(found, (number,), frame.before)
-        share = [1.0 / num_frames] * plan.num_planes
-        for frame_number, parts in enumerate(self.shape.parts):
+            take(found, scales[frame.layer], (number,), frame.before)
+        share = [1.0 / len(self.counted)] * plan.num_planes
+        for frame_number in self.counted:
+            parts = self.shape.parts[frame_number]
             found = plan.step(
                 rows[parts[0]] if len(parts) == 1 else rows[list(parts)].sum(axis=0),
                 weights,
@@ -106,7 +127,7 @@ class RunPlan:
                 wants_weights=wants_weights,
                 num_threads=num_threads,
             )
-            take(found, parts)
+            take(found, num_frames / len(self.counted), parts)
         return FitStep(
             bits,
             squared_errors,
@@ -115,3 +136,11 @@ class RunPlan:
             None if grad_weights is None else grad_weights.astype(np.float32),
             None,
         )
+
+    def _layer_scales(self) -> list[float]:
+        """Of each layer how many latent frames one that is counted stands for."""
+        layers = range(len(self.shape.spans))
+        frames = self.shape.latent_frames
+        totals = [sum(frame.layer == layer for frame in frames) for layer in layers]
+        counts = [sum(frame.layer == layer and frame.first in self.counted for frame in frames) for layer in layers]
+        return [total / count for total, count in zip(totals, counts, strict=True)]

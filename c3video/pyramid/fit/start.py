@@ -23,7 +23,8 @@ def with_prior(config: PyramidConfig, layout: str, rd_weight: float) -> PyramidC
         number
         for number in PRIOR_RATES
         if stored_prior(number).layout == layout
-        and stored_prior(number).config == replace(config, prior=number, patch_size=PyramidConfig.patch_size, num_previous=0)
+        and stored_prior(number).config
+        == replace(config, prior=number, patch_size=PyramidConfig.patch_size, num_previous=0)
     ]
     distances = {number: abs(math.log(PRIOR_RATES[number] / rd_weight)) for number in fitting}
     return replace(config, prior=min(distances, key=distances.__getitem__)) if fitting else config

@@ -15,7 +15,7 @@ _STILL_VARIANCE = 0.3
 """A block is still where its samples vary over time by less than this times rd_weight, on [0, 1]: less than what a fit
 leaves of them."""
 _STILL_SHARE = 0.25
-"""Share of still blocks from which a layer for them pays: 0.66 to 0.85 of clips that gained by it, 0.13 of one that lost
+"""Share of still blocks from which a layer for them pays: 0.81 of a clip that gained by it, 0.13 of one that lost
 (eval/results/pyramid_trials.md)."""
 
 
