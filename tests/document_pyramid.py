@@ -40,6 +40,7 @@ class Config:
     entropy_layers: tuple[int, ...]
     synthesis_width: int
     refine_width: int
+    filter_reach: int
     patch_size: int
     num_previous: int = 0
 
@@ -62,6 +63,8 @@ def array_shapes(config: Config, pixels: str) -> list[tuple[str, tuple[int, ...]
         shapes += [("pl", (2, config.num_previous)), ("p3", (2,))]
     if config.num_grids > 1:
         shapes.append(("u", (config.num_grids - 1, 4)))
+    if config.filter_reach:
+        shapes.append(("f", (config.num_grids, config.filter_reach + 1)))
     s, e = config.synthesis_width, config.refine_width
     for group, (c, z) in enumerate(group_sizes(config, pixels)):
         arrays = [("v1", (s, z)), ("c1", (s,)), ("v2", (c, s)), ("c2", (c,)), ("m", (c, z))]
@@ -115,7 +118,11 @@ def read_weights(coder: Coder, config: Config, pixels: str) -> Weights:
     differ = read_number(coder, 20, 1, 0, 1)
     for name, shape in array_shapes(config, pixels):
         size = math.prod(shape)
-        values = ZERO_KERNEL * shape[0] if name == "u" else [0] * size
+        values = [0] * size
+        if name == "u":
+            values = ZERO_KERNEL * shape[0]
+        elif name == "f":
+            values = [256, *[0] * config.filter_reach] * shape[0]
         code = read_number(coder, 34, 7, 0, 11) if differ else 0
         if code:
             j = read_number(coder, 42, 44, 0, 63)
@@ -167,6 +174,9 @@ def check(weights: Weights, config: Config, pixels: str) -> None:
     bound("l", 8191, (1 << 23) + 256, "b3")
     if "u" in weights:
         bound("u", 32768, 128)
+    for row in weights.get("f", []):
+        if sum(abs(tap) * (1 if t == 0 else 2) for t, tap in enumerate(row)) * 32768 + 128 >= 1 << 31:
+            raise Damage("sums of f")
     for g in range(len(group_sizes(config, pixels))):
         bound(f"v1{g}", 32768, 512, f"c1{g}", 128)
         bound(f"v2{g}", 32767, 256, f"c2{g}", 512)
@@ -359,12 +369,28 @@ def transposed(plane: Grid) -> Grid:
     return [list(column) for column in zip(*plane, strict=True)]
 
 
+def filter_line(line: list[int], taps: list[int]) -> list[int]:
+    """Section 5: one line under a filter."""
+    last = len(line) - 1
+    out = []
+    for i, middle in enumerate(line):
+        total = taps[0] * middle
+        for t, tap in enumerate(taps[1:], 1):
+            total += tap * (line[max(i - t, 0)] + line[min(i + t, last)])
+        out.append(sat(rs(total, 8)))
+    return out
+
+
 def levels_of(grids: list[Grid], weights: Weights) -> list[list[Grid]]:
     """Section 5: the planes of each level."""
     levels: list[list[Grid]] = []
     for k in range(len(grids) - 1, -1, -1):
         h, w = len(grids[k]), len(grids[k][0])
-        planes = [[[sat(latent << (8 - k // 2)) for latent in row] for row in grids[k]]]
+        own = [[sat(latent << (8 - k // 2)) for latent in row] for row in grids[k]]
+        if "f" in weights:
+            wide = [filter_line(row, weights["f"][k]) for row in own]
+            own = transposed([filter_line(column, weights["f"][k]) for column in transposed(wide)])
+        planes = [own]
         for plane in levels[0] if levels else []:
             wide = [upsample_line(row, weights["u"][k], w) for row in plane]
             planes.append(transposed([upsample_line(column, weights["u"][k], h) for column in transposed(wide)]))

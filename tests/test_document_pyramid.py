@@ -21,7 +21,7 @@ from tests.pyramid.models import random_symbols, random_weights
     ("size", "pix_fmt", "config", "extreme"),
     [
         ((21, 18), "yuv420p", PyramidConfig(), False),
-        ((9, 133), "yuv420p", PyramidConfig(num_grids=3, refine_width=2, patch_size=128), True),
+        ((9, 133), "yuv420p", PyramidConfig(num_grids=3, refine_width=2, filter_reach=3, patch_size=128), True),
         ((11, 13), "yuv422p10le", PyramidConfig(num_taps=16, entropy_layers=(6,)), False),
         ((8, 7), "yuv422p", PyramidConfig(num_grids=8, num_taps=4, refine_width=0), True),
         ((9, 12), "yuv444p", PyramidConfig(num_grids=4, synthesis_width=9), False),
@@ -44,6 +44,7 @@ def test_picture_decodes_as_the_document_says(
         config.entropy_layers,
         config.synthesis_width,
         config.refine_width,
+        config.filter_reach,
         config.patch_size,
     )
     read, grids = document_pyramid.decode(data, theirs, key, *size)
@@ -79,7 +80,7 @@ def test_run_decodes_as_the_document_says(
     windows = [(k % 3 - 1, 2 * k - 3) for k in range(config.num_grids)]
     data, _ = encode_run(weights, shape, windows, symbols, video)
     widths = (config.num_grids, config.num_taps, config.entropy_layers, config.synthesis_width, config.refine_width)
-    theirs = document_pyramid.Config(*widths, config.patch_size, config.num_previous)
+    theirs = document_pyramid.Config(*widths, config.filter_reach, config.patch_size, config.num_previous)
     read, frames = document_pyramid.decode_frames(data, theirs, "420", *size, num_frames)
     for grids, parts in zip(frames, shape.parts, strict=True):
         expected = sum_layers([symbols[part] for part in parts])

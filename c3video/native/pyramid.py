@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from c3video import native
 from c3video.errors import CorruptSegmentError
-from c3video.pyramid.config import GROUPS, TAPS
+from c3video.pyramid.config import GROUPS, MAX_REACH, TAPS
 from c3video.pyramid.contexts import wave_slope
 from c3video.pyramid.payload import FrameBefore, PatchPlace, PatchReading, PatchWriting
 from c3video.pyramid.weights import MAX_CONTEXT, PyramidWeights
@@ -103,6 +103,7 @@ def synthesise(
     run(
         [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols],
         arrays.get("u", np.zeros((0, 4), dtype=np.int64)).astype(np.int32),
+        _filters(arrays.get("f")),
         [_group_layers(weights, index) for index in range(len(GROUPS[weights.layout]))],
         list(planes),
         layout.max_value,
@@ -110,6 +111,13 @@ def synthesise(
         native.isa(),
     )
     return planes
+
+
+def _filters(taps: IntArray | None) -> NDArray[np.int32]:
+    """Taps (grids, MAX_REACH + 1), those that a model has not are 0; (0, MAX_REACH + 1) for a model without filters."""
+    if taps is None:
+        return np.zeros((0, MAX_REACH + 1), dtype=np.int32)
+    return np.pad(taps, [(0, 0), (0, MAX_REACH + 1 - taps.shape[1])]).astype(np.int32)
 
 
 def _group_layers(weights: PyramidWeights, index: int) -> list[Any]:

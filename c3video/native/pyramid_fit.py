@@ -79,6 +79,7 @@ class PyramidFit:
             list(config.entropy_layers),
             config.synthesis_width,
             config.refine_width,
+            config.filter_reach,
             config.patch_size,
             [(g.num_planes, *g.exponents, g.num_given, g.first_grid) for g in groups],
         )

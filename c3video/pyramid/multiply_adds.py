@@ -46,6 +46,7 @@ def picture_multiply_adds(model: PyramidConfig, pix_fmt: str) -> PyramidMultiply
         (model.num_grids - 1 - level) * UPSAMPLING_TAPS * (0.5 + 1.0) * 4.0**-level
         for level in range(model.num_grids - 1)
     )
+    upsampling += latents * 2 * ((2 * model.filter_reach + 1) if model.filter_reach else 0)
     synthesis = tuple(
         sum(sizes.get(f"{name}.{index}", 0) for name in ("v1", "v2", "m", "r1", "r2")) * 2.0 ** -sum(group.exponents)
         for index, group in enumerate(GROUPS[layout])

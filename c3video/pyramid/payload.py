@@ -201,7 +201,7 @@ def code_weights(
             scales = difference_scales(prior, name, scale).ravel()
             differences = code(None if given is None else given.ravel(), scales).reshape(start.shape)
             arrays[name] = start + (differences << difference_shifts(prior, name, changed - 1))
-        part = "upsampling" if name == "u" else "synthesis" if "." in name else "entropy"
+        part = "upsampling" if name in ("u", "f") else "synthesis" if "." in name else "entropy"
         bits[part] += _bits_of(coder) - before
     return PyramidWeights(config, layout, arrays, gains), bits
 

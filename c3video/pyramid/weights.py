@@ -38,6 +38,7 @@ BINARY_POINTS = {
     **dict.fromkeys(("c1", "c2", "d1", "d2"), 13),
     "m": 14,
     "u": 8,
+    "f": 8,
 }
 """Binary point of each array, by its name without the group."""
 
@@ -149,6 +150,9 @@ class PyramidWeights:
         _check_sum("w3", arrays["w3"], 32767, np.full(2, 1 << 7))
         if "u" in arrays:
             _check_sum("u", arrays["u"], 32768, np.full(len(arrays["u"]), 1 << 7))
+        if "f" in arrays:
+            both = np.concatenate([arrays["f"], arrays["f"][:, 1:]], axis=1)  # all taps but the middle twice
+            _check_sum("f", both, 32768, np.full(len(both), 1 << 7))
         for g in range(len(GROUPS[self.layout])):
             _check_sum(f"v1.{g}", arrays[f"v1.{g}"], 32768, (np.abs(arrays[f"c1.{g}"]) << 7) + (1 << 9))
             _check_sum(f"v2.{g}", arrays[f"v2.{g}"], 32767, (np.abs(arrays[f"c2.{g}"]) << 9) + (1 << 8))

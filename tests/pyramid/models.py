@@ -29,10 +29,14 @@ def random_weights(config: PyramidConfig, layout: str, seed: int = 0, extreme: b
         array = np.rint(rng.laplace(scale=200, size=shape))
         if kind == "u":
             array = np.rint(rng.laplace(scale=4, size=shape)) + np.array(CUBIC_KERNEL)
+        if kind == "f":
+            array = np.rint(rng.laplace(scale=20, size=shape)) + 256 * np.eye(1, shape[1])
         if extreme:
             array = rng.choice([-1.0, 1.0], size=shape) * rng.choice([32767, 5000, 40], size=shape)
             if kind[0] not in "bcd" and kind not in ("pb", "p3"):
                 rows = np.abs(array).reshape(len(array), -1).sum(axis=1)
+                if kind == "f":
+                    rows = 2 * rows - np.abs(array[:, 0])  # taps but the middle one stand for two
                 # What is left is for biases of 2^15 at the sums' binary points.
                 room = ((1 << 31) - (1 << 28)) / _LARGEST_INPUTS.get(kind, 32768) / rows
                 if config.num_previous and kind in _LARGEST_INPUTS:  # two arrays share a sum
@@ -86,6 +90,7 @@ def case(trial: int) -> Case:
         entropy_layers=((16, 16), (5,), (48, 4), (7, 33), (24,))[trial // 2 % 5],
         synthesis_width=(16, 5, 48, 11)[trial % 4],
         refine_width=(8, 0, 3, 32)[trial // 3 % 4],
+        filter_reach=(0, 3, 1, 2)[trial // 2 % 4],
         patch_size=128 if (height, width) == _PATCHED else 512,
     )
     weights = random_weights(config, layout_key(video.layout), trial, extreme=trial % 4 == 3)

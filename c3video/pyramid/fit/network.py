@@ -228,8 +228,18 @@ def upsample(planes: Tensor, kernel: Tensor, shape: tuple[int, int]) -> Tensor:
     return _upsample_rows(columns, kernel, shape[0])
 
 
-def upsampled_levels(grids: Sequence[Tensor], kernels: Tensor | None) -> list[Tensor]:
+def filtered(grid: Tensor, taps: Tensor) -> Tensor:
+    """A grid (h, w) under symmetric taps (reach + 1,), the middle first, along each axis. Edges are repeated."""
+    reach = len(taps) - 1
+    kernel = torch.cat([taps[1:].flip(0), taps])
+    padded = functional.pad(grid[None, None], (reach, reach, reach, reach), mode="replicate")
+    return functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[0, 0]
+
+
+def upsampled_levels(grids: Sequence[Tensor], kernels: Tensor | None, filters: Tensor | None = None) -> list[Tensor]:
     """All grids j >= k at the resolution of grid k, (N - k, h_k, w_k), for each k."""
+    if filters is not None:
+        grids = [filtered(grid, taps) for grid, taps in zip(grids, filters, strict=True)]
     levels = [grids[-1][None]]
     for k in range(len(grids) - 2, -1, -1):
         assert kernels is not None
@@ -282,7 +292,7 @@ def reconstruct(
     """
     if gains is None:
         gains = grids[0].new_ones(len(grids))
-    levels = upsampled_levels(grids, weights.get("u"))
+    levels = upsampled_levels(grids, weights.get("u"), weights.get("f"))
     planes: list[Tensor] = []
     for index, group in enumerate(GROUPS[layout]):
         inputs = group_inputs(group, levels, gains)

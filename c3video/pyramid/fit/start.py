@@ -60,6 +60,9 @@ def start_weights(config: PyramidConfig, layout: str, seed: int) -> NDArray[np.f
         kind = name.split(".")[0]
         if kind == "u":
             array = np.tile(np.array(CUBIC_KERNEL) * 2.0 ** -BINARY_POINTS["u"], (shape[0], 1))
+        elif kind == "f":
+            array = np.zeros(shape)
+            array[:, 0] = 1.0
         elif kind == "c2":
             array = np.full(shape, 0.5)
         else:

@@ -195,9 +195,10 @@ c3::PyramidGroup make_group(const std::vector<const c3::Dense*>& layers, int num
 }
 
 template <typename Samples>
-void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, std::vector<std::vector<const c3::Dense*>> groups,
-                std::vector<Samples> planes, int max_value, int num_threads, std::string isa) {
-    c3::PyramidPicture picture{{}, {}, c3::Chroma::none, {}, {}, max_value};
+void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, Ints2 filters,
+                std::vector<std::vector<const c3::Dense*>> groups, std::vector<Samples> planes, int max_value,
+                int num_threads, std::string isa) {
+    c3::PyramidPicture picture{{}, {}, {}, c3::Chroma::none, {}, {}, max_value};
     const int num_grids = (int)grids.size();
     require(num_grids >= 1 && num_grids <= c3::kMaxGrids, "1..8 grids");
     const int height = (int)grids[0].shape(0), width = (int)grids[0].shape(1);
@@ -218,6 +219,18 @@ void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, std::vector<std::v
             sum += (int64_t)std::abs(u) * 32768;
         }
         require(sum < 1ll << 31, "the sums of a kernel must stay below 2^31");
+    }
+    require(filters.shape(1) == c3::kMaxReach + 1 && (filters.shape(0) == 0 || (int)filters.shape(0) == num_grids),
+            "filters (grids, 4) or none");
+    picture.filters.assign(filters.data(), filters.data() + filters.shape(0) * filters.shape(1));
+    for (size_t k = 0; k < filters.shape(0); k++) {
+        int64_t sum = 128;
+        for (int tap = 0; tap <= c3::kMaxReach; tap++) {
+            const int32_t f = filters.data()[(c3::kMaxReach + 1) * k + tap];
+            require(f >= -32767 && f <= 32767, "a weight must lie in -32767..32767");
+            sum += (tap ? 2 : 1) * (int64_t)std::abs(f) * 32768;
+        }
+        require(sum < 1ll << 31, "the sums of a filter must stay below 2^31");
     }
     require(max_value == (sizeof(*planes[0].data()) == 1 ? 255 : 1023),
             "max_value must be 255 for 8 bits, 1023 for 16");
@@ -275,7 +288,9 @@ void bind_pyramid(nb::module_& m) {
           nb::arg("previous").noconvert(), nb::arg("windows").noconvert(), "patch_size"_a, nb::arg("taps").noconvert(),
           "slope"_a, "num_previous"_a, "first"_a, "second"_a, "last"_a, "linear"_a, "num_threads"_a = 1, "isa"_a = "");
     m.def("synthesise_pyramid_8", &synthesise<Samples8>, nb::arg("grids").noconvert(), nb::arg("kernels").noconvert(),
-          "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1, "isa"_a = "");
+          nb::arg("filters").noconvert(), "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1,
+          "isa"_a = "");
     m.def("synthesise_pyramid_16", &synthesise<Samples16>, nb::arg("grids").noconvert(), nb::arg("kernels").noconvert(),
-          "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1, "isa"_a = "");
+          nb::arg("filters").noconvert(), "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1,
+          "isa"_a = "");
 }

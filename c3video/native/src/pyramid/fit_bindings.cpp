@@ -54,8 +54,8 @@ using GroupNumbers =
     std::tuple<int, int, int, int, int>;  // as PlaneGroup: planes, y and x exponents, given, first grid
 
 void make_plan(Plan& plan, int height, int width, int num_grids, const std::vector<std::pair<int, int>>& taps,
-               int num_previous, const std::vector<int>& hidden, int synthesis_width, int refine_width, int patch_size,
-               const std::vector<GroupNumbers>& groups) {
+               int num_previous, const std::vector<int>& hidden, int synthesis_width, int refine_width,
+               int filter_reach, int patch_size, const std::vector<GroupNumbers>& groups) {
     require(height >= 1 && height <= kMaxAxis && width >= 1 && width <= kMaxAxis,
             "a picture is 1..32768 high and wide");
     require(num_grids >= 1 && num_grids <= kMaxGrids, "1..8 grids");
@@ -68,6 +68,7 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
     for (int w : hidden) require(w >= 1 && w <= kMaxWidth, "hidden layers are 1..48 wide");
     require(synthesis_width >= 1 && synthesis_width <= kMaxWidth, "synthesis_width must be 1..48");
     require(refine_width >= 0 && refine_width <= kMaxRefine, "refine_width must be 0..32");
+    require(filter_reach >= 0 && filter_reach <= kMaxReach, "filter_reach must be 0..3");
     require(patch_size >= 128 && patch_size <= kMaxAxis && patch_size % 128 == 0,
             "patch_size must be a multiple of 128");
     require(groups.size() == 1 || groups.size() == 2, "one or two groups of planes");
@@ -77,6 +78,7 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
     plan.hidden = hidden;
     plan.synthesis_width = synthesis_width;
     plan.refine_width = refine_width;
+    plan.filter_reach = filter_reach;
     plan.patch_size = patch_size;
     plan.num_latents = 0;
     const auto halved = [](int length, int times) { return (length + (1 << times) - 1) >> times; };
@@ -106,6 +108,7 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
     plan.pl = array(2 * num_previous);
     plan.p3 = array(num_previous ? 2 : 0);
     plan.u = array((size_t)(num_grids - 1) * kUpsamplingTaps);
+    plan.f = array(filter_reach ? (size_t)num_grids * (filter_reach + 1) : 0);
     plan.num_samples = plan.num_planes = 0;
     for (const auto& [planes, y, x, given, first_grid] : groups) {
         const bool is_first = plan.groups.empty();
@@ -291,19 +294,19 @@ void bind_pyramid_fit(nb::module_& m) {
         .def(
             "__init__",
             [](Plan* self, int height, int width, int num_grids, const std::vector<std::pair<int, int>>& taps,
-               int num_previous, const std::vector<int>& hidden, int synthesis_width, int refine_width, int patch_size,
-               const std::vector<GroupNumbers>& groups) {
+               int num_previous, const std::vector<int>& hidden, int synthesis_width, int refine_width,
+               int filter_reach, int patch_size, const std::vector<GroupNumbers>& groups) {
                 new (self) Plan();
                 try {
                     make_plan(*self, height, width, num_grids, taps, num_previous, hidden, synthesis_width,
-                              refine_width, patch_size, groups);
+                              refine_width, filter_reach, patch_size, groups);
                 } catch (...) {
                     self->~Plan();
                     throw;
                 }
             },
             "height"_a, "width"_a, "num_grids"_a, "taps"_a, "num_previous"_a, "hidden"_a, "synthesis_width"_a,
-            "refine_width"_a, "patch_size"_a, "groups"_a)
+            "refine_width"_a, "filter_reach"_a, "patch_size"_a, "groups"_a)
         .def_ro("num_latents", &Plan::num_latents)
         .def_ro("num_weights", &Plan::num_weights)
         .def_ro("num_samples", &Plan::num_samples);

@@ -15,7 +15,8 @@
 namespace c3 {
 namespace pyramid {
 
-constexpr int kMaxGrids = 8, kMaxTaps = 16, kNumParents = 7, kMaxWidth = 48, kMaxRefine = 32, kMaxPlanes = 3;
+constexpr int kMaxGrids = 8, kMaxTaps = 16, kNumParents = 7, kMaxWidth = 48, kMaxRefine = 32, kMaxPlanes = 3,
+              kMaxReach = 3;
 constexpr int kUpsamplingTaps = 4;
 constexpr int kMaxPrevious = 9;  // taps in the previous latent frame: 3 x 3 places, as PREVIOUS_TAPS of config.py
 constexpr int kMaxWindow = 31;   // furthest that these lie off
@@ -70,13 +71,13 @@ struct Group {
 };
 
 struct Plan {
-    int num_taps, num_previous, synthesis_width, refine_width, patch_size;
+    int num_taps, num_previous, synthesis_width, refine_width, filter_reach, patch_size;
     std::vector<int> hidden;                // widths of the entropy network's one or two hidden layers
     std::vector<std::pair<int, int>> taps;  // (dy, dx)
     std::vector<Size> grids;                // finest first
     std::vector<size_t> grid_starts;
     std::vector<Group> groups;
-    size_t w1, b1, w2, b2, w3, b3, l, p1, pb, pl, p3, u;  // places of the arrays among all weights
+    size_t w1, b1, w2, b2, w3, b3, l, p1, pb, pl, p3, u, f;  // places of the arrays among all weights
     size_t num_latents, num_weights, num_samples;
     int num_planes;
     // Steps on one plan take turns, for they use its memory.
