@@ -188,7 +188,10 @@ def _fit(
     state = FitState(np.zeros(plan.num_latents, dtype=np.float32), weights, weight_views(weights, config, layout))
     anchors = weight_views(prior_weights(prior_of(config, layout)), config, layout)
     if isinstance(plan, RunPlan):
-        _start_run(plan, targets, state, anchors, fit_config, seed, report, num_threads)
+        first = fit_config.noise_steps
+        total = 2 * first + fit_config.network_steps
+        _start_run(plan, targets, state, anchors, fit_config, seed, _counted(report, 0, total), num_threads)
+        report = _counted(report, first, total)
     fit = PictureFit(plan, targets, state, anchors, fit_config, seed, report, num_threads)
     fit.noise_stage()
     fit.network_stage()
@@ -198,6 +201,11 @@ def _fit(
         raise FitError(
             f"the fit's weights do not fit into a decoder's integers ({error}); try another --seed"
         ) from error
+
+
+def _counted(report: Callable[[Progress], None], before: int, total: int) -> Callable[[Progress], None]:
+    """A report of steps that come after others."""
+    return lambda progress: report(replace(progress, step=before + progress.step, num_steps=total))
 
 
 def _start_run(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ _STILL_SHARE = 0.25
 (eval/results/pyramid_trials.md)."""
 
 
-def choose_spans(luma: Sequence[NDArray[np.number]], max_value: int, rd_weight: float) -> tuple[int, ...]:
+def choose_spans(luma: Sequence[NDArray[Any]], max_value: int, rd_weight: float) -> tuple[int, ...]:
     """The spans of the layers (runs.py).
 
     Args:
@@ -32,11 +33,11 @@ def choose_spans(luma: Sequence[NDArray[np.number]], max_value: int, rd_weight: 
     return (span, 0) if span else (0,)
 
 
-def still_share(luma: Sequence[NDArray[np.number]], max_value: int, largest: float) -> float:
+def still_share(luma: Sequence[NDArray[Any]], max_value: int, largest: float) -> float:
     """Share of blocks whose samples have a mean variance over time below `largest`, on [0, 1]."""
     total, squares = np.zeros(luma[0].shape), np.zeros(luma[0].shape)
     for plane in luma:
-        samples = plane / max_value
+        samples: NDArray[np.float64] = plane.astype(np.float64) / max_value
         total += samples
         squares += samples * samples
     variance = squares / len(luma) - np.square(total / len(luma))

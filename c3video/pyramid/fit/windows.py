@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ _GAIN = 1.02
 Floats = NDArray[np.float32]
 
 
-def find_windows(luma: Sequence[NDArray[np.number]], num_grids: int) -> list[tuple[int, int]]:
+def find_windows(luma: Sequence[NDArray[Any]], num_grids: int) -> list[tuple[int, int]]:
     """(y, x) of each grid's window, finest first, from the first plane (h, w) of each frame.
 
     Latents follow the detail of the picture at their resolution, so its shift is theirs.
@@ -57,4 +58,5 @@ def _best_shift(planes: Floats) -> tuple[int, int]:
 def _halved(planes: Floats) -> Floats:
     """Means of 2 x 2 places of (T, h, w), edges repeated."""
     even = np.pad(planes, ((0, 0), (0, planes.shape[1] % 2), (0, planes.shape[2] % 2)), mode="edge")
-    return (even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]) / 4
+    sums = even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]
+    return (sums / 4).astype(np.float32)
