@@ -244,6 +244,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             target_kbps=arguments.target_kbps,
             target_psnr=arguments.target_psnr,
             window_search=arguments.windows,
+            low_delay=arguments.low_delay,
             patch_size=arguments.patch,
             segment_frames=arguments.segment,
             scene_cuts=arguments.scene_cuts,
@@ -584,6 +585,11 @@ def _parser() -> argparse.ArgumentParser:
         "--windows",
         choices=WINDOW_SEARCHES,
         help="how the profile paper places its windows in the previous frame, 'wide' as published (default: by preset)",
+    )
+    encode.add_argument(
+        "--low-delay",
+        action="store_true",
+        help="profile default: code frames in the order in which they are shown, each from those before it",
     )
     encode.add_argument(
         "--patch",

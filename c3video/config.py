@@ -137,14 +137,18 @@ def model_config(profile_name: str) -> C3Config | HybridConfig | PyramidConfig:
     return profile(profile_name).model
 
 
-def fit_config(profile_name: str, preset: str, rd_weight: float, window_search: str | None = None) -> FitConfig:
+def fit_config(
+    profile_name: str, preset: str, rd_weight: float, window_search: str | None = None, low_delay: bool = False
+) -> FitConfig:
     """The fitting effort of a profile's preset at a rate.
 
     Args:
         window_search: how the C3 model's windows are placed (c3/config.py), whatever the preset; None: as it says.
+        low_delay: whether the hybrid model codes frames in the order in which they are shown.
 
     Raises:
-        ConfigError: an unknown profile or preset, a bad rd_weight, or a way to place windows where there are none.
+        ConfigError: an unknown profile or preset, a bad rd_weight, a way to place windows where there are none, or an
+            order of frames where each is coded alone.
     """
     presets = profile(profile_name).presets
     if preset not in presets:
@@ -154,6 +158,10 @@ def fit_config(profile_name: str, preset: str, rd_weight: float, window_search: 
         if not isinstance(config, C3FitConfig):
             raise ConfigError(f"profile {profile_name!r}: has no windows to place; paper has")
         config = replace(config, window_search=window_search)
+    if low_delay:
+        if not isinstance(config, HybridFitConfig):
+            raise ConfigError(f"profile {profile_name!r}: has no order of frames to choose (low delay); default has")
+        config = replace(config, low_delay=True)
     config.check()
     return config
 

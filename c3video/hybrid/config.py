@@ -109,6 +109,7 @@ class HybridFitConfig:
         plans: most ways of ordering and quantising the frames that are tried.
         passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
         tuning_steps, tuning_rate: of Adam on the context networks before each pass.
+        low_delay: frames are coded in the order in which they are shown, each from those before it.
         key_steps: that the first frame is fitted for as a picture of the pyramid model; 0: it is not tried as one.
     """
 
@@ -121,6 +122,7 @@ class HybridFitConfig:
     tuning_steps: int = 300
     tuning_rate: float = 3e-3
     key_steps: int = 0
+    low_delay: bool = False
 
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""
