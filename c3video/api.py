@@ -100,7 +100,7 @@ def encode(
         source: what FFmpeg can open, "-" for standard input, or an iterable of frames with `format` and `num_frames`
             (`c3video.video.ArraySource` makes one of arrays).
         out: path, "-" for standard output, or a binary file object.
-        profile: what the model is: "default", "cells" (C3 on the source's planes) or "paper" (C3 as published, on RGB).
+        profile: what the model is: "default", "pyramid" (C3 of today) or "paper" (C3 as published, on RGB).
         preset: how long to fit: "ultrafast", "fast", "medium", "slow" or "paper".
         rd_weight: weight of bits per pixel against MSE on [0, 1]; larger means smaller files. 1e-3 if nothing else
             says what the rate is.
@@ -121,7 +121,7 @@ def encode(
         stream: number of the video stream in its container; FFmpeg's choice where None.
         rotate: turn pictures upright that are stored on their side; otherwise the stream says how they lie.
         strict: end with an error where the source is damaged, in place of a warning.
-        device: where the profiles cells and paper fit, as torch names it.
+        device: where the profile paper fits, as torch names it.
         size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second. `pix_fmt` without
             `size` is what frames of another pixel format are converted to (media/conversion.py).
         workers: processes that fit segments side by side; None: as many as there are cores, memory and segments for.

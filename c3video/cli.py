@@ -595,7 +595,7 @@ def _parser() -> argparse.ArgumentParser:
         "--patch",
         type=_patch,
         metavar="HxW",
-        help="largest patch of the profiles cells and paper, in luma samples (default 288x352)",
+        help="largest patch of the profile paper, in luma samples (default 288x352)",
     )
     encode.add_argument(
         "--segment", type=_positive, metavar="N", help="most frames a segment (profile default: 64, others: 32)"
@@ -611,7 +611,7 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")
     encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
     encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
-    encode.add_argument("--device", default="cpu", help="where the profiles cells and paper fit: cpu, cuda, cuda:1")
+    encode.add_argument("--device", default="cpu", help="where the profile paper fits: cpu, cuda, cuda:1")
     _add_effort(encode)
     encode.add_argument(
         "--pix-fmt",

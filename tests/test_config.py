@@ -30,7 +30,7 @@ def test_no_more_slices_than_a_header_allows(height: int) -> None:
 
 
 def test_a_patch_model_stays_as_it_is() -> None:
-    assert model_config("cells").for_video(VideoFormat(3840, 2160, "yuv420p")) == model_config("cells")
+    assert model_config("paper").for_video(VideoFormat(3840, 2160, "yuv420p")) == model_config("paper")
 
 
 def test_longer_fits_do_not_take_larger_steps() -> None:

@@ -28,7 +28,11 @@ HYBRID_MODEL = Structure(
     "hybrid model",
     (
         Field("num_slices", U8, 1, 64, "runs of rows whose subbands are coded apart", since=2),
-        *(replace(part, since=max(6, part.since), get=attrgetter(f"key.{part.name}")) for part in PYRAMID_MODEL.fields),
+        *(
+            replace(part, since=max(6, part.since), get=attrgetter(f"key.{part.name}"))
+            for part in PYRAMID_MODEL.fields
+            if part.name != "num_previous"  # first frames stand alone
+        ),
     ),
 )
 

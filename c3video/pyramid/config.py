@@ -27,6 +27,14 @@ TAPS: tuple[tuple[int, int], ...] = (
 )
 """(dy, dx) of the causal taps; a model has the first `num_taps` of them."""
 
+PREVIOUS_TAPS: tuple[tuple[int, int], ...] = (
+    *((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0)),
+    *((-1, -1), (-1, 1), (1, -1), (1, 1)),
+)
+"""(dy, dx) in the previous latent frame, around a grid's window; a model has the first `num_previous` of them."""
+MAX_WINDOW = 31
+"""Furthest that a window lies off, in latents of its grid along each axis."""
+
 UPSAMPLING_TAPS = 4
 MAX_REACH = 3
 """Of filter_reach."""
@@ -46,6 +54,7 @@ PYRAMID_MODEL = Structure(
         Field("refine_width", U8, 0, 32, "hidden channels of the refinement; 0: none", since=5),
         Field("filter_reach", U8, 0, 3, "the filter of a grid's own latents has 2 r + 1 taps; 0: none", since=7),
         Field("patch_units", U8, 1, 255, "side of a patch of latents in units of 128 luma samples", since=5),
+        Field("num_previous", U8, 0, 9, "taps in the previous latent frame; 0: each frame is a picture", since=7),
     ),
 )
 
@@ -64,6 +73,8 @@ class PyramidConfig:
             those of coarser grids, 0..3; 0: none.
         patch_size: side of a patch of latents in luma samples, a multiple of 128, so that all grids have whole parts.
         prior: number of the prior that the weights are differences to; 0 is the zero prior.
+        num_previous: taps of the entropy network in the previous latent frame, 0..9. With 0 each frame is a picture by
+            itself; else the frames of a segment share their networks.
     """
 
     num_grids: int = 7
@@ -74,6 +85,7 @@ class PyramidConfig:
     filter_reach: int = 0
     patch_size: int = 512
     prior: int = 0
+    num_previous: int = 0
 
     KIND: ClassVar[int] = 3
     SEGMENT_FRAMES: ClassVar[int] = 32
@@ -94,12 +106,17 @@ class PyramidConfig:
         if self.patch_size % PATCH_UNIT:
             raise ConfigError(f"patch_size = {self.patch_size}: must be a multiple of {PATCH_UNIT}")
         check_range("prior", self.prior, 0, 255)
+        check_range("num_previous", self.num_previous, 0, len(PREVIOUS_TAPS))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> PyramidConfig:
         """The model of a header, from the values of PYRAMID_MODEL."""
         plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width", "filter_reach")
-        return cls(**{name: values[name] for name in plain}, patch_size=PATCH_UNIT * values["patch_units"])
+        return cls(
+            **{name: values[name] for name in plain},
+            patch_size=PATCH_UNIT * values["patch_units"],
+            num_previous=values.get("num_previous", 0),  # first frames of the hybrid model stand alone
+        )
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
         """Raise ConfigError for what a stream may not carry, which bounds the memory that a decoder needs."""
@@ -114,7 +131,8 @@ class PyramidConfig:
 
         Where widths are other than the default ones they stay.
         """
-        if video.layout.is_rgb and replace(self, patch_size=PyramidConfig.patch_size, prior=0) == PyramidConfig():
+        of_pictures = replace(self, patch_size=PyramidConfig.patch_size, prior=0, num_previous=0)
+        if video.layout.is_rgb and of_pictures == PyramidConfig():
             return replace(self, **_RGB_WIDTHS)
         return self
 
@@ -125,7 +143,7 @@ class PyramidConfig:
 
     @property
     def num_inputs(self) -> int:
-        """Inputs of the entropy network: causal taps, then parents."""
+        """Inputs of the entropy network in a picture: causal taps, then parents."""
         return self.num_taps + NUM_PARENTS
 
 
@@ -180,7 +198,9 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     """Shapes of all weight arrays by name, in their fixed order.
 
     Entropy network: `w1` (width, inputs), `b1` (grids, width), with two hidden layers `w2` (width, width) and `b2`,
-    `w3` (2, width), `b3` (2,), `l` (2, inputs). Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
+    `w3` (2, width), `b3` (2,), `l` (2, inputs). With taps in the previous latent frame, what later frames add: `p1`
+    (width, previous) and `pb` (grids, width) to `w1` and `b1`, `pl` (2, previous) and `p3` (2,) to `l` and `b3`.
+    Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
     Filters of the grids' own latents: `f` (grids, filter_reach + 1), the middle tap first, unless filter_reach is 0.
     Group g of planes: `v1.g` (hidden, inputs), `c1.g`, `v2.g` (planes, hidden), `c2.g`, `m.g` (planes, inputs), and
     unless refine_width is 0 `r1.g` (refine, planes, 3, 3), `d1.g`, `r2.g` (planes, refine), `d2.g`.
@@ -192,6 +212,9 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     if len(widths) == 2:
         shapes |= {"w2": (widths[1], widths[0]), "b2": (widths[1],)}
     shapes |= {"w3": (2, widths[-1]), "b3": (2,), "l": (2, inputs)}
+    if config.num_previous:
+        shapes |= {"p1": (widths[0], config.num_previous), "pb": (config.num_grids, widths[0])}
+        shapes |= {"pl": (2, config.num_previous), "p3": (2,)}
     if config.num_grids > 1:
         shapes["u"] = (config.num_grids - 1, UPSAMPLING_TAPS)
     if config.filter_reach:

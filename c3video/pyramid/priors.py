@@ -150,6 +150,16 @@ def prior_of(config: PyramidConfig, layout: str) -> Prior:
     if config.prior not in PRIORS:
         raise CorruptSegmentError(f"prior {config.prior}: must be 0 or one of {PRIORS}")
     prior = stored_prior(config.prior)
-    if prior.layout != layout or prior.config != replace(config, patch_size=prior.config.patch_size):
+    if prior.layout != layout or prior.config != replace(config, patch_size=prior.config.patch_size, num_previous=0):
         raise CorruptSegmentError(f"prior {config.prior} is of layout {prior.layout} and {prior.config}, not {layout}")
-    return prior
+    return prior if config.num_previous == 0 else _of_runs(prior, config)
+
+
+def _of_runs(prior: Prior, config: PyramidConfig) -> Prior:
+    """A prior of pictures for a model of runs of frames: what later frames add is zero."""
+    shapes = weight_shapes(config, prior.layout)
+    arrays, steps, spreads = (
+        {name: known[name] if name in known else np.zeros(shape, dtype=np.int64) for name, shape in shapes.items()}
+        for known in (prior.arrays, prior.steps, prior.spreads)
+    )
+    return Prior(replace(config, patch_size=prior.config.patch_size), prior.layout, arrays, steps, spreads)

@@ -21,6 +21,7 @@ from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import CONTEXT_NETWORKS
 from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.priors import PRIORS
+from c3video.video import ArraySource
 from tests.conftest import encode_quickly, moving_clip
 from tests.hybrid.streams import frame_header, synthetic_stream
 
@@ -83,8 +84,22 @@ STREAMS: dict[str, Callable[[], bytes]] = {
     "pyramid_422": lambda: encode_quickly(
         moving_clip(1, 19, 33, "yuv422p"), PyramidConfig(num_grids=3, entropy_layers=(8, 8), refine_width=0)
     ),
+    # Runs of frames: with latents that belong to all of them, and without in several patches.
+    "pyramid_run_still": lambda: encode_quickly(
+        moving_clip(3, 40, 52, "yuv420p"), PyramidConfig(num_grids=4, num_previous=9, entropy_layers=(8,))
+    ),
+    "pyramid_run": lambda: encode_quickly(
+        brightening(moving_clip(3, 22, 139, "gray10le")),
+        PyramidConfig(num_grids=5, num_previous=3, synthesis_width=7, refine_width=3, patch_size=128),
+    ),
     "frames_gray_still": lambda: synthetic_stream(frame_header(1, 50, "gray"), (1,), density=0.3, step_index=85)[0],
 }
+
+
+def brightening(source: ArraySource) -> ArraySource:
+    """Frames with more light in each: nothing stays still."""
+    frames = [tuple(plane // 2 + t * (plane // 7) for plane in frame.planes) for t, frame in enumerate(source)]
+    return ArraySource(frames, source.format)
 
 
 def digest(data: bytes) -> dict[str, object]:
