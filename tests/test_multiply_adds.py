@@ -88,7 +88,8 @@ def test_frame_model_in_gray_by_hand() -> None:
     assert macs.compensation == 4 * (2 * (8 * 39 / 32 + 8) + 1)
     # One to dequantise, then a quarter less each level: two a sample, along rows and along columns.
     assert macs.wavelet == 1 + 4 * (1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 256)
-    assert macs.total == pytest.approx(560 + 7.76953125 + 146 + 6.328125)
+    assert macs.filters == 24 * 12 + 12 * 8 + 8 + 24 == 416
+    assert macs.total == pytest.approx(560 + 7.76953125 + 146 + 6.328125 + 416)
     assert macs.picture == picture_multiply_adds(PyramidConfig(), "gray")
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Make the conformance streams again: `python -m tests.vectors.make`. Only with a new version of the format.
 
-The priors of the context networks are part of it: their digests in docs/c3v.md are written again as well.
+The priors of the context networks and the filters are part of it: their digests in docs/c3v.md are written again as
+well.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def main() -> None:
         digests[name] = digest(data)
     (HERE / "digests.json").write_text(json.dumps(digests, indent=1) + "\n")
     text = DOCUMENT.read_text()
-    for name in CONTEXT_NETWORKS:
+    for name in (*CONTEXT_NETWORKS, "filters"):
         text = re.sub(rf"^\| {name} \| \d+ \| [0-9a-f]{{64}} \|$", prior_row(name), text, flags=re.M)
     DOCUMENT.write_text(text)
     text = PYRAMID_DOCUMENT.read_text()

@@ -82,7 +82,7 @@ def fit_segment(
     coded, picture = best.coded, None if best.key is None else best.key.data
     return FittedFrames(
         HybridParameters(best.plan.gop, coded.step_indexes, best.networks, best.exponents, picture),
-        HybridSymbols(tuple(coded.fields), coded.symbols),
+        HybridSymbols(tuple(coded.fields), coded.symbols, coded.filters),
         tuple(from_coded(frame, video.layout) for frame in decode_again(task, coded, best.key)),
         best.bits,
         coded.squared_error,
