@@ -12,7 +12,6 @@ Each decode is a process of its own.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -124,18 +123,25 @@ STREAMS = (
 )
 
 
+_LAUNCH = (
+    "import os, subprocess, sys; process = subprocess.Popen(sys.argv[1:]); "
+    "_, status, usage = os.wait4(process.pid, 0); print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)"
+)
+
+
 def decoded(path: Path) -> tuple[str, int]:
-    """(outcome, peak memory in bytes) of decoding a stream in a process of its own."""
+    """(outcome, peak memory in bytes) of decoding a stream in a process of its own.
+
+    A small process launches it: the peak of a process includes that of its parent when it was begun.
+    """
     command = [sys.executable, "-m", "c3video", "decode", str(path), "--verify", "--threads", "1", "-q"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    if process.returncode == 0:
+    run = subprocess.run([sys.executable, "-c", _LAUNCH, *command], capture_output=True, text=True, check=True)
+    code, peak = map(int, run.stdout.split())
+    peak *= 1 if sys.platform == "darwin" else 1024
+    if code == 0:
         return "decoded", peak
-    return f"refused: {said.strip().splitlines()[-1].partition(str(path) + ': ')[2] or said.strip()}", peak
+    said = run.stderr.strip().splitlines()[-1].removeprefix("c3v: ").removeprefix(f"{path}: ")
+    return f"refused: {said}", peak
 
 
 def main(argv: Sequence[str] | None = None) -> int:
