@@ -118,7 +118,7 @@ STREAMS = (
     zero_picture(4096, 4096),
     empty(C3Config(grids=(LatentGrid(7, 7),)), 8192, 8192, 20, "yuv420p", 5),
     empty(C3Config(), 16384, 8192, 10, "yuv420p", 5),
-    empty(C3Config(), 16384, 8192, 1),
+    empty(C3Config(), 16384, 8192, 1, rows=2),
     empty(c3video.config.PROFILES["default"].model, 16384, 8192, 1),
 )
 
@@ -140,7 +140,7 @@ def decoded(path: Path) -> tuple[str, int]:
     peak *= 1 if sys.platform == "darwin" else 1024
     if code == 0:
         return "decoded", peak
-    said = run.stderr.strip().splitlines()[-1].removeprefix("c3v: ").removeprefix(f"{path}: ")
+    said = run.stderr.strip().splitlines()[-1].removeprefix("c3v: ").removeprefix(f"{path}: ").partition(";")[0]
     return f"refused: {said}", peak
 
 

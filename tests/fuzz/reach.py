@@ -32,7 +32,15 @@ PYTHON = (
     "pyramid/",
     "native/",
 )
-NOT_DECODING = ("/fit/", "stream/writer.py", "stream/following.py", "native/fit_", "native/search.py")
+NOT_DECODING = (
+    "/fit/",
+    "stream/writer.py",
+    "stream/following.py",
+    "native/fit_",
+    "native/search.py",
+    "native/pyramid_fit.py",
+    "native/symbol_choice.py",
+)
 CPP = ("latents", "synthesis", "frame", "motion", "subbands", "key_symbols", "bindings", "context_bindings")
 CPP += ("frame_bindings", "dispatch")
 NOT_DECODING_CPP = ("shared/writer.h", "hybrid/block_errors.h")
