@@ -244,6 +244,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             target_kbps=arguments.target_kbps,
             target_psnr=arguments.target_psnr,
             window_search=arguments.windows,
+            low_delay=arguments.low_delay,
             patch_size=arguments.patch,
             segment_frames=arguments.segment,
             scene_cuts=arguments.scene_cuts,
@@ -586,10 +587,15 @@ def _parser() -> argparse.ArgumentParser:
         help="how the profile paper places its windows in the previous frame, 'wide' as published (default: by preset)",
     )
     encode.add_argument(
+        "--low-delay",
+        action="store_true",
+        help="profile default: code frames in the order in which they are shown, each from those before it",
+    )
+    encode.add_argument(
         "--patch",
         type=_patch,
         metavar="HxW",
-        help="largest patch of the profiles cells and paper, in luma samples (default 288x352)",
+        help="largest patch of the profile paper, in luma samples (default 288x352)",
     )
     encode.add_argument(
         "--segment", type=_positive, metavar="N", help="most frames a segment (profile default: 64, others: 32)"
@@ -605,7 +611,7 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")
     encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
     encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
-    encode.add_argument("--device", default="cpu", help="where the profiles cells and paper fit: cpu, cuda, cuda:1")
+    encode.add_argument("--device", default="cpu", help="where the profile paper fits: cpu, cuda, cuda:1")
     _add_effort(encode)
     encode.add_argument(
         "--pix-fmt",

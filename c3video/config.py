@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from c3video.c3.config import C3_PRESETS, C3Config, C3FitConfig, LatentGrid, isotropic_grids
+from c3video.c3.config import C3_PRESETS, C3Config, C3FitConfig
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.pyramid.config import PYRAMID_PRESETS, PyramidConfig, PyramidFitConfig
@@ -74,18 +74,10 @@ class Profile:
 
 PROFILES: dict[str, Profile] = {
     "default": Profile(HybridConfig(), HYBRID_PRESETS, "predicts frames from frames: what the measurements favour"),
-    # Before the isotropic grids come four of full spatial resolution that span 32, 16, 8 and 4 frames, for what stays
-    # still: they cut the loss of short fits by 17 to 54% (docs/method.md).
-    "cells": Profile(
-        C3Config(
-            grids=tuple(LatentGrid(k, 0) for k in (5, 4, 3, 2)) + isotropic_grids(6, 3),
-            residual_time_size=1,
-        ),
-        C3_PRESETS,
-        "C3 on the source's planes, patch by patch, without motion",
-    ),
     "pyramid": Profile(
-        PyramidConfig(), PYRAMID_PRESETS, "C3 for pictures: one entropy network that looks across grids, frame by frame"
+        PyramidConfig(num_previous=9),
+        PYRAMID_PRESETS,
+        "C3 of today: one entropy network that looks across grids and frames, without motion",
     ),
     "paper": Profile(C3Config(), C3_PRESETS, "C3 as published (UVG, learned window), on RGB", as_rgb=True),
 }
@@ -93,9 +85,9 @@ PROFILES: dict[str, Profile] = {
 PRESETS = tuple(dict.fromkeys(name for profile in PROFILES.values() for name in profile.presets))
 """All names of efforts; which of them a profile has, it says."""
 
-PROFILE_NUMBERS = {"default": 1, "cells": 2, "paper": 3, "pyramid": 4}
+PROFILE_NUMBERS = {"default": 1, "paper": 3, "pyramid": 4}
 PRESET_NUMBERS = {"ultrafast": 1, "fast": 2, "medium": 3, "slow": 4, "placebo": 5, "paper": 6}
-"""On the wire since version 6: add, never change or reuse. 0 stands for what is not said."""
+"""On the wire since version 6: add, never change or reuse. 0 stands for what is not said; profile 2 is gone."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +137,18 @@ def model_config(profile_name: str) -> C3Config | HybridConfig | PyramidConfig:
     return profile(profile_name).model
 
 
-def fit_config(profile_name: str, preset: str, rd_weight: float, window_search: str | None = None) -> FitConfig:
+def fit_config(
+    profile_name: str, preset: str, rd_weight: float, window_search: str | None = None, low_delay: bool = False
+) -> FitConfig:
     """The fitting effort of a profile's preset at a rate.
 
     Args:
         window_search: how the C3 model's windows are placed (c3/config.py), whatever the preset; None: as it says.
+        low_delay: whether the hybrid model codes frames in the order in which they are shown.
 
     Raises:
-        ConfigError: an unknown profile or preset, a bad rd_weight, or a way to place windows where there are none.
+        ConfigError: an unknown profile or preset, a bad rd_weight, a way to place windows where there are none, or an
+            order of frames where each is coded alone.
     """
     presets = profile(profile_name).presets
     if preset not in presets:
@@ -162,6 +158,10 @@ def fit_config(profile_name: str, preset: str, rd_weight: float, window_search: 
         if not isinstance(config, C3FitConfig):
             raise ConfigError(f"profile {profile_name!r}: has no windows to place; paper has")
         config = replace(config, window_search=window_search)
+    if low_delay:
+        if not isinstance(config, HybridFitConfig):
+            raise ConfigError(f"profile {profile_name!r}: has no order of frames to choose (low delay); default has")
+        config = replace(config, low_delay=True)
     config.check()
     return config
 
@@ -170,5 +170,5 @@ def c3_config(profile_name: str) -> C3Config:
     """The same where only a C3 model will do."""
     model = model_config(profile_name)
     if not isinstance(model, C3Config):
-        raise ConfigError(f"profile {profile_name!r}: needs one of the C3 model: paper or cells")
+        raise ConfigError(f"profile {profile_name!r}: needs one of the C3 model: paper")
     return model

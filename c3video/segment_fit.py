@@ -174,5 +174,5 @@ def fit_memory(recipe: Recipe, segment_frames: int) -> int:
 
 
 _PROCESS_BYTES = 450 << 20
-_SAMPLE_BYTES = {C3Config.KIND: 60, HybridConfig.KIND: 15, PyramidConfig.KIND: 30}
+_SAMPLE_BYTES = {C3Config.KIND: 60, HybridConfig.KIND: 15, PyramidConfig.KIND: 60}
 """By model_kind: of a segment's frames, once for each."""

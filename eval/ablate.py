@@ -398,7 +398,7 @@ def _parser() -> argparse.ArgumentParser:
     names = [variant.name for variant in VARIANTS]
     parser.add_argument("--variants", nargs="+", choices=names, metavar="V", help="only these (default: all)")
     patch_profiles = [name for name, profile in PROFILES.items() if isinstance(profile.model, C3Config)]
-    parser.add_argument("--profile", choices=patch_profiles, default="cells", help="the base's model (default: cells)")
+    parser.add_argument("--profile", choices=patch_profiles, default="paper", help="the base's model (default: paper)")
     parser.add_argument("--preset", choices=PRESETS, default="fast", help="the base's effort (default: fast)")
     parser.add_argument("--rd-weights", type=float, nargs="+", default=[1e-3], metavar="W", help="default: 1e-3")
     parser.add_argument("--frames", type=int, default=16, metavar="N", help="of each clip, the first (default: 16)")

@@ -85,7 +85,7 @@ def make_stream(width: int, height: int, rd_weight: float, steps: int, work: Pat
         if sys.stderr.isatty():
             print(f"\rfitting {path.name}: step {progress.fit.step}/{progress.fit.num_steps}", end="", file=sys.stderr)
 
-    encode(patch, file, c3_config("cells"), fit, report=report)
+    encode(patch, file, c3_config("paper"), fit, report=report)
     data = repeat_patch(file.getvalue(), width, height) if large else file.getvalue()
     path.write_bytes(data)
     return data
@@ -225,15 +225,12 @@ def print_decode_frames(sizes: list[str], work: Path, repeats: int) -> list[dict
     return rows
 
 
-def bench_fit(profile: str, repeats: int) -> dict[str, Any]:
-    """CPU microseconds a pixel of one step of stage 1, native and torch, on 16 frames of the clip.
-
-    `cells` takes the 4:2:0 planes at 320x180, `paper` the cells of 176x144 as RGB would have them.
-    """
-    size, channels, area = ((16, 90, 160), 6, 4) if profile == "cells" else ((16, 144, 176), 3, 1)
-    config, generator = c3_config(profile), torch.Generator().manual_seed(0)
+def bench_fit(repeats: int) -> dict[str, Any]:
+    """CPU microseconds a pixel of one step of stage 1 of `paper`, native and torch, on 16 frames of 176x144 as RGB."""
+    size, channels = (16, 144, 176), 3
+    config, generator = c3_config("paper"), torch.Generator().manual_seed(0)
     target = torch.rand(channels, *size, generator=generator)
-    num_pixels = area * size[0] * size[1] * size[2]
+    num_pixels = size[0] * size[1] * size[2]
     seconds = {}
     for engine in ("native", "torch"):
         network = PatchNetwork(
@@ -251,7 +248,7 @@ def bench_fit(profile: str, repeats: int) -> dict[str, Any]:
 
         seconds[engine] = median_seconds(step, time.process_time, repeats)
     return {
-        "profile": profile,
+        "profile": "paper",
         **{f"{engine}_us_per_pixel": value / num_pixels * 1e6 for engine, value in seconds.items()},
         "ratio": seconds["torch"] / seconds["native"],
     }
@@ -277,11 +274,11 @@ def bench_frame_fit(repeats: int) -> dict[str, Any]:
     }
 
 
-def synthesis_macs_per_pixel(profile: str) -> float:
-    """Multiply-adds a luma sample of the synthesis networks, 4:2:0 cells, without interpolation."""
+def synthesis_macs_per_pixel() -> float:
+    """Multiply-adds a luma sample of the synthesis networks of `paper`, 4:2:0 cells, without interpolation."""
     from c3video.c3.patch_model import layer_specs
 
-    specs = layer_specs(c3_config(profile), 6)
+    specs = layer_specs(c3_config("paper"), 6)
     return sum(float(np.prod(s.weight_shape)) for s in specs if s.network == "synthesis") / 4
 
 
@@ -312,7 +309,7 @@ def main() -> int:
         f"\n{'patches':10} {'rate':5} {'bpp':>6} {'ns/symbol':>9} | Mpixel/s of one core: "
         f"{'entropy':>8} {'synthesis':>9} {'frames':>7} {'whole':>7} | 2 threads  MiB"
     )
-    macs = synthesis_macs_per_pixel("cells")
+    macs = synthesis_macs_per_pixel()
     for name in sizes:
         for rate, rd_weight in RATES.items():
             row = bench_decode(
@@ -329,7 +326,7 @@ def main() -> int:
         f"\nsynthesis: {macs:.0f} multiply-adds a pixel, {100 * max(r['synthesis_share_of_peak'] for r in rows):.0f}%"
         " of the machine's peak at best"
     )
-    fits = [bench_fit(profile, arguments.repeats) for profile in ("cells", "paper")]
+    fits = [bench_fit(arguments.repeats)]
     print("\nfit step, one thread, CPU microseconds a pixel (one luma sample of one frame)")
     for fit in fits:
         print(

@@ -13,6 +13,9 @@ good where it stands, this one is good some hundred steps on. A second run, with
 Steps and spreads go by the inputs of an array, or by the grids of biases, not by single weights: what a hidden unit is
 worth differs from picture to picture.
 
+With --widen the start may be a prior of the default widths: hidden units that it has not begin at random and say
+nothing yet, filters do nothing. So priors of RGB, which is coded by wider networks, come from narrow ones.
+
 Pictures on which results are reported must not be among them.
 """
 
@@ -32,9 +35,10 @@ from c3video.errors import C3VideoError
 from c3video.native.pyramid_fit import Floats, PyramidFit
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, weight_shapes
 from c3video.pyramid.fit.loop import FitState, PictureFit, weight_views
-from c3video.pyramid.fit.start import prior_weights
+from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
 from c3video.pyramid.weights import BINARY_POINTS, column_units, quantise
+from c3video.video import VideoFormat
 from pipelines.fit_pyramid_priors import PIXEL_FORMATS, read_crop
 
 Doubles = NDArray[np.float64]
@@ -55,6 +59,25 @@ def fitted_crop(
     found = PictureFit(plan, planes, state, weight_views(start, config, layout), fit, seed, lambda step: None, 1)
     found.noise_stage()
     return found
+
+
+def widened(prior: Prior, config: PyramidConfig, seed: int) -> Floats:
+    """Weights (W,) of `config`, whose hidden layers may be wider than those of the prior, that compute the same."""
+    weights = start_weights(replace(config, prior=0), prior.layout, seed)
+    old = weight_views(prior_weights(prior), prior.config, prior.layout)
+    for name, array in weight_views(weights, config, prior.layout).items():
+        kind = name.split(".")[0]
+        if kind == "f" and name not in old:
+            continue  # what start_weights gives does nothing
+        corner = tuple(slice(length) for length in old[name].shape)
+        if kind in ("w1", "v1", "r1"):  # what new units read is left as it is
+            pass
+        elif kind == "w2":
+            array[: len(old[name]), old[name].shape[1] :] = 0.0
+        else:
+            array[...] = 0.0
+        array[corner] = old[name]
+    return weights
 
 
 def bending(fit: PictureFit, offsets: Doubles) -> Doubles:
@@ -85,7 +108,7 @@ def bending(fit: PictureFit, offsets: Doubles) -> Doubles:
 def by_input(name: str, values: Doubles) -> Doubles:
     """Means of an array's values over what has the same input, or the same grid, of the same shape."""
     kind = name.split(".")[0]
-    if kind == "u":
+    if kind in ("u", "f"):
         return values
     axis = {"b1": 1, "w1": 0, "l": 0, "v1": 0, "m": 0}.get(kind)
     return np.broadcast_to(values.mean(axis=axis, keepdims=axis is not None), values.shape)
@@ -125,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("pictures", type=Path, help="folder of .png files, none of those that results are reported on")
     parser.add_argument("--rd-weight", type=float, required=True)
     parser.add_argument("--start", type=Path, required=True, help="the prior that fits start from")
+    parser.add_argument("--widen", action="store_true", help="from a narrower prior to the widths that its layout has")
     parser.add_argument("--out", type=Path, required=True, help="the .i16 file")
     parser.add_argument("--crops", type=int, default=54, help="pictures that are fitted (default: %(default)s)")
     parser.add_argument("--probes", type=int, default=6, help="pictures that bending is read from (%(default)s)")
@@ -141,6 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if prior.layout not in PIXEL_FORMATS:
             parser.error(f"{options.start}: is of layout {prior.layout}, must be one of {', '.join(PIXEL_FORMATS)}")
         config, start = replace(prior.config, prior=0), prior_weights(prior)
+        if options.widen:
+            config = PyramidConfig().for_video(VideoFormat(16, 16, PIXEL_FORMATS[prior.layout]))
+            start = widened(prior, config, options.seed)
 
         def fits(count: int, start: Floats, what: str) -> Iterator[PictureFit]:
             for index in tqdm(range(count), desc=what, unit="crop"):

@@ -197,6 +197,47 @@ def prior(name: str) -> Network:
     return Network(inputs, arrays)
 
 
+def filters() -> list[list[list[int]]]:
+    """Section 18: the arrays of each filter."""
+    data = (ROOT / "c3video" / "hybrid" / "priors" / "filters.i16").read_bytes()
+    numbers = [int.from_bytes(data[i : i + 2], "little", signed=True) for i in range(0, len(data), 2)]
+    found = []
+    while numbers:
+        arrays = []
+        for size in (12 * 24, 12, 8 * 12, 8, 8, 24):
+            arrays.append(numbers[:size])
+            numbers = numbers[size:]
+        found.append(arrays)
+    return found
+
+
+def filtered(plane: Plane, arrays: list[list[int]], s: int, b: int) -> Plane:
+    """Section 18."""
+    first, first_bias, second, second_bias, last, linear = arrays
+    e = s.bit_length() - 1
+    f = (2 ** (15 + e) + s // 2) // s
+    height, width = len(plane), len(plane[0])
+    places = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if dy or dx]
+
+    def u(y: int, x: int) -> int:
+        sample = plane[clip(y, 0, height - 1)][clip(x, 0, width - 1)]
+        return rs((sample - 2 ** (b - 1)) * 2 ** (14 - b) * f, 6 + e)
+
+    def layer(weights: list[int], biases: list[int], inputs: list[int]) -> list[int]:
+        rows = [weights[o * len(inputs) : (o + 1) * len(inputs)] for o in range(len(biases))]
+        sums = [sum(w * x for w, x in zip(row, inputs, strict=True)) for row in rows]
+        return [sat(rs(total + bias * 2**12, 12)) for total, bias in zip(sums, biases, strict=True)]
+
+    def sample(y: int, x: int) -> int:
+        d = [sat(u(y + dy, x + dx) - u(y, x)) for dy, dx in places]
+        h = [max(0, value) for value in layer(first, first_bias, d)]
+        g = [max(0, value) for value in layer(second, second_bias, h)]
+        c = sat(layer(last, [0], g)[0] + layer(linear, [0], d)[0])
+        return clip(plane[y][x] + rs(c * s, 23 - b), 0, 2**b - 1)
+
+    return [[sample(y, x) for x in range(width)] for y in range(height)]
+
+
 def feature(magnitude: int) -> int:
     m = min(magnitude, 255) + 1
     e = m.bit_length() - 1
@@ -787,6 +828,13 @@ def decode(
             shift, scales = code  # type: ignore[misc]
             residuals = coder.batch(scales[index], len(array))
             networks[name].arrays[index] = [old + (r << shift) for old, r in zip(array, residuals, strict=True)]
+    with_subbands = frames[1:] if picture is not None else frames
+    changes = iter(coder.batch(20, len(with_subbands) * len(planes)) if with_subbands else [])
+    of_level: dict[int, list[int]] = {}
+    numbers: dict[int, list[int]] = {}
+    for frame in with_subbands:
+        before = of_level.get(frame.level, [0] * len(planes))
+        numbers[frame.index] = of_level[frame.level] = [number + next(changes) for number in before]
     (height, width), _ = planes[0]
     grid = -(-height // 16), -(-width // 16)
     fields = read_fields(coder, networks["motion"], *grid, frames)
@@ -829,14 +877,17 @@ def decode(
                 references = [decoded[index][p] for index in frame.references]
                 prediction = predicted(references, fields[frame.index], grid, size, 16, v, h, bit_depth)
             half = 1 << (bit_depth - 1)
-            decoded[frame.index].append(
+            found = [
                 [
-                    [
-                        clip(((a + r + (1 << (13 - bit_depth))) >> (14 - bit_depth)) + half, 0, (1 << bit_depth) - 1)
-                        for a, r in zip(*rows, strict=True)
-                    ]
-                    for rows in zip(prediction, residual, strict=True)
+                    clip(((a + r + (1 << (13 - bit_depth))) >> (14 - bit_depth)) + half, 0, (1 << bit_depth) - 1)
+                    for a, r in zip(*rows, strict=True)
                 ]
-            )
+                for rows in zip(prediction, residual, strict=True)
+            ]
+            number, q = numbers[frame.index][p], steps[frame.level]
+            if number:
+                step = STEPS[q % 8] * 2 ** (q // 8) * 256 // (RGB_NORMS[p] if is_rgb else 256)
+                found = filtered(found, filters()[number - 1 if p == 0 else number + 2], step, bit_depth)
+            decoded[frame.index].append(found)
     frames_shown = [decoded[index] for index in range(num_frames)]
     return [rgb_of(planes, bit_depth) for planes in frames_shown] if is_rgb else frames_shown

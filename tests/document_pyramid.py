@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from tests.document_decoder import DECAYS, RADII, ROOT, Coder, clip, rs, sat, table_rows
@@ -17,6 +17,10 @@ from tests.document_decoder import DECAYS, RADII, ROOT, Coder, clip, rs, sat, ta
 DOCUMENT = (ROOT / "docs" / "c3v_pyramid.md").read_text()
 Grid = list[list[int]]
 
+(PREVIOUS_TAPS,) = (
+    [(int(dy), int(dx)) for dy, dx in re.findall(r"\((-?\d), (-?\d)\)", row)]
+    for row in re.findall(r"^    (\(0, 0\) .*)$", DOCUMENT, flags=re.M)
+)
 TAPS = [row for row in table_rows(DOCUMENT) if len(row) == 2]
 (ZERO_KERNEL,) = (
     [int(x) for x in row.split()] for row in re.findall(r"^    (-?\d+(?: -?\d+){3})$", DOCUMENT, flags=re.M)
@@ -36,7 +40,9 @@ class Config:
     entropy_layers: tuple[int, ...]
     synthesis_width: int
     refine_width: int
+    filter_reach: int
     patch_size: int
+    num_previous: int = 0
 
 
 def group_sizes(config: Config, pixels: str) -> list[tuple[int, int]]:
@@ -52,8 +58,13 @@ def array_shapes(config: Config, pixels: str) -> list[tuple[str, tuple[int, ...]
     if len(widths) == 2:
         shapes += [("w2", (widths[1], widths[0])), ("b2", (widths[1],))]
     shapes += [("w3", (2, widths[-1])), ("b3", (2,)), ("l", (2, n))]
+    if config.num_previous:
+        shapes += [("p1", (widths[0], config.num_previous)), ("pb", (config.num_grids, widths[0]))]
+        shapes += [("pl", (2, config.num_previous)), ("p3", (2,))]
     if config.num_grids > 1:
         shapes.append(("u", (config.num_grids - 1, 4)))
+    if config.filter_reach:
+        shapes.append(("f", (config.num_grids, config.filter_reach + 1)))
     s, e = config.synthesis_width, config.refine_width
     for group, (c, z) in enumerate(group_sizes(config, pixels)):
         arrays = [("v1", (s, z)), ("c1", (s,)), ("v2", (c, s)), ("c2", (c,)), ("m", (c, z))]
@@ -107,7 +118,11 @@ def read_weights(coder: Coder, config: Config, pixels: str) -> Weights:
     differ = read_number(coder, 20, 1, 0, 1)
     for name, shape in array_shapes(config, pixels):
         size = math.prod(shape)
-        values = ZERO_KERNEL * shape[0] if name == "u" else [0] * size
+        values = [0] * size
+        if name == "u":
+            values = ZERO_KERNEL * shape[0]
+        elif name == "f":
+            values = [256, *[0] * config.filter_reach] * shape[0]
         code = read_number(coder, 34, 7, 0, 11) if differ else 0
         if code:
             j = read_number(coder, 42, 44, 0, 63)
@@ -123,7 +138,24 @@ def read_weights(coder: Coder, config: Config, pixels: str) -> Weights:
                 for column in range(min(z, config.num_grids - first)):
                     row[column] = clip(rs(row[column] * gains[first + column], 6), -32767, 32767)
     check(weights, config, pixels)
+    if config.num_previous:
+        check(later_weights(weights, config), config, pixels)
     return weights
+
+
+def later_weights(weights: Weights, config: Config) -> Weights:
+    """Section 7: as later latent frames have them."""
+
+    def joined(name: str, added: str) -> Grid:
+        rows = zip(weights[name], weights[added], strict=True)
+        return [row[: config.num_taps] + more + row[config.num_taps :] for row, more in rows]
+
+    def summed(name: str, added: str) -> Grid:
+        rows = zip(weights[name], weights[added], strict=True)
+        return [[b + more for b, more in zip(row, others, strict=True)] for row, others in rows]
+
+    changed = {"w1": joined("w1", "p1"), "l": joined("l", "pl"), "b1": summed("b1", "pb"), "b3": summed("b3", "p3")}
+    return weights | changed
 
 
 def check(weights: Weights, config: Config, pixels: str) -> None:
@@ -142,6 +174,9 @@ def check(weights: Weights, config: Config, pixels: str) -> None:
     bound("l", 8191, (1 << 23) + 256, "b3")
     if "u" in weights:
         bound("u", 32768, 128)
+    for row in weights.get("f", []):
+        if sum(abs(tap) * (1 if t == 0 else 2) for t, tap in enumerate(row)) * 32768 + 128 >= 1 << 31:
+            raise Damage("sums of f")
     for g in range(len(group_sizes(config, pixels))):
         bound(f"v1{g}", 32768, 512, f"c1{g}", 128)
         bound(f"v2{g}", 32767, 256, f"c2{g}", 512)
@@ -180,10 +215,24 @@ def table_of(context: list[int], k: int, weights: Weights) -> tuple[int, int, in
     return t, clip(24 + rs(out[1], 9), 0, 63), s - 16 * t
 
 
+@dataclass(frozen=True)
+class Before:
+    """Section 7: of a later latent frame, the part of the one before it (None: zero) and the grid's window."""
+
+    part: Grid | None
+    window: tuple[int, int]
+
+
 def read_part(
-    coder: Coder, k: int, shape: tuple[int, int], above: list[Grid | None], config: Config, weights: Weights
+    coder: Coder,
+    k: int,
+    shape: tuple[int, int],
+    above: list[Grid | None],
+    config: Config,
+    weights: Weights,
+    before: Before | None,
 ) -> Grid:
-    """Section 3: a patch's part of grid k; `above`: those of grids k + 1 and k + 2."""
+    """Sections 3 and 7: a patch's part of grid k; `above`: those of grids k + 1 and k + 2."""
     h, w = shape
     taps = TAPS[: config.num_taps]
     a = 1 + max(dx for dy, dx in taps if dy == -1)
@@ -194,7 +243,12 @@ def read_part(
         for y, x in places:
             sy, sx, py, px = (1 if y % 2 else -1), (1 if x % 2 else -1), y >> 1, x >> 1
             parents = ((py, px), (py + sy, px), (py, px + sx), (py + sy, px + sx), (py - sy, px), (py, px - sx))
-            context = [at(part, y + dy, x + dx) for dy, dx in taps] + [at(above[0], *place) for place in parents]
+            context = [at(part, y + dy, x + dx) for dy, dx in taps]
+            if before:
+                q, r = before.window
+                previous = PREVIOUS_TAPS[: config.num_previous]
+                context += [at(before.part, y + q + dy, x + r + dx) for dy, dx in previous]
+            context += [at(above[0], *place) for place in parents]
             found.append(table_of([*context, at(above[1], y >> 2, x >> 2)], k, weights))
         residuals = read_batch(coder, [(j, f) for _, j, f in found])
         for (y, x), (t, _, _), residual in zip(places, found, residuals, strict=True):
@@ -228,6 +282,27 @@ def open_payload(payload: bytes) -> Coder:
 
 def decode(data: bytes, config: Config, pixels: str, height: int, width: int) -> tuple[Weights, list[Grid]]:
     """Section 2: weights and grids."""
+    config = replace(config, num_previous=0)
+    weights, frames = decode_frames(data, config, pixels, height, width, 1)
+    return weights, frames[0]
+
+
+def read_head(coder: Coder, config: Config) -> tuple[list[int], list[tuple[int, int]]]:
+    """Section 7: the spans' exponents and the windows."""
+    spans: list[int] = []
+    for _ in range(1 + read_number(coder, 20, 0, 0, 3)):
+        spans.append(read_number(coder, 20, 0, 0, spans[-1] - 1 if spans else 6))
+    windows = []
+    for _ in range(config.num_grids):
+        q = read_number(coder, 20, 0, -31, 31)
+        windows.append((q, read_number(coder, 20, 0, -31, 31)))
+    return spans, windows
+
+
+def decode_frames(
+    data: bytes, config: Config, pixels: str, height: int, width: int, num_frames: int
+) -> tuple[Weights, list[list[Grid]]]:
+    """Sections 2 and 7: weights, and the grids of each frame. A picture is a run of one frame and nothing before it."""
     if data[:1] != b"\0":
         raise Damage("prior")
     size, n = config.patch_size, config.num_grids
@@ -241,22 +316,39 @@ def decode(data: bytes, config: Config, pixels: str, height: int, width: int) ->
         start += length
     payloads.append(data[start:])
     weights: Weights = {}
-    grids = [[[0] * halves(width, k) for _ in range(halves(height, k))] for k in range(n)]
+    later: Weights = {}
+    spans, windows = [0], [(0, 0)] * n
+    frames = [[[[0] * halves(width, k) for _ in range(halves(height, k))] for k in range(n)] for _ in range(num_frames)]
     for index, ((top, left), payload) in enumerate(zip(corners, payloads, strict=True)):
         coder = open_payload(payload)
         if index == 0:
+            if config.num_previous:
+                spans, windows = read_head(coder, config)
             weights = read_weights(coder, config, pixels)
-        parts: list[Grid | None] = [None] * (n + 2)
-        for k in range(n - 1, -1, -1):
-            y, x = top >> k, left >> k
-            h = min((top + size) >> k, halves(height, k)) - y
-            w = min((left + size) >> k, halves(width, k)) - x
-            part = parts[k] = read_part(coder, k, (h, w), parts[k + 1 : k + 3], config, weights)
-            for row, values in zip(grids[k][y : y + h], part, strict=True):
-                row[x : x + w] = values
+            later = later_weights(weights, config) if config.num_previous else {}
+        newest: dict[int, list[Grid | None]] = {}
+        for t in range(num_frames):
+            for layer, s in enumerate(spans):
+                if t % (1 << s) == 0:
+                    is_later = t > 0 or layer > 0
+                    old = newest.get(layer, [None] * n)
+                    parts: list[Grid | None] = [None] * (n + 2)
+                    for k in range(n - 1, -1, -1):
+                        h = min((top + size) >> k, halves(height, k)) - (top >> k)
+                        w = min((left + size) >> k, halves(width, k)) - (left >> k)
+                        before = Before(old[k], windows[k]) if is_later else None
+                        above, these = parts[k + 1 : k + 3], later if is_later else weights
+                        parts[k] = read_part(coder, k, (h, w), above, config, these, before)
+                    newest[layer] = parts
+                for k, part in enumerate(newest[layer][:n]):
+                    assert part is not None
+                    for row, values in zip(frames[t][k][top >> k :], part, strict=False):
+                        for x, value in enumerate(values):
+                            row[(left >> k) + x] += value
         if not coder.is_done():
             raise Damage("end of a payload")
-    return weights, grids
+    clipped = [[[[clip(v, -32767, 32767) for v in row] for row in grid] for grid in grids] for grids in frames]
+    return weights, clipped
 
 
 def upsample_line(values: list[int], u: list[int], size: int) -> list[int]:
@@ -277,12 +369,28 @@ def transposed(plane: Grid) -> Grid:
     return [list(column) for column in zip(*plane, strict=True)]
 
 
+def filter_line(line: list[int], taps: list[int]) -> list[int]:
+    """Section 5: one line under a filter."""
+    last = len(line) - 1
+    out = []
+    for i, middle in enumerate(line):
+        total = taps[0] * middle
+        for t, tap in enumerate(taps[1:], 1):
+            total += tap * (line[max(i - t, 0)] + line[min(i + t, last)])
+        out.append(sat(rs(total, 8)))
+    return out
+
+
 def levels_of(grids: list[Grid], weights: Weights) -> list[list[Grid]]:
     """Section 5: the planes of each level."""
     levels: list[list[Grid]] = []
     for k in range(len(grids) - 1, -1, -1):
         h, w = len(grids[k]), len(grids[k][0])
-        planes = [[[sat(latent << (8 - k // 2)) for latent in row] for row in grids[k]]]
+        own = [[sat(latent << (8 - k // 2)) for latent in row] for row in grids[k]]
+        if "f" in weights:
+            wide = [filter_line(row, weights["f"][k]) for row in own]
+            own = transposed([filter_line(column, weights["f"][k]) for column in transposed(wide)])
+        planes = [own]
         for plane in levels[0] if levels else []:
             wide = [upsample_line(row, weights["u"][k], w) for row in plane]
             planes.append(transposed([upsample_line(column, weights["u"][k], h) for column in transposed(wide)]))

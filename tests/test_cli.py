@@ -52,7 +52,7 @@ def coded(source: Path) -> Path:
 @pytest.fixture(scope="module")
 def coded_in_patches(source: Path) -> Path:
     """The same by the C3 model."""
-    return encoded(source, source.with_name("patches.c3v"), "--profile", "cells")
+    return encoded(source, source.with_name("patches.c3v"), "--profile", "paper")
 
 
 def encoded(source: Path, path: Path, *options: str) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from c3video.c3.config import C3_PRESETS, WINDOW_SEARCHES, C3FitConfig
 from c3video.config import fit_config, model_config
 from c3video.errors import ConfigError
-from c3video.hybrid.config import HybridConfig
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.stream.layout import Header
 from c3video.video import VideoFormat
 
@@ -30,7 +30,7 @@ def test_no_more_slices_than_a_header_allows(height: int) -> None:
 
 
 def test_a_patch_model_stays_as_it_is() -> None:
-    assert model_config("cells").for_video(VideoFormat(3840, 2160, "yuv420p")) == model_config("cells")
+    assert model_config("paper").for_video(VideoFormat(3840, 2160, "yuv420p")) == model_config("paper")
 
 
 def test_longer_fits_do_not_take_larger_steps() -> None:
@@ -48,6 +48,14 @@ def test_windows_can_be_learned_in_every_preset(preset: str, search: str) -> Non
     assert isinstance(config, C3FitConfig)
     assert config.window_search == search
     assert config.window_steps > 0
+
+
+def test_only_the_hybrid_model_has_an_order_of_frames() -> None:
+    config = fit_config("default", "fast", 1e-3, low_delay=True)
+    assert isinstance(config, HybridFitConfig)
+    assert config.low_delay
+    with pytest.raises(ConfigError, match="no order of frames"):
+        fit_config("pyramid", "fast", 1e-3, low_delay=True)
 
 
 def test_a_way_to_place_windows_that_makes_no_sense_raises() -> None:

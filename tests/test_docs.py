@@ -10,7 +10,7 @@ import pytest
 
 from c3video.coding import sparse_tables
 from c3video.coding.tables import DECAY, RADIUS
-from c3video.hybrid import compensation, subbands
+from c3video.hybrid import compensation, loop_filter, subbands
 from c3video.hybrid import payload as segment
 from c3video.hybrid.context_network import network_shapes
 from c3video.hybrid.wavelet import LIFTING
@@ -63,6 +63,15 @@ def test_constants_of_the_frame_model_are_those_of_the_code() -> None:
 def test_priors_are_those_of_the_document(name: str) -> None:
     """`python -m tests.vectors.make` writes their digests."""
     assert prior_row(name) in document_decoder.section(14).splitlines()
+
+
+def test_filters_are_those_of_the_document() -> None:
+    """The same command writes their digest."""
+    assert prior_row("filters") in document_decoder.section(18).splitlines()
+    shapes = re.findall(r"^\| \w+ \| \(([\d, ]+)\) \|$", document_decoder.section(18), flags=re.M)
+    assert tuple(tuple(map(int, shape.split(", "))) for shape in shapes) == loop_filter.FILTER_SHAPES
+    numbers = f"else 1..{loop_filter.NUM_LUMA} for the first plane and 1..{loop_filter.NUM_CHROMA} for others"
+    assert numbers in document_decoder.section(18)
 
 
 @pytest.mark.parametrize("number", PRIORS)

@@ -26,7 +26,7 @@ from tests.conftest import encode_quickly, moving_clip
 C3V = [sys.executable, "-m", "c3video"]
 GO_ON = "--resume goes on from there"
 QUICK = ["--preset", "ultrafast", "--segment", "2"]
-SLOW = ["--profile", "cells", "--preset", "fast", "--segment", "1", "--threads", "1"]
+SLOW = ["--profile", "paper", "--preset", "fast", "--segment", "1", "--threads", "1"]
 """Some seconds for eight small frames: time to hit it in the middle."""
 
 
@@ -80,9 +80,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     [
         (["--patch", "64x64"], "patch"),
         (["--frames", "100:120"], "no frame 100"),
-        (["--profile", "cells", "--device", "cuda:99"], "cuda:99"),
-        (["--profile", "cells", "--device", "no such device"], "no such device"),
-        (["--profile", "cells", "--device", "meta"], "meta"),
+        (["--profile", "paper", "--device", "cuda:99"], "cuda:99"),
+        (["--profile", "paper", "--device", "no such device"], "no such device"),
+        (["--profile", "paper", "--device", "meta"], "meta"),
         (["--rd-weight", "nan"], "rd_weight"),
         (["--segment", "5000"], "segment_frames"),
         (["--seed", "-1"], "seed"),
@@ -338,7 +338,7 @@ def test_interrupt_in_the_second_segment_keeps_the_first(
     source: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("c3video.c3.fit.encode.fit_patches", interrupt_at(2))
-    options = ["-q", "--profile", "cells", "--preset", "ultrafast", "--segment", "1"]
+    options = ["-q", "--profile", "paper", "--preset", "ultrafast", "--segment", "1"]
     assert main(["encode", "-y", str(source), str(out), *options]) == 130
     part = out.with_name("out.part.c3v")
     assert (
@@ -354,7 +354,7 @@ def test_interrupt_in_the_first_segment_promises_nothing(
     source: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("c3video.c3.fit.encode.fit_patches", interrupt_at(1))
-    assert main(["encode", "-q", "-y", str(source), str(out), "--profile", "cells", "--preset", "ultrafast"]) == 130
+    assert main(["encode", "-q", "-y", str(source), str(out), "--profile", "paper", "--preset", "ultrafast"]) == 130
     assert said(capsys) == "c3v: interrupted\n"
     assert out.read_bytes() == b"earlier"
     assert os.listdir(out.parent) == ["out.c3v"]

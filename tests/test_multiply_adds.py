@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from c3video.c3.config import C3Config, LatentGrid
+from c3video.c3.config import C3Config, LatentGrid, isotropic_grids
 from c3video.c3.multiply_adds import PatchMultiplyAdds, latents_per_cell, patch_multiply_adds
 from c3video.c3.patch_model import layer_specs
 from c3video.config import model_config
@@ -16,6 +16,9 @@ from c3video.hybrid.multiply_adds import frame_multiply_adds
 from c3video.models import multiply_adds
 from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.multiply_adds import picture_multiply_adds
+
+FLAT = C3Config(grids=tuple(LatentGrid(k, 0) for k in (5, 2)) + isotropic_grids(6, 3), residual_time_size=1)
+"""With grids of full spatial resolution that span many frames, and a synthesis frame by frame."""
 
 
 def test_one_full_grid_in_gray_by_hand() -> None:
@@ -65,10 +68,9 @@ def test_paper_configuration_has_the_published_count() -> None:
     assert macs.interpolation == pytest.approx(sum(2 + 2 / 2**k + 2 / 4**k for k in range(1, 6)))
 
 
-@pytest.mark.parametrize("profile", ["paper", "cells"])
+@pytest.mark.parametrize("model", [model_config("paper"), FLAT], ids=["paper", "flat"])
 @pytest.mark.parametrize(("pix_fmt", "channels", "pixels"), [("yuv420p", 6, 4), ("gbrp", 3, 1)])
-def test_parts_add_up_to_every_weight_times_its_uses(profile: str, pix_fmt: str, channels: int, pixels: int) -> None:
-    model = model_config(profile)
+def test_parts_add_up_to_every_weight_times_its_uses(model: C3Config, pix_fmt: str, channels: int, pixels: int) -> None:
     uses = {-1: 1.0} | {index: latents_per_cell(grid) for index, grid in enumerate(model.grids)}
     expected = sum(math.prod(s.weight_shape) * uses[s.grid] for s in layer_specs(model, channels)) / pixels
     macs = multiply_adds(model, pix_fmt)
@@ -86,7 +88,8 @@ def test_frame_model_in_gray_by_hand() -> None:
     assert macs.compensation == 4 * (2 * (8 * 39 / 32 + 8) + 1)
     # One to dequantise, then a quarter less each level: two a sample, along rows and along columns.
     assert macs.wavelet == 1 + 4 * (1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 256)
-    assert macs.total == pytest.approx(560 + 7.76953125 + 146 + 6.328125)
+    assert macs.filters == 24 * 12 + 12 * 8 + 8 + 24 == 416
+    assert macs.total == pytest.approx(560 + 7.76953125 + 146 + 6.328125 + 416)
     assert macs.picture == picture_multiply_adds(PyramidConfig(), "gray")
 
 

@@ -18,7 +18,7 @@ FIT = C3FitConfig(noise_steps=150, rounding_steps=10, weight_steps=10, window_st
 
 
 @pytest.mark.parametrize("rd_weight", [2e-4, 5e-3])
-@pytest.mark.parametrize("model", [TINY_MODEL, model_config("cells")], ids=["tiny", "cells"])
+@pytest.mark.parametrize("model", [TINY_MODEL, model_config("paper")], ids=["tiny", "paper"])
 def test_coded_bytes_are_within_one_percent_and_64_bytes_of_the_estimate(model: object, rd_weight: float) -> None:
     file = io.BytesIO()
     source = moving_clip(6, 40, 56)

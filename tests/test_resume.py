@@ -140,7 +140,7 @@ def test_nothing_to_resume_is_a_beginning(out: Path, whole: bytes) -> None:
         ({"target_psnr": 40.0}, r"rd_weight 0\.001, now none"),
         ({"seed": 3}, "seed 0, now 3"),
         ({"segment_frames": 3}, "segment 2, now 3"),
-        ({"profile": "cells"}, "profile default, now cells"),
+        ({"profile": "paper"}, "profile default, now paper"),
     ],
 )
 def test_other_settings_are_refused_with_the_difference(out: Path, options: dict[str, Any], words: str) -> None:

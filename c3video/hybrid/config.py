@@ -28,7 +28,11 @@ HYBRID_MODEL = Structure(
     "hybrid model",
     (
         Field("num_slices", U8, 1, 64, "runs of rows whose subbands are coded apart", since=2),
-        *(replace(part, since=6, get=attrgetter(f"key.{part.name}")) for part in PYRAMID_MODEL.fields),
+        *(
+            replace(part, since=max(6, part.since), get=attrgetter(f"key.{part.name}"))
+            for part in PYRAMID_MODEL.fields
+            if part.name != "num_previous"  # first frames stand alone
+        ),
     ),
 )
 
@@ -77,13 +81,13 @@ class HybridConfig:
             raise ConfigError(f"num_slices = {self.num_slices}: must be in 1..{most} with {video.height} rows of luma")
 
     def for_video(self, video: VideoFormat) -> HybridConfig:
-        """The model as clips of that format are best coded: large frames in several slices.
+        """The model as clips of that format are best coded: large frames in several slices, RGB's pictures wider.
 
         A slice for each _SLICE_SAMPLES lets two threads read 1920x1080 and eight 3840x2160. Two slices of 1280x720 cost
         0.1 to 0.2% of the bits.
         """
         num_slices = min(max(1, round(video.width * video.height / _SLICE_SAMPLES)), 64, max_slices(video.height))
-        return replace(self, num_slices=num_slices)
+        return replace(self, num_slices=num_slices, key=self.key.for_video(video))
 
 
 def max_slices(height: int) -> int:
@@ -105,6 +109,7 @@ class HybridFitConfig:
         plans: most ways of ordering and quantising the frames that are tried.
         passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
         tuning_steps, tuning_rate: of Adam on the context networks before each pass.
+        low_delay: frames are coded in the order in which they are shown, each from those before it.
         key_steps: that the first frame is fitted for as a picture of the pyramid model; 0: it is not tried as one.
     """
 
@@ -117,6 +122,7 @@ class HybridFitConfig:
     tuning_steps: int = 300
     tuning_rate: float = 3e-3
     key_steps: int = 0
+    low_delay: bool = False
 
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""

@@ -2,8 +2,8 @@
 """A segment of the hybrid model: bytes -> networks, motion and subbands -> frames in coding order -> display order.
 
     picture        the first frame, where it is one of the pyramid model
-    payload 0      networks, then the motion field of each frame --+
-    payload 1..n   the subbands of each frame, a slice each -------+--> frames 0, 8, 4, 2 ... --> 0, 1, 2, 3 ...
+    payload 0      networks and filters, then the motion of each frame --+
+    payload 1..n   the subbands of each frame, a slice each -------------+--> frames 0, 8, 4, 2 ... --> 0, 1, 2, 3 ...
 
 Each payload is read frame by frame, and a frame is reconstructed when its part of all of them and its references are
 there. With several threads slices are read side by side, while the frames before are reconstructed. A picture comes
@@ -30,12 +30,22 @@ from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.engine import ENGINES, HybridEngine
 from c3video.hybrid.frame_order import CodedFrame, coding_order
 from c3video.hybrid.key_picture import decode_key, key_symbols
-from c3video.hybrid.payload import MAX_GOP, HybridBits, ParsedPayload, parse_payload, read_network
+from c3video.hybrid.loop_filter import plane_filters
+from c3video.hybrid.payload import (
+    MAX_GOP,
+    FrameFilters,
+    HybridBits,
+    ParsedPayload,
+    code_filters,
+    parse_payload,
+    read_network,
+)
 from c3video.hybrid.subbands import (
     FrameSymbols,
     cut_slice,
     join_slices,
     plane_levels,
+    plane_step,
     quantisation_step,
     slice_layouts,
     subband_steps,
@@ -59,6 +69,8 @@ class OpenPayload:
     Args:
         coders: of each payload, as far as it has been read.
         weight_bits: that each network took.
+        filters: of each frame, in coding order; none for a picture.
+        filter_bits: that all of them took.
         motion: gives the field of each frame that has subbands, in coding order, when it is asked for.
         slices: each gives its part of each frame's subbands likewise.
     """
@@ -66,6 +78,8 @@ class OpenPayload:
     parsed: ParsedPayload
     coders: tuple[Any, ...]
     weight_bits: dict[str, float]
+    filters: tuple[FrameFilters, ...]
+    filter_bits: float
     motion: Iterator[MotionField | None]
     slices: tuple[Iterator[FrameSymbols], ...]
 
@@ -94,6 +108,9 @@ def open_payload(
         blocks = block_shape(video.plane_shapes[0], BLOCK_SIZE)
         layouts = slice_layouts(video.plane_shapes, video.layout.planes, model.num_slices)
         frames = parsed.frames[parsed.num_pictures :]
+        before = coders[0].bits_left
+        filters = code_filters(coders[0], frames, len(video.plane_shapes), None)
+        filter_bits = before - coders[0].bits_left
         if not frames:
             for coder in coders:
                 coder.finish()
@@ -105,6 +122,8 @@ def open_payload(
             parsed,
             coders,
             weight_bits,
+            ((),) * parsed.num_pictures + tuple(filters),
+            filter_bits,
             engine.read_motion(coders[0], networks["motion"], blocks, frames),
             tuple(
                 engine.read_slice(coder, networks["subbands"], layout, frames, first_of_slice(index))
@@ -151,10 +170,11 @@ def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[Par
             for reader in opened.slices:
                 next(reader)
             frames.append(before - sum(coder.bits_left for coder in opened.coders[1:]))
-    counted = sum(opened.weight_bits.values()) + motion + sum(frames)
+    counted = sum(opened.weight_bits.values()) + opened.filter_bits + motion + sum(frames)
     depths = tuple(frame.depth for frame in opened.parsed.frames)
     overhead = 8.0 * len(segment.patches[0]) - counted
-    return opened.parsed, HybridBits(opened.weight_bits, motion, tuple(frames), depths, overhead)
+    bits = HybridBits(opened.weight_bits, opened.filter_bits, motion, tuple(frames), depths, overhead)
+    return opened.parsed, bits
 
 
 def describe_frames(header: Header, segment: Segment) -> SegmentFacts:
@@ -220,9 +240,9 @@ def frames_memory(header: Header, num_frames: int, engine: EngineName, threads: 
     return max(predicting, picture_memory(model.key, video, engine) + samples * (2 + symbols))
 
 
-_SAMPLE_BYTES: dict[EngineName, tuple[int, int, int]] = {"native": (4, 3, 6), "numpy": (9, 8, 400)}
+_SAMPLE_BYTES: dict[EngineName, tuple[int, int, int]] = {"native": (4, 3, 8), "numpy": (9, 8, 600)}
 """Bytes a sample: of a frame's symbols and motion; of what a later frame's contexts need of them; while a frame is read
-and reconstructed (the oracle's arrays of features and of 64-bit coefficients)."""
+and reconstructed (the oracle's arrays of features, of 64-bit coefficients and of a filter's inputs)."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +287,7 @@ class FrameDecoder:
         self._header, self._segment, self._engine = header, segment, engine
         self._coded = coded_format(header.video)
         opened = open_payload(header, segment, engine, self._symbols_of_picture)
-        self._parsed = opened.parsed
+        self._parsed, self._filters = opened.parsed, opened.filters
         self._step_indexes, self._frames = opened.parsed.step_indexes, opened.parsed.frames
         self._places = {frame.index: place for place, frame in enumerate(self._frames)}
         # Motion takes so little that a step of its own would cost more: it comes with the first slice.
@@ -430,7 +450,7 @@ class FrameDecoder:
         def work() -> tuple[Planes, Planes]:
             motion, first = parts[0]
             symbols = join_slices([first, *(parts[index] for index in range(1, len(parts)))])
-            samples = self._reconstruct(frame, references, motion, symbols, num_threads)
+            samples = self._reconstruct(place, references, motion, symbols, num_threads)
             planes = from_coded(samples, layout)
             self._check(frame, planes)
             return samples, planes
@@ -457,27 +477,31 @@ class FrameDecoder:
 
     def _reconstruct(
         self,
-        frame: CodedFrame,
+        place: int,
         references: Sequence[Planes],
         motion: MotionField | None,
         symbols: FrameSymbols,
         num_threads: int,
     ) -> Planes:
-        coded, model = self._coded, self._header.model
-        assert isinstance(model, HybridConfig)
-        return tuple(
-            self._engine.reconstruct_plane(
+        coded, step_index, engine = self._coded, self._step_indexes[self._frames[place].depth], self._engine
+        planes = []
+        for plane, (shifts, norm) in enumerate(zip(coded.shifts, coded.norms, strict=True)):
+            found = engine.reconstruct_plane(
                 [reference[plane] for reference in references],
                 motion,
                 BLOCK_SIZE,
                 shifts,
                 coded.bit_depth,
                 symbols[plane],
-                subband_steps(self._step_indexes[frame.depth], plane_levels(shifts), coded.norms[plane]),
+                subband_steps(step_index, plane_levels(shifts), norm),
                 num_threads,
             )
-            for plane, shifts in enumerate(coded.shifts)
-        )
+            number = self._filters[place][plane]
+            if number:
+                network = plane_filters(plane)[number - 1]
+                found = engine.filter_plane(found, plane_step(step_index, norm), coded.bit_depth, network, num_threads)
+            planes.append(found)
+        return tuple(planes)
 
     def _naming(self, frame: CodedFrame) -> contextlib.AbstractContextManager[None]:
         return _naming(f"segment {self._segment.number}, frame {frame.index}", self._segment)

@@ -17,6 +17,7 @@ from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.key_picture import plane_symbols
+from c3video.hybrid.loop_filter import filter_plane
 from c3video.hybrid.payload import read_slice
 from c3video.hybrid.reconstruction import predict_plane, reconstruct_plane
 from c3video.hybrid.symbol_coding import read_frames_motion
@@ -36,6 +37,7 @@ class HybridEngine:
         read_slice: (coder, network, layout, frames, symbols of the first) -> FrameSymbols of each frame likewise.
         compensate: reconstruction.predict_plane.
         reconstruct_plane: that of reconstruction.py.
+        filter_plane: that of loop_filter.py.
         pictures: of first frames that are coded so.
         plane_symbols: that of key_picture.py.
     """
@@ -45,6 +47,7 @@ class HybridEngine:
     read_slice: Callable[..., Iterator[Any]]
     compensate: Callable[..., NDArray[np.signedinteger[Any]]]
     reconstruct_plane: Callable[..., NDArray[np.uint16]]
+    filter_plane: Callable[..., NDArray[np.uint16]]
     pictures: PyramidEngine
     plane_symbols: Callable[[NDArray[np.unsignedinteger[Any]], int, Sequence[int]], Sequence[NDArray[Any]]]
 
@@ -71,6 +74,7 @@ ENGINES: dict[EngineName, HybridEngine] = {
         read_slice,
         predict_plane,
         reconstruct_plane,
+        filter_plane,
         PICTURE_ENGINES["numpy"],
         plane_symbols,
     ),
@@ -80,6 +84,7 @@ ENGINES: dict[EngineName, HybridEngine] = {
         native_symbols.read_slice,
         native_frames.predict_plane,
         _reconstruct_natively,
+        native_frames.filter_plane,
         PICTURE_ENGINES["native"],
         native_frames.plane_symbols,
     ),

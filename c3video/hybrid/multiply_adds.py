@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from c3video.hybrid import motion_symbols, subbands
+from c3video.hybrid import loop_filter, motion_symbols, subbands
 from c3video.hybrid.compensation import BLOCK_SIZE, TAPS
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import FIRST_WIDTH, SECOND_WIDTH
@@ -19,13 +19,16 @@ from c3video.video import LAYOUTS, PixelLayout
 
 @dataclass(frozen=True)
 class FrameMultiplyAdds:
-    """Multiply-adds a pixel of a large frame of the hybrid model, all blocks from two references: the most there is.
+    """Multiply-adds a pixel of a large frame of the hybrid model, the most there is.
+
+    All blocks are predicted from two references, all planes are filtered.
 
     Args:
         subbands: of the context network that all subband symbols go through.
         motion: of that of motion symbols.
         compensation: interpolation at eighths of a sample, and the blending of overlapping blocks.
         wavelet: dequantisation and lifting.
+        filters: of all planes.
         picture: of a first frame that is a picture of the pyramid model, which has none of the others.
     """
 
@@ -33,11 +36,12 @@ class FrameMultiplyAdds:
     motion: float
     compensation: float
     wavelet: float
+    filters: float
     picture: PyramidMultiplyAdds
 
     @property
     def total(self) -> float:
-        return self.subbands + self.motion + self.compensation + self.wavelet
+        return self.subbands + self.motion + self.compensation + self.wavelet + self.filters
 
     def by_part(self) -> dict[str, float]:
         """The figures by name."""
@@ -46,6 +50,7 @@ class FrameMultiplyAdds:
             "context network, motion": self.motion,
             "motion compensation": self.compensation,
             "wavelet": self.wavelet,
+            "filters": self.filters,
         }
 
 
@@ -63,7 +68,15 @@ def frame_multiply_adds(model: HybridConfig, pix_fmt: str) -> FrameMultiplyAdds:
     # and two vectors.
     motion = (1 / 16 + 1 / 4 + 7) * _context_network(motion_symbols.NUM_INPUTS) / BLOCK_SIZE**2
     symbols, picture = samples * _context_network(subbands.NUM_INPUTS), picture_multiply_adds(model.key, pix_fmt)
-    return FrameMultiplyAdds(symbols, motion, compensation, wavelet, picture)
+    return FrameMultiplyAdds(symbols, motion, compensation, wavelet, samples * _FILTER, picture)
+
+
+_FILTER = (
+    loop_filter.NUM_NEIGHBOURS * (loop_filter.FIRST_WIDTH + 1)
+    + loop_filter.FIRST_WIDTH * loop_filter.SECOND_WIDTH
+    + loop_filter.SECOND_WIDTH
+)
+"""Of a sample."""
 
 
 def _samples_per_pixel(layout: PixelLayout, plane: int) -> float:

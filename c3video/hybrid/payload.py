@@ -7,7 +7,7 @@
 varint, picture   there is one in the latter case only
 1 or 9 bytes      the network of subbands: 0, or 1, the exponent of its differences and the scale index of each array's
 the same          the network of motion
-varint, payload   differences of the networks, then the motion of all frames
+varint, payload   differences of the networks, filters of all frames that have subbands, then their motion
 varint, payload   for each slice the subbands of all frames, but for a first one that is a picture
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter, joined_payload
-from c3video.coding.tables import NUM_SCALES, best_scale
+from c3video.coding.tables import NUM_SCALES, best_scale, residual_bits
 from c3video.coding.varint import read_varint, write_varint
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid import motion_symbols, subbands
@@ -30,6 +30,7 @@ from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork, network_shapes, read_prior
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
+from c3video.hybrid.loop_filter import NUM_CHROMA, NUM_LUMA
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import ListSymbols, read_subbands, write_frames_motion, write_subbands
 
@@ -37,6 +38,12 @@ IntArray = NDArray[np.int64]
 
 MAX_GOP = 32
 MAX_EXPONENT = 8
+
+FrameFilters = tuple[int, ...]
+"""By plane: 0 where a frame goes through no filter, else the filter's number among `loop_filter.plane_filters`, from
+1."""
+_FILTER_SCALE = 20
+"""Table of what filters differ by from those of the frame before of the same depth."""
 
 CONTEXT_NETWORKS = {
     "subbands": (subbands.NUM_INPUTS, subbands.NUM_CLASSES),
@@ -94,10 +101,12 @@ class HybridSymbols:
         fields: motion of each frame; None for those without references.
         frames: subbands of each frame. Those of a first frame that is a picture are made from its samples
             (hybrid/key_picture.py), and not written.
+        filters: of each frame; none of them is looked at where the first frame is a picture.
     """
 
     fields: tuple[MotionField | None, ...]
     frames: Sequence[FrameSymbols]
+    filters: Sequence[FrameFilters]
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,7 @@ class HybridBits:
     """
 
     weights: dict[str, float]
+    filters: float
     motion: float
     frames: tuple[float, ...]
     depths: tuple[int, ...]
@@ -122,6 +132,7 @@ class HybridBits:
         for depth, bits in zip(self.depths, self.frames, strict=True):
             parts[f"level {depth}"] += bits
         parts["motion"] = self.motion
+        parts["filters"] = self.filters
         parts |= {f"{network} weights": bits for network, bits in self.weights.items()}
         return parts | {"segment overhead": self.overhead}
 
@@ -161,6 +172,55 @@ def code_network(coder: Coder, name: str, code: NetworkCode, network: ContextNet
     return result
 
 
+def _depth_starts(frames: Sequence[CodedFrame]) -> list[int | None]:
+    """For each frame the place of the one before of the same depth; None for the first of a depth."""
+    last: dict[int, int] = {}
+    found: list[int | None] = []
+    for place, frame in enumerate(frames):
+        found.append(last.get(frame.depth))
+        last[frame.depth] = place
+    return found
+
+
+def _filter_changes(frames: Sequence[CodedFrame], filters: Sequence[FrameFilters]) -> IntArray:
+    """(frames * planes,) what filters differ by from those of the frame before of the same depth, or from none."""
+    numbers = np.array(filters, dtype=np.int64)
+    starts = [np.zeros_like(numbers[0]) if start is None else numbers[start] for start in _depth_starts(frames)]
+    return (numbers - np.array(starts)).ravel()
+
+
+def filter_bits(frames: Sequence[CodedFrame], filters: Sequence[FrameFilters]) -> float:
+    """What the filters of frames take; of all that have subbands."""
+    return residual_bits(_FILTER_SCALE, 0, _filter_changes(frames, filters)) if frames else 0.0
+
+
+def code_filters(
+    coder: Coder, frames: Sequence[CodedFrame], num_planes: int, given: Sequence[FrameFilters] | None
+) -> list[FrameFilters]:
+    """Code the filters of frames.
+
+    Args:
+        frames: that have subbands, in coding order.
+        given: what to write; None where it is read.
+
+    Raises:
+        CorruptSegmentError: there is no filter of that number.
+    """
+    count = len(frames) * num_planes
+    if not count:
+        return []
+    zeros = np.zeros(count, dtype=np.int64)
+    changes = coder.code(zeros + _FILTER_SCALE, zeros, None if given is None else _filter_changes(frames, given))
+    most = np.array([NUM_LUMA] + [NUM_CHROMA] * (num_planes - 1))
+    found: list[IntArray] = []
+    for start, change in zip(_depth_starts(frames), changes.reshape(-1, num_planes), strict=True):
+        numbers = change if start is None else found[start] + change
+        if (numbers < 0).any() or (numbers > most).any():
+            raise CorruptSegmentError(f"filters {numbers.tolist()} of a frame: must be in 0..{most.tolist()}")
+        found.append(numbers)
+    return [tuple(numbers.tolist()) for numbers in found]
+
+
 def encode_payload(
     parameters: HybridParameters,
     symbols: HybridSymbols,
@@ -187,7 +247,11 @@ def encode_payload(
         if code is not None:
             code_network(coder, name, code, parameters.networks[name])
         weight_bits[name] = coder.estimated_bits - before
+    num_pictures = int(picture is not None)
     before = coder.estimated_bits
+    filters = symbols.filters[num_pictures:]
+    code_filters(coder, frames[num_pictures:], len(symbols.frames[0]), filters)
+    of_filters, before = coder.estimated_bits - before, coder.estimated_bits
     write_frames_motion(coder, parameters.networks["motion"], symbols.fields, frames, writing.list_motion)
     motion_bits = coder.estimated_bits - before
     payloads = [coder.finish()]
@@ -201,7 +265,7 @@ def encode_payload(
         def cut(place: int) -> FrameSymbols:
             return subbands.cut_slice(symbols.frames[place], index, config.num_slices)
 
-        for place in reversed(range(int(picture is not None), num_frames)):
+        for place in reversed(range(num_pictures, num_frames)):
             known = subbands.reference_magnitudes([cut(reference) for reference in references[place]], layout)
             coder = writing.open_writer()
             writing.write_subbands(coder, parameters.networks["subbands"], cut(place), known, frames[place].depth)
@@ -210,9 +274,9 @@ def encode_payload(
 
     payloads += [writing.joined_payload(written_backwards(index, layout)) for index, layout in enumerate(layouts)]
     data = head + b"".join(write_varint(len(payload)) + payload for payload in payloads)
-    counted = sum(weight_bits.values()) + motion_bits + float(frame_bits.sum())
-    depths = tuple(frame.depth for frame in frames)
-    return data, HybridBits(weight_bits, motion_bits, tuple(frame_bits.tolist()), depths, 8 * len(data) - counted)
+    counted = sum(weight_bits.values()) + of_filters + motion_bits + float(frame_bits.sum())
+    depths, of_frames = tuple(frame.depth for frame in frames), tuple(frame_bits.tolist())
+    return data, HybridBits(weight_bits, of_filters, motion_bits, of_frames, depths, 8 * len(data) - counted)
 
 
 @dataclass(frozen=True)

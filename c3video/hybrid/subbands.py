@@ -70,9 +70,14 @@ def plane_levels(shifts: tuple[int, int]) -> int:
     return MAX_LEVELS - max(shifts)
 
 
+def plane_step(step_index: int, plane_norm: int = UNIT_NORM) -> int:
+    """Step of an orthonormal coefficient of a plane; `plane_norm` as in `CodedFormat.norms`."""
+    return quantisation_step(step_index) * UNIT_NORM // plane_norm
+
+
 def subband_steps(step_index: int, levels: int, plane_norm: int = UNIT_NORM) -> tuple[int, ...]:
     """Quantisation step of each subband of a plane in coding order; `plane_norm` as in `CodedFormat.norms`."""
-    step = quantisation_step(step_index) * UNIT_NORM // plane_norm
+    step = plane_step(step_index, plane_norm)
     norms = [NORMS[levels - 1][0]] + [norm for level in reversed(range(levels)) for norm in NORMS[level][1:]]
     return tuple(max(1, step * 256 // norm) for norm in norms)
 

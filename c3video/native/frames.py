@@ -2,7 +2,7 @@
 """Kernels of the hybrid model: planes as hybrid/wavelet.py and hybrid/compensation.py define them, and motion search.
 
     symbols --> coefficients --> wavelet.synthesise --+
-    references, motion --> compensation.compensate ---+--> compensation.finish
+    references, motion --> compensation.compensate ---+--> compensation.finish --> loop_filter.filter_plane
 
 The extension must be there (`native.available()`).
 """
@@ -10,6 +10,7 @@ The extension must be there (`native.available()`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from c3video import native
 from c3video.hybrid.compensation import MotionField
+from c3video.hybrid.loop_filter import WEIGHT_BITS, LoopFilter
 
 
 def reconstruct_plane(
@@ -94,6 +96,35 @@ def plane_symbols(plane: NDArray[np.generic], bit_depth: int, steps: Sequence[in
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
     return native.extension().plane_symbols(_uint16(plane), bit_depth, list(steps), native.isa())
+
+
+def filter_plane(
+    samples: NDArray[np.generic], step: int, bit_depth: int, network: LoopFilter, num_threads: int = 1
+) -> NDArray[np.uint16]:
+    """`hybrid.loop_filter.filter_plane`; the result does not depend on `num_threads`.
+
+    Args:
+        samples: (h, w) decoded samples of `bit_depth` bits, uint16 or uint8.
+
+    Raises:
+        ValueError, TypeError: an argument has the wrong type, shape or range.
+    """
+    return native.extension().filter_plane(
+        _uint16(samples), step, bit_depth, *_layers(network), num_threads, native.isa()
+    )
+
+
+@lru_cache(maxsize=16)
+def _layers(network: LoopFilter) -> tuple[Any, Any, Any]:
+    """A filter as the extension has it, the linear path as one more output of the first layer."""
+    half, layer = 1 << (WEIGHT_BITS - 1), native.extension().PyramidLayer
+    narrow = [array.astype(np.int32) for array in network.arrays()]
+    first, first_bias, second, second_bias, last, linear = narrow
+    return (
+        layer(np.vstack([first, linear]), np.append(first_bias << WEIGHT_BITS, 0).astype(np.int32), half, 32768),
+        layer(second, second_bias << WEIGHT_BITS, half, 32767),
+        layer(last[None].copy(), np.zeros(1, dtype=np.int32), half, 32767),
+    )
 
 
 class PhasePlanes:

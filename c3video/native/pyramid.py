@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from c3video import native
 from c3video.errors import CorruptSegmentError
-from c3video.pyramid.config import GROUPS, TAPS
+from c3video.pyramid.config import GROUPS, MAX_REACH, TAPS
 from c3video.pyramid.contexts import wave_slope
-from c3video.pyramid.payload import PatchPlace, PatchReading, PatchWriting
+from c3video.pyramid.payload import FrameBefore, PatchPlace, PatchReading, PatchWriting
 from c3video.pyramid.weights import MAX_CONTEXT, PyramidWeights
 from c3video.video import PixelLayout, Planes
 
@@ -26,17 +26,27 @@ def _dense(weight: NDArray[np.int64], bias: NDArray[np.int64], half: int, larges
 
 
 def _code_patches(
-    readers: list[Any], writers: list[Any], weights: PyramidWeights, grids: list[NDArray[np.int16]], num_threads: int
+    readers: list[Any],
+    writers: list[Any],
+    weights: PyramidWeights,
+    grids: list[NDArray[np.int16]],
+    before: FrameBefore | None,
+    num_threads: int,
 ) -> list[float]:
-    arrays, config = weights.folded, weights.config
+    arrays, config = weights.entropy_arrays(is_later=before is not None), weights.config
+    previous = before.grids if before and before.grids else []
+    windows = before.windows if before else [(0, 0)] * config.num_grids
     return native.extension().code_pyramid(
         native.probability_tables(),
         readers,
         writers,
         grids,
+        [np.ascontiguousarray(grid, dtype=np.int16) for grid in previous],
+        np.array(windows, dtype=np.int32),
         config.patch_size,
         np.array(TAPS[: config.num_taps], dtype=np.int32),
         wave_slope(config.num_taps),
+        config.num_previous if before else 0,
         [_dense(arrays["w1"], bias, 1 << 3, MAX_CONTEXT) for bias in arrays["b1"]],
         [_dense(arrays["w2"], arrays["b2"] << 8, 1 << 11, 32767)] if "w2" in arrays else [],
         _dense(arrays["w3"], np.zeros(2, dtype=np.int64), 1 << 7, 32767),
@@ -48,12 +58,16 @@ def _code_patches(
 
 
 def read_patches(
-    coders: Sequence[native.NativeReader], weights: PyramidWeights, places: Sequence[PatchPlace], num_threads: int
+    coders: Sequence[native.NativeReader],
+    weights: PyramidWeights,
+    places: Sequence[PatchPlace],
+    before: FrameBefore | None,
+    num_threads: int,
 ) -> tuple[list[NDArray[np.int16]], None]:
     """`payload.read_patches`, patches on several threads; keeps no account of bits."""
     grids = [np.zeros((y.stop, x.stop), dtype=np.int16) for y, x in places[-1].slices]
     try:
-        _code_patches([coder.handle for coder in coders], [], weights, grids, num_threads)
+        _code_patches([coder.handle for coder in coders], [], weights, grids, before, num_threads)
     except native.extension().Corrupt as error:
         raise CorruptSegmentError(str(error)) from None
     return grids, None
@@ -64,11 +78,12 @@ def write_patches(
     weights: PyramidWeights,
     places: Sequence[PatchPlace],
     symbols: Sequence[NDArray[Any]],
+    before: FrameBefore | None,
     num_threads: int,
 ) -> list[float]:
     """`payload.write_patches`, patches on several threads."""
     grids = [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols]
-    return _code_patches([], [coder.handle for coder in coders], weights, grids, num_threads)
+    return _code_patches([], [coder.handle for coder in coders], weights, grids, before, num_threads)
 
 
 NATIVE = PatchReading(native.NativeReader, read_patches)
@@ -88,6 +103,7 @@ def synthesise(
     run(
         [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols],
         arrays.get("u", np.zeros((0, 4), dtype=np.int64)).astype(np.int32),
+        _filters(arrays.get("f")),
         [_group_layers(weights, index) for index in range(len(GROUPS[weights.layout]))],
         list(planes),
         layout.max_value,
@@ -95,6 +111,13 @@ def synthesise(
         native.isa(),
     )
     return planes
+
+
+def _filters(taps: IntArray | None) -> NDArray[np.int32]:
+    """Taps (grids, MAX_REACH + 1), those that a model has not are 0; (0, MAX_REACH + 1) for a model without filters."""
+    if taps is None:
+        return np.zeros((0, MAX_REACH + 1), dtype=np.int32)
+    return np.pad(taps, [(0, 0), (0, MAX_REACH + 1 - taps.shape[1])]).astype(np.int32)
 
 
 def _group_layers(weights: PyramidWeights, index: int) -> list[Any]:

@@ -32,6 +32,7 @@ class FitStep:
         grad_latents: (L,) gradient of the loss, or None.
         grad_weights: (W,) likewise, or None.
         grad_gains: (N,) likewise, or None.
+        grad_previous: (L,) likewise by the latents of the frame before, or None.
     """
 
     bits: Doubles
@@ -40,6 +41,20 @@ class FitStep:
     grad_latents: Floats | None
     grad_weights: Floats | None
     grad_gains: Floats | None
+    grad_previous: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What a latent frame after the first knows of the one before it.
+
+    Args:
+        latents: (L,), or None for zeros.
+        windows: (y, x) of each grid, where its taps lie in it.
+    """
+
+    latents: Floats | None
+    windows: Sequence[tuple[int, int]]
 
 
 class PyramidFit:
@@ -60,9 +75,11 @@ class PyramidFit:
             width,
             config.num_grids,
             list(TAPS[: config.num_taps]),
+            config.num_previous,
             list(config.entropy_layers),
             config.synthesis_width,
             config.refine_width,
+            config.filter_reach,
             config.patch_size,
             [(g.num_planes, *g.exponents, g.num_given, g.first_grid) for g in groups],
         )
@@ -87,6 +104,7 @@ class PyramidFit:
         wants_weights: bool = True,
         wants_gains: bool = False,
         samples: Floats | None = None,
+        before: Before | None = None,
         num_threads: int = 1,
     ) -> FitStep:
         """Loss = squared errors / num_samples + rd_weight * bits / num_pixels, and its gradients.
@@ -102,6 +120,7 @@ class PyramidFit:
             plane_weights: factor of each plane's squared errors in the loss; 1 without them.
             wants_latents, wants_weights, wants_gains: which gradients to find.
             samples: (S,) if given, the planes are written there, clipped to [0, 1]; needs targets.
+            before: of a latent frame after the first.
             num_threads: threads to use.
 
         Raises:
@@ -111,11 +130,17 @@ class PyramidFit:
         bits, squared_errors = np.zeros(num_grids), np.zeros(self.num_planes)
         factors = np.full(self.num_planes, 1.0) if plane_weights is None else np.array(plane_weights, dtype=np.float64)
         grad_latents = np.empty(self.num_latents, dtype=np.float32) if wants_latents else None
+        previous = before.latents if before else None
+        wants_previous = wants_latents and previous is not None and rd_weight is not None
+        grad_previous = np.empty(self.num_latents, dtype=np.float32) if wants_previous else None
         grad_weights = np.empty(self.num_weights) if wants_weights else None
         grad_gains = np.empty(num_grids) if wants_gains else None
         native.extension().pyramid_fit_step(
             self._plan,
             latents,
+            before is not None,
+            previous,
+            list(before.windows) if before else [(0, 0)] * num_grids,
             weights,
             np.ones(num_grids, dtype=np.float32) if gains is None else gains,
             np.empty(0, dtype=np.float32) if targets is None else targets,
@@ -125,6 +150,7 @@ class PyramidFit:
             squared_errors,
             samples,
             grad_latents,
+            grad_previous,
             grad_weights,
             grad_gains,
             num_threads,
@@ -138,6 +164,7 @@ class PyramidFit:
             grad_latents,
             None if grad_weights is None else grad_weights.astype(np.float32),
             None if grad_gains is None else grad_gains.astype(np.float32),
+            grad_previous,
         )
 
 

@@ -8,7 +8,7 @@ other in one flat array.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from c3video.errors import ConfigError
@@ -27,7 +27,17 @@ TAPS: tuple[tuple[int, int], ...] = (
 )
 """(dy, dx) of the causal taps; a model has the first `num_taps` of them."""
 
+PREVIOUS_TAPS: tuple[tuple[int, int], ...] = (
+    *((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0)),
+    *((-1, -1), (-1, 1), (1, -1), (1, 1)),
+)
+"""(dy, dx) in the previous latent frame, around a grid's window; a model has the first `num_previous` of them."""
+MAX_WINDOW = 31
+"""Furthest that a window lies off, in latents of its grid along each axis."""
+
 UPSAMPLING_TAPS = 4
+MAX_REACH = 3
+"""Of filter_reach."""
 PATCH_UNIT = 128
 """Sides of patches are multiples of it, so that every grid has whole parts."""
 MAX_PICTURE_SAMPLES = 1 << 27
@@ -42,7 +52,9 @@ PYRAMID_MODEL = Structure(
         Field("entropy_layers", U8, 4, 48, "their widths", "num_entropy_layers", since=5),
         Field("synthesis_width", U8, 4, 48, "hidden units of each group's synthesis", since=5),
         Field("refine_width", U8, 0, 32, "hidden channels of the refinement; 0: none", since=5),
+        Field("filter_reach", U8, 0, 3, "the filter of a grid's own latents has 2 r + 1 taps; 0: none", since=7),
         Field("patch_units", U8, 1, 255, "side of a patch of latents in units of 128 luma samples", since=5),
+        Field("num_previous", U8, 0, 9, "taps in the previous latent frame; 0: each frame is a picture", since=7),
     ),
 )
 
@@ -57,8 +69,12 @@ class PyramidConfig:
         entropy_layers: widths of its hidden layers, 1..2 of 4..48.
         synthesis_width: hidden units of each group's synthesis, 4..48.
         refine_width: hidden channels of the 3x3 refinement behind it, 0..32; 0: none.
+        filter_reach: taps either side of the middle of the filters that latents pass before they are joined with
+            those of coarser grids, 0..3; 0: none.
         patch_size: side of a patch of latents in luma samples, a multiple of 128, so that all grids have whole parts.
         prior: number of the prior that the weights are differences to; 0 is the zero prior.
+        num_previous: taps of the entropy network in the previous latent frame, 0..9. With 0 each frame is a picture by
+            itself; else the frames of a segment share their networks.
     """
 
     num_grids: int = 7
@@ -66,8 +82,10 @@ class PyramidConfig:
     entropy_layers: tuple[int, ...] = (16, 16)
     synthesis_width: int = 16
     refine_width: int = 8
+    filter_reach: int = 0
     patch_size: int = 512
     prior: int = 0
+    num_previous: int = 0
 
     KIND: ClassVar[int] = 3
     SEGMENT_FRAMES: ClassVar[int] = 32
@@ -83,16 +101,22 @@ class PyramidConfig:
             check_range("entropy layer width", width, 4, 48)
         check_range("synthesis_width", self.synthesis_width, 4, 48)
         check_range("refine_width", self.refine_width, 0, 32)
+        check_range("filter_reach", self.filter_reach, 0, MAX_REACH)
         check_range("patch_size", self.patch_size, PATCH_UNIT, 255 * PATCH_UNIT)
         if self.patch_size % PATCH_UNIT:
             raise ConfigError(f"patch_size = {self.patch_size}: must be a multiple of {PATCH_UNIT}")
         check_range("prior", self.prior, 0, 255)
+        check_range("num_previous", self.num_previous, 0, len(PREVIOUS_TAPS))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> PyramidConfig:
         """The model of a header, from the values of PYRAMID_MODEL."""
-        plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width")
-        return cls(**{name: values[name] for name in plain}, patch_size=PATCH_UNIT * values["patch_units"])
+        plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width", "filter_reach")
+        return cls(
+            **{name: values[name] for name in plain},
+            patch_size=PATCH_UNIT * values["patch_units"],
+            num_previous=values.get("num_previous", 0),  # first frames of the hybrid model stand alone
+        )
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
         """Raise ConfigError for what a stream may not carry, which bounds the memory that a decoder needs."""
@@ -103,7 +127,13 @@ class PyramidConfig:
         check_segment_size("samples of a picture", samples, MAX_PICTURE_SAMPLES, segment_frames, "a smaller picture")
 
     def for_video(self, video: VideoFormat) -> PyramidConfig:
-        """The model as clips of that format are best coded: as it is."""
+        """The model as clips of that format are best coded: RGB, of three full planes, by wider networks.
+
+        Where widths are other than the default ones they stay.
+        """
+        of_pictures = replace(self, patch_size=PyramidConfig.patch_size, prior=0, num_previous=0)
+        if video.layout.is_rgb and of_pictures == PyramidConfig():
+            return replace(self, **_RGB_WIDTHS)
         return self
 
     @property
@@ -113,8 +143,11 @@ class PyramidConfig:
 
     @property
     def num_inputs(self) -> int:
-        """Inputs of the entropy network: causal taps, then parents."""
+        """Inputs of the entropy network in a picture: causal taps, then parents."""
         return self.num_taps + NUM_PARENTS
+
+
+_RGB_WIDTHS: dict[str, Any] = {"entropy_layers": (24, 24), "synthesis_width": 32, "filter_reach": 3}
 
 
 @dataclass(frozen=True)
@@ -165,7 +198,10 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     """Shapes of all weight arrays by name, in their fixed order.
 
     Entropy network: `w1` (width, inputs), `b1` (grids, width), with two hidden layers `w2` (width, width) and `b2`,
-    `w3` (2, width), `b3` (2,), `l` (2, inputs). Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
+    `w3` (2, width), `b3` (2,), `l` (2, inputs). With taps in the previous latent frame, what later frames add: `p1`
+    (width, previous) and `pb` (grids, width) to `w1` and `b1`, `pl` (2, previous) and `p3` (2,) to `l` and `b3`.
+    Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
+    Filters of the grids' own latents: `f` (grids, filter_reach + 1), the middle tap first, unless filter_reach is 0.
     Group g of planes: `v1.g` (hidden, inputs), `c1.g`, `v2.g` (planes, hidden), `c2.g`, `m.g` (planes, inputs), and
     unless refine_width is 0 `r1.g` (refine, planes, 3, 3), `d1.g`, `r2.g` (planes, refine), `d2.g`.
     Arrays of no elements (`u` of one grid) are left out.
@@ -176,8 +212,13 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     if len(widths) == 2:
         shapes |= {"w2": (widths[1], widths[0]), "b2": (widths[1],)}
     shapes |= {"w3": (2, widths[-1]), "b3": (2,), "l": (2, inputs)}
+    if config.num_previous:
+        shapes |= {"p1": (widths[0], config.num_previous), "pb": (config.num_grids, widths[0])}
+        shapes |= {"pl": (2, config.num_previous), "p3": (2,)}
     if config.num_grids > 1:
         shapes["u"] = (config.num_grids - 1, UPSAMPLING_TAPS)
+    if config.filter_reach:
+        shapes["f"] = (config.num_grids, config.filter_reach + 1)
     hidden, refine = config.synthesis_width, config.refine_width
     for g, group in enumerate(GROUPS[layout]):
         planes, inputs = group.num_planes, group.num_inputs(config.num_grids)

@@ -7,7 +7,9 @@
     . . .             . . o o .           o o o x . .      x        the latent to code
 
 A context is causal taps of the own grid (TAPS), six latents of the grid above around the one that covers x, leaning to
-the side of it that x is on, and the latent that covers it two grids above. Outside of the patch all is zero.
+the side of it that x is on, and the latent that covers it two grids above. In a latent frame after the first, places of
+the same grid in the frame before come to it, after the causal taps: all are known, so they lie around the latent, or
+around a place off by the grid's window, for what moves. Outside of the patch all is zero.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.arithmetic import FloatArray
-from c3video.pyramid.config import TAPS, PyramidConfig
+from c3video.pyramid.config import PREVIOUS_TAPS, TAPS, PyramidConfig
 from c3video.pyramid.weights import MAX_CONTEXT
 
 IntArray = NDArray[np.int64]
@@ -56,6 +58,27 @@ def parent_inputs(shape: tuple[int, int], parent: IntArray | None, grandparent: 
     return inputs
 
 
+def previous_inputs(
+    shape: tuple[int, int], previous: IntArray | None, window: tuple[int, int], num_previous: int
+) -> FloatArray:
+    """Inputs (num_previous, h, w) from the latent frame before, for all latents of a patch's part of a grid.
+
+    Args:
+        shape: (h, w).
+        previous: the same part in the frame before, or None for zeros.
+        window: (y, x), how far off the taps lie.
+    """
+    inputs = np.zeros((num_previous, *shape))
+    if previous is None:
+        return inputs
+    reach = max(abs(window[0]), abs(window[1])) + 1
+    around = np.pad(as_context(previous), reach)
+    for index, (dy, dx) in enumerate(PREVIOUS_TAPS[:num_previous]):
+        top, left = reach + window[0] + dy, reach + window[1] + dx
+        inputs[index] = around[top : top + shape[0], left : left + shape[1]]
+    return inputs
+
+
 @dataclass(frozen=True)
 class Walk:
     """The order of the latents of a patch's part of a grid, and their taps in a zero-padded flat array.
@@ -76,16 +99,16 @@ class Walk:
         """Flat places in the padded array."""
         return (rows + _TOP) * self.padded_shape[1] + columns + _SIDE
 
-    def contexts(self, flat: FloatArray, parents: FloatArray) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
-        """For each wave its rows (N,), columns (N,) and contexts (taps + 7, N), read when the wave is due.
+    def contexts(self, flat: FloatArray, known: FloatArray) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """For each wave its rows (N,), columns (N,) and contexts (taps + K, N), read when the wave is due.
 
         Args:
             flat: latents so far in a padded array, as contexts read them; filled in between.
-            parents: (7, h, w), `parent_inputs`.
+            known: (K, h, w), `previous_inputs` and `parent_inputs`.
         """
         for rows, columns in self.waves:
             own = flat[self.offsets[:, None] + self.places(rows, columns)]
-            yield rows, columns, np.concatenate([own, parents[:, rows, columns]])
+            yield rows, columns, np.concatenate([own, known[:, rows, columns]])
 
     def empty(self) -> FloatArray:
         """Zeros to walk in, flat."""

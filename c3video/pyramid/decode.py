@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""A segment of pyramids: a picture a frame, each of them decoded when it is asked for.
+"""A segment of pyramids: a picture a frame, or a run of frames, each of them decoded when it is asked for.
 
 segment = varint, picture of frame 0, varint, picture of frame 1, ...
+segment = run, where the model has taps in the previous latent frame and there is more than one frame
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from c3video.coding.varint import read_varint, write_varint
 from c3video.engine import EngineName
@@ -14,6 +19,9 @@ from c3video.errors import CorruptSegmentError
 from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.engine import ENGINES
 from c3video.pyramid.payload import CodedPicture, PatchReading, decode_picture
+from c3video.pyramid.run_payload import decode_run
+from c3video.pyramid.runs import MAX_LAYERS
+from c3video.pyramid.weights import PyramidWeights
 from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
 from c3video.video import Planes, VideoFormat, frame_crc32
@@ -48,8 +56,8 @@ def decode_pictures(header: Header, segment: Segment, engine: EngineName, thread
         CorruptSegmentError: the bytes of a picture do not decode, or a frame differs from its hash.
     """
     kernels, layout = ENGINES[engine], header.video.layout
-    for index, picture in enumerate(_read_pictures(header, segment, kernels.reading, threads)):
-        planes = kernels.synthesise(picture.weights, picture.symbols, layout, threads)
+    for index, (weights, symbols) in enumerate(_read_frames(header, segment, kernels.reading, threads)):
+        planes = kernels.synthesise(weights, symbols, layout, threads)
         segment.check_frame(index, frame_crc32(planes))
         yield planes
 
@@ -57,7 +65,12 @@ def decode_pictures(header: Header, segment: Segment, engine: EngineName, thread
 def pictures_memory(header: Header, num_frames: int, engine: EngineName, threads: int) -> int:
     """Most bytes that decoding a segment takes, estimated on the high side: a picture at a time."""
     assert isinstance(header.model, PyramidConfig)
-    return picture_memory(header.model, header.video, engine)
+    memory = picture_memory(header.model, header.video, engine)
+    if not is_run(header.model, num_frames):
+        return memory
+    # The newest latent frame of each layer, the one that is being read, their sum, and the frame before, skewed.
+    pixels = header.video.height * header.video.width
+    return memory + (2 if engine == "native" else 8) * 4 * pixels // 3 * (2 * MAX_LAYERS + 8)
 
 
 def picture_memory(config: PyramidConfig, video: VideoFormat, engine: EngineName) -> int:
@@ -71,6 +84,29 @@ def picture_memory(config: PyramidConfig, video: VideoFormat, engine: EngineName
     return 8 * samples * (2 * config.num_grids + 3 * widest)
 
 
+def is_run(config: PyramidConfig, num_frames: int) -> bool:
+    """Whether a segment's frames share their networks."""
+    return config.num_previous > 0 and num_frames > 1
+
+
+def _read_frames(
+    header: Header, segment: Segment, reading: PatchReading, threads: int
+) -> Iterator[tuple[PyramidWeights, Sequence[NDArray[Any]]]]:
+    """Weights and latents of each frame."""
+    config, num_frames = header.model, len(segment.pts)
+    assert isinstance(config, PyramidConfig)
+    if not is_run(config, num_frames):
+        for picture in _read_pictures(header, segment, reading, threads):
+            yield picture.weights, picture.symbols
+        return
+    try:
+        run = decode_run(segment.patches[0], config, header.video, num_frames, reading, threads)
+        for symbols in run.frames:
+            yield run.weights, symbols
+    except CorruptSegmentError as error:
+        raise CorruptSegmentError(f"segment {segment.number}: {error}", segment=segment.number) from error
+
+
 def _read_pictures(header: Header, segment: Segment, reading: PatchReading, threads: int) -> Iterator[CodedPicture]:
     config = header.model
     assert isinstance(config, PyramidConfig)
@@ -78,13 +114,16 @@ def _read_pictures(header: Header, segment: Segment, reading: PatchReading, thre
     try:
         for index, data in enumerate(split_pictures(segment.patches[0], len(segment.pts))):
             place = f"segment {segment.number}, frame {index}"
-            yield decode_picture(data, config, header.video, reading, threads)
+            yield decode_picture(data, replace(config, num_previous=0), header.video, reading, threads)
     except CorruptSegmentError as error:
         raise CorruptSegmentError(f"{place}: {error}", segment=segment.number) from error
 
 
 def describe_pictures(header: Header, segment: Segment) -> SegmentFacts:
     """Bits by part of a segment, and what its pictures say before their symbols. Raises CorruptSegmentError."""
+    assert isinstance(header.model, PyramidConfig)
+    if is_run(header.model, len(segment.pts)):
+        return _describe_run(header, segment)
     parts: dict[str, float] = {}
     priors, gains = [], []
     for picture in _read_pictures(header, segment, ENGINES["numpy"].reading, 1):  # the one that keeps accounts
@@ -94,3 +133,17 @@ def describe_pictures(header: Header, segment: Segment) -> SegmentFacts:
         for name, bits in picture.bits.by_part().items():
             parts[name] = parts.get(name, 0.0) + bits
     return SegmentFacts(parts, {"priors": priors, "gains": gains}, f"priors: {' '.join(map(str, priors))}")
+
+
+def _describe_run(header: Header, segment: Segment) -> SegmentFacts:
+    assert isinstance(header.model, PyramidConfig)
+    reading = ENGINES["numpy"].reading  # the one that keeps accounts
+    try:
+        run = decode_run(segment.patches[0], header.model, header.video, len(segment.pts), reading)
+        for _ in run.frames:
+            pass
+    except CorruptSegmentError as error:
+        raise CorruptSegmentError(f"segment {segment.number}: {error}", segment=segment.number) from error
+    prior, spans = run.weights.config.prior, [1 << span for span in run.shape.spans]
+    facts = {"prior": prior, "gains": run.weights.gains, "layers": spans, "windows": run.windows}
+    return SegmentFacts(run.bits.by_part(), facts, f"prior: {prior}, layers of {' and '.join(map(str, spans))} frames")

@@ -21,19 +21,22 @@ MAX_LOCATION = 16 * 4096
 IntArray = NDArray[np.int64]
 
 
-def predict(contexts: FloatArray, weights: PyramidWeights, grid: int) -> tuple[IntArray, IntArray, IntArray]:
+def predict(
+    contexts: FloatArray, weights: PyramidWeights, grid: int, *, is_later: bool = False
+) -> tuple[IntArray, IntArray, IntArray]:
     """Location and scale of each latent from its context.
 
     Args:
-        contexts: (taps + 7, N) latents in steps.
+        contexts: (taps + 7, N) latents in steps, with num_previous more in a later latent frame.
         grid: whose latents these are.
+        is_later: whether they are of a latent frame after the first.
 
     Returns:
         steps (N,): the location rounded to whole latent steps;
         fractions (N,): what is left, in sixteenths, -8..7;
         scales (N,): scale index, 0..63.
     """
-    arrays = weights.floats
+    arrays = weights.entropy_floats[is_later]
     hidden = arrays["w1"] @ contexts + arrays["b1"][grid][:, None]
     hidden = np.maximum(saturate(round_shift(hidden, 12 - ENTROPY_BITS)), 0.0)
     if "w2" in arrays:

@@ -16,7 +16,7 @@ class PyramidMultiplyAdds:
     """Multiply-adds a pixel of a large picture, where no grid's size is rounded up.
 
     Args:
-        entropy: of the entropy network, all grids together.
+        entropy: of the entropy network, all grids together; with taps in the previous latent frame, of a later one.
         upsampling: of all grids to the planes.
         synthesis: of each group of planes, its refinement with it.
     """
@@ -40,12 +40,13 @@ def picture_multiply_adds(model: PyramidConfig, pix_fmt: str) -> PyramidMultiply
     layout = layout_key(LAYOUTS[pix_fmt])
     sizes = {name: math.prod(shape) for name, shape in weight_shapes(model, layout).items()}
     latents = sum(4.0**-grid for grid in range(model.num_grids))
-    entropy = latents * sum(sizes.get(name, 0) for name in ("w1", "w2", "w3", "l"))
+    entropy = latents * sum(sizes.get(name, 0) for name in ("w1", "w2", "w3", "l", "p1", "pl"))
     # Each plane that passes a level: along rows at the finer width and the coarser height, then along columns.
     upsampling = sum(
         (model.num_grids - 1 - level) * UPSAMPLING_TAPS * (0.5 + 1.0) * 4.0**-level
         for level in range(model.num_grids - 1)
     )
+    upsampling += latents * 2 * ((2 * model.filter_reach + 1) if model.filter_reach else 0)
     synthesis = tuple(
         sum(sizes.get(f"{name}.{index}", 0) for name in ("v1", "v2", "m", "r1", "r2")) * 2.0 ** -sum(group.exponents)
         for index, group in enumerate(GROUPS[layout])

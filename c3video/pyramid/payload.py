@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.coding.arithmetic import FloatArray
 from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
 from c3video.coding.tables import NUM_SCALES, best_scale
 from c3video.coding.varint import read_varint, write_varint
 from c3video.errors import ConfigError, CorruptSegmentError
 from c3video.pyramid.config import PyramidConfig, grid_shapes
-from c3video.pyramid.contexts import as_context, parent_inputs, plan_walk
+from c3video.pyramid.contexts import as_context, parent_inputs, plan_walk, previous_inputs
 from c3video.pyramid.entropy import predict
 from c3video.pyramid.priors import Prior, prior_of
+from c3video.pyramid.runs import Windows
 from c3video.pyramid.synthesis import layout_key
 from c3video.pyramid.weights import UNIT_GAIN, PyramidWeights
 from c3video.video import VideoFormat
@@ -63,6 +65,30 @@ class PictureBits:
         parts = {f"grid {index}": bits for index, bits in enumerate(self.grids)}
         parts |= {f"{part} weights": bits for part, bits in self.weights.items()}
         return parts | {"picture overhead": self.overhead}
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBefore:
+    """What a latent frame after the first knows of the one before it in its layer.
+
+    Args:
+        grids: its latents (h, w), finest first, or None for zeros.
+        windows: (y, x) of each grid.
+    """
+
+    grids: Sequence[NDArray[Any]] | None
+    windows: Windows
+
+    def in_patch(self, place: PatchPlace) -> FrameBefore:
+        """The same for one patch."""
+        if self.grids is None:
+            return self
+        return replace(self, grids=[grid[part] for grid, part in zip(self.grids, place.slices, strict=True)])
+
+    def inputs(self, grid: int, shape: tuple[int, int], num_previous: int) -> FloatArray:
+        """`previous_inputs` of a grid."""
+        previous = None if self.grids is None else self.grids[grid]
+        return previous_inputs(shape, previous, self.windows[grid], num_previous)
 
 
 @dataclass(frozen=True)
@@ -175,7 +201,7 @@ def code_weights(
             scales = difference_scales(prior, name, scale).ravel()
             differences = code(None if given is None else given.ravel(), scales).reshape(start.shape)
             arrays[name] = start + (differences << difference_shifts(prior, name, changed - 1))
-        part = "upsampling" if name == "u" else "synthesis" if "." in name else "entropy"
+        part = "upsampling" if name in ("u", "f") else "synthesis" if "." in name else "entropy"
         bits[part] += _bits_of(coder) - before
     return PyramidWeights(config, layout, arrays, gains), bits
 
@@ -185,12 +211,14 @@ def code_patch(
     weights: PyramidWeights,
     shapes: Sequence[tuple[int, int]],
     symbols: Sequence[NDArray[Any]] | None = None,
+    before: FrameBefore | None = None,
 ) -> tuple[list[IntArray], list[float]]:
     """Code a patch's latents, its grids coarse to fine, each wave by wave.
 
     Args:
         shapes: (h, w) of the patch's part of each grid, finest first.
         symbols: what to write; ignored by a reader.
+        before: of a latent frame after the first, its parts in the patch.
 
     Returns:
         the parts of the grids, those given or those read, and the bits of each.
@@ -198,17 +226,20 @@ def code_patch(
     found: list[IntArray] = [np.zeros(shape, dtype=np.int64) for shape in shapes]
     bits = [0.0] * len(shapes)
     for k in range(len(shapes) - 1, -1, -1):
-        before = _bits_of(coder)
+        so_far = _bits_of(coder)
         walk = plan_walk(weights.config, shapes[k])
         parents = parent_inputs(shapes[k], *(found[j] if j < len(shapes) else None for j in (k + 1, k + 2)))
+        known = parents
+        if before is not None:
+            known = np.concatenate([before.inputs(k, shapes[k], weights.config.num_previous), parents])
         latents = walk.empty()
-        for rows, columns, contexts in walk.contexts(latents, parents):
-            steps, fractions, scales = predict(contexts, weights, k)
+        for rows, columns, contexts in walk.contexts(latents, known):
+            steps, fractions, scales = predict(contexts, weights, k, is_later=before is not None)
             given = None if symbols is None else symbols[k][rows, columns].astype(np.int64) - steps
             values = np.clip(coder.code(scales, fractions, given) + steps, -MAX_SYMBOL, MAX_SYMBOL)
             found[k][rows, columns] = values
             latents[walk.places(rows, columns)] = as_context(values)
-        bits[k] = _bits_of(coder) - before
+        bits[k] = _bits_of(coder) - so_far
     return found, bits
 
 
@@ -245,16 +276,20 @@ def encode_picture(
     places = patch_places(config, video.height, video.width)
     coders = [writing.open_writer() for _ in places]
     _, weight_bits = code_weights(coders[0], config, weights.layout, weights, shifts)
-    grid_bits = writing.write_patches(coders, weights, places, symbols, num_threads)
-    payloads = [coder.finish() for coder in coders]
-    data = bytes([config.prior])
-    data += b"".join(write_varint(len(payload)) + payload for payload in payloads[:-1]) + payloads[-1]
-    return data, _account(data, weight_bits, grid_bits)
+    grid_bits = writing.write_patches(coders, weights, places, symbols, None, num_threads)
+    data = join_payloads(config.prior, [coder.finish() for coder in coders])
+    return data, account(data, weight_bits, grid_bits)
 
 
-def _account(
+def join_payloads(prior: int, payloads: Sequence[bytes]) -> bytes:
+    """The number of the prior and the payload of each patch as bytes."""
+    return bytes([prior]) + b"".join(write_varint(len(payload)) + payload for payload in payloads[:-1]) + payloads[-1]
+
+
+def account(
     data: bytes, weight_bits: dict[str, float], grid_bits: Sequence[float] | NDArray[np.float64]
 ) -> PictureBits:
+    """Where the bits of `data` went."""
     grids = tuple(float(bits) for bits in grid_bits)
     return PictureBits(weight_bits, grids, 8.0 * len(data) - sum(weight_bits.values()) - sum(grids))
 
@@ -286,19 +321,25 @@ class PatchReading:
 
     Args:
         open_reader: payload -> coder.
-        read_patches: (coders, weights, places, num_threads) -> the grids (h, w), and bits of each, or None.
+        read_patches: (coders, weights, places, before, num_threads) -> the grids (h, w) of a latent frame, and bits of
+            each, or None.
     """
 
     open_reader: Callable[[bytes], Any]
     read_patches: Callable[
-        [Sequence[Any], PyramidWeights, Sequence[PatchPlace], int], tuple[list[NDArray[Any]], list[float] | None]
+        [Sequence[Any], PyramidWeights, Sequence[PatchPlace], FrameBefore | None, int],
+        tuple[list[NDArray[Any]], list[float] | None],
     ]
 
 
 def read_patches(
-    coders: Sequence[Any], weights: PyramidWeights, places: Sequence[PatchPlace], num_threads: int
+    coders: Sequence[Any],
+    weights: PyramidWeights,
+    places: Sequence[PatchPlace],
+    before: FrameBefore | None,
+    num_threads: int,
 ) -> tuple[list[NDArray[Any]], list[float] | None]:
-    """All latents of a picture, one patch after the other. `num_threads` changes nothing.
+    """All latents of a latent frame, one patch after the other. `num_threads` changes nothing.
 
     Returns:
         grids (h, w), finest first; bits of each.
@@ -307,8 +348,7 @@ def read_patches(
     grids: list[NDArray[Any]] = [np.zeros((y.stop, x.stop), dtype=np.int64) for y, x in last]
     total = np.zeros(len(grids))
     for coder, place in zip(coders, places, strict=True):
-        parts, bits = code_patch(coder, weights, place.shapes)
-        coder.finish()
+        parts, bits = code_patch(coder, weights, place.shapes, None, before and before.in_patch(place))
         total += bits
         for grid, rows_columns, part in zip(grids, place.slices, parts, strict=True):
             grid[rows_columns] = part
@@ -324,12 +364,13 @@ class PatchWriting:
 
     Args:
         open_writer: -> coder.
-        write_patches: (coders, weights, places, grids, num_threads) -> bits of each grid.
+        write_patches: (coders, weights, places, grids, before, num_threads) -> bits of each grid.
     """
 
     open_writer: Callable[[], Any]
     write_patches: Callable[
-        [Sequence[Any], PyramidWeights, Sequence[PatchPlace], Sequence[NDArray[Any]], int], list[float]
+        [Sequence[Any], PyramidWeights, Sequence[PatchPlace], Sequence[NDArray[Any]], FrameBefore | None, int],
+        list[float],
     ]
 
 
@@ -338,13 +379,14 @@ def write_patches(
     weights: PyramidWeights,
     places: Sequence[PatchPlace],
     symbols: Sequence[NDArray[Any]],
+    before: FrameBefore | None,
     num_threads: int,
 ) -> list[float]:
-    """All latents of a picture (grids (h, w), finest first), patch by patch. `num_threads` changes nothing."""
+    """All latents of a latent frame (grids (h, w), finest first), patch by patch. `num_threads` changes nothing."""
     total = np.zeros(len(symbols))
     for coder, place in zip(coders, places, strict=True):
         parts = [grid[rows_columns] for grid, rows_columns in zip(symbols, place.slices, strict=True)]
-        total += code_patch(coder, weights, place.shapes, parts)[1]
+        total += code_patch(coder, weights, place.shapes, parts, before and before.in_patch(place))[1]
     return total.tolist()
 
 
@@ -367,6 +409,8 @@ def decode_picture(
     coders = [reading.open_reader(payload) for payload in payloads]
     layout = layout_key(video.layout)
     weights, weight_bits = code_weights(coders[0], replace(config, prior=prior), layout, None, None)
-    grids, grid_bits = reading.read_patches(coders, weights, places, num_threads)
-    bits = None if grid_bits is None else _account(data, weight_bits, grid_bits)
+    grids, grid_bits = reading.read_patches(coders, weights, places, None, num_threads)
+    for coder in coders:
+        coder.finish()
+    bits = None if grid_bits is None else account(data, weight_bits, grid_bits)
     return CodedPicture(weights, tuple(grids), bits)

@@ -2,11 +2,12 @@
 """Priors: weights that come with the package, to which those of a stream are differences.
 
 A prior is part of the stream format: its number stands in streams, so a file that has been published never changes and
-a number is never used again. Prior 0 is no file: all zero but for the upsampling. The file of another is
+a number is never used again. Prior 0 is no file: all zero but for the upsampling
+and the middle taps of filters. The file of another is
 
-    4 bytes    "C3P2"
+    4 bytes    "C3P3"
     bytes      layout (its number), num_grids, num_taps, number of entropy layers, their widths, synthesis_width,
-               refine_width
+               refine_width, filter_reach
     int16 ...  all arrays in the order of `weight_shapes`, little-endian
     int8 ...   likewise the step of each weight, then the spread of each
     u32        crc32 of all before
@@ -42,7 +43,7 @@ PRIORS: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
 """Numbers of the files in the folder prior_files, each since some version; add, never change or reuse."""
 
 MAX_PRIOR = 255
-_MAGIC = b"C3P2"
+_MAGIC = b"C3P3"
 _LAYOUTS = {"gray": 1, "420": 2, "422": 3, "444": 4, "rgb": 5}
 
 
@@ -69,7 +70,7 @@ class Prior:
         config = self.config
         widths = config.entropy_layers
         head = [_LAYOUTS[self.layout], config.num_grids, config.num_taps, len(widths), *widths]
-        data = _MAGIC + bytes([*head, config.synthesis_width, config.refine_width])
+        data = _MAGIC + bytes([*head, config.synthesis_width, config.refine_width, config.filter_reach])
         names = weight_shapes(config, self.layout)
         data += b"".join(self.arrays[name].astype("<i2").tobytes() for name in names)
         for numbers in (self.steps, self.spreads):
@@ -85,12 +86,18 @@ class Prior:
         num_layers = data[7]
         if data[4] not in layouts or not 1 <= num_layers <= 2:
             raise ConfigError(f"prior {number}: layout {data[4]} or {num_layers} entropy layers are not known")
-        widths, (synthesis_width, refine_width) = data[8 : 8 + num_layers], data[8 + num_layers : 10 + num_layers]
+        widths, (synthesis_width, refine_width, filter_reach) = data[8 : 8 + num_layers], data[8 + num_layers :][:3]
         config = PyramidConfig(
-            data[5], data[6], tuple(widths), synthesis_width, refine_width, PyramidConfig.patch_size, number
+            num_grids=data[5],
+            num_taps=data[6],
+            entropy_layers=tuple(widths),
+            synthesis_width=synthesis_width,
+            refine_width=refine_width,
+            filter_reach=filter_reach,
+            prior=number,
         )
         config.check()
-        numbers = data[10 + num_layers : -4]
+        numbers = data[11 + num_layers : -4]
         shapes = weight_shapes(config, layouts[data[4]])
         count = sum(int(np.prod(shape)) for shape in shapes.values())
         if len(numbers) != 4 * count:
@@ -115,6 +122,8 @@ def zero_prior(config: PyramidConfig, layout: str) -> Prior:
     arrays = dict(zeros)
     if "u" in arrays:
         arrays["u"] = np.tile(CUBIC_KERNEL, (config.num_grids - 1, 1))
+    if "f" in arrays:
+        arrays["f"] = np.tile(np.eye(1, config.filter_reach + 1, dtype=np.int64) << 8, (config.num_grids, 1))
     return Prior(replace(config, prior=0), layout, arrays, zeros, zeros)
 
 
@@ -141,6 +150,16 @@ def prior_of(config: PyramidConfig, layout: str) -> Prior:
     if config.prior not in PRIORS:
         raise CorruptSegmentError(f"prior {config.prior}: must be 0 or one of {PRIORS}")
     prior = stored_prior(config.prior)
-    if prior.layout != layout or prior.config != replace(config, patch_size=prior.config.patch_size):
+    if prior.layout != layout or prior.config != replace(config, patch_size=prior.config.patch_size, num_previous=0):
         raise CorruptSegmentError(f"prior {config.prior} is of layout {prior.layout} and {prior.config}, not {layout}")
-    return prior
+    return prior if config.num_previous == 0 else _of_runs(prior, config)
+
+
+def _of_runs(prior: Prior, config: PyramidConfig) -> Prior:
+    """A prior of pictures for a model of runs of frames: what later frames add is zero."""
+    shapes = weight_shapes(config, prior.layout)
+    arrays, steps, spreads = (
+        {name: known[name] if name in known else np.zeros(shape, dtype=np.int64) for name, shape in shapes.items()}
+        for known in (prior.arrays, prior.steps, prior.spreads)
+    )
+    return Prior(replace(config, patch_size=prior.config.patch_size), prior.layout, arrays, steps, spreads)

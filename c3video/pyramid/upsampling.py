@@ -6,6 +6,9 @@ before coarse sample i, sample 2i + 1 a quarter behind it:
 
     out[2i]     = u0 in[i-2] + u1 in[i-1] + u2 in[i]   + u3 in[i+1]
     out[2i + 1] = u3 in[i-1] + u2 in[i]   + u1 in[i+1] + u0 in[i+2]
+
+Before that, and before it is joined with the coarser ones, a grid may pass a filter of symmetric taps, along each axis
+too: so a latent is a patch of its own shape, not a single sample.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ def upsampled_levels(weights: PyramidWeights, symbols: Sequence[NDArray[np.integ
     levels: list[FloatArray] = []
     for k in range(len(symbols) - 1, -1, -1):
         own = saturate(symbols[k].astype(np.float64) * (1 << latent_shift(k)))[None]
+        if "f" in weights.floats:
+            own = filtered(own, weights.floats["f"][k])
         coarser = [upsample(levels[-1], weights.floats["u"][k], symbols[k].shape)] if levels else []
         levels.append(np.concatenate([own, *coarser]))
     return levels[::-1]
@@ -39,6 +44,21 @@ def upsample(planes: FloatArray, kernel: FloatArray, shape: tuple[int, ...]) -> 
     """Planes (G, ceil(H / 2), ceil(W / 2)) to (G, *shape), first along rows of samples, then along columns."""
     wide = _upsample_last(planes, kernel, shape[1])
     return _upsample_last(wide.swapaxes(1, 2), kernel, shape[0]).swapaxes(1, 2)
+
+
+def filtered(planes: FloatArray, taps: FloatArray) -> FloatArray:
+    """Planes (G, h, w) under symmetric taps (reach + 1,), the middle first; along rows of samples, then columns."""
+    return _filter_last(_filter_last(planes, taps).swapaxes(1, 2), taps).swapaxes(1, 2)
+
+
+def _filter_last(values: FloatArray, taps: FloatArray) -> FloatArray:
+    """(..., n) -> (..., n); edges repeated; each result rounded to int16."""
+    n, reach = values.shape[-1], len(taps) - 1
+    padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(reach, reach)], mode="edge")
+    total = taps[0] * values
+    for t in range(1, reach + 1):
+        total = total + taps[t] * (padded[..., reach - t : reach - t + n] + padded[..., reach + t : reach + t + n])
+    return saturate(round_shift(total, BINARY_POINTS["f"]))
 
 
 def _upsample_last(values: FloatArray, kernel: FloatArray, size: int) -> FloatArray:

@@ -34,12 +34,16 @@ OUTPUT_BITS = 12
 """Binary point of the entropy network's outputs."""
 
 BINARY_POINTS = {
-    **dict.fromkeys(("w1", "b1", "w2", "b2", "w3", "b3", "l", "v1", "v2", "r1", "r2"), 12),
+    **dict.fromkeys(("w1", "b1", "w2", "b2", "w3", "b3", "l", "p1", "pb", "pl", "p3", "v1", "v2", "r1", "r2"), 12),
     **dict.fromkeys(("c1", "c2", "d1", "d2"), 13),
     "m": 14,
     "u": 8,
+    "f": 8,
 }
 """Binary point of each array, by its name without the group."""
+
+ENTROPY_ARRAYS = ("w1", "b1", "w2", "b2", "w3", "b3", "l")
+"""Names of the entropy network's arrays, as a latent frame uses them."""
 
 UNIT_GAIN = 64
 """A grid's gain is a byte, 1..255, in units of 1/64."""
@@ -106,23 +110,49 @@ class PyramidWeights:
                 arrays[name] = np.clip((arrays[name] * gains + 32) >> 6, -MAX_WEIGHT, MAX_WEIGHT)
         return arrays
 
+    def entropy_arrays(self, *, is_later: bool) -> dict[str, IntArray]:
+        """Those of the entropy network, for the first latent frame or a later one.
+
+        In a later one the taps in the previous frame come after the causal ones: `w1` and `l` have columns for them.
+        """
+        arrays = {name: self.arrays[name] for name in ENTROPY_ARRAYS if name in self.arrays}
+        if not is_later:
+            return arrays
+        taps = self.config.num_taps
+        for name, added in (("w1", "p1"), ("l", "pl")):
+            own, parents = arrays[name][:, :taps], arrays[name][:, taps:]
+            arrays[name] = np.concatenate([own, self.arrays[added], parents], axis=1)
+        return arrays | {"b1": arrays["b1"] + self.arrays["pb"], "b3": arrays["b3"] + self.arrays["p3"]}
+
+    @cached_property
+    def entropy_floats(self) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+        """`entropy_arrays` of the first and of later latent frames as operands of exact float64 arithmetic."""
+        kinds = (False, True) if self.config.num_previous else (False, False)
+        first, later = (self.entropy_arrays(is_later=kind) for kind in kinds)
+        return _as_floats(first), _as_floats(later)
+
     @cached_property
     def floats(self) -> dict[str, FloatArray]:
         """`folded` as operands of exact float64 arithmetic."""
-        return {name: array.astype(np.float64) for name, array in self.folded.items()}
+        return _as_floats(self.folded)
 
     def _check_sums(self) -> None:
         # Largest input, shift of the bias to the sum's binary point, and the half that is added to round the sum.
         arrays = self.folded
-        bias = np.abs(arrays["b1"]).max(axis=0)
-        _check_sum("w1", arrays["w1"], MAX_CONTEXT, bias + (1 << 3))
+        for is_later in (False, True) if self.config.num_previous else (False,):
+            entropy = self.entropy_arrays(is_later=is_later)
+            bias = np.abs(entropy["b1"]).max(axis=0)
+            _check_sum("w1", entropy["w1"], MAX_CONTEXT, bias + (1 << 3))
+            # What w3 adds to the sums of l is below 2^23; the half is that of the shift to scale indexes.
+            _check_sum("l", entropy["l"], MAX_CONTEXT, np.abs(entropy["b3"]) + (1 << 23) + (1 << 8))
         if "w2" in arrays:
             _check_sum("w2", arrays["w2"], 32767, (np.abs(arrays["b2"]) << 8) + (1 << 11))
         _check_sum("w3", arrays["w3"], 32767, np.full(2, 1 << 7))
-        # What w3 adds to the sums of l is below 2^23; the half is that of the shift to scale indexes.
-        _check_sum("l", arrays["l"], MAX_CONTEXT, np.abs(arrays["b3"]) + (1 << 23) + (1 << 8))
         if "u" in arrays:
             _check_sum("u", arrays["u"], 32768, np.full(len(arrays["u"]), 1 << 7))
+        if "f" in arrays:
+            both = np.concatenate([arrays["f"], arrays["f"][:, 1:]], axis=1)  # all taps but the middle twice
+            _check_sum("f", both, 32768, np.full(len(both), 1 << 7))
         for g in range(len(GROUPS[self.layout])):
             _check_sum(f"v1.{g}", arrays[f"v1.{g}"], 32768, (np.abs(arrays[f"c1.{g}"]) << 7) + (1 << 9))
             _check_sum(f"v2.{g}", arrays[f"v2.{g}"], 32767, (np.abs(arrays[f"c2.{g}"]) << 9) + (1 << 8))
@@ -130,6 +160,10 @@ class PyramidWeights:
             if self.config.refine_width:
                 _check_sum(f"r1.{g}", arrays[f"r1.{g}"], 32768, (np.abs(arrays[f"d1.{g}"]) << 12) + (1 << 11))
                 _check_sum(f"r2.{g}", arrays[f"r2.{g}"], 32767, (np.abs(arrays[f"d2.{g}"]) << 12) + (1 << 11))
+
+
+def _as_floats(arrays: Mapping[str, IntArray]) -> dict[str, FloatArray]:
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
 
 
 def _check_sum(name: str, weight: IntArray, largest_input: int, rest: IntArray) -> None:
@@ -191,11 +225,16 @@ def shrink_units(arrays: dict[str, FloatArray], largest_gain: float) -> None:
         bias, reader = bias + dot + group, reader + dot + group
         largest_input = MAX_CONTEXT if kind == "w1" else 32768
         rows = np.abs(arrays[name]).reshape(len(arrays[name]), -1) * (largest_gain if kind == "v1" else 1.0)
+        added = ("p1", "pb") if kind == "w1" and "p1" in arrays else ()
+        if added:
+            rows = np.concatenate([rows, np.abs(arrays["p1"])], axis=1)
         # A little below what check allows, for the bias, which is small beside it, and for rounding.
         excess = np.maximum(rows.sum(axis=1) / (0.9 * 2.0**31 / largest_input), rows.max(axis=1) / MAX_WEIGHT)
         factor = 2.0 ** -np.ceil(np.log2(np.maximum(excess, 1.0)))
         arrays[name] = arrays[name] * factor.reshape(-1, *[1] * (arrays[name].ndim - 1))
         arrays[bias] = arrays[bias] * factor
+        if added:
+            arrays["p1"], arrays["pb"] = arrays["p1"] * factor[:, None], arrays["pb"] * factor
         arrays[reader] = arrays[reader] / factor
 
 

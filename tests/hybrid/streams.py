@@ -16,6 +16,7 @@ from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
 from c3video.hybrid.key_picture import key_symbols
+from c3video.hybrid.loop_filter import filter_plane, plane_filters
 from c3video.hybrid.motion_symbols import PARTS, uses
 from c3video.hybrid.payload import (
     CONTEXT_NETWORKS,
@@ -26,7 +27,14 @@ from c3video.hybrid.payload import (
     prior,
 )
 from c3video.hybrid.reconstruction import reconstruct_plane
-from c3video.hybrid.subbands import MAX_STEP_INDEX, FrameSymbols, plane_levels, slice_layouts, subband_steps
+from c3video.hybrid.subbands import (
+    MAX_STEP_INDEX,
+    FrameSymbols,
+    plane_levels,
+    plane_step,
+    slice_layouts,
+    subband_steps,
+)
 from c3video.pyramid.payload import encode_picture
 from c3video.pyramid.synthesis import layout_key, synthesise
 from c3video.stream.layout import Header, Segment
@@ -117,7 +125,10 @@ def synthetic_segment(
     if picture is not None:
         first = to_coded(picture[1], video.layout)
         found[0] = key_symbols(first, coded_format(video), steps[0])
-    symbols = HybridSymbols(fields, tuple(found))
+    filters = [
+        tuple(int(rng.integers(len(plane_filters(plane)) + 1)) for plane in range(len(whole.shapes))) for _ in frames
+    ]
+    symbols = HybridSymbols(fields, tuple(found), filters)
     layouts = slice_layouts(video.plane_shapes, video.layout.planes, config.num_slices)
     data, bits = encode_payload(model, symbols, num_frames, config, layouts)
     planes = reconstructed(header, model, symbols, frames, first)
@@ -186,22 +197,26 @@ def reconstructed(
     coded, config = coded_format(header.video), header.model
     assert isinstance(config, HybridConfig)
     decoded: dict[int, Planes] = {}
-    for frame, field, found in zip(frames, symbols.fields, symbols.frames, strict=True):
+    for frame, field, found, filters in zip(frames, symbols.fields, symbols.frames, symbols.filters, strict=True):
         if first is not None and not frame.references:
             decoded[frame.index] = first
             continue
-        decoded[frame.index] = tuple(
-            reconstruct_plane(
+        planes, step_index = [], model.step_indexes[frame.depth]
+        for plane, (shifts, norm) in enumerate(zip(coded.shifts, coded.norms, strict=True)):
+            samples = reconstruct_plane(
                 [decoded[index][plane] for index in frame.references],
                 field,
                 BLOCK_SIZE,
                 shifts,
                 coded.bit_depth,
                 found[plane],
-                subband_steps(model.step_indexes[frame.depth], plane_levels(shifts), coded.norms[plane]),
+                subband_steps(step_index, plane_levels(shifts), norm),
             )
-            for plane, shifts in enumerate(coded.shifts)
-        )
+            if filters[plane]:
+                network = plane_filters(plane)[filters[plane] - 1]
+                samples = filter_plane(samples, plane_step(step_index, norm), coded.bit_depth, network)
+            planes.append(samples)
+        decoded[frame.index] = tuple(planes)
     return tuple(from_coded(decoded[index], header.video.layout) for index in range(len(frames)))
 
 

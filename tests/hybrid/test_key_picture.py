@@ -25,7 +25,9 @@ from tests.document_pyramid import decode as decode_picture_by_document
 from tests.hybrid.streams import frame_header, synthetic_segment, synthetic_stream
 from tests.hybrid.test_decode import NAMES, assert_equal
 
-SMALL = PyramidConfig(num_grids=4, num_taps=5, entropy_layers=(6,), synthesis_width=5, refine_width=2, patch_size=128)
+SMALL = PyramidConfig(
+    num_grids=4, num_taps=5, entropy_layers=(6,), synthesis_width=5, refine_width=2, filter_reach=1, patch_size=128
+)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 1), (2, 3), (37, 50), (64, 33)])
@@ -121,6 +123,7 @@ def test_pictures_decode_as_the_document_says(
         model.entropy_layers,
         model.synthesis_width,
         model.refine_width,
+        model.filter_reach,
         model.patch_size,
     )
 

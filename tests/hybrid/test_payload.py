@@ -8,16 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from c3video.coding.rangecoder import SymbolReader
+from c3video.coding.rangecoder import SymbolReader, SymbolWriter
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.compensation import BLOCK_SIZE, block_shape
 from c3video.hybrid.config import HybridConfig
+from c3video.hybrid.frame_order import coding_order
 from c3video.hybrid.payload import (
     CONTEXT_NETWORKS,
     MAX_GOP,
     HybridParameters,
     HybridSymbols,
+    code_filters,
     encode_payload,
+    filter_bits,
     parse_payload,
     prior,
     read_network,
@@ -42,6 +45,7 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
     parsed = parse_payload(data, num_frames, config)
     coder = SymbolReader(parsed.payloads[0])
     networks = {name: read_network(coder, name, code) for name, code in parsed.codes.items()}
+    filters = code_filters(coder, parsed.frames, len(header.video.plane_shapes), None)
     blocks = block_shape(header.video.plane_shapes[0], BLOCK_SIZE)
     fields = tuple(read_frames_motion(coder, networks["motion"], blocks, parsed.frames))
     assert parsed.picture is None
@@ -51,7 +55,8 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
     ]
     frames = tuple(join_slices(parts) for parts in zip(*slices, strict=True))
     exponents = {name: None if code is None else code.exponent for name, code in parsed.codes.items()}
-    return HybridParameters(parsed.gop, parsed.step_indexes, networks, exponents), HybridSymbols(fields, frames)
+    symbols = HybridSymbols(fields, frames, filters)
+    return HybridParameters(parsed.gop, parsed.step_indexes, networks, exponents), symbols
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +121,7 @@ def test_bits_add_up_to_the_bytes(made: SyntheticSegment) -> None:
     assert list(bits.by_part()) == [
         *(f"level {level}" for level in range(4)),
         "motion",
+        "filters",
         "subbands weights",
         "motion weights",
         "segment overhead",
@@ -180,6 +186,27 @@ def test_differences_that_leave_16_bits_are_an_error() -> None:
     model = HybridParameters(made.model.gop, made.model.step_indexes, networks, {"subbands": 8, "motion": None})
     with pytest.raises(CorruptSegmentError, match="must fit 16 bits"):
         encode_payload(model, made.symbols, 1, HybridConfig(), layouts_of(header, HybridConfig()))
+
+
+def test_filters_come_back_and_cost_what_is_promised() -> None:
+    frames = coding_order(9, 4)
+    filters = [(place % 4, place % 3, 2 - place % 3) for place in range(9)]
+    writer = SymbolWriter()
+    assert code_filters(writer, frames, 3, filters) == filters
+    assert writer.estimated_bits == pytest.approx(filter_bits(frames, filters))
+    reader = SymbolReader(writer.finish())
+    assert code_filters(reader, frames, 3, None) == filters
+    reader.finish()
+    steady = [filters[1]] * 9
+    assert filter_bits(frames, steady) < filter_bits(frames, filters)
+    assert code_filters(writer, (), 3, []) == []
+
+
+@pytest.mark.parametrize("filters", [[(4, 0)], [(0, 3)], [(-1, 0)], [(3, 2), (3, 2), (3, 3)]])
+def test_filters_that_there_are_not_are_an_error(filters: list[tuple[int, ...]]) -> None:
+    frames = coding_order(3, 2)[: len(filters)]
+    with pytest.raises(CorruptSegmentError, match="of a frame: must be in 0"):
+        code_filters(SymbolWriter(), frames, 2, filters)
 
 
 def test_random_payloads_end_in_our_error_or_in_symbols(header: Header) -> None:

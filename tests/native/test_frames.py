@@ -24,8 +24,10 @@ from c3video.hybrid.compensation import (
     finish,
     whole_field,
 )
+from c3video.hybrid.loop_filter import FILTER_SHAPES, LoopFilter, filter_of, plane_filters
+from c3video.hybrid.loop_filter import filter_plane as filter_by_oracle
 from c3video.hybrid.wavelet import LIMIT, subband_shapes, synthesise
-from c3video.native.frames import PhasePlanes, block_errors, predict_plane, reconstruct_plane
+from c3video.native.frames import PhasePlanes, block_errors, filter_plane, predict_plane, reconstruct_plane
 from tests.hybrid.streams import split_field
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
@@ -456,3 +458,37 @@ class TestSeam:
         assert native.extension().block_errors(**arguments).shape == (5, 3, 2)
         with pytest.raises((TypeError, ValueError)):
             native.extension().block_errors(**{**arguments, **change})
+
+
+def random_filter(rng: np.random.Generator, largest: int) -> LoopFilter:
+    sizes = [int(np.prod(shape)) for shape in FILTER_SHAPES]
+    network = filter_of(rng.integers(-largest, largest + 1, sum(sizes)))
+    network.check()
+    return network
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("bit_depth", [8, 10, 12])
+def test_filtered_planes_are_those_of_the_oracle(isa: str, shape: tuple[int, int], bit_depth: int) -> None:
+    """Steps from the least to the largest, weights that saturate what they can, any number of threads."""
+    rng = np.random.default_rng(bit_depth)
+    samples = rng.integers(0, 1 << bit_depth, shape).astype(np.uint16)
+    smooth = (np.add.outer(np.arange(shape[0]), np.arange(shape[1])) % (1 << bit_depth)).astype(np.uint16)
+    networks = [*plane_filters(0), plane_filters(1)[0], random_filter(rng, 2600), random_filter(rng, 40)]
+    for step in (1, 19, 700, 32767):
+        for network in networks:
+            for plane in (samples, smooth):
+                found = filter_plane(plane, step, bit_depth, network, 1 + step % 3)
+                assert np.array_equal(found, filter_by_oracle(plane, step, bit_depth, network))
+
+
+def test_filters_refuse_what_they_cannot_compute() -> None:
+    samples, (network, *_) = np.zeros((4, 4), np.uint16), plane_filters(0)
+    for step in (0, 32768):
+        with pytest.raises(ValueError, match="step"):
+            filter_plane(samples, step, 8, network)
+    with pytest.raises(ValueError, match="2\\^31"):
+        filter_plane(samples, 1, 8, replace(network, first=np.full((12, 24), 32767)))
+    layer = native.extension().PyramidLayer(np.zeros((2, 3), np.int32), np.zeros(2, np.int32), 0, 1)
+    with pytest.raises(ValueError, match="layers of 24"):
+        native.extension().filter_plane(samples, 1, 8, layer, layer, layer, 1, native.isa())

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from c3video.native.pyramid_fit import PyramidFit
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, weight_shapes
 from c3video.pyramid.fit.loop import weight_views
-from c3video.pyramid.fit.start import start_weights
+from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
 from pipelines import adapt_pyramid_priors
-from pipelines.adapt_pyramid_priors import LARGEST_SPREAD, LARGEST_STEP, bending, fitted_crop, precision_of
+from pipelines.adapt_pyramid_priors import LARGEST_SPREAD, LARGEST_STEP, bending, fitted_crop, precision_of, widened
 from pipelines.fit_pyramid_priors import to_prior
 from tests.conftest import write_png
 
@@ -74,9 +75,25 @@ def test_a_prior_is_adapted_to_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     assert again.read_bytes() == out.read_bytes()
 
 
+def test_a_widened_prior_computes_the_same() -> None:
+    narrow = replace(TINY, num_grids=4, entropy_layers=(5, 6), refine_width=3)
+    prior = to_prior(start_weights(narrow, "rgb", 3), narrow, "rgb")
+    config = replace(narrow, entropy_layers=(8, 9), synthesis_width=7, refine_width=5, filter_reach=2)
+    wide = widened(prior, config, seed=1)
+    picture = np.random.default_rng(0).uniform(size=3 * 40 * 48).astype(np.float32)
+    results = []
+    for model, weights in ((narrow, prior_weights(prior)), (config, wide)):
+        plan = PyramidFit(model, "rgb", 40, 48)
+        latents = np.random.default_rng(5).normal(size=plan.num_latents).astype(np.float32)
+        results.append(plan.step(latents, weights, picture, 1e-3))
+    np.testing.assert_allclose(results[1].bits, results[0].bits, rtol=1e-6)
+    np.testing.assert_allclose(results[1].squared_errors, results[0].squared_errors, rtol=1e-6)
+    assert np.abs(weight_views(wide, config, "rgb")["w1"][5:]).min() > 0.0
+
+
 def test_a_damaged_start_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_png(tmp_path / "0.png", np.zeros((32, 32, 3), dtype=np.uint8))
-    (tmp_path / "start.i16").write_bytes(b"C3P2")
+    (tmp_path / "start.i16").write_bytes(b"C3P3")
     options = ["--rd-weight", "1e-3", "--start", str(tmp_path / "start.i16"), "--out", str(tmp_path / "out.i16")]
     assert adapt_pyramid_priors.main([str(tmp_path), *options]) == 1
     assert "damaged" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from c3video.video import LAYOUTS, Planes, VideoFormat
 
 PIXEL_FORMATS = tuple(LAYOUTS)
 
-_LARGEST_INPUTS = {"w1": MAX_CONTEXT, "l": MAX_CONTEXT, "w2": 32768, "w3": 32768, "u": 32768}
+_LARGEST_INPUTS = dict.fromkeys(("w1", "l", "p1", "pl"), MAX_CONTEXT)
 
 
 def random_weights(config: PyramidConfig, layout: str, seed: int = 0, extreme: bool = False) -> PyramidWeights:
@@ -29,12 +29,18 @@ def random_weights(config: PyramidConfig, layout: str, seed: int = 0, extreme: b
         array = np.rint(rng.laplace(scale=200, size=shape))
         if kind == "u":
             array = np.rint(rng.laplace(scale=4, size=shape)) + np.array(CUBIC_KERNEL)
+        if kind == "f":
+            array = np.rint(rng.laplace(scale=20, size=shape)) + 256 * np.eye(1, shape[1])
         if extreme:
             array = rng.choice([-1.0, 1.0], size=shape) * rng.choice([32767, 5000, 40], size=shape)
-            if kind[0] not in "bcd":
+            if kind[0] not in "bcd" and kind not in ("pb", "p3"):
                 rows = np.abs(array).reshape(len(array), -1).sum(axis=1)
+                if kind == "f":
+                    rows = 2 * rows - np.abs(array[:, 0])  # taps but the middle one stand for two
                 # What is left is for biases of 2^15 at the sums' binary points.
                 room = ((1 << 31) - (1 << 28)) / _LARGEST_INPUTS.get(kind, 32768) / rows
+                if config.num_previous and kind in _LARGEST_INPUTS:  # two arrays share a sum
+                    room *= 0.5
                 array = np.trunc(array * np.minimum(room, 1.0).reshape(-1, *[1] * (array.ndim - 1)))
         arrays[name] = array.astype(np.int64)
     gains = (64,) * config.num_grids if extreme else tuple(rng.integers(30, 130, config.num_grids).tolist())
@@ -84,6 +90,7 @@ def case(trial: int) -> Case:
         entropy_layers=((16, 16), (5,), (48, 4), (7, 33), (24,))[trial // 2 % 5],
         synthesis_width=(16, 5, 48, 11)[trial % 4],
         refine_width=(8, 0, 3, 32)[trial // 3 % 4],
+        filter_reach=(0, 3, 1, 2)[trial // 2 % 4],
         patch_size=128 if (height, width) == _PATCHED else 512,
     )
     weights = random_weights(config, layout_key(video.layout), trial, extreme=trial % 4 == 3)

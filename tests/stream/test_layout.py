@@ -72,7 +72,13 @@ HEADER_B = replace(
     model=HybridConfig(
         num_slices=6,
         key=PyramidConfig(
-            num_grids=5, num_taps=7, entropy_layers=(9, 10), synthesis_width=12, refine_width=3, patch_size=256
+            num_grids=5,
+            num_taps=7,
+            entropy_layers=(9, 10),
+            synthesis_width=12,
+            refine_width=3,
+            filter_reach=2,
+            patch_size=256,
         ),
     ),
     patch_rows=1,
@@ -81,7 +87,7 @@ HEADER_B = replace(
 )
 HEADER_B_HEX = (
     "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 00 00 00 00 00 00 00 00 3000 0100 0100 02 06"
-    "05 07 02 090a 0c 03 02"
+    "05 07 02 090a 0c 03 02 02"
 )
 
 
@@ -130,11 +136,11 @@ def test_a_varint_has_one_form_only(data: str) -> None:
 
 
 @pytest.mark.parametrize(("header", "expected"), [(HEADER_A, HEADER_A_HEX), (HEADER_B, HEADER_B_HEX)])
-def test_header_bytes_of_version_6_are_these(header: Header, expected: str) -> None:
+def test_header_bytes_of_version_7_are_these(header: Header, expected: str) -> None:
     """Change them only with the format version."""
     data = syntax.write_header(header)
     payload = bytes.fromhex(expected)
-    assert data[:11] == b"\x89C3V\r\n\x1a\n\x06" + len(payload).to_bytes(2, "little")
+    assert data[:11] == b"\x89C3V\r\n\x1a\n\x07" + len(payload).to_bytes(2, "little")
     assert data[11:-4] == payload
     assert syntax.read_header(payload) == header
 

@@ -29,7 +29,7 @@ from c3video.errors import (
     UnsupportedVersionError,
 )
 from c3video.stream import layout as syntax
-from c3video.stream.layout import Header, Segment
+from c3video.stream.layout import VERSION, Header, Segment
 from c3video.stream.reader import LostSegment, Reader, _Input, _Walk
 from c3video.stream.writer import Writer
 from c3video.video import VideoFormat
@@ -303,9 +303,11 @@ def test_empty_and_foreign_files_are_refused_in_clear_words() -> None:
         Reader(io.BytesIO(STREAM.replace(b"\r\n", b"\n")))
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(5, "a pre-release wrote it"), (7, "try a newer one")])
+@pytest.mark.parametrize(
+    ("version", "remedy"), [(VERSION - 1, "a pre-release wrote it"), (VERSION + 1, "try a newer one")]
+)
 def test_other_version_is_refused_as_such(version: int, remedy: str) -> None:
-    words = rf"version {version} of \.c3v: this c3video reads version 6; {remedy}"
+    words = rf"version {version} of \.c3v: this c3video reads version {VERSION}; {remedy}"
     with pytest.raises(UnsupportedVersionError, match=words):
         Reader(io.BytesIO(STREAM[:8] + bytes([version]) + STREAM[9:]))
 

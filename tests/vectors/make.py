@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Make the conformance streams again: `python -m tests.vectors.make`. Only with a new version of the format.
 
-The priors of the context networks are part of it: their digests in docs/c3v.md are written again as well.
+The priors of the context networks and the filters are part of it: their digests in docs/c3v.md are written again as
+well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import CONTEXT_NETWORKS
 from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.priors import PRIORS
+from c3video.video import ArraySource
 from tests.conftest import encode_quickly, moving_clip
 from tests.hybrid.streams import frame_header, synthetic_stream
 
@@ -82,8 +84,22 @@ STREAMS: dict[str, Callable[[], bytes]] = {
     "pyramid_422": lambda: encode_quickly(
         moving_clip(1, 19, 33, "yuv422p"), PyramidConfig(num_grids=3, entropy_layers=(8, 8), refine_width=0)
     ),
+    # Runs of frames: with latents that belong to all of them, and without in several patches.
+    "pyramid_run_still": lambda: encode_quickly(
+        moving_clip(3, 40, 52, "yuv420p"), PyramidConfig(num_grids=4, num_previous=9, entropy_layers=(8,))
+    ),
+    "pyramid_run": lambda: encode_quickly(
+        brightening(moving_clip(3, 22, 139, "gray10le")),
+        PyramidConfig(num_grids=5, num_previous=3, synthesis_width=7, refine_width=3, patch_size=128),
+    ),
     "frames_gray_still": lambda: synthetic_stream(frame_header(1, 50, "gray"), (1,), density=0.3, step_index=85)[0],
 }
+
+
+def brightening(source: ArraySource) -> ArraySource:
+    """Frames with more light in each: nothing stays still."""
+    frames = [tuple(plane // 2 + t * (plane // 7) for plane in frame.planes) for t, frame in enumerate(source)]
+    return ArraySource(frames, source.format)
 
 
 def digest(data: bytes) -> dict[str, object]:
@@ -119,7 +135,7 @@ def main() -> None:
         digests[name] = digest(data)
     (HERE / "digests.json").write_text(json.dumps(digests, indent=1) + "\n")
     text = DOCUMENT.read_text()
-    for name in CONTEXT_NETWORKS:
+    for name in (*CONTEXT_NETWORKS, "filters"):
         text = re.sub(rf"^\| {name} \| \d+ \| [0-9a-f]{{64}} \|$", prior_row(name), text, flags=re.M)
     DOCUMENT.write_text(text)
     text = PYRAMID_DOCUMENT.read_text()

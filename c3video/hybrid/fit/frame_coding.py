@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Coding all frames of a segment once, one after the other, each against decoded references.
 
-    motion search --> prediction --> wavelet of what is left --> symbols by rate and distortion --> decoded frame
+    motion search --> prediction --> wavelet of what is left --> symbols by rate and distortion --+
+    decoded frame <-- the best filter, or none <-- samples <--------------------------------------+
 
 The loop is closed: every frame is predicted from what a decoder will have, made by the decoder's own integers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,10 +28,13 @@ from c3video.hybrid.fit.symbol_choice import PlaneChoice
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.frame_order import CodedFrame, coding_order
 from c3video.hybrid.key_picture import key_symbols
+from c3video.hybrid.loop_filter import plane_filters
 from c3video.hybrid.motion_symbols import EarlierMotion, earlier_motion
+from c3video.hybrid.payload import FrameFilters
 from c3video.hybrid.subbands import (
     FrameSymbols,
     plane_levels,
+    plane_step,
     quantisation_step,
     reference_magnitudes,
     subband_steps,
@@ -49,6 +54,9 @@ class KeyPicture:
     data: bytes
     planes: Planes
 
+
+_BITS_OF_CHANGE = 3.0
+"""What another filter than the usual one costs more."""
 
 MotionCache = dict[tuple[int, tuple[int, ...]], MotionField]
 """Fields by display index of a frame and its references."""
@@ -87,7 +95,7 @@ class CodedFrames:
 
     Args:
         frames: in coding order.
-        fields, symbols: by place in the coding order.
+        fields, symbols, filters: by place in the coding order.
         prediction_errors: by place (bh, bw), mean square over each block of luma, full range 1.
         subband_bits: of all symbols, under the networks that they were chosen with, and of a picture.
         squared_error: over all samples, full range 1.
@@ -97,6 +105,7 @@ class CodedFrames:
     frames: tuple[CodedFrame, ...]
     fields: list[MotionField | None] = field(default_factory=list)
     symbols: PackedSymbols = field(default_factory=PackedSymbols)
+    filters: list[FrameFilters] = field(default_factory=list)
     prediction_errors: list[NDArray[np.float64]] = field(default_factory=list)
     subband_bits: float = 0.0
     squared_error: float = 0.0
@@ -145,7 +154,13 @@ def code_frames(
             reference_magnitudes(known, task.layout),
             task.layout.empty(),
         )
-        decoded[frame.index] = tuple(coder.code_plane(plane, coded) for plane in range(len(task.coded_as.shapes)))
+        planes, filters = [], _filters_before(coded, place, len(task.coded_as.shapes))
+        for plane in range(len(task.coded_as.shapes)):
+            found, number = coder.code_plane(plane, coded, filters[plane])
+            planes.append(found)
+            filters[plane] = number
+        decoded[frame.index] = tuple(planes)
+        coded.filters.append(tuple(filters))
         coded.fields.append(coder.field)
         coded.symbols.append(coder.symbols)
         symbols[frame.index] = coder.symbols
@@ -167,21 +182,41 @@ def decode_again(task: FitTask, coded: CodedFrames, key: KeyPicture | None) -> t
         if key is not None and not frame.references:
             found[frame.index] = key.planes
             continue
-        symbols = coded.symbols[place]
-        found[frame.index] = tuple(
-            task.engine.reconstruct_plane(
+        symbols, step_index = coded.symbols[place], coded.step_indexes[frame.depth]
+        planes = []
+        for plane, shifts in enumerate(task.coded_as.shifts):
+            samples = task.engine.reconstruct_plane(
                 [found[index][plane] for index in frame.references],
                 coded.fields[place],
                 BLOCK_SIZE,
                 shifts,
                 task.coded_as.bit_depth,
                 symbols[plane],
-                plane_steps(task.coded_as, coded.step_indexes[frame.depth], plane),
+                plane_steps(task.coded_as, step_index, plane),
                 task.num_threads,
-            ).astype(task.coded_as.dtype)
-            for plane, shifts in enumerate(task.coded_as.shifts)
-        )
+            )
+            number = coded.filters[place][plane]
+            planes.append(_filtered(task, samples, plane, step_index, number).astype(task.coded_as.dtype))
+        found[frame.index] = tuple(planes)
     return tuple(found[index] for index in range(len(found)))
+
+
+def _filtered(
+    task: FitTask, samples: NDArray[np.unsignedinteger], plane: int, step_index: int, number: int
+) -> NDArray[np.unsignedinteger]:
+    """A plane after the filter of that number, 0: as it is."""
+    if not number:
+        return samples
+    step = plane_step(step_index, task.coded_as.norms[plane])
+    network = plane_filters(plane)[number - 1]
+    return task.engine.filter_plane(samples, step, task.coded_as.bit_depth, network, task.num_threads)
+
+
+def _filters_before(coded: CodedFrames, place: int, num_planes: int) -> list[int]:
+    """By plane the filter of the frame before of the same depth, which costs least."""
+    depth = coded.frames[place].depth
+    earlier = [number for number in range(place) if coded.frames[number].depth == depth and coded.filters[number]]
+    return list(coded.filters[earlier[-1]]) if earlier else [0] * num_planes
 
 
 def plane_steps(coded_as: CodedFormat, step_index: int, plane: int) -> tuple[int, ...]:
@@ -193,6 +228,7 @@ def _add_key(task: FitTask, key: KeyPicture, coded: CodedFrames) -> FrameSymbols
     """The first frame, which has been coded; returns symbols for the contexts of others."""
     coded_as = task.coded_as
     coded.fields.append(None)
+    coded.filters.append(())
     symbols = key_symbols(key.planes, coded_as, coded.step_indexes[0], task.engine.plane_symbols)
     coded.symbols.append(symbols)
     coded.prediction_errors.append(np.zeros(block_shape(coded_as.shapes[0], BLOCK_SIZE)))
@@ -242,8 +278,15 @@ class _FrameCoder:
     reference_symbols: FrameSymbols
     symbols: FrameSymbols
 
-    def code_plane(self, plane: int, coded: CodedFrames) -> NDArray[np.unsignedinteger]:
-        """Choose the symbols of the next plane, add what they cost to `coded`; returns what a decoder will have."""
+    def code_plane(self, plane: int, coded: CodedFrames, usual: int) -> tuple[NDArray[np.unsignedinteger], int]:
+        """Choose the symbols of the next plane and its filter, add what they cost to `coded`.
+
+        Args:
+            usual: the filter that costs least.
+
+        Returns:
+            What a decoder will have, and the number of the filter.
+        """
         task, coded_as, index = self.task, self.task.coded_as, self.frame.index
         shifts = coded_as.shifts[plane]
         steps = plane_steps(coded_as, self.decisions.step_indexes[self.frame.depth], plane)
@@ -271,8 +314,26 @@ class _FrameCoder:
         )
         coded.subband_bits += task.fit_engine.choose(choice, task.fit_config.choice_passes)
         found = task.engine.reconstruct_plane(*where, self.symbols[plane], steps, task.num_threads)
+        found, number = self._best_filtered(found, target, plane, usual)
         coded.add_error(plane, found, source, coded_as)
-        return found.astype(coded_as.dtype)
+        return found.astype(coded_as.dtype), number
+
+    def _best_filtered(
+        self, samples: NDArray[np.unsignedinteger], target: NDArray[Any], plane: int, usual: int
+    ) -> tuple[NDArray[np.unsignedinteger], int]:
+        """A plane after the filter that brings it nearest to its target, and that filter's number."""
+        step_index = self.decisions.step_indexes[self.frame.depth]
+        bit_depth = self.task.coded_as.bit_depth
+        step = plane_step(step_index, self.task.coded_as.norms[plane]) * 2.0 ** (bit_depth - SAMPLE_BITS)
+        bits_worth = SLOPE_OF_STEP * step * step
+        best, best_loss, best_number = samples, math.inf, 0
+        for number in range(len(plane_filters(plane)) + 1):
+            found = _filtered(self.task, samples, plane, step_index, number)
+            error = float(np.square(found.astype(np.float64) - target).sum())
+            loss = error + _BITS_OF_CHANGE * bits_worth * (number != usual)
+            if loss < best_loss:
+                best, best_loss, best_number = found, loss, number
+        return best, best_number
 
     def _slopes(self, shape: tuple[int, ...], plane: int) -> NDArray[np.float64]:
         """Squared steps that a bit is worth at each place of a subband (h, w)."""

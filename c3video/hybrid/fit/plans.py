@@ -91,6 +91,7 @@ class PlanSearch(Generic[AnyOutcome]):
         longest: most frames from anchor to anchor.
         most: attempts.
         can_filter: whether asking for filtered anchors has an effect.
+        weighs: whether there are frames enough for some to be more important than others.
     """
 
     attempt: Callable[[Plan], AnyOutcome]
@@ -98,6 +99,7 @@ class PlanSearch(Generic[AnyOutcome]):
     longest: int
     most: int
     can_filter: bool
+    weighs: bool = True
     _num_attempts: int = field(default=0, init=False)
     _tried: set[Plan] = field(default_factory=set, init=False)
     _weighed: set[int] = field(default_factory=set, init=False)
@@ -109,7 +111,7 @@ class PlanSearch(Generic[AnyOutcome]):
     def first(self) -> AnyOutcome:
         """The usual plan, and the same again knowing what is important."""
         first = self._attempt(Plan(min(8, self.longest), 0.4, 1.0))
-        return self._with_importance(first) if self.most > 1 and self.longest > 1 else first
+        return self._with_importance(first) if self.most > 1 and self.weighs else first
 
     def improved(self, best: AnyOutcome) -> AnyOutcome:
         """The best outcome of `best` and all attempts that are left."""

@@ -68,8 +68,10 @@ def fit_segment(
     coded_as, fit_engine = coded_format(video), FIT_ENGINES[engine]
     task = FitTask(coded_planes, video, coded_as, config, fit_config, ENGINES[engine], fit_engine, num_threads)
     trials = Trials(task, report)
-    longest = max(1, min(MAX_GOP, len(planes) - 1))
-    search = PlanSearch(trials.attempt, trials.weigh, longest, fit_config.plans, fit_engine.is_fast)
+    longest = 1 if fit_config.low_delay else max(1, min(MAX_GOP, len(planes) - 1))
+    search = PlanSearch(
+        trials.attempt, trials.weigh, longest, fit_config.plans, fit_engine.is_fast, weighs=len(planes) > 2
+    )
     best = search.improved(_with_picture(task, trials, search.first(), seed))
     trials.end_search()
     for _ in range(fit_config.passes):
@@ -80,7 +82,7 @@ def fit_segment(
     coded, picture = best.coded, None if best.key is None else best.key.data
     return FittedFrames(
         HybridParameters(best.plan.gop, coded.step_indexes, best.networks, best.exponents, picture),
-        HybridSymbols(tuple(coded.fields), coded.symbols),
+        HybridSymbols(tuple(coded.fields), coded.symbols, coded.filters),
         tuple(from_coded(frame, video.layout) for frame in decode_again(task, coded, best.key)),
         best.bits,
         coded.squared_error,

@@ -22,7 +22,7 @@ from c3video.hybrid.fit.plans import SLOPE_OF_STEP, Plan
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.temporal_filter import temporal_target
 from c3video.hybrid.frame_order import coding_order
-from c3video.hybrid.payload import CONTEXT_NETWORKS, HybridSymbols, network_bits, prior
+from c3video.hybrid.payload import CONTEXT_NETWORKS, HybridSymbols, filter_bits, network_bits, prior
 from c3video.hybrid.symbol_coding import write_frames_motion
 from c3video.progress import Progress
 from c3video.video import Planes
@@ -134,7 +134,7 @@ class Trials:
     def tune(self, trial: Trial, seed: int) -> None:
         """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""
         coded = trial.coded
-        symbols = HybridSymbols(tuple(coded.fields), coded.symbols)
+        symbols = HybridSymbols(tuple(coded.fields), coded.symbols, coded.filters)
         list_motion, num_pictures = self._task.fit_engine.writing.list_motion, int(trial.key is not None)
         found = segment_samples(coded.frames, symbols, self._task.layout, list_motion, num_pictures)
         for name, samples in found.items():
@@ -155,4 +155,6 @@ class Trials:
         counter = SymbolCounter()
         network, list_motion = self._networks["motion"], self._task.fit_engine.writing.list_motion
         write_frames_motion(counter, network, coded.fields, coded.frames, list_motion)
-        return coded.subband_bits + counter.estimated_bits
+        num_pictures = int(self._key is not None)
+        of_filters = filter_bits(coded.frames[num_pictures:], coded.filters[num_pictures:])
+        return coded.subband_bits + counter.estimated_bits + of_filters

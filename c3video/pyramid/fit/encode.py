@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A segment of pyramids: each frame is a picture, fitted alone."""
+"""A segment of pyramids: frames that are fitted together, or each as a picture of its own."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ import torch
 
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import ConfigError
+from c3video.native.pyramid import NATIVE_WRITING
 from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
-from c3video.pyramid.decode import join_pictures
+from c3video.pyramid.decode import is_run, join_pictures
 from c3video.pyramid.engine import ENGINES
-from c3video.pyramid.fit.loop import fit_picture
+from c3video.pyramid.fit.loop import fit_picture, fit_run
+from c3video.pyramid.fit.stillness import choose_spans
 from c3video.pyramid.payload import encode_picture
+from c3video.pyramid.run_payload import encode_run, sum_layers
 from c3video.segment_model import EncodedSegment, EncodingOptions
 from c3video.video import Frame, Planes, VideoFormat
 
 
 @dataclass(frozen=True)
-class PictureEncoder:
-    """Segments of one clip, picture by picture."""
+class PyramidEncoder:
+    """Segments of one clip, picture by picture or as runs of frames."""
 
     video: VideoFormat
     config: PyramidConfig
@@ -35,6 +38,34 @@ class PictureEncoder:
 
     def encode(self, frames: Sequence[Frame], report: Callable[[int, Progress], None]) -> EncodedSegment:
         """Fit and code frames; `report` is told 0 and the step. Raises FitError."""
+        return (self._encode_run if is_run(self.config, len(frames)) else self._encode_pictures)(frames, report)
+
+    def _encode_run(self, frames: Sequence[Frame], report: Callable[[int, Progress], None]) -> EncodedSegment:
+        layout, planes = self.video.layout, [frame.planes for frame in frames]
+        spans = choose_spans([of_frame[0] for of_frame in planes], layout.max_value, self.fit_config.rd_weight)
+        fitted = fit_run(
+            planes,
+            self.video,
+            self.config,
+            self.fit_config,
+            spans,
+            seed=self.seed,
+            report=lambda progress: report(0, progress),
+            num_threads=self.num_threads,
+        )
+        weights, symbols = fitted.weights, fitted.symbols
+        data, bits = encode_run(
+            weights, fitted.shape, fitted.windows, symbols, self.video, fitted.shifts, NATIVE_WRITING, self.num_threads
+        )
+        decoded = [
+            ENGINES[self.engine].synthesise(
+                weights, sum_layers([symbols[part] for part in parts]), layout, self.num_threads
+            )
+            for parts in fitted.shape.parts
+        ]
+        return EncodedSegment((data,), decoded, fitted.estimated_bits, bits.by_part())
+
+    def _encode_pictures(self, frames: Sequence[Frame], report: Callable[[int, Progress], None]) -> EncodedSegment:
         pictures: list[bytes] = []
         decoded: list[Planes] = []
         parts: dict[str, float] = {}
@@ -61,11 +92,11 @@ class PictureEncoder:
 
 def open_picture_encoder(
     video: VideoFormat, config: PyramidConfig, fit_config: PyramidFitConfig, options: EncodingOptions
-) -> PictureEncoder:
+) -> PyramidEncoder:
     """What makes segments of a clip. Raises ConfigError for a patch size, or without the C++ extension."""
     if options.patch_size is not None:
         raise ConfigError(f"patch size {options.patch_size}: this profile codes whole pictures, leave it out")
     engine = choose_engine()
     if engine != "native":
         raise ConfigError("the profile pyramid is fitted by the C++ extension, which is not there")
-    return PictureEncoder(video, config, fit_config, options.seed, engine, torch.get_num_threads())
+    return PyramidEncoder(video, config, fit_config, options.seed, engine, torch.get_num_threads())

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,13 +24,19 @@ from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_no
 from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes, weight_shapes
 from c3video.pyramid.fit.bounds import hold_sums
-from c3video.pyramid.fit.precision import RoundingTask, choose_integers
+from c3video.pyramid.fit.precision import ChosenWeights, RoundingTask, choose_integers
+from c3video.pyramid.fit.run_plan import RunPlan
 from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.fit.start import prior_weights, start_weights, with_prior
+from c3video.pyramid.fit.windows import find_windows
 from c3video.pyramid.priors import prior_of
+from c3video.pyramid.runs import RunShape, Windows
 from c3video.pyramid.synthesis import layout_key
 from c3video.pyramid.weights import PyramidWeights, quantise
 from c3video.video import VideoFormat
+
+_ROUNDING_FRAMES = 4
+"""Frames of a run by which integers of weights are chosen."""
 
 AnyFloat = TypeVar("AnyFloat", bound=np.floating[Any])
 
@@ -49,6 +55,28 @@ class FittedPicture:
     weights: PyramidWeights
     shifts: dict[str, int]
     symbols: tuple[NDArray[np.int64], ...]
+    estimated_bits: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """A run of frames ready to be coded.
+
+    Args:
+        weights, shifts: for `run_payload.encode_run`.
+        shape: its latent frames.
+        windows: of each grid.
+        symbols: latents of each grid (h, w), finest first, of each latent frame.
+        estimated_bits: of latents and weights.
+        loss: MSE on [0, 1] + rd_weight * bpp, by the floats of the fit.
+    """
+
+    weights: PyramidWeights
+    shifts: dict[str, int]
+    shape: RunShape
+    windows: Windows
+    symbols: tuple[tuple[NDArray[np.int64], ...], ...]
     estimated_bits: float
     loss: float
 
@@ -85,21 +113,123 @@ def fit_picture(
     layout = layout_key(video.layout)
     if fit_config.use_prior:
         config = with_prior(config, layout, fit_config.rd_weight)
-    plan = PyramidFit(config, layout, video.height, video.width)
+    plan = PyramidFit(replace(config, num_previous=0), layout, video.height, video.width)
+    state, chosen, found = _fit(plan, _targets(planes, video), fit_config, seed, report, num_threads)
+    return FittedPicture(
+        chosen.weights, chosen.shifts, _grids(state.latents, plan), *_account(plan, chosen, found, fit_config)
+    )
+
+
+def fit_run(
+    frames: Sequence[Sequence[NDArray[np.generic]]],
+    video: VideoFormat,
+    config: PyramidConfig,
+    fit_config: PyramidFitConfig,
+    spans: tuple[int, ...],
+    *,
+    seed: int = 0,
+    report: Callable[[Progress], None] = lambda progress: None,
+    num_threads: int = 1,
+) -> FittedRun:
+    """Fit frames together; as `fit_picture`, but for
+
+    Args:
+        frames: planes of each.
+        spans: of the layers (runs.py).
+    """
+    layout = layout_key(video.layout)
+    if fit_config.use_prior:
+        config = with_prior(config, layout, fit_config.rd_weight)
+    picture = PyramidFit(config, layout, video.height, video.width)
+    windows = find_windows([planes[0] for planes in frames], config.num_grids)
+    plan = RunPlan.of_all(picture, RunShape(len(frames), spans), windows)
+    targets = np.concatenate([_targets(planes, video) for planes in frames])
+    state, chosen, found = _fit(plan, targets, fit_config, seed, report, num_threads)
+    rows = state.latents.reshape(-1, picture.num_latents)
+    symbols = tuple(_grids(row, picture) for row in rows)
+    return FittedRun(
+        chosen.weights, chosen.shifts, plan.shape, plan.windows, symbols, *_account(plan, chosen, found, fit_config)
+    )
+
+
+def _targets(planes: Sequence[NDArray[np.generic]], video: VideoFormat) -> Floats:
     samples = np.concatenate([plane.ravel() for plane in planes])
-    targets = samples.astype(np.float32) / np.float32(video.layout.max_value)
+    return samples.astype(np.float32) / np.float32(video.layout.max_value)
+
+
+def _grids(latents: Floats, plan: PyramidFit) -> tuple[NDArray[np.int64], ...]:
+    """Rounded latents (L,) of a picture as its grids (h, w)."""
+    grids, at = [], 0
+    for h, w in grid_shapes(plan.config.num_grids, plan.height, plan.width):
+        grids.append(latents[at : at + h * w].reshape(h, w).astype(np.int64))
+        at += h * w
+    return tuple(grids)
+
+
+def _account(
+    plan: PyramidFit | RunPlan, chosen: ChosenWeights, found: FitStep, fit_config: PyramidFitConfig
+) -> tuple[float, float]:
+    """Bits of latents and weights, and the loss with both."""
+    loss = found.loss + fit_config.rd_weight * chosen.bits / plan.num_pixels
+    return float(found.bits.sum()) + chosen.bits, loss
+
+
+def _fit(
+    plan: PyramidFit | RunPlan,
+    targets: Floats,
+    fit_config: PyramidFitConfig,
+    seed: int,
+    report: Callable[[Progress], None],
+    num_threads: int,
+) -> tuple[FitState, ChosenWeights, FitStep]:
+    """All stages: what the latents and weights are at the end, the weights as integers, and what both come to."""
+    config, layout = plan.config, plan.layout
     weights = start_weights(config, layout, seed)
     state = FitState(np.zeros(plan.num_latents, dtype=np.float32), weights, weight_views(weights, config, layout))
     anchors = weight_views(prior_weights(prior_of(config, layout)), config, layout)
+    if isinstance(plan, RunPlan):
+        first = fit_config.noise_steps
+        total = 2 * first + fit_config.network_steps
+        _start_run(plan, targets, state, anchors, fit_config, seed, _counted(report, 0, total), num_threads)
+        report = _counted(report, first, total)
     fit = PictureFit(plan, targets, state, anchors, fit_config, seed, report, num_threads)
     fit.noise_stage()
     fit.network_stage()
     try:
-        return fit.integer_stage()
+        return state, *fit.integer_stage()
     except CorruptSegmentError as error:  # of weights that a decoder could not compute with
         raise FitError(
             f"the fit's weights do not fit into a decoder's integers ({error}); try another --seed"
         ) from error
+
+
+def _counted(report: Callable[[Progress], None], before: int, total: int) -> Callable[[Progress], None]:
+    """A report of steps that come after others."""
+    return lambda progress: report(replace(progress, step=before + progress.step, num_steps=total))
+
+
+def _start_run(
+    plan: RunPlan,
+    targets: Floats,
+    state: FitState,
+    anchors: dict[str, Floats],
+    fit_config: PyramidFitConfig,
+    seed: int,
+    report: Callable[[Progress], None],
+    num_threads: int,
+) -> None:
+    """Fit the first latent frame, and the weights, to the mean of the frames that it is part of.
+
+    A step costs no more than one over one frame. All latent frames of the first layer start there: for a layer that
+    spans the run that is all, and where each frame has latents of its own they start as those of the first frame.
+    """
+    num_frames = min(plan.shape.num_frames, 1 << plan.shape.spans[0])
+    mean = targets.reshape(-1, plan.picture.num_samples)[:num_frames].mean(axis=0)
+    rows = state.latents.reshape(-1, plan.picture.num_latents)
+    first = FitState(rows[0], state.weights, state.arrays)
+    config = replace(fit_config, rd_weight=fit_config.rd_weight / num_frames, network_steps=0)
+    PictureFit(plan.picture, mean, first, anchors, config, seed, report, num_threads).noise_stage()
+    rows[[number for number, frame in enumerate(plan.shape.latent_frames) if frame.layer == 0]] = rows[0]
 
 
 def weight_views(flat: NDArray[AnyFloat], config: PyramidConfig, layout: str) -> dict[str, NDArray[AnyFloat]]:
@@ -122,7 +252,7 @@ class PictureFit:
         anchors: weights of the prior by name.
     """
 
-    plan: PyramidFit
+    plan: PyramidFit | RunPlan
     targets: Floats
     state: FitState
     anchors: dict[str, Floats]
@@ -174,31 +304,26 @@ class PictureFit:
         if config.network_steps:
             state.weights[:] = best
 
-    def integer_stage(self) -> FittedPicture:
-        """The picture in integers."""
+    def integer_stage(self) -> tuple[ChosenWeights, FitStep]:
+        """The weights in integers, and what the picture comes to with them."""
         config, state, plan = self.fit_config, self.state, self.plan
+        # Hundreds of losses: some frames of a run say what they all would.
+        some = plan.sampled(_ROUNDING_FRAMES) if isinstance(plan, RunPlan) else plan
         task = RoundingTask(
             quantise(plan.config, plan.layout, state.arrays),
             state.arrays,
-            lambda: self.coded(wants_weights=False).loss,
-            lambda: weight_views(_given(self.coded().grad_weights), plan.config, plan.layout),
+            lambda: self.coded(some, wants_weights=False).loss,
+            lambda: weight_views(_given(self.coded(some).grad_weights), plan.config, plan.layout),
             config.rd_weight / plan.num_pixels,
             config.rounding_steps,
             config.rounding_rate,
         )
         chosen = choose_integers(task)
-        found = self.coded(wants_weights=False)
-        symbols, at = [], 0
-        for h, w in grid_shapes(plan.config.num_grids, plan.height, plan.width):
-            symbols.append(state.latents[at : at + h * w].reshape(h, w).astype(np.int64))
-            at += h * w
-        bits = float(found.bits.sum()) + chosen.bits
-        loss = found.loss + config.rd_weight * chosen.bits / plan.num_pixels
-        return FittedPicture(chosen.weights, chosen.shifts, tuple(symbols), bits, loss)
+        return chosen, self.coded(wants_weights=False)
 
-    def coded(self, *, wants_weights: bool = True) -> FitStep:
-        """Loss of the latents as they are, and the gradient by weights."""
-        return self.plan.step(
+    def coded(self, plan: PyramidFit | RunPlan | None = None, *, wants_weights: bool = True) -> FitStep:
+        """Loss of the latents as they are, and the gradient by weights; with `plan` in place of the fit's own."""
+        return (plan or self.plan).step(
             self.state.latents,
             self.state.weights,
             self.targets,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from c3video.pyramid.config import GROUPS, TAPS, PlaneGroup, PyramidConfig, grid_shapes, weight_shapes
+from c3video.pyramid.config import GROUPS, PREVIOUS_TAPS, TAPS, PlaneGroup, PyramidConfig, grid_shapes, weight_shapes
 
 ENTROPY_LIMIT, SYNTHESIS_LIMIT, REFINE_LIMIT = 32767.0 / 2**8, 32767.0 / 2**10, 32767.0 / 2**13
 """Largest hidden units: int16 at their binary points."""
@@ -130,19 +130,57 @@ def contexts(own: Tensor, parent: Tensor | None, grandparent: Tensor | None, num
     return torch.stack(inputs)
 
 
-def entropy_outputs(inputs: Tensor, grid: int, weights: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Location and scale output (h, w) from contexts (inputs, h, w) of a grid."""
+def previous_contexts(
+    shape: tuple[int, int], previous: Tensor | None, window: tuple[int, int], like: Tensor, num_previous: int
+) -> Tensor:
+    """Further inputs (num_previous, h, w) of a later latent frame, from that part (h, w) of the one before or None."""
+    h, w = shape
+    if previous is None:
+        return like.new_zeros(num_previous, h, w)
+    reach = max(map(abs, window)) + 1
+    around = functional.pad(previous, (reach, reach, reach, reach))
+    corners = [(reach + window[0] + dy, reach + window[1] + dx) for dy, dx in PREVIOUS_TAPS[:num_previous]]
+    return torch.stack([around[top : top + h, left : left + w] for top, left in corners])
+
+
+def entropy_outputs(
+    inputs: Tensor, grid: int, weights: dict[str, Tensor], later: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Location and scale output (h, w) from contexts (inputs, h, w) of a grid.
+
+    Args:
+        later: further contexts (num_previous, h, w) of a latent frame after the first.
+    """
     flat = inputs.flatten(1)  # (inputs, L)
-    hidden = rectify(weights["w1"] @ flat + weights["b1"][grid][:, None], ENTROPY_LIMIT)
+    sums = weights["w1"] @ flat + weights["b1"][grid][:, None]
+    added = weights["b3"][:, None] + weights["l"] @ flat
+    if later is not None:
+        sums = sums + weights["p1"] @ later.flatten(1) + weights["pb"][grid][:, None]
+        added = added + weights["p3"][:, None] + weights["pl"] @ later.flatten(1)
+    hidden = rectify(sums, ENTROPY_LIMIT)
     if "w2" in weights:
         hidden = rectify(weights["w2"] @ hidden + weights["b2"][:, None], ENTROPY_LIMIT)
-    outputs = weights["w3"] @ hidden + weights["b3"][:, None] + weights["l"] @ flat  # (2, L)
+    outputs = weights["w3"] @ hidden + added  # (2, L)
     location, scale_output = outputs.view(2, *inputs.shape[1:])
     return location, scale_output
 
 
-def grid_bits(grids: Sequence[Tensor], weights: dict[str, Tensor], config: PyramidConfig) -> Tensor:
-    """Bits (N,) of the grids, each over all its patches."""
+def grid_bits(
+    grids: Sequence[Tensor],
+    weights: dict[str, Tensor],
+    config: PyramidConfig,
+    *,
+    is_later: bool = False,
+    previous: Sequence[Tensor] | None = None,
+    windows: Sequence[tuple[int, int]] = (),
+) -> Tensor:
+    """Bits (N,) of the grids, each over all its patches.
+
+    Args:
+        is_later: whether it is a latent frame after the first.
+        previous: grids of the one before it, None for zeros.
+        windows: (y, x) of each grid in a later one.
+    """
     bits = []
     for k, grid in enumerate(grids):
         size = config.patch_size >> k
@@ -156,8 +194,13 @@ def grid_bits(grids: Sequence[Tensor], weights: dict[str, Tensor], config: Pyram
                     for up in range(3)
                 )
                 assert own is not None
+                later = None
+                if is_later:
+                    before = None if previous is None else previous[k][top:, left:][:size, :size]
+                    shape = (own.shape[0], own.shape[1])
+                    later = previous_contexts(shape, before, windows[k], own, config.num_previous)
                 location, scale_output = entropy_outputs(
-                    contexts(own, parent, grandparent, config.num_taps), k, weights
+                    contexts(own, parent, grandparent, config.num_taps), k, weights, later
                 )
                 total = total + laplace_bits(own, location, scale_output).sum()
         bits.append(total)
@@ -185,8 +228,18 @@ def upsample(planes: Tensor, kernel: Tensor, shape: tuple[int, int]) -> Tensor:
     return _upsample_rows(columns, kernel, shape[0])
 
 
-def upsampled_levels(grids: Sequence[Tensor], kernels: Tensor | None) -> list[Tensor]:
+def filtered(grid: Tensor, taps: Tensor) -> Tensor:
+    """A grid (h, w) under symmetric taps (reach + 1,), the middle first, along each axis. Edges are repeated."""
+    reach = len(taps) - 1
+    kernel = torch.cat([taps[1:].flip(0), taps])
+    padded = functional.pad(grid[None, None], (reach, reach, reach, reach), mode="replicate")
+    return functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[0, 0]
+
+
+def upsampled_levels(grids: Sequence[Tensor], kernels: Tensor | None, filters: Tensor | None = None) -> list[Tensor]:
     """All grids j >= k at the resolution of grid k, (N - k, h_k, w_k), for each k."""
+    if filters is not None:
+        grids = [filtered(grid, taps) for grid, taps in zip(grids, filters, strict=True)]
     levels = [grids[-1][None]]
     for k in range(len(grids) - 2, -1, -1):
         assert kernels is not None
@@ -239,7 +292,7 @@ def reconstruct(
     """
     if gains is None:
         gains = grids[0].new_ones(len(grids))
-    levels = upsampled_levels(grids, weights.get("u"))
+    levels = upsampled_levels(grids, weights.get("u"), weights.get("f"))
     planes: list[Tensor] = []
     for index, group in enumerate(GROUPS[layout]):
         inputs = group_inputs(group, levels, gains)

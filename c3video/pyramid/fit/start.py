@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.pyramid.config import GROUPS, PyramidConfig, weight_shapes
-from c3video.pyramid.priors import CUBIC_KERNEL, Prior, stored_prior
+from c3video.pyramid.priors import CUBIC_KERNEL, Prior, prior_of, stored_prior
 from c3video.pyramid.weights import BINARY_POINTS, UNIT_GAIN, PyramidWeights, dequantise
 
 PRIOR_RATES: dict[int, float] = {1: 4e-4, 2: 1e-3, 3: 4e-3, 4: 4e-4, 5: 1e-3, 6: 4e-3}
@@ -23,7 +23,8 @@ def with_prior(config: PyramidConfig, layout: str, rd_weight: float) -> PyramidC
         number
         for number in PRIOR_RATES
         if stored_prior(number).layout == layout
-        and stored_prior(number).config == replace(config, prior=number, patch_size=PyramidConfig.patch_size)
+        and stored_prior(number).config
+        == replace(config, prior=number, patch_size=PyramidConfig.patch_size, num_previous=0)
     ]
     distances = {number: abs(math.log(PRIOR_RATES[number] / rd_weight)) for number in fitting}
     return replace(config, prior=min(distances, key=distances.__getitem__)) if fitting else config
@@ -42,7 +43,7 @@ def start_weights(config: PyramidConfig, layout: str, seed: int) -> NDArray[np.f
         float32 (W,) in the order of `weight_shapes`, one array after the other.
     """
     if config.prior:
-        return prior_weights(stored_prior(config.prior))
+        return prior_weights(prior_of(config, layout))
     random = np.random.default_rng(seed)
     deviations = {
         "w1": 0.5 * math.sqrt(2.0 / config.num_inputs),
@@ -59,6 +60,9 @@ def start_weights(config: PyramidConfig, layout: str, seed: int) -> NDArray[np.f
         kind = name.split(".")[0]
         if kind == "u":
             array = np.tile(np.array(CUBIC_KERNEL) * 2.0 ** -BINARY_POINTS["u"], (shape[0], 1))
+        elif kind == "f":
+            array = np.zeros(shape)
+            array[:, 0] = 1.0
         elif kind == "c2":
             array = np.full(shape, 0.5)
         else:

@@ -107,9 +107,8 @@ def test_all_sizes_of_the_family(context_size: int, previous_size: int, hidden: 
     Case(config, (3, 9, 14), [(28, 33)] * 4).check()
 
 
-@pytest.mark.parametrize("profile", ["cells", "paper"])
-def test_profiles_of_the_codec(num_threads: int, profile: str) -> None:
-    config = c3_config(profile)
+def test_the_profile_of_the_codec(num_threads: int) -> None:
+    config = c3_config("paper")
     Case(config, (4, 33, 50), [CENTRE] * len(config.grids)).check()
 
 

@@ -19,6 +19,7 @@ from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.hybrid.fit.plans import Plan
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.fit.trials import Trial, Trials
+from c3video.hybrid.frame_order import coding_order
 from c3video.progress import Progress
 from c3video.video import ArraySource
 from tests.conftest import moving_clip
@@ -36,6 +37,15 @@ def test_what_the_fit_saw_is_what_a_decoder_makes(pix_fmt: str) -> None:
         for frame, expected in zip(decoder, fitted.decoded, strict=True):
             for ours, theirs in zip(frame.planes, expected, strict=True):
                 np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("plans", [1, 6])
+def test_low_delay_codes_frames_in_the_order_in_which_they_are_shown(plans: int) -> None:
+    clip = moving_clip(7, 38, 52, "yuv420p")
+    planes = [frame.planes for frame in clip]
+    config = replace(QUICK, plans=plans, low_delay=True)
+    fitted = fit_segment(planes, clip.format, HybridConfig(), config, choose_engine())
+    assert [frame.index for frame in coding_order(7, fitted.parameters.gop)] == list(range(7))
 
 
 @pytest.mark.skipif(not native.available(), reason="pictures are fitted by the extension")

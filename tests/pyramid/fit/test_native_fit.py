@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from c3video import native
-from c3video.native.pyramid_fit import FitStep, PyramidFit
+from c3video.native.pyramid_fit import Before, FitStep, PyramidFit
 from c3video.pyramid.config import GROUPS, PyramidConfig, grid_shapes, weight_shapes
 from c3video.pyramid.fit.network import grid_bits, reconstruct, split_latents, split_weights
 
@@ -124,6 +124,9 @@ def test_step_equals_the_definition(layout: str, height: int, width: int) -> Non
         {"entropy_layers": (20, 5), "num_taps": 16},
         {"num_taps": 4, "synthesis_width": 5, "refine_width": 3},
         {"synthesis_width": 48, "refine_width": 32, "entropy_layers": (48, 48)},
+        {"filter_reach": 3},
+        {"filter_reach": 1, "num_grids": 3},
+        {"filter_reach": 2, "refine_width": 0},
         {"num_grids": 1},
         {"num_grids": 2},
         {"num_grids": 8},
@@ -137,8 +140,9 @@ def test_other_configurations_equal_the_definition(changes: dict) -> None:
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (1, 40), (40, 1), (5, 2)])
 @pytest.mark.parametrize("layout", ["420", "422"])
 def test_tiny_pictures_equal_the_definition(layout: str, height: int, width: int) -> None:
-    case = Case(SMALL, layout, height, width)
-    case.check(case.found(), case.wanted())
+    for config in (SMALL, replace(SMALL, filter_reach=3)):
+        case = Case(config, layout, height, width)
+        case.check(case.found(), case.wanted())
 
 
 def test_many_patches_equal_the_definition() -> None:
@@ -148,7 +152,7 @@ def test_many_patches_equal_the_definition() -> None:
 
 @pytest.mark.parametrize("num_threads", [2, 3, 7])
 def test_threads_change_no_more_than_rounding_and_repeat(num_threads: int) -> None:
-    case = Case(SMALL, "420", 141, 149)
+    case = Case(replace(SMALL, filter_reach=3), "420", 141, 149)
     found, again = case.found(num_threads), case.found(num_threads)
     case.check(found, case.wanted())
     for a, b in ((found.grad_latents, again.grad_latents), (found.grad_weights, again.grad_weights)):
@@ -160,7 +164,7 @@ def test_instruction_sets_equal_the_definition(isa: str, monkeypatch: pytest.Mon
     if isa not in native.instruction_sets():
         pytest.skip("not on this processor")
     monkeypatch.setenv("C3VIDEO_ISA", isa)
-    case = Case(SMALL, "422", 70, 75)
+    case = Case(replace(SMALL, filter_reach=2), "422", 70, 75)
     case.check(case.found(), case.wanted())
 
 
@@ -231,3 +235,51 @@ def test_wrong_sizes_and_overlaps_raise() -> None:
         plan.step(case.latents, case.weights, case.targets[1:], 0.1)
     with pytest.raises(ValueError, match="overlap"):
         plan.step(case.latents, case.weights, case.targets, 0.1, samples=case.targets)
+
+
+@pytest.mark.parametrize(
+    ("changes", "windows", "has_previous"),
+    [
+        ({"num_previous": 9}, (0, 0), True),
+        ({"num_previous": 9}, (2, -3), True),
+        ({"num_previous": 1, "entropy_layers": (20,)}, (-31, 7), True),
+        ({"num_previous": 5, "num_grids": 2, "num_taps": 16}, (1, 30), True),
+        ({"num_previous": 4}, (0, 1), False),
+    ],
+)
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize(("height", "width"), [(141, 149), (37, 21)])
+def test_later_latent_frames_equal_the_definition(
+    changes: dict, windows: tuple[int, int], has_previous: bool, num_threads: int, height: int, width: int
+) -> None:
+    case = Case(replace(SMALL, **changes), "420", height, width)
+    config = case.config
+    of_grids = [(windows[0] >> k, windows[1]) for k in range(config.num_grids)]
+    before = Case(config, "420", height, width, seed=1).latents
+    leaves = [torch.from_numpy(a).double().requires_grad_() for a in (case.latents, case.weights, before)]
+    grids, previous = (split_latents(leaf, config, height, width) for leaf in (leaves[0], leaves[2]))
+    weights = split_weights(leaves[1], config, "420")
+    bits = grid_bits(
+        grids, weights, config, is_later=True, previous=previous if has_previous else None, windows=of_grids
+    )
+    loss = case.rd_weight * bits.sum() / (height * width)
+    wanted = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+
+    plan = PyramidFit(config, "420", height, width)
+    for _ in range(2):
+        found = plan.step(
+            case.latents,
+            case.weights,
+            None,
+            case.rd_weight,
+            before=Before(before if has_previous else None, of_grids),
+            num_threads=num_threads,
+        )
+    assert_close(found.bits, bits.detach().numpy())
+    assert found.loss == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert_parts_close(found.grad_latents, wanted[0].numpy(), case.grid_sizes())
+    assert_parts_close(found.grad_weights, wanted[1].numpy(), case.weight_sizes())
+    if has_previous:
+        assert_parts_close(found.grad_previous, wanted[2].numpy(), case.grid_sizes())
+    else:
+        assert found.grad_previous is None

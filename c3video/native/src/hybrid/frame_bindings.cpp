@@ -135,6 +135,35 @@ std::vector<nb::ndarray<nb::numpy, int32_t>> plane_symbols(Plane samples, int bi
     return bands;
 }
 
+auto filter_plane(Plane samples, int step, int bit_depth, const c3::Dense& first, const c3::Dense& second,
+                  const c3::Dense& last, int num_threads, const std::string& isa) {
+    require_size((int64_t)samples.shape(0), (int64_t)samples.shape(1));
+    require_settings(8, bit_depth, num_threads);
+    require(step >= 1 && step <= c3::kMaxStep, "a step must be 1..32767");
+    const auto is = [](const c3::Dense& layer, int inputs, int outputs) {
+        return layer.num_inputs == inputs && layer.num_outputs == outputs;
+    };
+    require(is(first, c3::kFilterNeighbours, c3::kFilterFirst + 1) && is(second, c3::kFilterFirst, c3::kFilterSecond) &&
+                is(last, c3::kFilterSecond, 1),
+            "layers of 24 to 12 and 1, 12 to 8, 8 to 1");
+    const c3::FilterJob job{(int)samples.shape(0),
+                            (int)samples.shape(1),
+                            bit_depth,
+                            step,
+                            samples.data(),
+                            &first,
+                            &second,
+                            &last,
+                            num_threads};
+    const auto chosen = c3::kernels<c3::HybridDecodeKernels>(isa);
+    auto result = new_array<uint16_t>(job.height, job.width);
+    {
+        nb::gil_scoped_release release;
+        chosen.filter_plane(job, static_cast<uint16_t*>(result.data()));
+    }
+    return result;
+}
+
 constexpr int round_up(int count, int unit) { return (count + unit - 1) / unit * unit; }
 
 c3::Phases make_phases(Plane samples, int bit_depth, int num_threads, const std::string& isa) {
@@ -220,6 +249,8 @@ void bind_frame(nb::module_& m) {
             nb::arg("samples").noconvert(), "bit_depth"_a, "num_threads"_a, "isa"_a)
         .def("plane", &phase_plane, "quarters_y"_a, "quarters_x"_a);
     m.def("plane_symbols", &plane_symbols, nb::arg("samples").noconvert(), "bit_depth"_a, "steps"_a, "isa"_a);
+    m.def("filter_plane", &filter_plane, nb::arg("samples").noconvert(), "step"_a, "bit_depth"_a, "first"_a, "second"_a,
+          "last"_a, "num_threads"_a, "isa"_a);
     m.def("block_errors", &block_errors, nb::arg("current").noconvert(), "phases"_a, nb::arg("vectors").noconvert(),
           "block_size"_a, nb::arg("other").none(), nb::arg("other_vectors").noconvert().none(), "num_threads"_a,
           "isa"_a);

@@ -5,6 +5,7 @@
 #include "hybrid/block_errors.h"
 #include "hybrid/frame.h"
 #include "hybrid/key_symbols.h"
+#include "hybrid/loop_filter.h"
 #include "hybrid/motion.h"
 #include "hybrid/search.h"
 #include "hybrid/subbands.h"
@@ -18,7 +19,8 @@ namespace c3 {
     KERNEL(ReadMotion, read_motion)             \
     KERNEL(PredictPlane, predict_plane)         \
     KERNEL(ReconstructPlane, reconstruct_plane) \
-    KERNEL(MakeKeySymbols, make_key_symbols)
+    KERNEL(MakeKeySymbols, make_key_symbols)    \
+    KERNEL(FilterPlane, filter_plane)
 
 C3_DOMAIN(HybridDecodeKernels, HYBRID_DECODE_KERNELS)
 

@@ -48,7 +48,7 @@ const c3::Dense& given(const c3::Dense* layer) {
 // What the network is made of, as Python hands it over.
 struct EntropyParts {
     Ints2 taps;
-    int slope;
+    int slope, num_previous;
     std::vector<const c3::Dense*> first, second;
     const c3::Dense *last, *linear;
 };
@@ -59,15 +59,18 @@ c3::PyramidEntropy make_entropy(const EntropyParts& parts, int num_grids) {
     require(taps.shape(0) >= 1 && taps.shape(0) <= 16 && taps.shape(1) == 2, "taps (1..16, 2)");
     require((int)parts.first.size() == num_grids && parts.second.size() <= 1,
             "a first layer for each grid, at most one second");
-    c3::PyramidEntropy model{{}, parts.slope, given(parts.first[0]), {}, {}, given(parts.last), given(parts.linear)};
+    require(parts.num_previous >= 0 && parts.num_previous <= c3::kMaxPreviousTaps, "0..9 taps in the previous frame");
+    c3::PyramidEntropy model{{}, parts.slope, parts.num_previous, given(parts.first[0]),
+                             {}, {},          given(parts.last),  given(parts.linear)};
     for (size_t i = 0; i < taps.shape(0); i++) {
         const int dy = taps.data()[2 * i], dx = taps.data()[2 * i + 1];
         require(dy >= -3 && dy <= 0 && std::abs(dx) <= 3 && dx + parts.slope * dy < 0,
                 "a tap must lie in an earlier wave");
         model.taps.push_back({dy, dx});
     }
-    require(model.first.num_inputs == (int)taps.shape(0) + 7 && model.linear.num_inputs == model.first.num_inputs,
-            "inputs are the taps and seven more");
+    require(model.first.num_inputs == (int)taps.shape(0) + parts.num_previous + 7 &&
+                model.linear.num_inputs == model.first.num_inputs,
+            "inputs are the taps, those in the previous frame and seven more");
     int inputs = model.first.num_outputs;
     for (const c3::Dense* layer : parts.second) {
         require(given(layer).num_inputs == inputs, "a layer's inputs must be the outputs of the one before");
@@ -86,9 +89,9 @@ c3::PyramidEntropy make_entropy(const EntropyParts& parts, int num_grids) {
 
 // Reads patches, or writes them: one of `readers` and `writers` is empty. Returns the bits of each grid.
 auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vector<c3::Writer*> writers,
-          std::vector<Grid> grids, int patch_size, Ints2 taps, int slope, std::vector<const c3::Dense*> first,
-          std::vector<const c3::Dense*> second, const c3::Dense* last, const c3::Dense* linear, int num_threads,
-          std::string isa) {
+          std::vector<Grid> grids, std::vector<ConstGrid> previous, Ints2 windows, int patch_size, Ints2 taps,
+          int slope, int num_previous, std::vector<const c3::Dense*> first, std::vector<const c3::Dense*> second,
+          const c3::Dense* last, const c3::Dense* linear, int num_threads, std::string isa) {
     const int num_grids = (int)grids.size();
     require(num_grids >= 1 && num_grids <= c3::kMaxGrids, "1..8 grids");
     const int height = (int)grids[0].shape(0), width = (int)grids[0].shape(1);
@@ -97,9 +100,16 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
         require((int)grids[k].shape(0) == (height + (1 << k) - 1) >> k &&
                     (int)grids[k].shape(1) == (width + (1 << k) - 1) >> k,
                 "a grid's shape does not follow from the first one's");
+    require(previous.empty() || (int)previous.size() == num_grids, "the previous frame has as many grids, or none");
+    for (size_t k = 0; k < previous.size(); k++)
+        require(previous[k].shape(0) == grids[k].shape(0) && previous[k].shape(1) == grids[k].shape(1),
+                "a grid of the previous frame has the shape of this one's");
+    require((int)windows.shape(0) == num_grids && windows.shape(1) == 2, "windows (grids, 2)");
+    for (size_t i = 0; i < 2 * windows.shape(0); i++)
+        require(std::abs((int64_t)windows.data()[i]) <= c3::kMaxWindow, "windows lie 31 off at most");
     require(patch_size >= 128 && patch_size <= 1 << 15 && patch_size % 128 == 0,
             "patch_size must be a multiple of 128");
-    const c3::PyramidEntropy model = make_entropy({taps, slope, first, second, last, linear}, num_grids);
+    const c3::PyramidEntropy model = make_entropy({taps, slope, num_previous, first, second, last, linear}, num_grids);
     require(readers.empty() || writers.empty(), "readers or writers");
     const bool reads = writers.empty();
     const size_t num_coders = reads ? readers.size() : writers.size();
@@ -113,7 +123,9 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
             for (int k = 0; k < num_grids; k++) {
                 const int h = (int)grids[k].shape(0), w = (int)grids[k].shape(1), y = top >> k, x = left >> k;
                 patch.parts.push_back({std::min(patch_size >> k, h - y), std::min(patch_size >> k, w - x),
-                                       grids[k].data() + (size_t)y * w + x, (size_t)w});
+                                       grids[k].data() + (size_t)y * w + x, (size_t)w,
+                                       previous.empty() ? nullptr : previous[k].data() + (size_t)y * w + x,
+                                       windows.data()[2 * k], windows.data()[2 * k + 1]});
             }
             patches.push_back(std::move(patch));
         }
@@ -183,9 +195,10 @@ c3::PyramidGroup make_group(const std::vector<const c3::Dense*>& layers, int num
 }
 
 template <typename Samples>
-void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, std::vector<std::vector<const c3::Dense*>> groups,
-                std::vector<Samples> planes, int max_value, int num_threads, std::string isa) {
-    c3::PyramidPicture picture{{}, {}, c3::Chroma::none, {}, {}, max_value};
+void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, Ints2 filters,
+                std::vector<std::vector<const c3::Dense*>> groups, std::vector<Samples> planes, int max_value,
+                int num_threads, std::string isa) {
+    c3::PyramidPicture picture{{}, {}, {}, c3::Chroma::none, {}, {}, max_value};
     const int num_grids = (int)grids.size();
     require(num_grids >= 1 && num_grids <= c3::kMaxGrids, "1..8 grids");
     const int height = (int)grids[0].shape(0), width = (int)grids[0].shape(1);
@@ -206,6 +219,18 @@ void synthesise(std::vector<ConstGrid> grids, Ints2 kernels_, std::vector<std::v
             sum += (int64_t)std::abs(u) * 32768;
         }
         require(sum < 1ll << 31, "the sums of a kernel must stay below 2^31");
+    }
+    require(filters.shape(1) == c3::kMaxReach + 1 && (filters.shape(0) == 0 || (int)filters.shape(0) == num_grids),
+            "filters (grids, 4) or none");
+    picture.filters.assign(filters.data(), filters.data() + filters.shape(0) * filters.shape(1));
+    for (size_t k = 0; k < filters.shape(0); k++) {
+        int64_t sum = 128;
+        for (int tap = 0; tap <= c3::kMaxReach; tap++) {
+            const int32_t f = filters.data()[(c3::kMaxReach + 1) * k + tap];
+            require(f >= -32767 && f <= 32767, "a weight must lie in -32767..32767");
+            sum += (tap ? 2 : 1) * (int64_t)std::abs(f) * 32768;
+        }
+        require(sum < 1ll << 31, "the sums of a filter must stay below 2^31");
     }
     require(max_value == (sizeof(*planes[0].data()) == 1 ? 255 : 1023),
             "max_value must be 255 for 8 bits, 1023 for 16");
@@ -259,11 +284,13 @@ void bind_pyramid(nb::module_& m) {
         .def(nb::init<>())
         .def("push", &c3::Stack::push, "writer"_a, nb::call_guard<nb::gil_scoped_release>())
         .def("finish", &finished<c3::Stack>);
-    m.def("code_pyramid", &code, "tables"_a, "readers"_a, "writers"_a, nb::arg("grids").noconvert(), "patch_size"_a,
-          nb::arg("taps").noconvert(), "slope"_a, "first"_a, "second"_a, "last"_a, "linear"_a, "num_threads"_a = 1,
-          "isa"_a = "");
+    m.def("code_pyramid", &code, "tables"_a, "readers"_a, "writers"_a, nb::arg("grids").noconvert(),
+          nb::arg("previous").noconvert(), nb::arg("windows").noconvert(), "patch_size"_a, nb::arg("taps").noconvert(),
+          "slope"_a, "num_previous"_a, "first"_a, "second"_a, "last"_a, "linear"_a, "num_threads"_a = 1, "isa"_a = "");
     m.def("synthesise_pyramid_8", &synthesise<Samples8>, nb::arg("grids").noconvert(), nb::arg("kernels").noconvert(),
-          "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1, "isa"_a = "");
+          nb::arg("filters").noconvert(), "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1,
+          "isa"_a = "");
     m.def("synthesise_pyramid_16", &synthesise<Samples16>, nb::arg("grids").noconvert(), nb::arg("kernels").noconvert(),
-          "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1, "isa"_a = "");
+          nb::arg("filters").noconvert(), "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1,
+          "isa"_a = "");
 }

@@ -54,8 +54,8 @@ using GroupNumbers =
     std::tuple<int, int, int, int, int>;  // as PlaneGroup: planes, y and x exponents, given, first grid
 
 void make_plan(Plan& plan, int height, int width, int num_grids, const std::vector<std::pair<int, int>>& taps,
-               const std::vector<int>& hidden, int synthesis_width, int refine_width, int patch_size,
-               const std::vector<GroupNumbers>& groups) {
+               int num_previous, const std::vector<int>& hidden, int synthesis_width, int refine_width,
+               int filter_reach, int patch_size, const std::vector<GroupNumbers>& groups) {
     require(height >= 1 && height <= kMaxAxis && width >= 1 && width <= kMaxAxis,
             "a picture is 1..32768 high and wide");
     require(num_grids >= 1 && num_grids <= kMaxGrids, "1..8 grids");
@@ -63,18 +63,22 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
     for (const auto& [dy, dx] : taps)
         require(dy >= -3 && dy <= 0 && dx >= -3 && dx <= 3 && (dy < 0 || dx < 0),
                 "a tap lies before its latent, 3 rows and columns off at most");
+    require(num_previous >= 0 && num_previous <= kMaxPrevious, "0..9 taps in the previous latent frame");
     require(hidden.size() == 1 || hidden.size() == 2, "one or two hidden layers");
     for (int w : hidden) require(w >= 1 && w <= kMaxWidth, "hidden layers are 1..48 wide");
     require(synthesis_width >= 1 && synthesis_width <= kMaxWidth, "synthesis_width must be 1..48");
     require(refine_width >= 0 && refine_width <= kMaxRefine, "refine_width must be 0..32");
+    require(filter_reach >= 0 && filter_reach <= kMaxReach, "filter_reach must be 0..3");
     require(patch_size >= 128 && patch_size <= kMaxAxis && patch_size % 128 == 0,
             "patch_size must be a multiple of 128");
     require(groups.size() == 1 || groups.size() == 2, "one or two groups of planes");
     plan.num_taps = (int)taps.size();
+    plan.num_previous = num_previous;
     plan.taps = taps;
     plan.hidden = hidden;
     plan.synthesis_width = synthesis_width;
     plan.refine_width = refine_width;
+    plan.filter_reach = filter_reach;
     plan.patch_size = patch_size;
     plan.num_latents = 0;
     const auto halved = [](int length, int times) { return (length + (1 << times) - 1) >> times; };
@@ -99,7 +103,12 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
     plan.w3 = array(2 * last);
     plan.b3 = array(2);
     plan.l = array(2 * inputs);
+    plan.p1 = array(first * num_previous);
+    plan.pb = array(num_previous ? num_grids * first : 0);
+    plan.pl = array(2 * num_previous);
+    plan.p3 = array(num_previous ? 2 : 0);
     plan.u = array((size_t)(num_grids - 1) * kUpsamplingTaps);
+    plan.f = array(filter_reach ? (size_t)num_grids * (filter_reach + 1) : 0);
     plan.num_samples = plan.num_planes = 0;
     for (const auto& [planes, y, x, given, first_grid] : groups) {
         const bool is_first = plan.groups.empty();
@@ -140,9 +149,11 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
 }
 
 // With bits_weight or error_weights None that part is left out.
-void run(const Plan& plan, In latents, In weights, In gains, In targets, std::optional<double> bits_weight,
-         std::optional<InDoubles> error_weights, Doubles bits, Doubles squared_errors, std::optional<Out> samples,
-         std::optional<Out> grad_latents, std::optional<Doubles> grad_weights, std::optional<Doubles> grad_gains,
+void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous,
+         const std::vector<std::pair<int, int>>& windows, In weights, In gains, In targets,
+         std::optional<double> bits_weight, std::optional<InDoubles> error_weights, Doubles bits,
+         Doubles squared_errors, std::optional<Out> samples, std::optional<Out> grad_latents,
+         std::optional<Out> grad_previous, std::optional<Doubles> grad_weights, std::optional<Doubles> grad_gains,
          int num_threads, const std::string& isa) {
     require(latents.shape(0) == plan.num_latents, "as many latents as the plan has");
     require(weights.shape(0) == plan.num_weights, "as many weights as the plan has");
@@ -153,13 +164,22 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     require(squared_errors.shape(0) == (size_t)plan.num_planes, "squared errors: one a plane");
     require(!samples || samples->shape(0) == plan.num_samples, "as many samples as the plan has");
     require(!grad_latents || grad_latents->shape(0) == plan.num_latents, "a gradient has the size of its values");
+    require(!previous || previous->shape(0) == plan.num_latents, "a frame has as many latents as the other");
+    require(!is_later || plan.num_previous > 0, "a later frame needs taps in the one before");
+    require(!previous || is_later, "the first frame has none before it");
+    require(windows.size() == plan.grids.size(), "a window for each grid");
+    for (const auto& [y, x] : windows) require(std::abs(y) <= kMaxWindow && std::abs(x) <= kMaxWindow, "windows to 31");
+    require(!grad_previous || (grad_latents && previous && grad_previous->shape(0) == plan.num_latents),
+            "a gradient has the size of its values");
     require(!grad_weights || grad_weights->shape(0) == plan.num_weights, "a gradient has the size of its values");
     require(!grad_gains || grad_gains->shape(0) == plan.grids.size(), "a gradient has the size of its values");
     require_threads(num_threads);
     Ranges ranges;
     for (const In* array : {&latents, &weights, &gains, &targets}) ranges.add(*array, false);
     for (const Doubles* array : {&bits, &squared_errors}) ranges.add(*array, true);
+    if (previous) ranges.add(*previous, false);
     if (samples) ranges.add(*samples, true);
+    if (grad_previous) ranges.add(*grad_previous, true);
     if (grad_latents) ranges.add(*grad_latents, true);
     if (grad_weights) ranges.add(*grad_weights, true);
     if (grad_gains) ranges.add(*grad_gains, true);
@@ -168,6 +188,9 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
     Job job{};
     job.latents = latents.data();
+    job.is_later = is_later;
+    if (previous) job.previous = previous->data();
+    job.windows = windows.data();
     job.weights = weights.data();
     job.gains = gains.data();
     job.targets = targets.data();
@@ -177,6 +200,7 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     if (error_weights) job.error_weights = error_weights->data();
     if (samples) job.samples = samples->data();
     if (grad_latents) job.grad_latents = grad_latents->data();
+    if (grad_previous) job.grad_previous = grad_previous->data();
     if (grad_weights) job.grad_weights = grad_weights->data();
     if (grad_gains) job.grad_gains = grad_gains->data();
     nb::gil_scoped_release release;
@@ -184,6 +208,7 @@ void run(const Plan& plan, In latents, In weights, In gains, In targets, std::op
     std::fill_n(job.bits, plan.grids.size(), 0.0);
     std::fill_n(job.squared_errors, plan.num_planes, 0.0);
     if (job.grad_latents) std::fill_n(job.grad_latents, plan.num_latents, 0.0f);
+    if (job.grad_previous) std::fill_n(job.grad_previous, plan.num_latents, 0.0f);
     if (job.grad_weights) std::fill_n(job.grad_weights, plan.num_weights, 0.0);
     if (job.grad_gains) std::fill_n(job.grad_gains, plan.grids.size(), 0.0);
     while (plan.arenas.size() < (size_t)num_threads + 1) plan.arenas.push_back(std::make_unique<Arena>());
@@ -269,25 +294,26 @@ void bind_pyramid_fit(nb::module_& m) {
         .def(
             "__init__",
             [](Plan* self, int height, int width, int num_grids, const std::vector<std::pair<int, int>>& taps,
-               const std::vector<int>& hidden, int synthesis_width, int refine_width, int patch_size,
-               const std::vector<GroupNumbers>& groups) {
+               int num_previous, const std::vector<int>& hidden, int synthesis_width, int refine_width,
+               int filter_reach, int patch_size, const std::vector<GroupNumbers>& groups) {
                 new (self) Plan();
                 try {
-                    make_plan(*self, height, width, num_grids, taps, hidden, synthesis_width, refine_width, patch_size,
-                              groups);
+                    make_plan(*self, height, width, num_grids, taps, num_previous, hidden, synthesis_width,
+                              refine_width, filter_reach, patch_size, groups);
                 } catch (...) {
                     self->~Plan();
                     throw;
                 }
             },
-            "height"_a, "width"_a, "num_grids"_a, "taps"_a, "hidden"_a, "synthesis_width"_a, "refine_width"_a,
-            "patch_size"_a, "groups"_a)
+            "height"_a, "width"_a, "num_grids"_a, "taps"_a, "num_previous"_a, "hidden"_a, "synthesis_width"_a,
+            "refine_width"_a, "filter_reach"_a, "patch_size"_a, "groups"_a)
         .def_ro("num_latents", &Plan::num_latents)
         .def_ro("num_weights", &Plan::num_weights)
         .def_ro("num_samples", &Plan::num_samples);
-    m.def("pyramid_fit_step", &run, "plan"_a, "latents"_a.noconvert(), "weights"_a.noconvert(), "gains"_a.noconvert(),
-          "targets"_a.noconvert(), "bits_weight"_a.none(), "error_weights"_a.noconvert().none(), "bits"_a.noconvert(),
-          "squared_errors"_a.noconvert(), "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(),
+    m.def("pyramid_fit_step", &run, "plan"_a, "latents"_a.noconvert(), "is_later"_a, "previous"_a.noconvert().none(),
+          "windows"_a, "weights"_a.noconvert(), "gains"_a.noconvert(), "targets"_a.noconvert(), "bits_weight"_a.none(),
+          "error_weights"_a.noconvert().none(), "bits"_a.noconvert(), "squared_errors"_a.noconvert(),
+          "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(), "grad_previous"_a.noconvert().none(),
           "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "kumaraswamy"_a, "deviation"_a,
           "seed"_a, "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a,

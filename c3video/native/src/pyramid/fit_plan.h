@@ -9,13 +9,19 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace c3 {
 namespace pyramid {
 
-constexpr int kMaxGrids = 8, kMaxTaps = 16, kNumParents = 7, kMaxWidth = 48, kMaxRefine = 32, kMaxPlanes = 3;
+constexpr int kMaxGrids = 8, kMaxTaps = 16, kNumParents = 7, kMaxWidth = 48, kMaxRefine = 32, kMaxPlanes = 3,
+              kMaxReach = 3;
 constexpr int kUpsamplingTaps = 4;
+constexpr int kMaxPrevious = 9;  // taps in the previous latent frame: 3 x 3 places, as PREVIOUS_TAPS of config.py
+constexpr int kMaxWindow = 31;   // furthest that these lie off
+constexpr std::pair<int, int> kPreviousTaps[kMaxPrevious] = {{0, 0},   {0, -1}, {0, 1},  {-1, 0}, {1, 0},
+                                                             {-1, -1}, {-1, 1}, {1, -1}, {1, 1}};
 
 struct Size {
     int height, width;
@@ -65,13 +71,13 @@ struct Group {
 };
 
 struct Plan {
-    int num_taps, synthesis_width, refine_width, patch_size;
+    int num_taps, num_previous, synthesis_width, refine_width, filter_reach, patch_size;
     std::vector<int> hidden;                // widths of the entropy network's one or two hidden layers
     std::vector<std::pair<int, int>> taps;  // (dy, dx)
     std::vector<Size> grids;                // finest first
     std::vector<size_t> grid_starts;
     std::vector<Group> groups;
-    size_t w1, b1, w2, b2, w3, b3, l, u;  // places of the arrays among all weights
+    size_t w1, b1, w2, b2, w3, b3, l, p1, pb, pl, p3, u, f;  // places of the arrays among all weights
     size_t num_latents, num_weights, num_samples;
     int num_planes;
     // Steps on one plan take turns, for they use its memory.
@@ -84,12 +90,16 @@ struct Plan {
 
 struct Job {
     const float *latents, *weights, *gains, *targets;
-    double bits_weight;             // of a bit in the loss
-    const double* error_weights;    // of a squared error in each plane
-    double *bits, *squared_errors;  // of each grid, of each plane
-    float* samples;                 // all planes, clipped; may be null
+    // Of a latent frame after the first: the one before it, null for zeros, and how far off each grid's window lies.
+    bool is_later;
+    const float* previous;
+    const std::pair<int, int>* windows;  // (y, x)
+    double bits_weight;                  // of a bit in the loss
+    const double* error_weights;         // of a squared error in each plane
+    double *bits, *squared_errors;       // of each grid, of each plane
+    float* samples;                      // all planes, clipped; may be null
     // Null where they are not wanted. Weights' and gains' are sums in doubles.
-    float* grad_latents;
+    float *grad_latents, *grad_previous;
     double *grad_weights, *grad_gains;
 };
 

@@ -4,7 +4,8 @@
 // A grid of a patch is walked in strips of rows. A strip is copied into rows of `stride` floats with zeros at their
 // ends, so that every tap is the same array read from another place, and a strip is one long row of positions. Parents
 // are spread out to the same rows, one array for each of the seven. Chunks of positions stay in the near caches from
-// the first layer to the gradients of the taps; those of the parents are folded back when the strip is done.
+// the first layer to the gradients of the taps; those of the parents are folded back when the strip is done, and so are
+// those of the previous latent frame, which lies in rows of its own, moved by the grid's window.
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -19,7 +20,9 @@ namespace pyramid {
 
 using c3::pyramid::Arena;
 using c3::pyramid::Job;
+using c3::pyramid::kMaxPrevious;
 using c3::pyramid::kNumParents;
+using c3::pyramid::kPreviousTaps;
 using c3::pyramid::Plan;
 using c3::pyramid::Size;
 
@@ -118,14 +121,19 @@ class Worker {
 public:
     Worker(const Plan& plan, const Job& job, Arena& arena, int part, int num_parts)
         : plan_(plan), job_(job), part_(part), num_parts_(num_parts), two_(plan.hidden.size() == 2),
-          first_(plan.hidden[0]), last_(plan.hidden.back()), rows_(first_ + 2), inputs_(plan.num_inputs()),
-          bits_(plan.num_grids(), 0.0), first_sums_(rows_, inputs_ + 1), second_sums_(two_ ? last_ : 0, first_ + 1),
-          last_sums_(2, last_) {
+          first_(plan.hidden[0]), last_(plan.hidden.back()), rows_(first_ + 2),
+          num_previous_(job.is_later ? plan.num_previous : 0), own_taps_(plan.num_taps + num_previous_),
+          inputs_(plan.num_inputs() + num_previous_), bits_(plan.num_grids(), 0.0), first_sums_(rows_, inputs_ + 1),
+          second_sums_(two_ ? last_ : 0, first_ + 1), last_sums_(2, last_) {
         size_t largest = 0;
         for_strips(plan, part, num_parts, [&](const Strip& s) { largest = std::max(largest, plane_size(s)); });
         own_ = arena.take(largest);
         grad_own_ = arena.take(largest);
         mask_ = arena.take(largest);
+        if (num_previous_) {
+            previous_ = arena.take(largest);
+            grad_previous_ = arena.take(largest);
+        }
         for (int i = 0; i < kNumParents; i++) parents_[i] = arena.take(largest);
         for (int i = 0; i < kNumParents; i++) grad_parents_[i] = arena.take(largest);
         const auto chunk_rows = [&](std::vector<float*>& rows, int count) {
@@ -135,7 +143,7 @@ public:
         if (two_) chunk_rows(second_, last_);
         chunk_rows(outputs_, 2);
         for (float** row : {&scale_, &inverse_, &upper_, &lower_}) *row = arena.take(kChunk);
-        for (int i = 0; i < plan.num_taps; i++) {
+        for (int i = 0; i < own_taps_; i++) {
             tap_grads_.push_back(arena.take(kChunk + 4 * kReach));
             std::fill_n(tap_grads_.back(), kChunk + 4 * kReach, 0.0f);
         }
@@ -148,9 +156,13 @@ public:
         weight_grads_.assign(wants_weights_ ? plan.num_weights : 0, 0.0);
         if (!job.grad_latents) return;
         grads_ = job.grad_latents;
+        frame_grads_ = job.grad_previous;
         if (part > 0) {
             grads_ = own_grads_ = arena.take(plan.num_latents);
             std::fill_n(grads_, plan.num_latents, 0.0f);
+            if (!job.grad_previous) return;
+            frame_grads_ = own_frame_grads_ = arena.take(plan.num_latents);
+            std::fill_n(frame_grads_, plan.num_latents, 0.0f);
         }
     }
 
@@ -172,16 +184,20 @@ public:
     const std::vector<double>& bits() const { return bits_; }
     const std::vector<double>& weight_grads() const { return weight_grads_; }
     const float* own_grads() const { return own_grads_; }
+    const float* own_frame_grads() const { return own_frame_grads_; }
 
 private:
     const Plan& plan_;
     const Job& job_;
     const int part_, num_parts_;
     const bool two_;
-    const int first_, last_, rows_, inputs_;  // widths; rows_: first layer and the linear path's two outputs
+    const int first_, last_, rows_;  // widths; rows_: first layer and the linear path's two outputs
+    // Inputs: causal taps and taps in the previous latent frame, own_taps_ together, then parents.
+    const int num_previous_, own_taps_, inputs_;
     bool wants_weights_ = false;
     std::vector<double> bits_, weight_grads_;
-    float *own_grads_ = nullptr, *grads_ = nullptr;
+    float *own_grads_ = nullptr, *grads_ = nullptr, *own_frame_grads_ = nullptr, *frame_grads_ = nullptr;
+    float *previous_ = nullptr, *grad_previous_ = nullptr;  // rows y0 - 1 .. y1
     float *own_, *grad_own_, *mask_, *parents_[kNumParents], *grad_parents_[kNumParents], *ones_, *source_;
     float *scale_, *inverse_, *upper_, *lower_;
     std::vector<float*> hidden_, second_, outputs_, tap_grads_;
@@ -196,14 +212,22 @@ private:
         return (size_t)(strip.y1 - strip.y0 + kHalo) * strip.stride() + 2 * kChunk + 4 * kReach;
     }
 
+    // Place of the weight from input i to row o among all weights.
+    size_t place_of(int o, int i) const {
+        const bool is_hidden = o < first_;
+        const size_t row = is_hidden ? o : o - first_, inputs = plan_.num_inputs();
+        if (i >= plan_.num_taps && i < own_taps_)
+            return (is_hidden ? plan_.p1 : plan_.pl) + row * num_previous_ + (i - plan_.num_taps);
+        return (is_hidden ? plan_.w1 : plan_.l) + row * inputs + (i < plan_.num_taps ? i : i - num_previous_);
+    }
+
     void set_weights() {
         const float* w = job_.weights;
         first_forward_.resize((size_t)inputs_ * rows_);
         first_back_.resize((size_t)inputs_ * rows_);
         for (int o = 0; o < rows_; o++)
             for (int i = 0; i < inputs_; i++) {
-                const float weight = o < first_ ? w[plan_.w1 + (size_t)o * inputs_ + i]
-                                                : w[plan_.l + (size_t)(o - first_) * inputs_ + i];
+                const float weight = w[place_of(o, i)];
                 first_forward_[(size_t)i * rows_ + o] = first_back_[(size_t)o * inputs_ + i] = weight;
             }
         first_bias_.resize(rows_);
@@ -231,10 +255,13 @@ private:
         if (!wants_weights_) return;
         double* grad = weight_grads_.data();
         first_sums_.flush([&](int o, int i, double sum) {
-            if (i == inputs_) grad[o < first_ ? plan_.b1 + (size_t)grid * first_ + o : plan_.b3 + o - first_] += sum;
-            else
-                grad[o < first_ ? plan_.w1 + (size_t)o * inputs_ + i : plan_.l + (size_t)(o - first_) * inputs_ + i] +=
-                    sum;
+            if (i < inputs_) {
+                grad[place_of(o, i)] += sum;
+                return;
+            }
+            const size_t hidden = (size_t)grid * first_ + o;
+            grad[o < first_ ? plan_.b1 + hidden : plan_.b3 + o - first_] += sum;
+            if (num_previous_) grad[o < first_ ? plan_.pb + hidden : plan_.p3 + o - first_] += sum;
         });
         if (two_)
             second_sums_.flush([&](int o, int i, double sum) {
@@ -273,14 +300,19 @@ private:
         if (num_parents(strip) > 0)
             for (int row = 0; row < num_rows; row++) spread_parents(strip, row);
         for (int i = 0; i < num_parents(strip); i++) std::fill_n(parents_[i] + length, kChunk, 0.0f);
+        if (num_previous_) fill_previous(strip);
         if (job_.grad_latents) {
             std::fill_n(grad_own_, plane_size(strip), 0.0f);
+            if (num_previous_) std::fill_n(grad_previous_, plane_size(strip), 0.0f);
             for (float* grad : grad_parents_) std::fill_n(grad, kReach, 0.0f);  // read, never written
         }
 
-        const int inputs = plan_.num_taps + num_parents(strip);
-        for (int i = 0; i < first_; i++) first_bias_[i] = job_.weights[plan_.b1 + (size_t)strip.grid * first_ + i];
-        for (int i = 0; i < 2; i++) first_bias_[first_ + i] = job_.weights[plan_.b3 + i];
+        const int inputs = own_taps_ + num_parents(strip);
+        for (int o = 0; o < rows_; o++) {
+            const size_t hidden = (size_t)strip.grid * first_ + o;
+            first_bias_[o] = job_.weights[o < first_ ? plan_.b1 + hidden : plan_.b3 + o - first_];
+            if (num_previous_) first_bias_[o] += job_.weights[o < first_ ? plan_.pb + hidden : plan_.p3 + o - first_];
+        }
         for (int start = 0; start < length; start += kChunk)
             chunk(strip, start, std::min(kChunk, length - start), inputs);
 
@@ -290,6 +322,34 @@ private:
         });
         if (num_parents(strip) > 0)
             for (int row = 0; row < num_rows; row++) fold_parents(strip, row);
+        if (num_previous_ && frame_grads_)
+            for_previous_rows(strip, [&](int x0, int count, size_t to, size_t from) {
+                for (int x = x0; x < x0 + count; x++) frame_grads_[to + x] += grad_previous_[from + x];
+            });
+    }
+
+    // f(first column, columns, p, q) for each row of the previous latent frame that taps of a strip reach: what latent
+    // p + x of the frame is in the strip's rows stands at q + x.
+    template <typename F>
+    void for_previous_rows(const Strip& strip, F f) const {
+        const auto [dy, dx] = job_.windows[strip.grid];
+        const int first = std::max(0, dx - 1), end = std::min(strip.width, strip.width + 1 + dx);
+        if (first >= end) return;
+        for (int y = strip.y0 - 1; y <= strip.y1; y++) {
+            const int row = y + dy;
+            if (row < 0 || row >= strip.height) continue;
+            const Size& grid = plan_.grids[strip.grid];
+            f(first, end - first, plan_.grid_starts[strip.grid] + (size_t)(strip.top + row) * grid.width + strip.left,
+              (size_t)kReach + (size_t)(y - strip.y0 + 1) * strip.stride() - dx);
+        }
+    }
+
+    void fill_previous(const Strip& strip) {
+        std::fill_n(previous_, plane_size(strip), 0.0f);
+        if (!job_.previous) return;
+        for_previous_rows(strip, [&](int x0, int count, size_t from, size_t to) {
+            std::copy_n(job_.previous + from + x0, count, previous_ + to + x0);
+        });
     }
 
     // Part of the grid `up` levels above that lies over the strip's patch: its size and the flat index of row y.
@@ -375,7 +435,10 @@ private:
         const int stride = strip.stride(), origin = kReach + kHalo * stride + start;
         for (int i = 0; i < plan_.num_taps; i++)
             b_[i] = own_ + origin + plan_.taps[i].first * stride + plan_.taps[i].second;
-        for (int i = plan_.num_taps; i < inputs; i++) b_[i] = parents_[i - plan_.num_taps] + start;
+        for (int i = 0; i < num_previous_; i++)
+            b_[plan_.num_taps + i] =
+                previous_ + kReach + stride + start + kPreviousTaps[i].first * stride + kPreviousTaps[i].second;
+        for (int i = own_taps_; i < inputs; i++) b_[i] = parents_[i - own_taps_] + start;
         const VF limit = splatf(kHiddenLimit);
         layer(b_.data(), inputs, first_forward_.data(), first_bias_.data(), rows_, length,
               [&](int o, int64_t n, VF sum) {
@@ -461,9 +524,9 @@ private:
 
     // Gradients of taps and parents, from those of the first layer's sums in a_.
     void combine_back(int inputs, int start, int reach) {
-        float* targets[c3::pyramid::kMaxTaps + kNumParents];
-        for (int i = 0; i < plan_.num_taps; i++) targets[i] = tap_grads_[i] + kReach;
-        for (int i = plan_.num_taps; i < inputs; i++) targets[i] = grad_parents_[i - plan_.num_taps] + kReach + start;
+        float* targets[c3::pyramid::kMaxTaps + kMaxPrevious + kNumParents];
+        for (int i = 0; i < own_taps_; i++) targets[i] = tap_grads_[i] + kReach;
+        for (int i = own_taps_; i < inputs; i++) targets[i] = grad_parents_[i - own_taps_] + kReach + start;
         const int stride = inputs_;  // of the matrix, whose last columns a grid without parents has no use for
         for_blocks(inputs, kBlockRows, [&](int first, int size) {
             with_size<kBlockRows>(size, [&](auto rows) {
@@ -477,23 +540,31 @@ private:
     // Adds the taps' gradients to the latents that they read.
     void scatter(const Strip& strip, int start, int length) {
         const int stride = strip.stride();
-        for (int dy = -kHalo; dy <= 0; dy++) {
-            const float* from[7];
-            int count = 0;
-            for (int i = 0; i < plan_.num_taps; i++)
-                if (plan_.taps[i].first == dy) from[count++] = tap_grads_[i] + kReach - plan_.taps[i].second;
-            if (!count) continue;
-            float* target = grad_own_ + kReach + (kHalo + dy) * stride + start;
-            with_size<7>(count, [&](auto size) {
-                constexpr int C = decltype(size)::value;
-                for (int n = -kMargin; n < length + kMargin; n += kFloats) {
-                    VF sum = loadf(target + n);
+        for (int dy = -kHalo; dy <= 0; dy++)
+            scatter_row(grad_own_ + kReach + (kHalo + dy) * stride + start, dy, plan_.taps.data(), plan_.num_taps, 0,
+                        length);
+        if (!num_previous_ || !frame_grads_) return;
+        for (int dy = -1; dy <= 1; dy++)
+            scatter_row(grad_previous_ + kReach + (1 + dy) * stride + start, dy, kPreviousTaps, num_previous_,
+                        plan_.num_taps, length);
+    }
+
+    // Those of a row of taps, which are the ones from `first` on.
+    void scatter_row(float* target, int dy, const std::pair<int, int>* taps, int num_taps, int first, int length) {
+        const float* from[7];
+        int count = 0;
+        for (int i = 0; i < num_taps; i++)
+            if (taps[i].first == dy) from[count++] = tap_grads_[first + i] + kReach - taps[i].second;
+        if (!count) return;
+        with_size<7>(count, [&](auto size) {
+            constexpr int C = decltype(size)::value;
+            for (int n = -kMargin; n < length + kMargin; n += kFloats) {
+                VF sum = loadf(target + n);
 #pragma GCC unroll 7
-                    for (int i = 0; i < C; i++) sum = sum + loadf(from[i] + n);
-                    storef(target + n, sum);
-                }
-            });
-        }
+                for (int i = 0; i < C; i++) sum = sum + loadf(from[i] + n);
+                storef(target + n, sum);
+            }
+        });
     }
 };
 
@@ -518,6 +589,9 @@ void pyramid_rate(const Plan& plan, const Job& job, int num_threads) {
         for (int other = 1; other < num_threads; other++) {
             const float* grads = workers[other].own_grads();
             for (size_t i = from; i < to; i++) job.grad_latents[i] += grads[i];
+            if (!job.grad_previous) continue;
+            const float* frame_grads = workers[other].own_frame_grads();
+            for (size_t i = from; i < to; i++) job.grad_previous[i] += frame_grads[i];
         }
     });
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "pyramid/fit_filter.h"
 #include "pyramid/fit_plan.h"
 #include "pyramid/fit_products.h"
 #include "pyramid/fit_upsampling.h"
@@ -113,11 +114,14 @@ struct Part {
     float *rows[kMaxWidth + kMaxPlanes], *taps[9 * kMaxPlanes], *ones, *mask, *target, *samples[kMaxPlanes];
     float* grad_x[kMaxPlanes];  // of this part's rows and one more at either side
     Upsampler upsampler;
+    OwnFilter filter;
+    std::vector<double> filter_sums;  // (grids, taps)
 
     Part(const Plan& plan, const Job& job, Arena& memory)
         : arena(memory), weight_grads(job.grad_weights ? plan.num_weights : 0, 0.0), gain_grads(plan.num_grids(), 0.0),
           squared_errors(plan.num_planes, 0.0), upsampling_sums(4 * plan.num_grids(), splatf(0.0f)),
-          upsampler(memory, plan.grids[0].width) {
+          upsampler(memory, plan.grids[0].width), filter(memory, plan.grids[0].width),
+          filter_sums(plan.num_grids() * (plan.filter_reach + 1), 0.0) {
         for (float*& row : rows) row = arena.take(kChunk);
         for (float*& row : samples) row = arena.take(kChunk);
         mask = arena.take(kChunk);
@@ -142,6 +146,7 @@ public:
 
     void run() {
         take_levels();
+        filter_latents();
         for (int k = plan_.num_grids() - 1; k > 0; k--)
             for_rows(plan_.grids[k].height, [&](int part, int y0, int y1) { upsample(k, parts_[part], y0, y1); });
         for (const Group& group : plan_.groups) networks_.emplace_back(plan_, group, job_.weights, job_.gains);
@@ -155,6 +160,7 @@ public:
                 if (plan_.groups[g].num_given) unpool_given(groups_[g]);
             }
             for (int k = 1; k < plan_.num_grids(); k++) hand_up(k);
+            filter_back();
         }
         finish();
     }
@@ -167,6 +173,8 @@ private:
     const bool wants_back_;
     std::vector<Part> parts_;
     std::vector<std::vector<float*>> levels_, grad_levels_;  // [k][j - k]: grid j at level k; first sample of row 0
+    const float* own_;                                       // latents as levels take them: filtered, or as they are
+    float* grad_own_;                                        // the gradients of these; null where nobody wants them
     std::vector<Network> networks_;
     std::vector<GroupPlanes> groups_;
 
@@ -196,12 +204,43 @@ private:
         }
     }
 
+    const float* filter_taps(int k) const { return job_.weights + plan_.f + (size_t)k * (plan_.filter_reach + 1); }
+
+    void filter_latents() {
+        own_ = job_.latents;
+        grad_own_ = job_.grad_latents;
+        if (!plan_.filter_reach) return;
+        float* filtered = shared_.take(plan_.num_latents);
+        for (int k = 0; k < plan_.num_grids(); k++)
+            for_rows(plan_.grids[k].height, [&](int part, int y0, int y1) {
+                parts_[part].filter.forward(job_.latents + plan_.grid_starts[k], plan_.grids[k], filter_taps(k),
+                                            plan_.filter_reach, filtered + plan_.grid_starts[k], y0, y1);
+            });
+        own_ = filtered;
+        if (!wants_back_) return;
+        grad_own_ = shared_.take(plan_.num_latents);
+        std::fill_n(grad_own_, plan_.num_latents, 0.0f);
+    }
+
+    void filter_back() {
+        if (!plan_.filter_reach) return;
+        float* to = job_.grad_latents ? job_.grad_latents : shared_.take(plan_.num_latents);
+        for (int k = 0; k < plan_.num_grids(); k++)
+            for_rows(plan_.grids[k].height, [&](int part, int r0, int r1) {
+                double* sums =
+                    job_.grad_weights ? parts_[part].filter_sums.data() + k * (plan_.filter_reach + 1) : nullptr;
+                parts_[part].filter.backward(job_.latents + plan_.grid_starts[k], plan_.grids[k], filter_taps(k),
+                                             plan_.filter_reach, grad_own_ + plan_.grid_starts[k],
+                                             to + plan_.grid_starts[k], r0, r1, sums);
+            });
+    }
+
     // Rows y0 .. y1 of level k, from its own grid and the level above.
     void upsample(int k, Part& part, int y0, int y1) {
         const Size& size = plan_.grids[k];
         for (int y = y0; y < y1; y++) {
             float* row = levels_[k][0] + (size_t)y * stride_of(size);
-            std::copy_n(job_.latents + plan_.grid_starts[k] + (size_t)y * size.width, size.width, row);
+            std::copy_n(own_ + plan_.grid_starts[k] + (size_t)y * size.width, size.width, row);
             repeat_edges(row, size.width);
         }
         for (int j = k + 1; j < plan_.num_grids(); j++)
@@ -223,11 +262,11 @@ private:
 
     // Rows y0 .. y1 of level k's gradients that are those of its own grid.
     void hand_to_latents(int k, int y0, int y1) {
-        if (!job_.grad_latents) return;
+        if (!grad_own_) return;
         const Size& size = plan_.grids[k];
         for (int y = y0; y < y1; y++) {
             const float* from = grad_levels_[k][0] + (size_t)y * stride_of(size);
-            float* to = job_.grad_latents + plan_.grid_starts[k] + (size_t)y * size.width;
+            float* to = grad_own_ + plan_.grid_starts[k] + (size_t)y * size.width;
             for (int x = 0; x < size.width; x++) to[x] += from[x];
         }
     }
@@ -712,6 +751,9 @@ private:
             if (job_.grad_weights)
                 for (int i = 0; i < 4 * (plan_.num_grids() - 1); i++)
                     job_.grad_weights[plan_.u + i] += sum_lanes(part.upsampling_sums[i]);
+            if (job_.grad_weights && plan_.filter_reach)
+                for (size_t i = 0; i < part.filter_sums.size(); i++)
+                    job_.grad_weights[plan_.f + i] += part.filter_sums[i];
             if (job_.grad_gains)
                 for (int k = 0; k < plan_.num_grids(); k++) job_.grad_gains[k] += part.gain_grads[k];
         }

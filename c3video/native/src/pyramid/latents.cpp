@@ -6,7 +6,7 @@
 // and odd rows are taken apart, the parents of neighbouring columns are neighbours in one row too, and so are all taps:
 // contexts are plain loads. In a wave of the own grid the even rows come first, then the odd ones; only as many waves
 // are kept as the furthest tap needs, in a ring. A grid that has a finer one below it is kept whole, with rows in
-// order.
+// order; the previous latent frame is laid out whole, even and odd rows apart.
 #include "pyramid/latents.h"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ namespace {
 constexpr int kMaxSymbol = 32767, kMaxContext = 8191, kMaxLocation = 65536;
 constexpr int kScaleOrigin = 24;
 constexpr int kParents = 7;
-constexpr int kMaxInputs = 16 + kParents;
+constexpr int kMaxInputs = 16 + kMaxPreviousTaps + kParents;
 constexpr int kTableBits = 10;  // scale index and fraction
 
 inline V32 table_of(V32 place, V32 scale) {
@@ -65,6 +65,33 @@ public:
 private:
     long margin_ = 0;
     size_t stride_ = 0;
+    std::vector<int16_t> values_;
+};
+
+// A part of the previous latent frame: a row for each wave, in it a column for each y, first the even ones. Around it
+// are as many zeros as a window reaches.
+class PreviousPlane {
+public:
+    void fill(const PyramidPart& part, int slope) {
+        const int reach_y = std::abs(part.window_y) + 1, reach_x = std::abs(part.window_x) + 1;
+        margin_ = reach_x + (long)slope * reach_y;
+        lead_ = reach_y / 2 + 1;
+        half_ = 2 * lead_ + (part.height + 1) / 2 + 1 + kLanes;
+        values_.assign((part.width + (size_t)slope * (part.height - 1) + 2 * margin_) * 2 * half_, 0);
+        for (int y = 0; y < part.height; y++) {
+            const int16_t* from = part.previous + y * part.stride;
+            int16_t* to = at((long)slope * y, y);
+            for (int x = 0; x < part.width; x++)
+                if (from[x]) to[2 * half_ * x] = (int16_t)std::clamp<int>(from[x], -kMaxContext, kMaxContext);
+        }
+    }
+    // The latent of row y in a wave; behind it are those of rows y + 2, y + 4 ...
+    int16_t* at(long wave, int y) {
+        return values_.data() + (wave + margin_) * 2 * half_ + (y & 1) * half_ + lead_ + (y >> 1);
+    }
+
+private:
+    long margin_ = 0, lead_ = 0, half_ = 0;
     std::vector<int16_t> values_;
 };
 
@@ -115,7 +142,7 @@ class PatchWalk {
 public:
     PatchWalk(const Tables& tables, const std::vector<Slot>& middle, const PyramidEntropy& model)
         : tables_(tables), middle_(middle.data()), model_(model), num_taps_((int)model.taps.size()),
-          num_inputs_(num_taps_ + kParents) {
+          num_previous_(model.num_previous), num_inputs_(num_taps_ + num_previous_ + kParents) {
         int furthest = 0;
         for (const PyramidTap& tap : model.taps) furthest = std::max(furthest, -tap.dx - model.slope * tap.dy);
         ring_ = 1;
@@ -135,8 +162,6 @@ public:
             std::swap(above_, here_);  // what is above the next grid
             std::swap(far_above_, far_here_);
         }
-        if (patch.reader && !patch.reader->empty())
-            throw Corrupt("patch payload has data left after its last symbol; it is damaged");
     }
 
 private:
@@ -159,6 +184,9 @@ private:
         tables_of_[1].resize((h + 1) / 2 + kLanes);
         zeros_.assign(half + 1, 0);
 
+        has_previous_ = num_previous_ > 0 && part.previous;
+        if (has_previous_) previous_.fill(part, slope);
+
         Batch batch(model_, grid);
         V16 context[kMaxInputs];
         std::fill(context, context + num_inputs_, splat(0));
@@ -176,7 +204,7 @@ private:
             for (int odd = 0; odd < 2; odd++) {
                 const int p_first = (y_first + 1 - odd) >> 1, p_last = (y_last - odd) >> 1;
                 if (p_first > p_last) continue;
-                find_inputs(wave, odd, half, has_parents, inputs[odd]);
+                find_inputs(part, wave, odd, half, has_parents, inputs[odd]);
                 for (int p = p_first; p <= p_last; p += kLanes) {
                     V16 any = splat(0);
                     for (int i = 0; i < num_inputs_; i++) any = or16(any, context[i] = load(inputs[odd][i] + p));
@@ -186,7 +214,7 @@ private:
                 }
                 if (has_children && has_parents) {
                     int16_t* far = far_here_.row(wave) + odd;
-                    const int16_t* parent = inputs[odd][num_taps_];
+                    const int16_t* parent = inputs[odd][num_taps_ + num_previous_];
                     for (int p = p_first; p <= p_last; p++) far[2 * p] = parent[p];
                 }
             }
@@ -198,14 +226,19 @@ private:
     }
 
     // Where the vectors of a wave's even or odd rows begin, for each input: row 2p + odd is at [p].
-    void find_inputs(long wave, int odd, int half, bool has_parents, const int16_t** inputs) {
+    void find_inputs(const PyramidPart& part, long wave, int odd, int half, bool has_parents, const int16_t** inputs) {
         for (int i = 0; i < num_taps_; i++) {
             const PyramidTap& tap = model_.taps[i];
             const long from = wave + tap.dx + (long)model_.slope * tap.dy;
             const int row = odd + tap.dy;  // of the tap where p is 0
             inputs[i] = rows_.data() + (from & (ring_ - 1)) * stride_ + 1 + (row & 1) * half + (row >> 1);
         }
-        const int16_t** parents = inputs + num_taps_;
+        for (int i = 0; i < num_previous_; i++) {
+            const int dy = part.window_y + kPreviousTaps[i].dy, dx = part.window_x + kPreviousTaps[i].dx;
+            inputs[num_taps_ + i] =
+                has_previous_ ? previous_.at(wave + dx + (long)model_.slope * dy, odd + dy) : zeros_.data();
+        }
+        const int16_t** parents = inputs + num_taps_ + num_previous_;
         if (!has_parents) {
             std::fill(parents, parents + kParents, zeros_.data());
             return;
@@ -275,7 +308,8 @@ private:
     const Tables& tables_;
     const Slot* middle_;
     const PyramidEntropy& model_;
-    const int num_taps_, num_inputs_;
+    const int num_taps_, num_previous_, num_inputs_;
+    bool has_previous_ = false;
     long ring_;
     size_t stride_ = 0;
     std::vector<int16_t> rows_, zeros_;
@@ -284,6 +318,7 @@ private:
     std::vector<int> excesses_;
     SkewedPlane above_, far_above_;  // the grid above; of its latents what is above them
     SkewedPlane here_, far_here_;    // the same for the grid below, filled in on the way
+    PreviousPlane previous_;
 };
 
 }  // namespace

@@ -15,10 +15,16 @@ struct PyramidTap {
     int dy, dx;
 };
 
+constexpr int kMaxPreviousTaps = 9, kMaxWindow = 31;
+// Around a grid's window, in the order of PREVIOUS_TAPS in pyramid/config.py.
+constexpr PyramidTap kPreviousTaps[kMaxPreviousTaps] = {{0, 0},   {0, -1}, {0, 1},  {-1, 0}, {1, 0},
+                                                        {-1, -1}, {-1, 1}, {1, -1}, {1, 1}};
+
 struct PyramidEntropy {
     std::vector<PyramidTap> taps;
     int slope;                                    // (y, x) is in wave x + slope * y
-    Dense first;                                  // of taps, then seven inputs from the grids above
+    int num_previous;                             // taps in the previous latent frame, the first of kPreviousTaps
+    Dense first;                                  // of taps, those of the previous frame, seven from the grids above
     std::vector<std::vector<int32_t>> grid_bias;  // its biases, by grid
     std::vector<Dense> second;                    // none or one
     Dense last, linear;                           // two outputs each; `linear` has what `first` has as inputs
@@ -29,6 +35,8 @@ struct PyramidPart {
     int height, width;
     int16_t* latents;  // to be read: zeros, to be filled
     size_t stride;
+    const int16_t* previous;         // the same part of the previous latent frame, of the same stride; null for zeros
+    int window_y = 0, window_x = 0;  // where the taps in it lie
 };
 
 struct PyramidPatch {
@@ -38,8 +46,8 @@ struct PyramidPatch {
     std::vector<double> bits;        // of each part: what the tables promise, where it is written
 };
 
-// Reads or writes the patches, several at a time. What a patch threw is thrown again; of several, that of the first
-// one.
+// Reads or writes a latent frame of the patches, several at a time; a reader may have more behind it. What a patch
+// threw is thrown again; of several, that of the first one.
 using CodePyramid = void(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
                          int num_threads);
 

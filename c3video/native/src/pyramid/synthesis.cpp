@@ -65,6 +65,29 @@ struct Taps {
     }
 };
 
+// Seven symmetric taps.
+struct SymmetricTaps {
+    V16 middle, pairs[kMaxReach];
+    explicit SymmetricTaps(const int32_t* f) : middle(Taps::pair(f[0], 0)) {
+        for (int t = 1; t <= kMaxReach; t++) pairs[t - 1] = Taps::pair(f[t], f[t]);
+    }
+
+    // `at(t)`: the values t places off.
+    template <typename At>
+    V16 apply(At at) const {
+        V32 low = splat32(128), high = splat32(128);
+        const V16 here = at(0);
+        low = multiply_add(low, unpack_low(here, here), middle);
+        high = multiply_add(high, unpack_high(here, here), middle);
+        for (int t = 1; t <= kMaxReach; t++) {
+            const V16 before = at(-t), behind = at(t);
+            low = multiply_add(low, unpack_low(before, behind), pairs[t - 1]);
+            high = multiply_add(high, unpack_high(before, behind), pairs[t - 1]);
+        }
+        return rounded<8>(low, high);
+    }
+};
+
 // One level: rows of its own grid and of all coarser ones at its resolution.
 class Level {
 public:
@@ -72,7 +95,9 @@ public:
         : grid_(picture.grids[index]), shift_(kLatentBits - index / 2), coarser_(coarser),
           num_planes_((int)picture.grids.size() - index), rows_(num_planes_, grid_.width, kKept),
           wide_(coarser ? num_planes_ - 1 : 0, coarser ? 2 * coarser->grid_.width : 1, kKept), even_(0, 0, 0, 0),
-          odd_(0, 0, 0, 0) {
+          odd_(0, 0, 0, 0), is_filtered_(!picture.filters.empty()),
+          filter_(is_filtered_ ? picture.filters.data() + (kMaxReach + 1) * index : kNoFilter),
+          latents_(is_filtered_ ? 1 : 0, grid_.width, 1), filtered_(is_filtered_ ? 1 : 0, grid_.width, kKept) {
         if (coarser) {
             const int32_t* u = picture.kernels.data() + 4 * index;
             even_ = Taps(u[0], u[1], u[2], u[3]);
@@ -86,12 +111,17 @@ public:
 
     // Makes row y; `plane` has it until kKept further ones were made.
     void make(int y) {
-        const int16_t* latents = grid_.latents + (size_t)y * grid_.width;
         int16_t* out = rows_.row(0, y);
-        const int lowest = -(32768 >> shift_), highest = 32767 >> shift_, unit = 1 << shift_;
-        for (int x = 0; x < grid_.width; x++) {  // saturated: where a shift would pass int16, its end is taken
-            const int s = latents[x];
-            out[x] = (int16_t)(s > highest ? 32767 : s < lowest ? -32768 : s * unit);
+        if (is_filtered_) {
+            make_filtered(y);
+            const int last = grid_.height - 1;
+            const int16_t* in[2 * kMaxReach + 1];
+            for (int t = -kMaxReach; t <= kMaxReach; t++)
+                in[t + kMaxReach] = filtered_.row(0, std::clamp(y + t, 0, last));
+            for (int x = 0; x < grid_.width; x += kLanes)
+                store(out + x, filter_.apply([&](int t) { return load(in[t + kMaxReach] + x); }));
+        } else {
+            take_latents(y, out);
         }
         if (!coarser_) return;
         const int i = y >> 1, odd = y & 1, last = coarser_->height() - 1;
@@ -111,6 +141,30 @@ public:
     int16_t* plane(int index, int y) { return rows_.row(index, y); }
 
 private:
+    static constexpr int32_t kNoFilter[kMaxReach + 1] = {};
+
+    void take_latents(int y, int16_t* out) const {
+        const int16_t* latents = grid_.latents + (size_t)y * grid_.width;
+        const int lowest = -(32768 >> shift_), highest = 32767 >> shift_, unit = 1 << shift_;
+        for (int x = 0; x < grid_.width; x++) {  // saturated: where a shift would pass int16, its end is taken
+            const int s = latents[x];
+            out[x] = (int16_t)(s > highest ? 32767 : s < lowest ? -32768 : s * unit);
+        }
+    }
+
+    // Rows filtered along themselves, up to the last that row y is made of.
+    void make_filtered(int y) {
+        next_filtered_ = std::max(next_filtered_, y - kMaxReach);
+        for (const int last = std::min(y + kMaxReach, grid_.height - 1); next_filtered_ <= last; next_filtered_++) {
+            int16_t* in = latents_.row(0, 0);
+            take_latents(next_filtered_, in);
+            repeat_edges(in, grid_.width, kMaxReach);
+            int16_t* out = filtered_.row(0, next_filtered_);
+            for (int x = 0; x < grid_.width; x += kLanes)
+                store(out + x, filter_.apply([&](int t) { return load(in + x + t); }));
+        }
+    }
+
     void make_wide(int first, int last) {
         next_wide_ = std::max(next_wide_, first);
         for (; next_wide_ <= last; next_wide_++) {
@@ -136,6 +190,10 @@ private:
     Rows rows_, wide_;  // `wide_`: the coarser level's rows at this one's width
     int next_wide_ = 0;
     Taps even_, odd_;
+    const bool is_filtered_;
+    const SymmetricTaps filter_;
+    Rows latents_, filtered_;  // a row of latents; rows filtered along themselves
+    int next_filtered_ = 0;
 };
 
 // One group: `source(y, inputs)` makes a row of inputs and says where each plane of it is.

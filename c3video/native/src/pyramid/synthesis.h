@@ -9,6 +9,7 @@
 namespace c3 {
 
 constexpr int kMaxGrids = 8;
+constexpr int kMaxReach = 3;
 
 struct PyramidGrid {
     int height, width;
@@ -33,6 +34,7 @@ struct PyramidPlane {
 struct PyramidPicture {
     std::vector<PyramidGrid> grids;  // finest first
     std::vector<int32_t> kernels;    // (grids - 1, 4) of the upsampling
+    std::vector<int32_t> filters;    // (grids, kMaxReach + 1) of the grids' own latents, the middle first, or none
     Chroma chroma;                   // `none`: the first group has all planes
     std::vector<PyramidGroup> groups;
     std::vector<PyramidPlane> planes;
