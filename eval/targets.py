@@ -3,8 +3,8 @@
 
     clip --preset ultrafast at a --crf--> its size, its PSNR --asked of the preset in question--> what came of it
 
-So the targets are ones that can be met and that no encode with this preset has met by itself: the size as it is, the
-PSNR and 0.5 dB.
+So the targets are ones that can be met, and another preset than ultrafast does not meet them by that --crf: the size as
+it is, the PSNR and 0.5 dB.
 
     python -m eval.targets CLIP ... [--preset fast] [--crfs 27,36] [--frames N] [--segment N]
 """

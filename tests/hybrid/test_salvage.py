@@ -13,7 +13,7 @@ from c3video.errors import CorruptSegmentError
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.frame_order import coding_order
-from c3video.hybrid.payload import HybridSymbols, parse_payload
+from c3video.hybrid.payload import parse_payload
 from c3video.hybrid.salvage import salvage_frames
 from c3video.hybrid.subbands import cut_slice, join_slices
 from c3video.segment_model import Salvaged
@@ -84,7 +84,7 @@ def test_frames_go_on_by_motion_without_a_broken_slice(num_slices: int, broken: 
                 parts[broken] = [[np.zeros_like(band) for band in plane] for plane in parts[broken]]
             symbols.append(join_slices(parts))
         start = made.planes[0] if has_picture else None
-        wanted = reconstructed(header, made.model, HybridSymbols(made.symbols.fields, tuple(symbols)), frames, start)
+        wanted = reconstructed(header, made.model, replace(made.symbols, frames=tuple(symbols)), frames, start)
         for item, planes in zip(kept, wanted, strict=True):
             assert_same(item.planes, planes)
         num_adrift += NUM_FRAMES - first
