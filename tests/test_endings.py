@@ -26,7 +26,7 @@ from tests.conftest import encode_quickly, moving_clip
 C3V = [sys.executable, "-m", "c3video"]
 GO_ON = "--resume goes on from there"
 QUICK = ["--preset", "ultrafast", "--segment", "2"]
-SLOW = ["--profile", "paper", "--preset", "fast", "--segment", "1", "--threads", "1"]
+SLOW = ["-q", "--profile", "paper", "--preset", "ultrafast", "--segment", "1", "--threads", "1"]
 """Some seconds for eight small frames: time to hit it in the middle."""
 
 
