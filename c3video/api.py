@@ -35,7 +35,7 @@ from c3video.encoder import (
 from c3video.errors import ConfigError
 from c3video.journal import Identity, Journal, journal_of, open_journal
 from c3video.media.source import open_source
-from c3video.output import Output, Overwrite, check_output, open_output
+from c3video.output import Output, Overwrite, check_output, is_replaceable, open_output
 from c3video.rate_target import RateModel, Target, TargetControl, achieved, rd_weight_of_crf
 from c3video.rate_trial import find_rate
 from c3video.segment_fit import Recipe, SegmentReport, fit_memory
@@ -148,6 +148,8 @@ def encode(
     fit = config.fit_config(profile, preset, rd_weight, window_search, low_delay)
     told = config.EncoderSettings.of(profile, preset, rd_weight)
     sources = [source] if isinstance(source, (str, os.PathLike)) else []
+    if resume:
+        _check_resumable(out, live)
     if isinstance(out, (str, os.PathLike)):
         # One who is to be asked is asked later.
         check_output(out, resume or callable(overwrite) or overwrite, sources)
@@ -370,6 +372,18 @@ class _Rates:
             yield from self.encoding.split(source)
 
 
+def _check_resumable(out: str | os.PathLike[str] | BinaryIO, live: bool) -> None:
+    """Before `out` is opened, which empties what a live encode has left there.
+
+    Raises:
+        ConfigError: nothing is ever left to go on with.
+    """
+    if live:
+        raise ConfigError(f"{out}: --live keeps no journal to resume from: leave one of the two options out")
+    if not isinstance(out, (str, os.PathLike)) or not is_replaceable(os.fspath(out)):
+        raise ConfigError(f"{out}: only a file with a name can be resumed")
+
+
 _INDEX_BYTES, _ENTRY_BYTES = 48, 7
 """About as much as an index takes, and each segment in it."""
 
@@ -384,8 +398,6 @@ def _journal(
 ) -> AbstractContextManager[Journal | None]:
     """Of an output that is a part file; others cannot be gone on with."""
     if not output.is_file:
-        if resume:
-            raise ConfigError("only a file with a name can be resumed, and none of --live")
         return nullcontext()
     identity = _build() | settings | _source_identity(source)
     identity["header"] = write_header(encoding.header).hex()

@@ -382,7 +382,7 @@ def _say_concealed(clip: Any) -> None:
         if is_last or clip.concealed[place].number != frame.number + 1 or clip.concealed[place].reason != frame.reason:
             begin = clip.concealed[first]
             which = f"frame {frame.number}" if begin is frame else f"frames {begin.number} to {frame.number}"
-            _say(f"c3v: concealed: {which} (of segment {frame.segment}) from the frames beside them")
+            _say(f"c3v: concealed: {which} (of segment {frame.segment}) from what is there")
             first = place
 
 

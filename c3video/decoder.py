@@ -19,6 +19,7 @@ import os
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, cast, overload
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from c3video.concealment import MOST_IN_A_ROW, Concealed, LostFrame, fill, lost_of_segment
 from c3video.engine import EngineName, choose_engine
-from c3video.errors import ConfigError, LimitError, StreamError
+from c3video.errors import ConfigError, CorruptSegmentError, LimitError, StreamError
 from c3video.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS, DecodeLimits
 from c3video.media.selection import NumberedFrame, Selection
 from c3video.models import DECODERS
@@ -214,21 +215,40 @@ class Decoder:
             for gap in lost:
                 waiting += self._lost_frames(gap, before, segment.pts[0])
             lost = []
-            num_lost, index = len(self.lost), 0
-            for frame in self._decoded(segment):
+            for index, (frame, is_exact) in enumerate(self._salvaged(segment)):
+                if frame is None:
+                    why = reason or (self.lost[-1] if self.lost else StreamError("its frames did not come"))
+                    waiting.append(LostFrame(segment.pts[index], segment.durations[index], segment.number, why))
+                    continue
                 yield from filled_up(frame)
                 self._limits.check_frames(number + 1)
+                if not is_exact:
+                    self.concealed.append(Concealed(number, frame.pts, segment.number, reason or self.lost[-1]))
                 yield frame
-                before, index, number = frame, index + 1, number + 1
-            if len(self.lost) > num_lost:
-                reason = reason or self.lost[-1]
-            waiting += [
-                LostFrame(pts, duration, segment.number, reason or StreamError("its frames did not come"))
-                for pts, duration in zip(segment.pts[index:], segment.durations[index:], strict=True)
-            ]
+                before, number = frame, number + 1
         for gap in lost:
             waiting += self._lost_frames(gap, before, None)
         yield from filled_up(None)
+
+    def _salvaged(self, segment: Segment) -> Iterator[tuple[Frame | None, bool]]:
+        """All frames of a segment, None for those that are lost, and whether each is what the encoder saw."""
+        number, num_frames = 0, len(segment.pts)
+        for frame in self._decoded(segment):
+            yield frame, True
+            number += 1
+        salvage = DECODERS[self.header.model.KIND].salvage
+        if number < num_frames and salvage is not None:
+            try:
+                with _memory_errors(segment):
+                    for index, found in enumerate(salvage(self.header, segment, self._engine)):
+                        if index >= number:
+                            times = segment.pts[index], segment.durations[index]
+                            yield (None, False) if found is None else (Frame(found.planes, *times), found.is_exact)
+                            number += 1
+            except CorruptSegmentError:
+                pass  # as `_decoded` has said already
+        for _ in range(number, num_frames):
+            yield None, False
 
     def _is_plausible(self, salvaged: Segment, before: Frame | None) -> bool:
         """Whether a segment with a wrong crc32 stands where it says."""
@@ -400,15 +420,10 @@ class Decoder:
     def _decoded(self, segment: Segment) -> Iterator[Frame]:
         """Frames of a segment; those before damage where it is concealed."""
         try:
-            yield from decode_segment(self.header, segment, self._engine, self._threads_for(segment))
-        except MemoryError as error:
-            raise LimitError(
-                f"segment {segment.number}: there was not enough memory to decode it; "
-                "a lower max_memory (--max-memory) refuses such streams before",
-                segment=segment.number,
-            ) from error
+            with _memory_errors(segment):
+                yield from decode_segment(self.header, segment, self._engine, self._threads_for(segment))
         except StreamError as error:
-            if not self._conceal:
+            if not self._conceal or isinstance(error, LimitError):
                 raise
             self.lost.append(error)
 
@@ -423,6 +438,18 @@ class Decoder:
 
     def _memory(self, num_frames: int, threads: int) -> int:
         return DECODERS[self.header.model.KIND].memory_bytes(self.header, num_frames, self._engine, threads)
+
+
+@contextmanager
+def _memory_errors(segment: Segment) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise LimitError(
+            f"segment {segment.number}: there was not enough memory to decode it; "
+            "a lower max_memory (--max-memory) refuses such streams before",
+            segment=segment.number,
+        ) from error
 
 
 def _seconds(value: float | Fraction) -> Fraction:

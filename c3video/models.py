@@ -14,10 +14,11 @@ from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.decode import decode_frames, describe_frames, frames_memory
 from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.multiply_adds import frame_multiply_adds
+from c3video.hybrid.salvage import salvage_frames
 from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.decode import decode_pictures, describe_pictures, pictures_memory
 from c3video.pyramid.multiply_adds import picture_multiply_adds
-from c3video.segment_model import MultiplyAdds, SegmentDecoder
+from c3video.segment_model import MultiplyAdds, Salvaged, SegmentDecoder
 from c3video.stream.layout import Header, Segment
 from c3video.video import Planes
 
@@ -26,9 +27,15 @@ def _decode_hybrid(header: Header, segment: Segment, engine: EngineName, threads
     return decode_frames(header, segment, ENGINES[engine], threads)
 
 
+def _salvage_hybrid(header: Header, segment: Segment, engine: EngineName) -> Iterator[Salvaged | None]:
+    return salvage_frames(header, segment, ENGINES[engine])
+
+
 DECODERS: dict[int, SegmentDecoder] = {
     C3Config.KIND: SegmentDecoder(decode_patches, patches_memory, describe_patches, patch_multiply_adds),
-    HybridConfig.KIND: SegmentDecoder(_decode_hybrid, frames_memory, describe_frames, frame_multiply_adds),
+    HybridConfig.KIND: SegmentDecoder(
+        _decode_hybrid, frames_memory, describe_frames, frame_multiply_adds, _salvage_hybrid
+    ),
     PyramidConfig.KIND: SegmentDecoder(decode_pictures, pictures_memory, describe_pictures, picture_multiply_adds),
 }
 

@@ -129,7 +129,7 @@ def open_output(
     """
     name = os.fspath(path)
     existed = check_output(name, overwrite, sources)
-    if not _is_replaceable(name):
+    if not is_replaceable(name):
         output = Output(name, False)
         try:
             yield output
@@ -191,7 +191,7 @@ def check_output(
         ConfigError, OutputError: see there. A function as `overwrite` is asked where the file is there.
     """
     name = os.fspath(path)
-    if not _is_replaceable(name):
+    if not is_replaceable(name):
         _check_sources(name, (name,), sources)
         return False
     target = os.path.realpath(name)
@@ -240,7 +240,7 @@ class _WholeWrites(io.FileIO):
         return size
 
 
-def _is_replaceable(name: str) -> bool:
+def is_replaceable(name: str) -> bool:
     """Whether a path is, or may become, a file that has a name to be replaced under."""
     if name == "-" or os.path.abspath(name).startswith(_SPECIAL_FOLDERS):
         return False

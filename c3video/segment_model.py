@@ -46,6 +46,18 @@ class MultiplyAdds(Protocol):
 
 
 @dataclass(frozen=True)
+class Salvaged:
+    """A frame of a damaged segment.
+
+    Args:
+        is_exact: whether it is what the encoder saw; otherwise it is what comes nearest of what is there.
+    """
+
+    planes: Planes
+    is_exact: bool
+
+
+@dataclass(frozen=True)
 class SegmentDecoder:
     """Segments of one model, as a decoder sees them.
 
@@ -56,12 +68,16 @@ class SegmentDecoder:
             the high side from what the header says alone.
         describe: (header, segment) -> SegmentFacts, from all symbols and no samples. Raises CorruptSegmentError.
         multiply_adds: (model config, pixel format) -> what decoding costs.
+        salvage: (header, damaged segment, engine) -> what there is of each frame in display order, None for one that is
+            lost; None where the model gives nothing beyond what `decode` does before it fails. Raises
+            CorruptSegmentError.
     """
 
     decode: Callable[[Header, Segment, EngineName, int], Iterator[Planes]]
     memory_bytes: Callable[[Header, int, EngineName, int], int]
     describe: Callable[[Header, Segment], SegmentFacts]
     multiply_adds: Callable[[Any, str], MultiplyAdds]
+    salvage: Callable[[Header, Segment, EngineName], Iterator[Salvaged | None]] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 Kinds of ends: "all" kills every process of the encode at once, as a power cut does; "parent" the command alone, whose
 workers have to notice; "worker" one worker, which the command has to replace.
 
-    python -m eval.kills --kills 20 --workers 2 [--source CLIP] [--frames N]
+    python -m eval.kills --kills 20 --workers 2 [--kinds worker] [--source CLIP] [--frames N]
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Outcome:
         return sum(self.kills.values())
 
 
-def torment(source: Path, folder: Path, num_kills: int, options: Sequence[str], seed: int) -> Outcome:
+def torment(
+    source: Path, folder: Path, num_kills: int, kinds: Sequence[str], options: Sequence[str], seed: int
+) -> Outcome:
     """Kill encodes until there were so many kills; each is then let come to its end."""
     generator = random.Random(seed)
     undisturbed = folder / "undisturbed.c3v"
@@ -65,7 +67,7 @@ def torment(source: Path, folder: Path, num_kills: int, options: Sequence[str], 
     found = Outcome(time.monotonic() - began)
     while found.num_kills < num_kills:
         out = folder / f"out{found.encodes}.c3v"
-        while _run([*command, str(out), "--resume", "-y", *options], num_kills, generator, found) != 0:
+        while _run([*command, str(out), "--resume", "-y", *options], num_kills, kinds, generator, found) != 0:
             part = out.with_name(f"{out.stem}.part.c3v")
             found.left.append(_num_segments(part) if part.exists() else 0)
         found.encodes += 1
@@ -73,13 +75,13 @@ def torment(source: Path, folder: Path, num_kills: int, options: Sequence[str], 
     return found
 
 
-def _run(command: Sequence[str], num_kills: int, generator: random.Random, found: Outcome) -> int:
+def _run(command: Sequence[str], num_kills: int, kinds: Sequence[str], generator: random.Random, found: Outcome) -> int:
     """One run of the command, killed or not; returns its exit code."""
     found.runs += 1
     began, killed_before = time.monotonic(), found.num_kills
     encode = subprocess.Popen(command, start_new_session=True)
     while found.num_kills < num_kills:
-        kind = generator.choice(KINDS)
+        kind = generator.choice(kinds)
         with contextlib.suppress(subprocess.TimeoutExpired):
             encode.wait(generator.uniform(0.1, 1.0) * found.seconds)
             break
@@ -142,13 +144,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="of the encode (default 2)")
     parser.add_argument("--source", type=Path, metavar="CLIP", help="default: 24 small frames that are made here")
     parser.add_argument("--frames", type=int, default=24, metavar="N", help="of it (default 24), in segments of 2")
+    parser.add_argument(
+        "--kinds", type=lambda text: text.split(","), default=list(KINDS), metavar="A,B", help="of kills (default: all)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         source = arguments.source or make_video(Path(name) / "source.mkv", "ffv1", "yuv420p", times=range(24))
         options = ["--preset", "ultrafast", "--segment", "2", "--frames", f"0:{arguments.frames}"]
         options += ["--workers", str(arguments.workers)]
-        found = torment(source, Path(name), arguments.kills, options, arguments.seed)
+        found = torment(source, Path(name), arguments.kills, arguments.kinds, options, arguments.seed)
     by_kind = ", ".join(f"{kind} {number}" for kind, number in found.kills.items())
     print(
         f"{found.num_kills} kills ({by_kind}) in {found.runs} runs of {found.encodes} encodes, one of which takes "

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What concealment makes of lost records: PSNR and frames touched at 1, 5 and 20% lost, in a table.
+"""What concealment makes of records that are lost or damaged: PSNR and frames touched, at 1, 5 and 20%, in a table.
 
-    .c3v --records taken out at random--> c3v decode --conceal --> frames against the source, beside two simpler ways
+    .c3v --records taken out, or a bit of each turned--> c3v decode --conceal --> frames against the source
 
-Each record but the first and the index is lost with the given probability, in several draws with fixed seeds; all
-frames of a lost record are lost. "held": the frame before is shown instead, as players do.
+Each record but the first and the index is hit with the given probability, in several draws with fixed seeds. All frames
+of a lost record are lost; of a damaged one some are whole, and others can be predicted by their motion (salvage.py).
+"held": the frame before is shown instead of one that is not whole, as players do.
 
     python -m eval.losses CLIP ... [--frames N] [--segment N] [--crf Q] [--out eval/results/concealment.md]
 """
@@ -24,7 +25,14 @@ import numpy as np
 import c3video
 from c3video.decoder import Decoder
 from c3video.media.source import open_source
-from c3video.stream.layout import Segment, write_header, write_segment
+from c3video.stream.layout import (
+    RECORD,
+    RECORD_OVERHEAD_BYTES,
+    SEGMENT_KIND,
+    Segment,
+    write_header,
+    write_segment,
+)
 from c3video.stream.reader import Reader
 from c3video.video import Frame, Planes
 
@@ -60,6 +68,21 @@ def without_records(data: bytes, share: float, seed: int) -> bytes:
     return b"".join(kept)
 
 
+def with_turned_bits(data: bytes, share: float, seed: int) -> bytes:
+    """A stream with a bit turned somewhere in the payload of some records."""
+    generator = random.Random(seed)
+    changed, at, number = bytearray(data), data.index(b"C3R"), 0
+    while data[at : at + 4] == b"C3R" + bytes([SEGMENT_KIND]):
+        size = int.from_bytes(data[at + 8 : at + 12], "little")
+        if number > 0 and generator.random() < share:
+            changed[at + RECORD.size_bytes + generator.randrange(size)] ^= 1 << generator.randrange(8)
+        at, number = at + RECORD_OVERHEAD_BYTES + size, number + 1
+    return bytes(changed)
+
+
+DAMAGES = {"lost": without_records, "damaged": with_turned_bits}
+
+
 def loss_of(data: bytes, source: Sequence[Planes], peak: int) -> Loss:
     """Decode what is left and hold it against the source; frames lost at the end are not counted."""
     with Decoder(io.BytesIO(data), conceal=True) as clip:
@@ -88,16 +111,16 @@ def _psnr(errors: Sequence[float], peak: int) -> float:
     return float(10 * np.log10(peak**2 / max(float(np.mean(errors)), 1e-9))) if errors else float("nan")
 
 
-def rows_of(path: Path, num_frames: int, segment: int, crf: float, draws: int) -> list[str]:
+def rows_of(path: Path, damage: str, num_frames: int, segment: int, crf: float, draws: int) -> list[str]:
     """Lines of the table for a clip."""
     file = io.BytesIO()
     with open_source(path, frames=(0, num_frames)) as opened:
-        report = c3video.encode(opened, file, preset="ultrafast", crf=crf, segment_frames=segment, threads=1)
+        report = c3video.encode(opened, file, preset="ultrafast", crf=crf, segment_frames=segment, threads=1, workers=1)
     with open_source(path, frames=(0, num_frames)) as opened:
         source, peak = [frame.planes for frame in opened], opened.format.layout.max_value
     lines = []
     for share in SHARES:
-        found = [loss_of(without_records(file.getvalue(), share, seed), source, peak) for seed in range(draws)]
+        found = [loss_of(DAMAGES[damage](file.getvalue(), share, seed), source, peak) for seed in range(draws)]
         touched = np.mean([loss.touched / len(source) for loss in found])
         whole, held = (np.mean([getattr(loss, name) for loss in found]) for name in ("concealed_db", "held_db"))
         of_them = [
@@ -111,24 +134,26 @@ def rows_of(path: Path, num_frames: int, segment: int, crf: float, draws: int) -
     return lines
 
 
-HEAD = """# What concealment makes of lost records
+HEAD = """## {Damage} records
 
 `c3v decode --conceal` on streams of {segment} frames a segment (crf {crf:g}, preset ultrafast, {frames} frames at most)
-of which records were taken out at random, {draws} draws each, and the index with them, as from a pipe that loses some.
-PSNR is over all samples of all frames against the source, in dB, mean over the draws; "held" is what the frame before,
-shown instead, would come to. The last two columns are of the frames that were lost alone. Made by
+of which records were {done} at random, {draws} draws each. PSNR is over all samples of all frames against the
+source, in dB, mean over the draws; "held" is what the frame before, shown instead, would come to. The last two columns
+are of the touched frames alone. Made by
 
     {command}
 
-| clip | undamaged | records lost | frames touched | concealed | held | lost frames: concealed | held |
+| clip | undamaged | records {damage} | frames touched | concealed | held | touched frames: concealed | held |
 |---|---|---|---|---|---|---|---|
 """
+_DONE = {"lost": "taken out", "damaged": "given a wrong bit"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
+    parser.add_argument("--damage", choices=DAMAGES, default="lost", help="what befalls records (default: lost)")
     parser.add_argument("--frames", type=int, default=64, metavar="N", help="of each (default 64)")
     parser.add_argument("--segment", type=int, default=8, metavar="N", help="frames a record (default 8)")
     parser.add_argument("--crf", type=float, default=30.0, metavar="Q")
@@ -137,16 +162,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     names = " ".join(path.name for path in arguments.clips)
     command = f"python -m eval.losses {names} --frames {arguments.frames} --segment {arguments.segment}"
-    command += f" --draws {arguments.draws}"
+    command += f" --draws {arguments.draws} \\\n        --damage {arguments.damage}"
     text = HEAD.format(
         segment=arguments.segment,
         crf=arguments.crf,
         frames=arguments.frames,
         draws=arguments.draws,
         command=command,
+        damage=arguments.damage,
+        Damage=arguments.damage.capitalize(),
+        done=_DONE[arguments.damage],
     )
     for path in arguments.clips:
-        text += "\n".join(rows_of(path, arguments.frames, arguments.segment, arguments.crf, arguments.draws)) + "\n"
+        text += (
+            "\n".join(
+                rows_of(path, arguments.damage, arguments.frames, arguments.segment, arguments.crf, arguments.draws)
+            )
+            + "\n"
+        )
         print(path.stem, file=sys.stderr)
     if arguments.out is None:
         print(text)

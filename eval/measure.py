@@ -42,7 +42,7 @@ STREAM_COLUMNS = ("clip", "profile", "preset", "quality")
 PLANE_COLUMNS = ("psnr_y", "psnr_u", "psnr_v")
 POINT_COLUMNS = (
     *("clip", "codec", "profile", "preset", "tune", "quality"),
-    *("num_frames", "width", "height", "size_bytes", "bpp"),
+    *("num_frames", "width", "height", "clip_seconds", "size_bytes", "bpp"),
     *(*PLANE_COLUMNS, "psnr_yuv611", "psnr_rgb", "psnr_rgb_seq", "ssim"),
     *("encode_seconds", "encode_cpu_seconds", "decode_seconds", "decode_cpu_seconds", "peak_memory_mib"),
     *("macs_per_pixel", "commit"),
@@ -52,7 +52,7 @@ BITS_COLUMNS = (*STREAM_COLUMNS, "part", "bits")
 WINDOW_COLUMNS = (*STREAM_COLUMNS, "segment", "patch", "grid", "y", "x")
 CONVERGENCE_COLUMNS = (*STREAM_COLUMNS, "segment", "patch", "stage", "step", "loss", "psnr_db", "bpp")
 
-VERSION = 2
+VERSION = 3
 """Of what measured/*.json hold; older ones are made again."""
 
 
@@ -167,7 +167,7 @@ def measure_c3v(path: Path, clip: Clip, record: dict[str, Any], with_ssim: bool)
     }
     bits, windows = bits_and_windows(path, header)
     return {
-        "point": _finish(point, found, clip),
+        "point": _finish(point, found, clip, source.format),
         "frames": _frames(found),
         "bits": bits,
         "windows": windows,
@@ -188,13 +188,15 @@ def measure_classic(path: Path, clip: Clip, record: dict[str, Any], with_ssim: b
     names = ("preset", "tune", "size_bytes", "encode_seconds", "encode_cpu_seconds", "decode_seconds")
     point = {name: record[name] for name in (*names, "decode_cpu_seconds")}
     point |= {"clip": clip.name, "codec": record["encoder"], "profile": "", "quality": record["crf"]}
-    return {"point": _finish(point, found, clip), "frames": _frames(found)}
+    return {"point": _finish(point, found, clip, source.format), "frames": _frames(found)}
 
 
-def _finish(point: dict[str, Any], found: Quality, clip: Clip) -> dict[str, Any]:
+def _finish(point: dict[str, Any], found: Quality, clip: Clip, format: VideoFormat) -> dict[str, Any]:
     num_frames = len(next(iter(found.frames.values())))
     means = {name: _rounded(value) for name, value in found.means().items()}
-    size = {"num_frames": num_frames, "width": clip.width, "height": clip.height}
+    size: dict[str, Any] = {"num_frames": num_frames, "width": clip.width, "height": clip.height}
+    if num_frames > 1 and format.frame_rate:
+        size["clip_seconds"] = float(f"{float(num_frames / format.frame_rate):.6g}")
     bpp = metrics.bpp(point["size_bytes"], num_frames, clip.height, clip.width)
     return point | size | {"bpp": float(f"{bpp:.6g}")} | means
 

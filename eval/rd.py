@@ -18,6 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from c3video.errors import C3VideoError, SourceError
 
 Point = tuple[float, float]
@@ -106,6 +109,60 @@ def bd_rate(reference: Sequence[Point], test: Sequence[Point]) -> BD | None:
         overlap=(high - low) / (max(a[-1][1], b[-1][1]) - min(a[0][1], b[0][1])),
         num_points=(len(a), len(b)),
     )
+
+
+@dataclass(frozen=True)
+class EqualRate:
+    """How much better `test` is than `reference` where both are of one size.
+
+    Args:
+        rates: in bpp, rising by one factor: from the lowest to the highest that both curves cover.
+        differences_db: at these; positive where `test` is better.
+        overlap: that range of the logarithm of the rate, as a share of what the two cover together.
+    """
+
+    rates: tuple[float, ...]
+    differences_db: tuple[float, ...]
+    overlap: float
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """(rate, difference) in the middle of the range."""
+        place = len(self.rates) // 2
+        return self.rates[place], self.differences_db[place]
+
+
+def at_equal_rates(reference: Sequence[Point], test: Sequence[Point], number: int = 9) -> EqualRate | None:
+    """Compare qualities at equal rates, interpolated as in `bd_rate`.
+
+    Args:
+        reference, test: (bpp, dB) of each point, in any order.
+        number: of rates, odd.
+
+    Returns:
+        None where a curve has fewer than two points or the two share no range of rates.
+    """
+    a, b = clean_curve(reference), clean_curve(test)
+    if len(a) < 2 or len(b) < 2:
+        return None
+    ends = np.log([(curve[0][0], curve[-1][0]) for curve in (a, b)])
+    low, high = ends[:, 0].max(), ends[:, 1].min()
+    if not low < high:
+        return None
+    # To the last bit within both, where an interpolation is defined.
+    at = np.clip(np.linspace(low, high, number), low, high)
+    differences = _quality_at(b, at) - _quality_at(a, at)
+    overlap = (high - low) / (ends[:, 1].max() - ends[:, 0].min())
+    return EqualRate(tuple(np.exp(at).tolist()), tuple(differences.tolist()), float(overlap))
+
+
+def _quality_at(curve: Sequence[Point], log_rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.interpolate import Akima1DInterpolator  # a second, as above
+
+    x, y = np.log([rate for rate, _ in curve]), np.array([quality for _, quality in curve])
+    # Akima's slopes are of four neighbours; a straight line is what is left of it for two points.
+    found = np.interp(log_rates, x, y) if len(curve) == 2 else Akima1DInterpolator(x, y)(log_rates)
+    return np.asarray(found, np.float64)
 
 
 @dataclass(frozen=True, order=True)

@@ -52,7 +52,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Point:
-    """One line of points.csv. What a clip does not have (luma of RGB, chroma of gray) is None."""
+    """One line of points.csv. What a clip does not have (luma of RGB, chroma of gray, a length in time) is None."""
 
     clip: str
     codec: str
@@ -79,6 +79,12 @@ class Point:
     peak_memory_mib: float | None = None
     macs_per_pixel: float | None = None
     commit: str = ""
+    clip_seconds: float | None = None
+
+    @property
+    def kbps_of_bpp(self) -> float | None:
+        """Thousands of bits a second that a bit a pixel makes; None of a clip without a length in time."""
+        return self.num_pixels / self.clip_seconds / 1e3 if self.clip_seconds else None
 
     @property
     def series(self) -> Series:

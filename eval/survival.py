@@ -288,7 +288,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(title, file=sys.stderr)
             found, said = results_of(path, (0, arguments.most_frames), folder)
             rows.append((title, found, [words for words in said if "were asked for" not in words]))
-    files = f" with {len(arguments.files)} files of phones and broadcasters besides" if arguments.files else ""
+    files = f", the first {arguments.most_frames} frames of each source"
+    if arguments.files:
+        files += f", with {len(arguments.files)} files of phones and broadcasters besides"
     text = HEAD.format(ffmpeg=FFMPEG, files=files) + table(rows) + "\n"
     if arguments.out is None:
         print(text)

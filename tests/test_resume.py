@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import c3video
+from c3video.cli import main
 from c3video.errors import ConfigError, OutputError
 from c3video.media.sink import open_sink
 from c3video.stream.layout import Segment
@@ -191,12 +193,30 @@ def test_left_part_is_named_with_what_can_be_done(out: Path) -> None:
         c3video.encode(CLIP, out, overwrite=False, **OPTIONS)
 
 
-def test_pipes_and_live_files_cannot_be_resumed(tmp_path: Path) -> None:
+def test_what_has_no_name_cannot_be_resumed(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    for name, options in (("/dev/null", {}), ("live.c3v", {"live": True})):
-        with pytest.raises(ConfigError, match="only a file"):
-            c3video.encode(CLIP, tmp_path / name, resume=True, **OPTIONS | options)
+    # A named pipe that was opened before would wait for a reader.
+    for place in (fifo, "/dev/null", io.BytesIO()):
+        with pytest.raises(ConfigError, match="only a file with a name can be resumed"):
+            c3video.encode(CLIP, place, resume=True, **OPTIONS)
+
+
+def test_live_file_is_not_resumed_and_keeps_what_it_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    live = tmp_path / "live.c3v"
+    interrupt(live, 2, live=True)
+    left = live.read_bytes()
+    assert left
+    with pytest.raises(ConfigError, match=r"live\.c3v: --live keeps no journal to resume from"):
+        c3video.encode(CLIP, live, resume=True, live=True, **OPTIONS)
+    assert live.read_bytes() == left
+    source = tmp_path / "clip.y4m"
+    with open_sink(source, CLIP.format) as sink:
+        for frame in CLIP:
+            sink.write(frame)
+    assert main(["encode", str(source), str(live), "--live", "--resume"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert live.read_bytes() == left
 
 
 def finish_out_of_order(order: list[int], stop_after: int) -> Callable[..., Any]:

@@ -132,7 +132,7 @@ def open_payload(
         )
 
 
-def _key_planes(header: Header, parsed: ParsedPayload, engine: HybridEngine, num_threads: int) -> Planes:
+def key_planes(header: Header, parsed: ParsedPayload, engine: HybridEngine, num_threads: int) -> Planes:
     """Planes of a first frame that is a picture. Raises CorruptSegmentError."""
     assert isinstance(header.model, HybridConfig)
     assert parsed.picture is not None
@@ -154,7 +154,7 @@ def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[Par
     def first() -> FrameSymbols:
         parsed = opened.parsed
         with _naming(f"segment {segment.number}, frame 0", segment):
-            planes = to_coded(_key_planes(header, parsed, engine, 1), header.video.layout)
+            planes = to_coded(key_planes(header, parsed, engine, 1), header.video.layout)
         return key_symbols(planes, coded_format(header.video), parsed.step_indexes[0], engine.plane_symbols)
 
     opened = open_payload(header, segment, engine, first)
@@ -200,7 +200,7 @@ def decode_frames(header: Header, segment: Segment, engine: HybridEngine, thread
         CorruptSegmentError: a payload does not decode, or a frame differs from its hash. The frames that need nothing
             of what is damaged, and come before it in coding order, have come out by then, whatever the threads.
     """
-    return _FrameDecoder(header, segment, engine, threads).frames()
+    return FrameDecoder(header, segment, engine, threads).frames()
 
 
 def most_frames_held(num_frames: int, gop: int) -> tuple[int, int]:
@@ -246,7 +246,7 @@ and reconstructed (the oracle's arrays of features, of 64-bit coefficients and o
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """Something to do, and what to note when it is done.
 
     Args:
@@ -260,7 +260,7 @@ class _Step:
     num_threads: int = 1
 
 
-class _FrameDecoder:
+class FrameDecoder:
     """What has been read and decoded of one segment, and so what may be done next.
 
     A frame goes from left to right; between the bars stands where it is kept:
@@ -366,7 +366,7 @@ class _FrameDecoder:
                 self._num_free += step.num_threads
                 self._changed.notify_all()
 
-    def _next_step(self) -> _Step | None:
+    def _next_step(self) -> Step | None:
         """Wait for something to do; None when all is decoded that may be by now."""
         with self._changed:
             while self._num_first < self._bound():
@@ -382,7 +382,7 @@ class _FrameDecoder:
         """Place in coding order at which work ends for now."""
         return self._end if self._failure is None else min(self._end, self._failure[0])
 
-    def _startable(self) -> _Step | None:
+    def _startable(self) -> Step | None:
         """A frame if one can be decoded, by all threads that have nothing else to do; or the reader that is behind."""
         if self._picture_is_due:
             self._picture_is_due = False
@@ -401,14 +401,14 @@ class _FrameDecoder:
         has_references = all(index in self._references for index in self._frames[place].references)
         return has_references and len(self._parts[place]) == len(self._readers)
 
-    def _decoding_picture(self) -> _Step:
+    def _decoding_picture(self) -> Step:
         """The first frame, by all threads."""
         num_threads, layout, frame = self._num_free, self._header.video.layout, self._frames[0]
 
         def work() -> tuple[Planes, Planes, FrameSymbols]:
             with self._naming(frame):
-                planes = _key_planes(self._header, self._parsed, self._engine, num_threads)
-            self._segment.check_frame(frame.index, frame_crc32(planes))
+                planes = key_planes(self._header, self._parsed, self._engine, num_threads)
+            self._check(frame, planes)
             samples = tuple(plane.astype(np.uint16, copy=False) for plane in to_coded(planes, layout))
             symbols = key_symbols(samples, self._coded, self._step_indexes[0], self._engine.plane_symbols)
             return samples, planes, symbols
@@ -417,13 +417,13 @@ class _FrameDecoder:
             samples, planes, self._picture_symbols = result
             self._note_decoded(0, samples, planes)
 
-        return _Step(0, work, note, num_threads)
+        return Step(0, work, note, num_threads)
 
     def _symbols_of_picture(self) -> FrameSymbols:
         assert self._picture_symbols is not None
         return self._picture_symbols
 
-    def _reading(self, index: int) -> _Step:
+    def _reading(self, index: int) -> Step:
         """The next frame of a reader."""
         place = self._num_read[index]
         self._num_read[index] += 1
@@ -439,9 +439,9 @@ class _FrameDecoder:
             if place == 1 and len(self._parts[1]) == len(self._readers):
                 self._picture_symbols = None
 
-        return _Step(place, work, note)
+        return Step(place, work, note)
 
-    def _decoding(self, place: int, num_threads: int) -> _Step:
+    def _decoding(self, place: int, num_threads: int) -> Step:
         """The samples of a frame that is complete."""
         frame, parts = self._frames[place], self._parts.pop(place)
         references = [self._references[index] for index in frame.references]
@@ -452,10 +452,14 @@ class _FrameDecoder:
             symbols = join_slices([first, *(parts[index] for index in range(1, len(parts)))])
             samples = self._reconstruct(place, references, motion, symbols, num_threads)
             planes = from_coded(samples, layout)
-            self._segment.check_frame(frame.index, frame_crc32(planes))
+            self._check(frame, planes)
             return samples, planes
 
-        return _Step(place, work, lambda result: self._note_decoded(place, *result), num_threads)
+        return Step(place, work, lambda result: self._note_decoded(place, *result), num_threads)
+
+    def _check(self, frame: CodedFrame, planes: Planes) -> None:
+        """Raise CorruptSegmentError unless a frame is what the encoder saw."""
+        self._segment.check_frame(frame.index, frame_crc32(planes))
 
     def _note_decoded(self, place: int, samples: Planes, planes: Planes) -> None:
         """Keep a frame's coded planes while it is a reference, and those to be shown."""

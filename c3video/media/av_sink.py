@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import av
@@ -20,6 +19,7 @@ from av.video.stream import VideoStream
 from c3video.errors import C3VideoError, ConfigError
 from c3video.media.avframe import to_av_frame
 from c3video.media.orientation import display_matrix
+from c3video.media.sink import Sink
 from c3video.video import BOTTOM_FIELD_FIRST, PROGRESSIVE, TOP_FIELD_FIRST, Frame, VideoFormat, check_planes
 
 _FIELD_ORDERS = {0: 0, PROGRESSIVE: 1, TOP_FIELD_FIRST: 2, BOTTOM_FIELD_FIRST: 3}
@@ -61,7 +61,7 @@ class Ffv1Encoder:
         return bytes(packet)
 
 
-class AvSink:
+class AvSink(Sink):
     """Frames to NUT or MOV.
 
     Args:
@@ -110,14 +110,6 @@ class AvSink:
         video = self.format
         if video.rotation or video.mirrored:
             self._stream.set_display_matrix(display_matrix(video.rotation, video.mirrored))
-
-    def __enter__(self) -> AvSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def write(self, frame: Frame) -> None:
         """Write one frame; NUT flushes it."""

@@ -17,13 +17,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from math import gcd
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, TypeVar
 
 from c3video.errors import C3VideoError, ConfigError
 from c3video.media import matroska, y4m
@@ -53,23 +54,30 @@ _HIGHEST_RATE = 240
 _log = logging.getLogger(__name__)
 
 
-class Sink(Protocol):
+_AnySink = TypeVar("_AnySink", bound="Sink")
+
+
+class Sink(ABC):
     """Where decoded frames go. Close it, or use it as a context manager."""
 
-    def __enter__(self) -> Sink: ...
+    def __enter__(self: _AnySink) -> _AnySink:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
+    @abstractmethod
     def write(self, frame: Frame) -> None:
         """One frame; time stamps grow. Raises ConfigError for one of another format, C3VideoError for a full disk."""
 
+    @abstractmethod
     def close(self) -> None:
         """What the container has at its end, then flush, and close the file if it is the sink's."""
 
 
-class RawSink:
+class RawSink(Sink):
     """Planes one after the other, without padding, samples of 10 bits as two bytes, the low one first.
 
     Args:
@@ -86,14 +94,6 @@ class RawSink:
         format.check()
         self.format = format
         self._file, self._close_file = file, close_file
-
-    def __enter__(self) -> RawSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def write(self, frame: Frame) -> None:
         """Write one frame and flush it."""

@@ -11,6 +11,7 @@ from c3video.errors import SourceError
 from eval.report.bits import bits_section
 from eval.report.convergence import convergence_section
 from eval.report.curves import STYLE, bd_section, published_section, rd_section
+from eval.report.equal_rate import equal_rate_section
 from eval.report.losses import losses_section
 from eval.report.over_time import frames_section
 from eval.report.pictures import look_section
@@ -39,6 +40,7 @@ def render(run: RunFolder, *, picture_mib: float = 8.0) -> str:
     sections = [
         ("rd", "Rate and distortion", rd_section(run, metrics, palette)),
         ("bd", "BD-rate", bd_section(run, metrics)),
+        ("equal-rate", "At equal rate", equal_rate_section(run, metrics, palette)),
         ("published", "Beside published figures", published_section(run)),
         ("losses", "Losses beside published ones", losses_section(run)),
         ("look", "What it looks like", look_section(run, picture_mib)),

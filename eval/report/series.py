@@ -85,11 +85,13 @@ def quality_name(point: Point) -> str:
 
 
 def bd_of(run: RunFolder, clip: str, metric: str, reference: Series, test: Series) -> BD | None:
-    curves = []
-    for series in (reference, test):
-        points = [(point.bpp, point.metric(metric)) for point in run.points_of(clip, series)]
-        curves.append([(bpp, value) for bpp, value in points if value is not None])
-    return bd_rate(*curves)
+    return bd_rate(*(curve_of(run, clip, metric, series) for series in (reference, test)))
+
+
+def curve_of(run: RunFolder, clip: str, metric: str, series: Series) -> list[tuple[float, float]]:
+    """(bpp, dB) of the points that have this measure."""
+    points = [(point.bpp, point.metric(metric)) for point in run.points_of(clip, series)]
+    return [(bpp, value) for bpp, value in points if value is not None]
 
 
 def middle_first(groups: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -43,6 +43,18 @@ def size_text(number: float) -> str:
     return f"{number:,.0f} B" if number < 10_000 else f"{number / 1000:,.1f} kB"
 
 
+def rate_text(bpp: float, kbps_of_bpp: float | None) -> str:
+    """In kb/s where a clip has a length in time (see Point.kbps_of_bpp), else in bits per pixel."""
+    if kbps_of_bpp is None:
+        return f"{bpp:.3g} bpp"
+    return f"{short_number(bpp * kbps_of_bpp)} kb/s"
+
+
+def short_number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def as_json(value: object) -> str:
     return json.dumps(value).replace("</", "<\\/")
 

@@ -53,6 +53,7 @@ def make_run_folder(
                     {
                         "clip": clip, "codec": codec, "profile": profile, "preset": preset, "tune": tune,
                         "quality": quality, "num_frames": num_frames, "width": width, "height": height,
+                        "clip_seconds": num_frames / 24 if num_frames > 1 else "",
                         "size_bytes": round(bpp * num_frames * height * width / 8), "bpp": bpp,
                         "psnr_y": psnr_y, "psnr_u": psnr_y + 3, "psnr_v": psnr_y + 4,
                         "psnr_yuv611": psnr_y + 0.875, "psnr_rgb": psnr_y - 2, "psnr_rgb_seq": psnr_y - 2.1,

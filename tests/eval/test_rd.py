@@ -56,6 +56,28 @@ def test_curves_of_apart_rates_have_no_bd_psnr() -> None:
     assert found.rate_percent == pytest.approx(-99)
 
 
+def test_decibels_at_equal_rate_are_of_the_common_rates_alone() -> None:
+    better = [(3 * rate, quality + 2) for rate, quality in CURVE[:3]]
+    found = rd.at_equal_rates(CURVE, [(rate, quality + 1) for rate, quality in CURVE])
+    assert found is not None
+    assert found.differences_db == pytest.approx([1.0] * 9)
+    assert (found.rates[0], found.rates[-1], found.overlap) == (pytest.approx(0.1), pytest.approx(0.8), 1)
+    assert found.middle == (pytest.approx(math.sqrt(0.08)), pytest.approx(1))
+    found = rd.at_equal_rates(CURVE, better)
+    assert found is not None
+    assert (found.rates[0], found.rates[-1]) == (pytest.approx(0.3), pytest.approx(0.8))
+    assert found.overlap == pytest.approx(math.log(0.8 / 0.3) / math.log(12))
+    # At 0.6 bpp the other curve has a point, of 35 dB.
+    at_its_point = rd.at_equal_rates([(0.1, 30.0), (0.6, 34.5)], [(0.3, 33.0), (0.6, 35.0)])
+    assert at_its_point is not None
+    assert at_its_point.differences_db[-1] == pytest.approx(0.5)
+
+
+def test_curves_of_apart_rates_are_not_compared_at_equal_rate() -> None:
+    assert rd.at_equal_rates(CURVE, [(10 * rate, quality) for rate, quality in CURVE]) is None
+    assert rd.at_equal_rates(CURVE, [(0.2, 34.0)]) is None
+
+
 def test_points_that_a_cheaper_one_beats_are_dropped_and_counted() -> None:
     noisy = [*CURVE, (0.5, 35.0), (0.4, 34.0), (0.9, math.inf)]
     assert rd.clean_curve(noisy) == CURVE

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from c3video.errors import SourceError
-from eval.rd import bd_rate
+from eval.rd import at_equal_rates, bd_rate
 from eval.report.__main__ import main
 from eval.report.chart import Axis, Line, line_chart
 from eval.report.curves import rd_picture
@@ -78,7 +78,7 @@ def outline(page: str) -> _Outline:
 
 def test_page_has_every_section_that_was_measured(page: str) -> None:
     assert outline(page).sections == (
-        ["rd", "bd", "look", "frames", "cost", "bits", "windows", "convergence", "points", "conditions"]
+        ["rd", "bd", "equal-rate", "look", "frames", "cost", "bits", "windows", "convergence", "points", "conditions"]
     )
 
 
@@ -90,14 +90,21 @@ def test_page_needs_no_other_file_and_no_network(page: str) -> None:
 
 def test_page_of_points_alone_has_the_sections_of_points(out: Path, tmp_path: Path) -> None:
     shutil.copy(out / "points.csv", tmp_path)
-    assert outline(render(read_run_folder(tmp_path))).sections == ["rd", "bd", "cost", "points", "conditions"]
+    assert outline(render(read_run_folder(tmp_path))).sections == [
+        "rd",
+        "bd",
+        "equal-rate",
+        "cost",
+        "points",
+        "conditions",
+    ]
 
 
 def test_bits_of_the_frame_model_are_by_level(out: Path, tmp_path: Path) -> None:
     shutil.copy(out / "points.csv", tmp_path)
     (tmp_path / "bits.csv").write_text((out / "bits.csv").read_text().replace("grid ", "level "))
     page = render(read_run_folder(tmp_path))
-    assert outline(page).sections == ["rd", "bd", "cost", "bits", "points", "conditions"]
+    assert outline(page).sections == ["rd", "bd", "equal-rate", "cost", "bits", "points", "conditions"]
     assert "no learned windows" in page
     assert "Latent grids are numbered" not in page
 
@@ -184,6 +191,29 @@ def test_bd_rates_are_those_of_eval_rd(out: Path, page: str) -> None:
     row = re.search(r'<th scope="row">garden</th><td[^>]*>([^<]*)<small>([^<]*)', page)
     assert row is not None
     assert row.groups() == (f"{bd.rate_percent:+.1f}%".replace("-", "−"), f"{100 * bd.overlap:.0f}% overlap")
+
+
+def test_decibels_at_equal_rate_say_the_rate(out: Path, page: str) -> None:
+    run = read_run_folder(out)
+    curves = [
+        [(point.bpp, point.psnr_yuv611 or 0.0) for point in run.points_of("garden", series)]
+        for series in (Series("libx264", "", "medium", ""), Series("c3video", "default", "fast", ""))
+    ]
+    found = at_equal_rates(*curves)
+    assert found is not None
+    rate, db = found.middle
+    section = page.partition('<section id="equal-rate">')[2].partition("</section>")[0]
+    row = re.search(r'<th scope="row">garden</th><td[^>]*>([^<]*)<small>([^<]*)</small><small>([^<]*)', section)
+    assert row is not None
+    kbps = 12 * 64 * 96 / 0.5 / 1e3  # of 24 frames a second
+    assert row.groups() == (
+        f"{db:+.2f} dB",
+        f"at {rate * kbps:.3g} kb/s",
+        f"common: {found.rates[0] * kbps:.3g} to {found.rates[-1] * kbps:.3g}",
+    )
+    cat = re.search(r'<th scope="row">cat</th><td[^>]*>[^<]*<small>([^<]*)', section)
+    assert cat is not None
+    assert cat.group(1).endswith(" bpp")  # a still has no seconds
 
 
 def test_summary_says_where_the_codec_loses(page: str) -> None:
