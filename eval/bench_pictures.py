@@ -28,14 +28,15 @@ from c3video.pyramid.fit.start import prior_weights, with_prior
 from c3video.pyramid.multiply_adds import picture_multiply_adds
 from c3video.pyramid.payload import decode_picture
 from c3video.pyramid.priors import stored_prior
+from c3video.pyramid.synthesis import layout_key
 from c3video.stream.layout import VERSION
-from c3video.video import ArraySource
+from c3video.video import ArraySource, VideoFormat
 from eval.clock import median_seconds
 
 RATES = {"low": 4e-3, "high": 3e-4}
 FIT = PyramidFitConfig(noise_steps=100, network_steps=5, rounding_steps=2)
-STEP_SIZES = {"420": (288, 352), "rgb": (512, 768)}
-"""(height, width) of the picture that a step is timed on, by layout."""
+STEP_VIDEOS = (VideoFormat(352, 288, "yuv420p"), VideoFormat(768, 512, "gbrp"))
+"""Of the pictures that a step is timed on."""
 
 
 def picture_stream(clip: ArraySource, rd_weight: float, work: Path) -> bytes:
@@ -45,7 +46,7 @@ def picture_stream(clip: ArraySource, rd_weight: float, work: Path) -> bytes:
     if not path.exists():
         file = io.BytesIO()
         first = ArraySource([next(iter(clip)).planes], video)
-        encode(first, file, PyramidConfig(), replace(FIT, rd_weight=rd_weight))
+        encode(first, file, PyramidConfig().for_video(video), replace(FIT, rd_weight=rd_weight))
         path.write_bytes(file.getvalue())
     return path.read_bytes()
 
@@ -87,10 +88,10 @@ def bench_picture(name: str, rate: str, data: bytes, repeats: int) -> dict[str, 
     }
 
 
-def bench_step(layout: str, repeats: int) -> dict[str, Any]:
+def bench_step(video: VideoFormat, repeats: int) -> dict[str, Any]:
     """CPU microseconds a pixel of one step of a fit's first stage, native and by the definition in torch."""
-    height, width = STEP_SIZES[layout]
-    config = with_prior(PyramidConfig(), layout, 1e-3)
+    height, width, layout = video.height, video.width, layout_key(video.layout)
+    config = with_prior(PyramidConfig().for_video(video), layout, 1e-3)
     plan, random = PyramidFit(config, layout, height, width), np.random.default_rng(0)
     latents = np.rint(random.laplace(scale=0.7, size=plan.num_latents)).astype(np.float32)
     weights = prior_weights(stored_prior(config.prior))
@@ -133,7 +134,7 @@ def print_pictures(clips: Sequence[tuple[str, ArraySource]], work: Path, repeats
                 f" {row['synthesis_mpixel_s']:9.1f} {row['whole_mpixel_s']:7.1f} | {row['two_thread_speedup']:8.2f}x"
                 f" {row['multiply_adds_a_pixel']:5.0f}"
             )
-    steps = [bench_step(layout, repeats) for layout in STEP_SIZES]
+    steps = [bench_step(video, repeats) for video in STEP_VIDEOS]
     print("\nfit step of a picture, one thread, CPU microseconds a pixel")
     for step in steps:
         print(

@@ -145,6 +145,19 @@ def difference_scales(prior: Prior, name: str, scale: int) -> IntArray:
     return np.clip(scale + prior.spreads[name], 0, NUM_SCALES - 1)
 
 
+def code_number(coder: Coder, value: int | None, scale: int, low: int, high: int, what: str, origin: int = 0) -> int:
+    """Code a number as the residual to `origin` of a table; `value` is what to write, or None.
+
+    Raises:
+        CorruptSegmentError: the number is not in low..high.
+    """
+    given = None if value is None else np.array([value - origin])
+    found = origin + int(coder.code(np.array([scale]), np.array([0]), given)[0])
+    if not low <= found <= high:
+        raise CorruptSegmentError(f"{what} = {found}: must be in {low}..{high}")
+    return found
+
+
 def code_weights(
     coder: Coder, config: PyramidConfig, layout: str, weights: PyramidWeights | None, shifts: dict[str, int] | None
 ) -> tuple[PyramidWeights, dict[str, float]]:
@@ -170,11 +183,7 @@ def code_weights(
         return coder.code(scales, np.zeros_like(scales), values)
 
     def number(value: int | None, scale: int, origin: int, low: int, high: int, what: str) -> int:
-        given = None if value is None else np.array([value - origin])
-        found = origin + int(code(given, np.array([scale]))[0])
-        if not low <= found <= high:
-            raise CorruptSegmentError(f"{what} = {found}: must be in {low}..{high}")
-        return found
+        return code_number(coder, value, scale, low, high, what, origin)
 
     gains = tuple(
         number(None if weights is None else weights.gains[k], GAIN_SCALE, UNIT_GAIN, 1, 255, f"gain of grid {k}")
@@ -265,7 +274,18 @@ def encode_picture(
     """
     writing = writing or NUMPY_WRITING
     config = weights.config
-    shapes = grid_shapes(config.num_grids, video.height, video.width)
+    check_latents(weights, symbols, video)
+    places = patch_places(config, video.height, video.width)
+    coders = [writing.open_writer() for _ in places]
+    _, weight_bits = code_weights(coders[0], config, weights.layout, weights, shifts)
+    grid_bits = writing.write_patches(coders, weights, places, symbols, None, num_threads)
+    data = join_payloads(config.prior, [coder.finish() for coder in coders])
+    return data, account(data, weight_bits, grid_bits)
+
+
+def check_latents(weights: PyramidWeights, symbols: Sequence[NDArray[Any]], video: VideoFormat) -> None:
+    """Raise ConfigError where latents (h, w) of the grids, finest first, or weights are not those of such a picture."""
+    shapes = grid_shapes(weights.config.num_grids, video.height, video.width)
     if [grid.shape for grid in symbols] != shapes:
         raise ConfigError(f"grids of shapes {[grid.shape for grid in symbols]}: must be {shapes}")
     largest = max(int(np.abs(grid).max(initial=0)) for grid in symbols)
@@ -273,12 +293,6 @@ def encode_picture(
         raise ConfigError(f"latent {largest}: must be in -{MAX_SYMBOL}..{MAX_SYMBOL}")
     if weights.layout != layout_key(video.layout):
         raise ConfigError(f"weights of layout {weights.layout} for {video.pix_fmt}")
-    places = patch_places(config, video.height, video.width)
-    coders = [writing.open_writer() for _ in places]
-    _, weight_bits = code_weights(coders[0], config, weights.layout, weights, shifts)
-    grid_bits = writing.write_patches(coders, weights, places, symbols, None, num_threads)
-    data = join_payloads(config.prior, [coder.finish() for coder in coders])
-    return data, account(data, weight_bits, grid_bits)
 
 
 def join_payloads(prior: int, payloads: Sequence[bytes]) -> bytes:

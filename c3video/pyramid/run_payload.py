@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.rangecoder import Coder
-from c3video.errors import ConfigError, CorruptSegmentError
-from c3video.pyramid.config import MAX_WINDOW, PyramidConfig, grid_shapes
+from c3video.errors import ConfigError
+from c3video.pyramid.config import MAX_WINDOW, PyramidConfig
 from c3video.pyramid.payload import (
     MAX_SYMBOL,
     NUMPY,
@@ -27,6 +27,8 @@ from c3video.pyramid.payload import (
     PatchWriting,
     PictureBits,
     account,
+    check_latents,
+    code_number,
     code_weights,
     join_payloads,
     patch_places,
@@ -54,11 +56,7 @@ def code_head(
     """
 
     def number(value: int | None, low: int, high: int, what: str) -> int:
-        given = None if value is None else np.array([value])
-        found = int(coder.code(np.array([_HEAD_SCALE]), np.array([0]), given)[0])
-        if not low <= found <= high:
-            raise CorruptSegmentError(f"{what} = {found}: must be in {low}..{high}")
-        return found
+        return code_number(coder, value, _HEAD_SCALE, low, high, what)
 
     more = number(None if shape is None else len(shape.spans) - 1, 0, MAX_LAYERS - 1, "layers but one")
     spans: list[int] = []
@@ -102,15 +100,10 @@ def encode_run(
     """
     writing = writing or NUMPY_WRITING
     config = weights.config
-    shapes = grid_shapes(config.num_grids, video.height, video.width)
     if len(symbols) != len(shape.latent_frames):
         raise ConfigError(f"{len(symbols)} latent frames: must be {len(shape.latent_frames)}")
     for grids in symbols:
-        if [grid.shape for grid in grids] != shapes:
-            raise ConfigError(f"grids of shapes {[grid.shape for grid in grids]}: must be {shapes}")
-    largest = max(int(np.abs(grid).max(initial=0)) for grids in symbols for grid in grids)
-    if largest > MAX_SYMBOL:
-        raise ConfigError(f"latent {largest}: must be in -{MAX_SYMBOL}..{MAX_SYMBOL}")
+        check_latents(weights, grids, video)
     places = patch_places(config, video.height, video.width)
     coders = [writing.open_writer() for _ in places]
     code_head(coders[0], config.num_grids, shape, windows)

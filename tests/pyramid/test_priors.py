@@ -11,7 +11,10 @@ import pytest
 from c3video.errors import ConfigError, CorruptSegmentError
 from c3video.pyramid import priors
 from c3video.pyramid.config import PyramidConfig, weight_shapes
+from c3video.pyramid.fit.start import PRIOR_RATES, with_prior
 from c3video.pyramid.priors import CUBIC_KERNEL, PRIORS, Prior, prior_of, stored_prior
+from c3video.pyramid.synthesis import layout_key
+from c3video.video import VideoFormat
 from tests.pyramid.models import random_weights
 
 CONFIG = PyramidConfig(num_grids=3, num_taps=5, entropy_layers=(9,), synthesis_width=7, refine_width=2)
@@ -90,3 +93,13 @@ def test_a_prior_has_its_widths_and_layout(monkeypatch: pytest.MonkeyPatch) -> N
         prior_of(prior.config, "444")
     with pytest.raises(CorruptSegmentError, match="prior 200"):
         prior_of(replace(prior.config, num_taps=6), "420")
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "gbrp"])
+@pytest.mark.parametrize("rd_weight", [4e-4, 1e-3, 4e-3])
+def test_what_a_video_is_best_coded_by_has_a_prior(pix_fmt: str, rd_weight: float) -> None:
+    video = VideoFormat(16, 16, pix_fmt)
+    layout = layout_key(video.layout)
+    found = with_prior(PyramidConfig().for_video(video), layout, rd_weight)
+    assert found.prior > 0
+    assert PRIOR_RATES[found.prior] == rd_weight

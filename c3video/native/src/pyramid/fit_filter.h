@@ -6,6 +6,7 @@
 
 #include "pyramid/fit_plan.h"
 #include "pyramid/fit_products.h"
+#include "pyramid/fit_upsampling.h"
 
 namespace c3 {
 namespace C3_ISA {
@@ -30,7 +31,7 @@ public:
         for (int y = y0; y < y1; y++) {
             for (; next <= std::min(y + reach, size.height - 1); next++) along_row(in, size, taps, reach, next);
             float* to = out + (size_t)y * size.width;
-            sum_rows(size, taps, reach, y, [&](int x, VF sum) { put(to, x, size.width, sum); });
+            sum_rows(size, taps, reach, y, [&](int x, VF sum) { store_first(to + x, sum, size.width - x); });
         }
     }
 
@@ -69,12 +70,6 @@ private:
         float* row = arena.take(room);
         std::fill_n(row, room, 0.0f);
         return row;
-    }
-    static void put(float* row, int x, int width, VF value) {
-        if (width - x >= kFloats) return storef(row + x, value);
-        float values[kFloats];
-        storef(values, value);
-        std::copy_n(values, width - x, row + x);
     }
     static double dot(const float* a, const float* b, int count) {
         VF total = splatf(0.0f);
