@@ -8,7 +8,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from functools import partial
+from itertools import chain, islice, takewhile
 from typing import BinaryIO, Protocol, overload
 
 from c3video.config import EncoderSettings, FitConfig, ModelConfig
@@ -141,7 +142,17 @@ class RateControl(Protocol):
         """Of a segment; all before the last `ahead` - 1 segments before it have been noted."""
 
     def note(self, segment: SegmentReport) -> None:
-        """Learn from a segment; they come in order."""
+        """Learn from a segment; they come in order, and after the last one those that `again` has asked for."""
+
+    @property
+    def held_from(self) -> int | None:
+        """The first of the segments that `again` may ask for, whose frames are kept; None: it asks for none."""
+
+    def again(self) -> tuple[int, float] | None:
+        """When all segments have been noted, one that is to be fitted again, and its rd_weight; None: it is well.
+
+        `weight_of` then is the rd_weight of the fit that shall be in the stream.
+        """
 
 
 @dataclass(frozen=True)
@@ -150,12 +161,16 @@ class OneWeight:
 
     rd_weight: float
     ahead: int | None = None
+    held_from: int | None = None
 
     def weight_of(self, number: int) -> float:
         return self.rd_weight
 
     def note(self, segment: SegmentReport) -> None:
         pass
+
+    def again(self) -> tuple[int, float] | None:
+        return None
 
 
 class FramesAhead(Iterator[Frame]):
@@ -205,7 +220,8 @@ class Encoding:
         """Encode to a stream; can be done once.
 
         Segments are written in order, as soon as they and all before them are finished; if an exception (Ctrl-C, say)
-        ends the work early, what was finished is a valid stream. The bytes do not depend on who does the work.
+        ends the work early, what was finished is a valid stream. The bytes do not depend on who does the work. Where
+        `out` can be written over, the last segments may be fitted again, as `rate` asks, and are then written anew.
 
         Args:
             crew: who fits segments; None: this process.
@@ -222,6 +238,7 @@ class Encoding:
         """
         started, video = time.perf_counter(), self.header.video
         rate = rate or OneWeight(self.recipe.fit_config.rd_weight)
+        crew = crew or Here()
         earlier = journal.earlier if journal is not None else Earlier()
         reports: list[SegmentReport] = []
         clock = _Clock(video)
@@ -232,30 +249,59 @@ class Encoding:
             reports.append(segment)
             on_segment(segment)
 
-        def job_of(number: int, run: Sequence[Frame]) -> FitSegment:
+        def job_of(weight: float | None, number: int, run: Sequence[Frame]) -> FitSegment:
             progress.begin(number, len(run))
-            return FitSegment(self.recipe.at(rate.weight_of(number)), number, tuple(run))
+            return FitSegment(self.recipe.at(weight or rate.weight_of(number)), number, tuple(run))
 
         def on_done(number: int, fitted: FittedSegment, is_next: bool) -> None:
             progress.end(number)
-            if journal is not None and not is_next:
-                journal.add(fitted, is_in_part=False)
+            if journal is not None and (number in held or not is_next):
+                journal.add(fitted, is_in_part=False, is_held=number in held)
                 in_journal.add(number)
 
         in_journal = set(earlier.done)
         with Writer(out, self.header, earlier.entries, with_index=with_index) as writer:
+            held = _Held(rate.held_from if writer.can_take_back else None)
             for line in earlier.kept:
                 finish(line.report)
-            runs = self._runs(earlier, clock, progress)
+            runs = held.watch(self._runs(earlier, clock, progress))
             for fitted in in_order(
-                crew or Here(), runs, job_of, ahead=rate.ahead, known=earlier.done, note=progress.note, on_done=on_done
+                crew,
+                runs,
+                partial(job_of, None),
+                ahead=rate.ahead,
+                known=earlier.done,
+                note=progress.note,
+                on_done=on_done,
             ):
                 writer.write_segment(fitted.segment)
                 # Before the journal, which waits for the disk: an interruption there must not lose what is written.
                 finish(fitted.report)
+                held.add(fitted)
                 if journal is not None and fitted.report.number not in in_journal:
                     journal.add(fitted, is_in_part=True)
                 _log_segment(fitted.report)
+            while held.runs and (asked := rate.again()) is not None:
+                number, weight = asked
+                fitted = earlier.again.get(asked)
+                if fitted is None:
+                    progress.take_back(len(held.runs[number]))
+                    (fitted,) = in_order(
+                        crew,
+                        [(number, held.runs[number])],
+                        partial(job_of, weight),
+                        note=progress.note,
+                        on_done=on_done,
+                    )
+                rate.note(fitted.report)
+                held.add(fitted)
+                _log.info("again, for the sake of the target:")
+                _log_segment(fitted.report)
+            for fitted in held.changed(rate):
+                if writer.num_segments > fitted.report.number:
+                    writer.take_back(fitted.report.number)
+                writer.write_segment(fitted.segment)
+                reports[fitted.report.number] = fitted.report
         return EncodeReport(tuple(reports), video, writer.size_bytes, clock.seconds, time.perf_counter() - started)
 
     def split(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
@@ -321,6 +367,42 @@ class _Clock:
         return float((self._end - (self._first or 0)) * self._video.time_base)
 
 
+class _Held:
+    """The last segments of a clip, those that may be fitted again: their frames and all fits of them.
+
+    Args:
+        first: of them; None: there are none.
+    """
+
+    def __init__(self, first: int | None) -> None:
+        self._first = first
+        self._fits: dict[int, list[FittedSegment]] = {}
+        self.runs: dict[int, Sequence[Frame]] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return self._first is not None and number >= self._first
+
+    def watch(self, runs: Iterable[tuple[int, Sequence[Frame]]]) -> Iterator[tuple[int, Sequence[Frame]]]:
+        """Pass on frames of segments, and keep those of these."""
+        for number, run in runs:
+            if number in self:
+                self.runs[number] = run
+            yield number, run
+
+    def add(self, fitted: FittedSegment) -> None:
+        if fitted.report.number in self:
+            self._fits.setdefault(fitted.report.number, []).append(fitted)
+
+    def changed(self, rate: RateControl) -> list[FittedSegment]:
+        """From the first segment on whose first fit is not the one that was chosen: what shall be in the stream."""
+        chosen = [
+            next(fit for fit in fits if fit.report.rd_weight == rate.weight_of(number))
+            for number, fits in sorted(self._fits.items())
+        ]
+        same = takewhile(lambda fit: fit is self._fits[fit.report.number][0], chosen)
+        return chosen[len(list(same)) :]
+
+
 class _Progress:
     """What the fits of all segments report to: it tells where in the clip that is."""
 
@@ -328,12 +410,18 @@ class _Progress:
         self._encoding, self._report = encoding, report
         self._at_work: dict[int, int] = {}  # frames by number
         self._frames_done = 0
+        self._last = 0  # number of the last segment that was begun
 
     def skip(self, num_frames: int) -> None:
         self._frames_done += num_frames
 
+    def take_back(self, num_frames: int) -> None:
+        """Of a segment that was done and is to be done again."""
+        self._frames_done -= num_frames
+
     def begin(self, number: int, num_frames: int) -> None:
         self._at_work[number] = num_frames
+        self._last = max(self._last, number)
 
     def end(self, number: int) -> None:
         self._frames_done += self._at_work.pop(number)
@@ -342,7 +430,7 @@ class _Progress:
         encoding, (patch, progress) = self._encoding, step
         num_frames, at_work = encoding.num_frames, sum(self._at_work.values())
         rest = None if num_frames is None else max(0, num_frames - self._frames_done - at_work)
-        ahead = None if rest is None else max(self._at_work) + 1 + -(-rest // encoding.segment_frames)
+        ahead = None if rest is None else self._last + 1 + -(-rest // encoding.segment_frames)
         self._report(
             EncodeProgress(
                 number,
@@ -420,7 +508,7 @@ def survey_of(encoding: Encoding, source: Iterable[Frame]) -> Survey:
             yield run
 
     lengths, sample = sampled(runs(), video.frame_bytes)
-    return Survey(lengths, sample, clock.seconds)
+    return Survey(lengths, sample, clock.seconds, video.frame_bytes)
 
 
 def encode(

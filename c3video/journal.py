@@ -5,7 +5,8 @@
     out.part.c3v.journal   what the encode was asked for, then a line for each segment that is done
 
 A line is a crc32 and JSON, written and synced after the segment that it tells of is; a torn last one is as good as
-none. A segment that is done before its turn is in its line as a whole, so no more than what is at work is ever lost.
+none. A segment that is done before its turn is in its line as a whole, so no more than what is at work is ever lost;
+and so is one of the last that may be fitted again for the sake of a target, with every fit of it.
 """
 
 from __future__ import annotations
@@ -45,28 +46,38 @@ class SegmentLine:
 
     Args:
         record_crc: crc32 of its record in the stream.
-        record: the record itself, where it was done before its turn.
+        record: the record itself, where it was done before its turn or is held.
+        is_held: whether the segment may be fitted again, so that what is in the part file is not the last word.
     """
 
     report: SegmentReport
     source_crc: int
     record_crc: int
     record: bytes | None
+    is_held: bool = False
 
     @classmethod
-    def of(cls, fitted: FittedSegment, header: Header, with_record: bool) -> SegmentLine:
+    def of(cls, fitted: FittedSegment, header: Header, with_record: bool, is_held: bool) -> SegmentLine:
         record = write_segment(fitted.segment, header)
-        return cls(fitted.report, fitted.source_crc, zlib.crc32(record), record if with_record else None)
+        return cls(fitted.report, fitted.source_crc, zlib.crc32(record), record if with_record else None, is_held)
 
     def as_plain(self) -> dict[str, Any]:
         values = {"report": asdict(self.report), "source_crc": self.source_crc, "record_crc": self.record_crc}
-        return values if self.record is None else values | {"record": base64.b64encode(self.record).decode()}
+        if self.record is not None:
+            values |= {"record": base64.b64encode(self.record).decode(), "is_held": self.is_held}
+        return values
+
+    def fitted(self, header: Header) -> FittedSegment | None:
+        """The segment, where the line has all of it."""
+        if self.record is None or zlib.crc32(self.record) != self.record_crc:
+            return None
+        return FittedSegment(_segment_of(self.record, header), self.report, self.source_crc)
 
     @classmethod
     def of_plain(cls, values: Mapping[str, Any]) -> SegmentLine:
         report = SegmentReport(**values["report"] | {"notes": tuple(values["report"]["notes"])})
         record = base64.b64decode(values["record"]) if "record" in values else None
-        return cls(report, values["source_crc"], values["record_crc"], record)
+        return cls(report, values["source_crc"], values["record_crc"], record, values.get("is_held", False))
 
 
 @dataclass(frozen=True)
@@ -74,15 +85,17 @@ class Earlier:
     """What an earlier run has left to go on from.
 
     Args:
-        kept: of the segments in the part file, in order.
+        kept: of the segments in the part file that stay as they are, in order.
         entries: the same for its index.
-        done: segments that were done before their turn, by number.
+        done: segments that were done before their turn or are held, by number.
+        again: further fits of held segments, by number and rd_weight.
         notes: what else was written down, by name.
     """
 
     kept: tuple[SegmentLine, ...] = ()
     entries: tuple[IndexEntry, ...] = ()
     done: Mapping[int, FittedSegment] = field(default_factory=dict)
+    again: Mapping[tuple[int, float], FittedSegment] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -101,11 +114,11 @@ class Journal:
         """Write down what a later run must not find out again."""
         self._append({"note": name, "value": value})
 
-    def add(self, fitted: FittedSegment, *, is_in_part: bool) -> None:
-        """Write down a segment: after it is in the part file, or before its turn."""
+    def add(self, fitted: FittedSegment, *, is_in_part: bool, is_held: bool = False) -> None:
+        """Write down a segment: after it is in the part file; before its turn; or held, whether in it or not."""
         if is_in_part:
             os.fsync(self._part.fileno())
-        self._append({"segment": SegmentLine.of(fitted, self._header, not is_in_part).as_plain()})
+        self._append({"segment": SegmentLine.of(fitted, self._header, is_held or not is_in_part, is_held).as_plain()})
 
     def _append(self, value: Any) -> None:
         _append(self._file, value)
@@ -197,26 +210,33 @@ def _earlier(lines: list[dict[str, Any]], part: BinaryIO, header: Header) -> Ear
     """What of the lines holds against the part file."""
     notes = {line["note"]: line["value"] for line in lines if "note" in line}
     by_number: dict[int, SegmentLine] = {}
+    again: dict[tuple[int, float], FittedSegment] = {}
     for line in lines:
         if "segment" in line:
             found = SegmentLine.of_plain(line["segment"])
-            known = by_number.get(found.report.number)
-            by_number[found.report.number] = found if known is None or known.record is None else known
+            number = found.report.number
+            known = by_number.get(number)
+            if known is None or known.record is None:
+                by_number[number] = found
+            elif known.is_held and (fitted := found.fitted(header)) is not None:
+                again[number, found.report.rd_weight] = fitted
     kept: list[SegmentLine] = []
     entries: list[IndexEntry] = []
     for segment in _whole_segments(part, header):
         said = by_number.get(segment.number)
+        if said is None or said.is_held or segment.number != len(kept):
+            break
         record = write_segment(segment, header)
-        if said is None or segment.number != len(kept) or zlib.crc32(record) != said.record_crc:
+        if zlib.crc32(record) != said.record_crc:
             break
         kept.append(said)
         entries.append(IndexEntry(len(record), len(segment.pts), segment.pts[0]))
     done = {
-        number: FittedSegment(_segment_of(said.record, header), said.report, said.source_crc)
+        number: fitted
         for number, said in by_number.items()
-        if number >= len(kept) and said.record is not None and zlib.crc32(said.record) == said.record_crc
+        if number >= len(kept) and (fitted := said.fitted(header)) is not None
     }
-    return Earlier(tuple(kept), tuple(entries), done, notes)
+    return Earlier(tuple(kept), tuple(entries), done, again, notes)
 
 
 def _whole_segments(part: BinaryIO, header: Header) -> Iterator[Segment]:

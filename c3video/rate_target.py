@@ -6,7 +6,12 @@
                                                   +---------------------------------------------------------+
 
 The sum of squared errors of a clip is least at a given size where all segments have one slope, which is one rd_weight.
-So one is sought for all, and what was wrong with it is put right over all segments that are left.
+So one is sought for all, and what was wrong with it is put right over all segments that are left. What is wrong when
+none is left is put right by fitting one of the last segments again.
+
+What a segment comes to is a staircase over rd_weights: steps of quantisation are 9% apart, which is 0.4 dB and 6% of
+the bits. So slopes are believed only as far as weights are apart, and no segment can be aimed at more finely than that;
+the sum of them can.
 """
 
 from __future__ import annotations
@@ -33,6 +38,15 @@ _MOST_CHANGE = 2.0
 """Factor from the one rd_weight to that of a segment, either way: a target is missed rather than met by segments that
 can be told from their neighbours."""
 
+_MOST_AGAIN = 3
+"""Segments fitted again at the end of a clip; most clips need none or one."""
+
+_NEW_WEIGHT = 0.02
+"""Of log(rd_weight): what is nearer to one that was tried comes to the same."""
+
+_DRAW = 0.1
+"""How strongly slopes are drawn to the usual one: as by points whose log(rd_weight) varies by so much, squared."""
+
 _HORIZON = 8
 """Segments over which an error is put right where nobody knows how many there will be."""
 
@@ -56,6 +70,11 @@ class Quantity(Enum):
     def usual_slope(self) -> float:
         """Before anything is known."""
         return -0.75 if self is Quantity.BITS else 0.7
+
+    @property
+    def tolerance(self) -> float:
+        """Of the logarithm: what a clip may miss before segments are fitted again. 2.5% of the bits, 0.05 dB."""
+        return 0.025 if self is Quantity.BITS else 0.005 * math.log(10.0)
 
 
 @dataclass(frozen=True)
@@ -123,6 +142,7 @@ class RateModel:
         goal: of the quantity, in all where `segment_frames` says how much that is, else a frame.
         usual_frames: of a segment.
         trust: segments that the prediction counts for when results begin to contradict it.
+        num_held: of the last segments, those that may be fitted again when all are done.
     """
 
     quantity: Quantity
@@ -134,6 +154,7 @@ class RateModel:
     goal: float
     usual_frames: float
     trust: float
+    num_held: int = 0
 
     def as_plain(self) -> dict[str, Any]:
         return asdict(self) | {"quantity": self.quantity.value}
@@ -165,30 +186,87 @@ class RateModel:
 class TargetControl:
     """An encoder's RateControl: the rd_weight that is expected to end at the target.
 
-    The weight of a segment depends on results far enough back to be there, however many are at work.
+    The weight of a segment depends on results far enough back to be there, however many are at work; what is fitted
+    again depends on all of them.
     """
 
     def __init__(self, model: RateModel) -> None:
         self._model = model
         self._weights: dict[int, float] = {}
-        self._results: list[SegmentReport] = []
+        self._fits: list[list[SegmentReport]] = []
+        """Of each segment, the one that is taken first."""
 
     @property
     def ahead(self) -> int:
         return self._model.ahead
 
+    @property
+    def held_from(self) -> int | None:
+        model = self._model
+        return len(model.segment_frames) - model.num_held if model.num_held else None
+
     def note(self, segment: SegmentReport) -> None:
-        self._results.append(segment)
-        self._weights[segment.number] = segment.rd_weight
+        if segment.number == len(self._fits):
+            self._fits.append([segment])
+        else:
+            fits = self._fits[segment.number]
+            others = self._sum() - self._model.quantity.of(fits[0])
+            fits.append(segment)
+            fits.sort(key=lambda fit: abs(others + self._model.quantity.of(fit) - self._model.goal))
+        self._weights[segment.number] = self._fits[segment.number][0].rd_weight
 
     def weight_of(self, number: int) -> float:
         if number not in self._weights:
             self._weights[number] = self._weight(number)
         return self._weights[number]
 
+    def again(self) -> tuple[int, float] | None:
+        model = self._model
+        first, last, total = self.held_from, len(model.segment_frames), self._sum()
+        tried = sum(map(len, self._fits)) - len(self._fits)
+        if first is None or len(self._fits) < last or tried == _MOST_AGAIN or total <= 0:
+            return None
+        miss = abs(math.log(total / model.goal))
+        if miss <= model.quantity.tolerance:
+            return None
+        middle = math.exp(sum(math.log(self._weights[number]) for number in range(last)) / last)
+        found: list[tuple[float, int, int, float]] = []  # expected miss, frames, number from the end, weight
+        for number in range(first, last):
+            wanted = self._wanted(number, model.goal - total, middle)
+            if wanted is not None:
+                weight, expected = wanted
+                left = abs(math.log((total + expected) / model.goal))
+                found.append((max(left, 0.5 * model.quantity.tolerance), round(model.frames(number)), -number, weight))
+        if not found or min(found)[0] > miss - 0.5 * model.quantity.tolerance:
+            return None
+        _, _, number, weight = min(found)
+        return -number, weight
+
+    def _sum(self) -> float:
+        return sum(self._model.quantity.of(fits[0]) for fits in self._fits)
+
+    def _wanted(self, number: int, change: float, middle: float) -> tuple[float, float] | None:
+        """The rd_weight at which a segment would come to so much more than it did, and how much more that would be.
+
+        None where it has been tried. The weight stays within _MOST_CHANGE of `middle`.
+        """
+        quantity = self._model.quantity
+        points = [(fit.rd_weight, quantity.of(fit)) for fit in self._fits[number]]
+        now = points[0][1]
+        if min(value for _, value in points) <= 0:
+            return None
+        wanted = max(now + change, 1e-3 * now)
+        weight, value = min(points, key=lambda point: abs(math.log(wanted / point[1])))
+        slope = log_slope(points, quantity, self._model.slope)
+        aimed = weight * (wanted / value) ** (1.0 / slope)
+        aimed = bounded(min(max(aimed, middle / _MOST_CHANGE), middle * _MOST_CHANGE))
+        if any(abs(math.log(aimed / tried)) < _NEW_WEIGHT for tried, _ in points):
+            return None
+        return aimed, value * (aimed / weight) ** slope - now
+
     def _weight(self, number: int) -> float:
         model = self._model
-        known = self._results[: max(0, number - model.ahead + 1)]
+        known = [fits[0] for fits in self._fits[: max(0, number - model.ahead + 1)]]
         spent = sum(map(model.quantity.of, known))
         expected = sum(model.of_segment(result.number, result.rd_weight) for result in known)
         belief = model.trust * model.mean * model.usual_frames
@@ -229,12 +307,19 @@ def achieved(target: Target, size_bytes: int, kbps: float | None, psnr_db: float
     return f"target {wanted} bytes: {size_bytes} bytes ({100 * (size_bytes / wanted - 1):+.1f}%)"
 
 
-def log_slope(points: Sequence[tuple[float, float]], quantity: Quantity) -> float:
-    """From (rd_weight, quantity) of the last two trials, within what is believed."""
+def log_slope(points: Sequence[tuple[float, float]], quantity: Quantity, usual: float | None = None) -> float:
+    """d log(quantity) / d log(rd_weight) by least squares, within what is believed.
+
+    Args:
+        points: (rd_weight, quantity). The nearer they are to each other the less they say.
+        usual: what the slope is without them; None: that of the quantity.
+    """
     low, high = quantity.slopes
-    if len(points) < 2:
-        return quantity.usual_slope
-    (weight0, value0), (weight1, value1) = points[-2:]
-    if weight0 == weight1 or min(value0, value1) <= 0:
-        return quantity.usual_slope
-    return min(max(math.log(value1 / value0) / math.log(weight1 / weight0), low), high)
+    usual = quantity.usual_slope if usual is None else usual
+    logs = [(math.log(weight), math.log(value)) for weight, value in points if value > 0]
+    if len(logs) < 2:
+        return usual
+    middle, mean = (sum(values) / len(logs) for values in zip(*logs, strict=True))
+    spread = sum((x - middle) ** 2 for x, _ in logs)
+    common = sum((x - middle) * (y - mean) for x, y in logs)
+    return min(max((common + _DRAW * usual) / (spread + _DRAW), low), high)

@@ -27,8 +27,12 @@ MOST_SAMPLES = 6
 """Segments of a sample, which is fitted some four times: all of a short clip."""
 MOST_SAMPLE_BYTES = 1 << 30
 _MOST_TRIALS = 5
-_CLOSE = 0.015
-"""Of a trial's logarithm to the goal's: the slope does the rest."""
+_MOST_HELD = 4
+"""Last segments of a clip that may be fitted again: their frames stay in memory as long as they fit beside those of a
+sample."""
+_CLOSE, _NEAR = 0.015, 0.06
+"""Of a trial's logarithm to the goal's: the slope does the rest. The nearer one is worth its trials only where trials
+are what the real preset does."""
 _FAR = 0.35
 """Change of log(rd_weight) by what the real preset showed that asks for another trial."""
 
@@ -43,11 +47,13 @@ class Survey:
         segment_frames: of each segment; empty where only the beginning was looked at.
         sample: frames of some segments by number, the more of them the shorter the clip.
         clip_seconds: from the first frame to the end of the last one; of the beginning likewise.
+        frame_bytes: of a frame in memory.
     """
 
     segment_frames: tuple[int, ...]
     sample: dict[int, Sequence[Frame]]
     clip_seconds: float
+    frame_bytes: int = 1
 
     @property
     def num_frames(self) -> int:
@@ -57,6 +63,12 @@ class Survey:
     @property
     def sampled_frames(self) -> int:
         return sum(map(len, self.sample.values()))
+
+    @property
+    def num_held(self) -> int:
+        """Of the last segments, those whose frames are kept to be fitted again: as memory allows, at least one."""
+        last = [self.frame_bytes * length for length in self.segment_frames[: -_MOST_HELD - 1 : -1]]
+        return max(sum(sum(last[: n + 1]) <= MOST_SAMPLE_BYTES for n in range(len(last))), min(1, len(last)))
 
 
 def sampled(
@@ -105,6 +117,9 @@ def find_rate(
     def means() -> list[tuple[float, float]]:
         return [(weight, sum(found.values()) / survey.sampled_frames) for weight, found in points]
 
+    def slope_at(weight: float) -> float:
+        return log_slope(sorted(means(), key=lambda point: abs(math.log(point[0] / weight)))[:3], quantity)
+
     def trial(weight: float) -> float:
         points.append((weight, _fitted(crew, quick.at(weight), survey.sample.items(), quantity, note)))
         found = means()[-1][1]
@@ -112,9 +127,8 @@ def find_rate(
         return found
 
     def towards(weight: float, found: float, wanted: float) -> float:
-        slope = log_slope(sorted(means(), key=lambda point: abs(math.log(point[0] / weight)), reverse=True), quantity)
         # From far away a slope is good for a step, not for a leap.
-        step = min(max(math.log(wanted / max(found, 1e-300)) / slope, -4.0), 4.0)
+        step = min(max(math.log(wanted / max(found, 1e-300)) / slope_at(weight), -4.0), 4.0)
         return bounded(weight * math.exp(step))
 
     ratios: dict[int, float] = {}  # what real fits came to, in units of trials, by segment
@@ -124,10 +138,11 @@ def find_rate(
         return real_sum / sum(tried.values()) if ratios and real_sum > 0 else 1.0
 
     factor, is_real, weight = 1.0, quick == real, bounded(start)
+    close = _CLOSE if is_real else _NEAR
     found = trial(weight)
     while len(points) < _MOST_TRIALS:
         wanted = goal_a_frame / factor
-        if abs(math.log(max(found, 1e-300) / wanted)) > _CLOSE:
+        if abs(math.log(max(found, 1e-300) / wanted)) > close:
             following = towards(weight, found, wanted)
             if is_real and (abs(math.log(following / weight)) < _FAR or following == weight):
                 break
@@ -141,7 +156,7 @@ def find_rate(
         factor, is_real = factor_of(points[-1][1]), True
         _log.info("real fits come to %.3f of what trials do", factor)
     last_weight, by_segment = points[-1]
-    slope = log_slope(sorted(means(), key=lambda point: abs(math.log(point[0] / weight)), reverse=True), quantity)
+    slope = slope_at(last_weight)
     chosen = towards(last_weight, found, goal_a_frame / factor)
     lengths = {number: len(frames) for number, frames in survey.sample.items()}
     if everything is not None and len(survey.sample) < len(survey.segment_frames):
@@ -165,6 +180,7 @@ def find_rate(
         goal=goal,
         usual_frames=sum(lengths.values()) / len(lengths),
         trust=1.0 if is_whole else float(len(survey.sample)),
+        num_held=survey.num_held,
     )
 
 

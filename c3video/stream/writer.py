@@ -49,9 +49,7 @@ class Writer:
         self._unfinished = self._closed = False
         if entries:
             assert self._start is not None
-            self._file.seek(self._start + self._end)
-            self._write(self._index())
-            self._file.truncate()
+            self._end_file(self._start)
         else:
             self._write(start if self._start is None else start + self._index())
 
@@ -59,6 +57,10 @@ class Writer:
     def size_bytes(self) -> int:
         """Of the stream with its index, as it is or, in a pipe, will be."""
         return self._end + len(self._index())
+
+    @property
+    def num_segments(self) -> int:
+        return len(self._entries)
 
     @property
     def _end(self) -> int:
@@ -87,6 +89,19 @@ class Writer:
         self._unfinished = False
         return len(data)
 
+    @property
+    def can_take_back(self) -> bool:
+        """Whether segments can be written over: not in a pipe, nor in a file that others read."""
+        return self._start is not None
+
+    def take_back(self, number: int) -> None:
+        """Cut off segments from `number` on, to be written anew; only where `can_take_back`."""
+        assert self._start is not None
+        self._unfinished = True
+        del self._entries[number:]
+        self._end_file(self._start)
+        self._unfinished = False
+
     def close(self) -> None:
         """End the stream. Half a segment is taken back first; a pipe cannot, and gets no index then."""
         if self._closed:
@@ -97,9 +112,7 @@ class Writer:
                 self._write(self._index())
         elif self._unfinished:
             # Over the half segment, not behind it: these bytes are the file's already, on a full disk too.
-            self._file.seek(self._start + self._end)
-            self._write(self._index())
-            self._file.truncate()
+            self._end_file(self._start)
 
     def __enter__(self) -> Writer:
         return self
@@ -110,6 +123,12 @@ class Writer:
         # A full disk or a closed pipe may fail here again; the first error is the one to tell.
         with contextlib.suppress(OSError) if isinstance(error, OSError) else contextlib.nullcontext():
             self.close()
+
+    def _end_file(self, start: int) -> None:
+        """Let the file end after the segments there are."""
+        self._file.seek(start + self._end)
+        self._write(self._index())
+        self._file.truncate()
 
     def _index(self, *more: IndexEntry) -> bytes:
         """Index and trailer of what is written and `more`."""
