@@ -145,8 +145,8 @@ class RateControl(Protocol):
         """Learn from a segment; they come in order, and after the last one those that `again` has asked for."""
 
     @property
-    def held_from(self) -> int | None:
-        """The first of the segments that `again` may ask for, whose frames are kept; None: it asks for none."""
+    def held(self) -> Sequence[int]:
+        """Segments that `again` may ask for: their frames are kept."""
 
     def again(self) -> tuple[int, float] | None:
         """When all segments have been noted, one that is to be fitted again, and its rd_weight; None: it is well.
@@ -161,7 +161,7 @@ class OneWeight:
 
     rd_weight: float
     ahead: int | None = None
-    held_from: int | None = None
+    held: tuple[int, ...] = ()
 
     def weight_of(self, number: int) -> float:
         return self.rd_weight
@@ -261,7 +261,7 @@ class Encoding:
 
         in_journal = set(earlier.done)
         with Writer(out, self.header, earlier.entries, with_index=with_index) as writer:
-            held = _Held(rate.held_from if writer.can_take_back else None)
+            held = _Held(rate.held if writer.can_take_back else ())
             for line in earlier.kept:
                 finish(line.report)
             runs = held.watch(self._runs(earlier, clock, progress))
@@ -368,24 +368,25 @@ class _Clock:
 
 
 class _Held:
-    """The last segments of a clip, those that may be fitted again: their frames and all fits of them.
+    """The end of a clip, from the first segment on that may be fitted again: all fits, and frames where they may be
+    asked for.
 
     Args:
-        first: of them; None: there are none.
+        numbers: of segments that may be fitted again.
     """
 
-    def __init__(self, first: int | None) -> None:
-        self._first = first
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = numbers
         self._fits: dict[int, list[FittedSegment]] = {}
         self.runs: dict[int, Sequence[Frame]] = {}
 
     def __contains__(self, number: int) -> bool:
-        return self._first is not None and number >= self._first
+        return number >= min(self._numbers, default=number + 1)
 
     def watch(self, runs: Iterable[tuple[int, Sequence[Frame]]]) -> Iterator[tuple[int, Sequence[Frame]]]:
-        """Pass on frames of segments, and keep those of these."""
+        """Pass on frames of segments, and keep those that may be asked for."""
         for number, run in runs:
-            if number in self:
+            if number in self._numbers:
                 self.runs[number] = run
             yield number, run
 

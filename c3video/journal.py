@@ -6,7 +6,7 @@
 
 A line is a crc32 and JSON, written and synced after the segment that it tells of is; a torn last one is as good as
 none. A segment that is done before its turn is in its line as a whole, so no more than what is at work is ever lost;
-and so is one of the last that may be fitted again for the sake of a target, with every fit of it.
+and so are the last ones where some of them may be fitted again for the sake of a target, with every fit.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SegmentLine:
     Args:
         record_crc: crc32 of its record in the stream.
         record: the record itself, where it was done before its turn or is held.
-        is_held: whether the segment may be fitted again, so that what is in the part file is not the last word.
+        is_held: whether it or one before it may be fitted again, so that the part file is not the last word on it.
     """
 
     report: SegmentReport

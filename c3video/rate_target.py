@@ -142,7 +142,7 @@ class RateModel:
         goal: of the quantity, in all where `segment_frames` says how much that is, else a frame.
         usual_frames: of a segment.
         trust: segments that the prediction counts for when results begin to contradict it.
-        num_held: of the last segments, those that may be fitted again when all are done.
+        held: segments that may be fitted again when all are done.
     """
 
     quantity: Quantity
@@ -154,18 +154,21 @@ class RateModel:
     goal: float
     usual_frames: float
     trust: float
-    num_held: int = 0
+    held: tuple[int, ...] = ()
 
     def as_plain(self) -> dict[str, Any]:
         return asdict(self) | {"quantity": self.quantity.value}
 
     @classmethod
     def of_plain(cls, values: Mapping[str, Any]) -> RateModel:
-        predicted = {int(number): value for number, value in values["predicted"].items()}
-        frames = tuple(values["segment_frames"])
         return cls(
             **dict(values)
-            | {"quantity": Quantity(values["quantity"]), "predicted": predicted, "segment_frames": frames}
+            | {
+                "quantity": Quantity(values["quantity"]),
+                "predicted": {int(number): value for number, value in values["predicted"].items()},
+                "segment_frames": tuple(values["segment_frames"]),
+                "held": tuple(values["held"]),
+            }
         )
 
     @property
@@ -201,9 +204,8 @@ class TargetControl:
         return self._model.ahead
 
     @property
-    def held_from(self) -> int | None:
-        model = self._model
-        return len(model.segment_frames) - model.num_held if model.num_held else None
+    def held(self) -> Sequence[int]:
+        return self._model.held
 
     def note(self, segment: SegmentReport) -> None:
         if segment.number == len(self._fits):
@@ -222,16 +224,16 @@ class TargetControl:
 
     def again(self) -> tuple[int, float] | None:
         model = self._model
-        first, last, total = self.held_from, len(model.segment_frames), self._sum()
+        last, total = len(model.segment_frames), self._sum()
         tried = sum(map(len, self._fits)) - len(self._fits)
-        if first is None or len(self._fits) < last or tried == _MOST_AGAIN or total <= 0:
+        if not model.held or len(self._fits) < last or tried == _MOST_AGAIN or total <= 0:
             return None
         miss = abs(math.log(total / model.goal))
         if miss <= model.quantity.tolerance:
             return None
         middle = math.exp(sum(math.log(self._weights[number]) for number in range(last)) / last)
         found: list[tuple[float, int, int, float]] = []  # expected miss, frames, number from the end, weight
-        for number in range(first, last):
+        for number in model.held:
             wanted = self._wanted(number, model.goal - total, middle)
             if wanted is not None:
                 weight, expected = wanted
@@ -281,7 +283,7 @@ class TargetControl:
         rest = ratio * sum(model.of_segment(other, model.rd_weight) for other in range(number, last))
         left = goal - spent - ratio * in_hand
         change = _MOST_CHANGE if left * model.slope < 0 else 1.0 / _MOST_CHANGE
-        if left > 0:
+        if left > 0 and rest > 0:
             change = (left / rest) ** (1.0 / model.slope)
         change = min(max(change, 1.0 / _MOST_CHANGE), _MOST_CHANGE)
         return bounded(model.rd_weight * change)

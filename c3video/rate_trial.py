@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from c3video.crew.jobs import Crew, Note
 from c3video.crew.schedule import in_order
@@ -28,8 +28,9 @@ MOST_SAMPLES = 6
 MOST_SAMPLE_BYTES = 1 << 30
 _MOST_TRIALS = 5
 _MOST_HELD = 4
-"""Last segments of a clip that may be fitted again: their frames stay in memory as long as they fit beside those of a
-sample."""
+"""Segments of a clip that may be fitted again."""
+_LEAST_HELD = 0.25
+"""What such a segment is expected to come to, in units of the mean: not the credits of a film."""
 _CLOSE, _NEAR = 0.015, 0.06
 """Of a trial's logarithm to the goal's: the slope does the rest. The nearer one is worth its trials only where trials
 are what the real preset does."""
@@ -63,12 +64,6 @@ class Survey:
     @property
     def sampled_frames(self) -> int:
         return sum(map(len, self.sample.values()))
-
-    @property
-    def num_held(self) -> int:
-        """Of the last segments, those whose frames are kept to be fitted again: as memory allows, at least one."""
-        last = [self.frame_bytes * length for length in self.segment_frames[: -_MOST_HELD - 1 : -1]]
-        return max(sum(sum(last[: n + 1]) <= MOST_SAMPLE_BYTES for n in range(len(last))), min(1, len(last)))
 
 
 def sampled(
@@ -168,7 +163,7 @@ def find_rate(
         chosen = towards(last_weight, found, goal_a_frame / factor)
     scale = (chosen / last_weight) ** slope
     is_whole = len(by_segment) == len(survey.segment_frames)
-    return RateModel(
+    model = RateModel(
         quantity=quantity,
         rd_weight=chosen,
         slope=slope,
@@ -180,8 +175,26 @@ def find_rate(
         goal=goal,
         usual_frames=sum(lengths.values()) / len(lengths),
         trust=1.0 if is_whole else float(len(survey.sample)),
-        num_held=survey.num_held,
+        held=(),
     )
+    return replace(model, held=_held(model, survey.frame_bytes))
+
+
+def _held(model: RateModel, frame_bytes: int) -> tuple[int, ...]:
+    """Segments that may be fitted again when all are done: the last of those that weigh enough.
+
+    Their frames are kept until then: no more of them than of a sample, but those of one in any case.
+    """
+    numbers = range(len(model.segment_frames))
+    expected = [model.of_segment(number, model.rd_weight) for number in numbers]
+    held: list[int] = []
+    for number in reversed(numbers):
+        if expected[number] >= _LEAST_HELD * sum(expected) / len(expected):
+            kept = frame_bytes * sum(model.segment_frames[other] for other in (*held, number))
+            if len(held) == _MOST_HELD or (held and kept > MOST_SAMPLE_BYTES):
+                break
+            held.append(number)
+    return tuple(reversed(held))
 
 
 def _fitted(

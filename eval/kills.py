@@ -6,7 +6,7 @@
 Kinds of ends: "all" kills every process of the encode at once, as a power cut does; "parent" the command alone, whose
 workers have to notice; "worker" one worker, which the command has to replace.
 
-    python -m eval.kills --kills 20 --workers 2 [--kinds worker] [--source CLIP] [--frames N]
+    python -m eval.kills --kills 20 --workers 2 [--kinds worker] [--source CLIP] [--frames N] [--target-psnr DB]
 """
 
 from __future__ import annotations
@@ -147,12 +147,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--kinds", type=lambda text: text.split(","), default=list(KINDS), metavar="A,B", help="of kills (default: all)"
     )
+    parser.add_argument("--target-psnr", metavar="DB", help="of the encode; its last segments may be fitted again")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         source = arguments.source or make_video(Path(name) / "source.mkv", "ffv1", "yuv420p", times=range(24))
         options = ["--preset", "ultrafast", "--segment", "2", "--frames", f"0:{arguments.frames}"]
         options += ["--workers", str(arguments.workers)]
+        options += ["--target-psnr", arguments.target_psnr] if arguments.target_psnr else []
         found = torment(source, Path(name), arguments.kills, arguments.kinds, options, arguments.seed)
     by_kind = ", ".join(f"{kind} {number}" for kind, number in found.kills.items())
     print(

@@ -21,6 +21,7 @@ from c3video.errors import ConfigError
 from c3video.rate_target import Quantity, RateModel, Target, TargetControl, achieved, log_slope, rd_weight_of_crf
 from c3video.rate_trial import MOST_SAMPLES, Survey, find_rate, sampled
 from c3video.segment_fit import FitSegment, SegmentReport
+from c3video.stream.reader import Reader
 from c3video.stream.writer import Writer
 from tests.conftest import moving_clip
 
@@ -186,7 +187,12 @@ def test_one_segment_comes_as_near_as_its_staircase_lets_it(
 
 def model_of(goal: float, lengths: tuple[int, ...] = (32, 32, 8), **options: Any) -> RateModel:
     """Of bits; 1000 a frame are expected at rd_weight 1e-3."""
-    values: dict[str, Any] = {"predicted": {}, "usual_frames": 32.0, "trust": 1.0, "num_held": len(lengths)} | options
+    values: dict[str, Any] = {
+        "predicted": {},
+        "usual_frames": 32.0,
+        "trust": 1.0,
+        "held": tuple(range(len(lengths))),
+    } | options
     return RateModel(Quantity.BITS, 1e-3, -0.75, mean=1e3, segment_frames=lengths, goal=goal, **values)
 
 
@@ -201,9 +207,8 @@ def test_nothing_is_fitted_again_where_that_is_not_needed_or_not_possible() -> N
     assert control_with(model_of(80e3), [32e3, 32e3, 16e3]).again() is None
     assert control_with(model_of(80e3), [32e3, 32e3, 17.6e3]).again() is None  # 2% off
     assert control_with(model_of(80e3), [32e3, 32e3]).again() is None  # not all are done
-    assert control_with(model_of(80e3, num_held=0), [32e3, 32e3, 32e3]).again() is None
-    assert control_with(model_of(80e3, num_held=0), [32e3]).held_from is None
-    assert control_with(model_of(80e3, num_held=1), [32e3]).held_from == 2
+    assert control_with(model_of(80e3, held=()), [32e3, 32e3, 32e3]).again() is None
+    assert control_with(model_of(80e3, held=(0,)), [16e3, 16e3, 40e3]).again() == (0, 5.8239e-4)
 
 
 def test_shortest_segment_that_is_large_enough_is_fitted_again() -> None:
@@ -235,7 +240,7 @@ def test_better_fit_of_a_segment_is_taken_and_none_is_asked_for_twice() -> None:
 
 
 def test_segments_without_any_error_are_left_alone() -> None:
-    model = RateModel(Quantity.ERROR, 1e-3, 0.7, {}, 1e-4, (32, 32), 64e-4, 32.0, 1.0, 2)
+    model = RateModel(Quantity.ERROR, 1e-3, 0.7, {}, 1e-4, (32, 32), 64e-4, 32.0, 1.0, (0, 1))
     control = TargetControl(model)
     for number in range(2):
         control.note(report(number, 1e-3, 1e3, mse=0.0))
@@ -245,10 +250,17 @@ def test_segments_without_any_error_are_left_alone() -> None:
 @pytest.mark.parametrize("frame_bytes", [1, 1 << 20, 1 << 24, 1 << 40])
 def test_frames_that_are_kept_for_another_fit_are_bounded(frame_bytes: int) -> None:
     for lengths in ((), (32,), (32, 4), (64,) * 300):
-        held = Survey(lengths, {}, 1.0, frame_bytes).num_held
-        assert min(1, len(lengths)) <= held <= min(4, len(lengths))
-        assert held <= 1 or frame_bytes * sum(lengths[-held:]) <= rate_trial.MOST_SAMPLE_BYTES
-    assert Survey((64,) * 300, {}, 1.0, 1).num_held == 4
+        held = rate_trial._held(model_of(1.0, lengths), frame_bytes)
+        assert min(1, len(lengths)) <= len(held) <= min(4, len(lengths))
+        kept = sum(lengths[number] for number in held)
+        assert len(held) <= 1 or frame_bytes * kept <= rate_trial.MOST_SAMPLE_BYTES
+    assert rate_trial._held(model_of(1.0, (64,) * 300), 1) == (296, 297, 298, 299)
+
+
+def test_credits_are_not_what_is_fitted_again() -> None:
+    """A quarter of this clip is black, and has next to no error to trade."""
+    model = model_of(1.0, (64,) * 40, predicted=dict.fromkeys(range(30, 40), 1.0) | {27: 20.0})
+    assert rate_trial._held(model, 1) == (25, 26, 28, 29)
 
 
 @pytest.mark.parametrize("quantity", Quantity)
@@ -425,8 +437,10 @@ def test_trials_are_of_the_quickest_preset(monkeypatch: pytest.MonkeyPatch, tmp_
 class Demands:
     """A RateControl that wants some segments again at other weights, whatever came out."""
 
-    def __init__(self, first: Sequence[float], again: Sequence[tuple[int, float]], held_from: int | None = 0) -> None:
-        self.ahead, self.held_from = 2, held_from
+    def __init__(
+        self, first: Sequence[float], again: Sequence[tuple[int, float]], held: Sequence[int] = (0, 2)
+    ) -> None:
+        self.ahead, self.held = 2, held
         self._weights, self._again, self.noted = list(first), list(again), list[tuple[int, float]]()
 
     def weight_of(self, number: int) -> float:
@@ -454,7 +468,7 @@ def written(out: Any, rate: Any, workers: int = 1, with_index: bool = True) -> E
 FIRST, AGAIN, FINAL = (1e-3, 4e-3, 2e-3), ((2, 1e-3), (0, 5e-4), (2, 8e-3)), (5e-4, 4e-3, 8e-3)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_segments_fitted_again_leave_no_trace_in_the_file(workers: int) -> None:
     """Not even where they are smaller than what was there before."""
     found, plain = io.BytesIO(), io.BytesIO()
@@ -467,7 +481,7 @@ def test_segments_fitted_again_leave_no_trace_in_the_file(workers: int) -> None:
         (segment.size_bytes, segment.mse) for segment in expected
     ]
     assert result.size_bytes == expected.size_bytes == len(plain.getvalue())
-    assert len(list(c3video.open(io.BytesIO(found.getvalue())))) == CLIP.num_frames
+    assert [segment.number for segment in Reader(io.BytesIO(found.getvalue()))] == [0, 1, 2]
 
 
 def test_what_others_have_read_is_not_fitted_again() -> None:
@@ -481,8 +495,8 @@ def test_what_others_have_read_is_not_fitted_again() -> None:
         assert rate.noted == [*enumerate(FIRST)]
 
 
-MISTAKEN = RateModel(Quantity.ERROR, 1e-3, 0.7, {}, 1e-4, (2, 2, 2), 6 * 10**-3.8, 2.0, 1.0, 3)
-"""Which expects next to no error of the clip, and so begins with too large weights."""
+MISTAKEN = RateModel(Quantity.ERROR, 1e-3, 0.7, {}, 10**-3.6, (2, 2, 2), 6 * 10**-3.6, 2.0, 1.0, (0, 1, 2))
+"""Which expects 36 dB of CLIP at a weight where it has less than 35."""
 
 
 def mistaken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
@@ -504,7 +518,7 @@ def mistaken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
 def test_interrupted_before_during_and_after_a_correction(
     stop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = QUICK | {"target_psnr": 38.0}
+    options = QUICK | {"target_psnr": 36.0}
     fitted = mistaken(monkeypatch)
     c3video.encode(CLIP, tmp_path / "whole.c3v", **options)
     jobs = list(fitted)
@@ -517,19 +531,19 @@ def test_interrupted_before_during_and_after_a_correction(
         if len(fitted) == before:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        if stop in ("rewriting", "torn"):
-            whole_write = Writer.write_segment
+    whole_write = Writer.write_segment
 
-            def write_segment(writer: Writer, segment: Any) -> int:
-                if len(fitted) == len(jobs):
-                    if stop == "torn":
-                        writer._write(bytes(100))
-                    raise KeyboardInterrupt
-                return whole_write(writer, segment)
+    def write_segment(writer: Writer, segment: Any) -> int:
+        if stop in ("rewriting", "torn") and len(fitted) == len(jobs):
+            if stop == "torn":
+                writer._write(bytes(100))
+            raise KeyboardInterrupt
+        return whole_write(writer, segment)
 
-            patch.setattr(Writer, "write_segment", write_segment)
-        c3video.encode(CLIP, out, report=interrupt, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "write_segment", write_segment)
+        with pytest.raises(KeyboardInterrupt):
+            c3video.encode(CLIP, out, report=interrupt, **options)
     if stop == "torn":
         with out.with_name("out.part.c3v").open("r+b") as file:
             file.truncate(150)
@@ -542,10 +556,10 @@ def test_interrupted_before_during_and_after_a_correction(
 def test_correction_meets_what_a_mistaken_model_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = mistaken(monkeypatch)
     steps: list[Any] = []
-    result = c3video.encode(CLIP, tmp_path / "out.c3v", report=steps.append, target_psnr=38.0, **QUICK)
-    first = c3video.encode(CLIP, io.BytesIO(), live=True, target_psnr=38.0, **QUICK)
+    result = c3video.encode(CLIP, tmp_path / "out.c3v", report=steps.append, target_psnr=36.0, **QUICK)
+    live = c3video.encode(CLIP, tmp_path / "live.c3v", live=True, target_psnr=36.0, **QUICK)
     assert len(fitted) > 6
-    assert abs(result.psnr_db - 38.0) < abs(first.psnr_db - 38.0)
+    assert abs(result.psnr_db - 36.0) < 0.5 * abs(live.psnr_db - 36.0)
     assert all(step.num_segments == 3 and 0 <= step.frames_before < 6 for step in steps)
-    with (tmp_path / "out.c3v").open("rb") as file:
-        assert len(list(c3video.open(file))) == 6
+    with c3video.open(tmp_path / "out.c3v") as clip:
+        assert len(list(clip)) == 6
