@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, islice, takewhile
 from typing import BinaryIO, Protocol, overload
 
@@ -148,10 +147,10 @@ class RateControl(Protocol):
     def held(self) -> Sequence[int]:
         """Segments that `again` may ask for: their frames are kept."""
 
-    def again(self) -> tuple[int, float] | None:
-        """When all segments have been noted, one that is to be fitted again, and its rd_weight; None: it is well.
+    def again(self) -> int | None:
+        """When all segments have been noted, one that is to be fitted again, at the `weight_of` that it has now.
 
-        `weight_of` then is the rd_weight of the fit that shall be in the stream.
+        None: it is well; `weight_of` of each segment is the rd_weight of that of its fits that shall be in the stream.
         """
 
 
@@ -169,7 +168,7 @@ class OneWeight:
     def note(self, segment: SegmentReport) -> None:
         pass
 
-    def again(self) -> tuple[int, float] | None:
+    def again(self) -> int | None:
         return None
 
 
@@ -249,9 +248,9 @@ class Encoding:
             reports.append(segment)
             on_segment(segment)
 
-        def job_of(weight: float | None, number: int, run: Sequence[Frame]) -> FitSegment:
+        def job_of(number: int, run: Sequence[Frame]) -> FitSegment:
             progress.begin(number, len(run))
-            return FitSegment(self.recipe.at(weight or rate.weight_of(number)), number, tuple(run))
+            return FitSegment(self.recipe.at(rate.weight_of(number)), number, tuple(run))
 
         def on_done(number: int, fitted: FittedSegment, is_next: bool) -> None:
             progress.end(number)
@@ -266,13 +265,7 @@ class Encoding:
                 finish(line.report)
             runs = held.watch(self._runs(earlier, clock, progress))
             for fitted in in_order(
-                crew,
-                runs,
-                partial(job_of, None),
-                ahead=rate.ahead,
-                known=earlier.done,
-                note=progress.note,
-                on_done=on_done,
+                crew, runs, job_of, ahead=rate.ahead, known=earlier.done, note=progress.note, on_done=on_done
             ):
                 writer.write_segment(fitted.segment)
                 # Before the journal, which waits for the disk: an interruption there must not lose what is written.
@@ -281,21 +274,14 @@ class Encoding:
                 if journal is not None and fitted.report.number not in in_journal:
                     journal.add(fitted, is_in_part=True)
                 _log_segment(fitted.report)
-            while held.runs and (asked := rate.again()) is not None:
-                number, weight = asked
-                fitted = earlier.again.get(asked)
+            while held.runs and (number := rate.again()) is not None:
+                fitted = earlier.again.get((number, rate.weight_of(number)))
                 if fitted is None:
-                    progress.take_back(len(held.runs[number]))
-                    (fitted,) = in_order(
-                        crew,
-                        [(number, held.runs[number])],
-                        partial(job_of, weight),
-                        note=progress.note,
-                        on_done=on_done,
-                    )
+                    run = held.runs[number]
+                    progress.take_back(len(run))
+                    (fitted,) = in_order(crew, [(number, run)], job_of, note=progress.note, on_done=on_done)
                 rate.note(fitted.report)
                 held.add(fitted)
-                _log.info("again, for the sake of the target:")
                 _log_segment(fitted.report)
             for fitted in held.changed(rate):
                 if writer.num_segments > fitted.report.number:
@@ -335,7 +321,7 @@ class Encoding:
             clock.see(run)
             is_done = number in done
             if number < len(known) or is_done:
-                progress.skip(len(run))
+                progress.skip(number, len(run))
                 if frames_crc(run) != (done[number].source_crc if is_done else known[number]):
                     raise OutputError(_OTHER_SOURCE.format(number))
             if number >= len(known):
@@ -411,10 +397,11 @@ class _Progress:
         self._encoding, self._report = encoding, report
         self._at_work: dict[int, int] = {}  # frames by number
         self._frames_done = 0
-        self._last = 0  # number of the last segment that was begun
+        self._last = 0  # number of the last segment so far
 
-    def skip(self, num_frames: int) -> None:
+    def skip(self, number: int, num_frames: int) -> None:
         self._frames_done += num_frames
+        self._last = max(self._last, number)
 
     def take_back(self, num_frames: int) -> None:
         """Of a segment that was done and is to be done again."""

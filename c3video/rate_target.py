@@ -222,7 +222,7 @@ class TargetControl:
             self._weights[number] = self._weight(number)
         return self._weights[number]
 
-    def again(self) -> tuple[int, float] | None:
+    def again(self) -> int | None:
         model = self._model
         last, total = len(model.segment_frames), self._sum()
         tried = sum(map(len, self._fits)) - len(self._fits)
@@ -231,7 +231,7 @@ class TargetControl:
         miss = abs(math.log(total / model.goal))
         if miss <= model.quantity.tolerance:
             return None
-        middle = math.exp(sum(math.log(self._weights[number]) for number in range(last)) / last)
+        middle = math.exp(sum(math.log(fits[0].rd_weight) for fits in self._fits) / len(self._fits))
         found: list[tuple[float, int, int, float]] = []  # expected miss, frames, number from the end, weight
         for number in model.held:
             wanted = self._wanted(number, model.goal - total, middle)
@@ -242,7 +242,8 @@ class TargetControl:
         if not found or min(found)[0] > miss - 0.5 * model.quantity.tolerance:
             return None
         _, _, number, weight = min(found)
-        return -number, weight
+        self._weights[-number] = weight
+        return -number
 
     def _sum(self) -> float:
         return sum(self._model.quantity.of(fits[0]) for fits in self._fits)
