@@ -99,7 +99,8 @@ def encode(
     Args:
         source: what FFmpeg can open, "-" for standard input, or an iterable of frames with `format` and `num_frames`
             (`c3video.video.ArraySource` makes one of arrays).
-        out: path, "-" for standard output, or a binary file object.
+        out: path, "-" for standard output, or a binary file object; where it can be sought, a target may have its last
+            segments written over.
         profile: what the model is: "default", "pyramid" (C3 of today) or "paper" (C3 as published, on RGB).
         preset: how long to fit: "ultrafast", "fast", "medium", "slow" or "paper".
         rd_weight: weight of bits per pixel against MSE on [0, 1]; larger means smaller files. 1e-3 if nothing else
@@ -130,7 +131,8 @@ def encode(
             several segments to be done side by side, else as torch is set.
         cluster: of Ray, in place of processes: "auto" or an address (needs `c3video[cluster]`).
         resume: go on from what an interrupted encode to the same path has left; anew where there is nothing.
-        live: let others read the file while it grows: it has its own name at once, and its index at the end alone.
+        live: let others read the file while it grows: it has its own name at once, and its index at the end alone. What
+            is written is never taken back, so targets are met less closely (docs/scale.md).
         overwrite: whether a file at `out` may be replaced, or a function that is asked.
         report: called after each step of a fit, or some of them.
         say: told beforehand what will be done with how much.

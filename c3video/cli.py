@@ -736,7 +736,7 @@ def _add_effort(encode: argparse.ArgumentParser) -> None:
         "--live",
         action="store_true",
         help="let others read OUT while it grows (c3v decode --follow): it has its name at once, and no index before "
-        "its end",
+        "its end; a target is met less closely, since nothing can be encoded again",
     )
 
 

@@ -2,7 +2,7 @@
 """Which rd_weight comes out at a target: trials of a sample of segments by the quickest preset, then of all.
 
     source, once --> lengths of all segments, frames of some (survey)
-    sample --> quick fits at one weight after the other, by the secant in logarithms --> weight, slope
+    sample --> quick fits at one weight after the other, by slopes of logarithms --> weight, slope
            --> one or two real fits, of segments that weigh most --> how much more or less the real preset makes
     source, again --> quick fits of all segments at that weight --> RateModel
 

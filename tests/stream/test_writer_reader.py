@@ -109,6 +109,51 @@ def test_what_was_written_is_read() -> None:
     assert not file.closed
 
 
+@pytest.mark.parametrize("number", range(5))
+def test_stream_is_whole_after_segments_were_taken_back_and_when_they_are_there_again(number: int) -> None:
+    file = io.BytesIO(b"before")
+    file.seek(6)
+    with Writer(file, HEADER) as writer:
+        for segment in SEGMENTS:
+            writer.write_segment(segment)
+        assert writer.can_take_back
+        writer.take_back(number)
+        assert file.getvalue() == b"before" + make_stream(SEGMENTS[:number])
+        assert (writer.num_segments, writer.size_bytes) == (min(number, 4), len(file.getvalue()) - 6)
+        for segment in SEGMENTS[number:]:
+            writer.write_segment(segment)
+    assert file.getvalue() == b"before" + STREAM
+
+
+def test_end_in_the_midst_of_taking_back_leaves_a_whole_stream() -> None:
+    class Stopped(io.BytesIO):
+        stops = False
+
+        def truncate(self, size: int | None = None) -> int:
+            if self.stops:
+                self.stops = False
+                raise KeyboardInterrupt
+            return super().truncate(size)
+
+    file = Stopped()
+    with Writer(file, HEADER) as writer:
+        for segment in SEGMENTS:
+            writer.write_segment(segment)
+        file.stops = True
+        with pytest.raises(KeyboardInterrupt):
+            writer.take_back(2)
+    assert file.getvalue() == make_stream(SEGMENTS[:2])
+
+
+def test_what_was_written_to_a_pipe_cannot_be_taken_back() -> None:
+    class Unseekable(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    assert not Writer(Unseekable(), HEADER).can_take_back
+    assert not Writer(io.BytesIO(), HEADER, with_index=False).can_take_back
+
+
 @pytest.mark.parametrize("most", [1, 7, 1 << 16])
 @pytest.mark.parametrize("buffered", [False, True])
 def test_pipe_gives_the_same_however_it_is_cut(most: int, buffered: bool) -> None:
