@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import io
 import math
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -571,3 +574,59 @@ def test_correction_meets_what_a_mistaken_model_misses(tmp_path: Path, monkeypat
     assert all(step.num_segments == 3 and 0 <= step.frames_before < 6 for step in steps)
     with c3video.open(tmp_path / "out.c3v") as clip:
         assert len(list(clip)) == 6
+
+
+KILLED = """
+import os, signal, sys
+from c3video.segment_fit import FitSegment
+from c3video.stream.writer import Writer
+import c3video.api
+import tests.test_rate_target as here
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+out, fits, writes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+c3video.api.find_rate = lambda *arguments: here.MISTAKEN
+fit, write = FitSegment.__call__, Writer.write_segment
+done = {"fits": 0, "writes": 0}
+
+def counted_fit(job, report):
+    if done["fits"] == fits:
+        die()
+    done["fits"] += 1
+    return fit(job, report)
+
+def counted_write(writer, segment):
+    if done["writes"] == writes:
+        writer._write(bytes(50))
+        die()
+    done["writes"] += 1
+    return write(writer, segment)
+
+FitSegment.__call__, Writer.write_segment = counted_fit, counted_write
+c3video.encode(here.CLIP, out, resume=True, target_psnr=36.0, **here.QUICK)
+"""
+"""Ends itself as kill -9 does, before a fit or in the midst of writing a segment."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fits", "writes", "saved"), [(2, 99, 2), (3, 99, 3), (4, 99, 4), (99, 2, 3), (99, 3, 6), (99, 4, 6)]
+)
+def test_killed_between_first_fits_and_corrections(
+    fits: int, writes: int, saved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three segments are fitted and written; then three fits, of which two are taken, and two segments written anew."""
+    fitted = mistaken(monkeypatch)
+    c3video.encode(CLIP, tmp_path / "whole.c3v", target_psnr=36.0, **QUICK)
+    jobs = list(fitted)
+    assert (len(jobs), len({number for number, _ in jobs[3:]})) == (6, 2)
+    fitted.clear()
+    out = tmp_path / "out.c3v"
+    command = [sys.executable, "-c", KILLED, str(out), str(fits), str(writes)]
+    assert subprocess.run(command, cwd=Path(__file__).parents[1], check=False).returncode == -signal.SIGKILL
+    assert out.with_name("out.part.c3v.journal").exists()
+    c3video.encode(CLIP, out, resume=True, target_psnr=36.0, **QUICK)
+    assert out.read_bytes() == (tmp_path / "whole.c3v").read_bytes()
+    assert fitted == jobs[saved:]
