@@ -47,6 +47,9 @@ _NEW_WEIGHT = 0.02
 _DRAW = 0.1
 """How strongly slopes are drawn to the usual one: as by points whose log(rd_weight) varies by so much, squared."""
 
+_LEAST_LEFT = 1e-3
+"""Of what is expected, where the segments so far have come to all that is asked for, or more."""
+
 _HORIZON = 8
 """Segments over which an error is put right where nobody knows how many there will be."""
 
@@ -258,7 +261,7 @@ class TargetControl:
         now = points[0][1]
         if min(value for _, value in points) <= 0:
             return None
-        wanted = max(now + change, 1e-3 * now)
+        wanted = max(now + change, _LEAST_LEFT * now)
         weight, value = min(points, key=lambda point: abs(math.log(wanted / point[1])))
         slope = log_slope(points, quantity, self._model.slope)
         aimed = weight * (wanted / value) ** (1.0 / slope)
@@ -283,9 +286,9 @@ class TargetControl:
             goal = model.goal * (sum(result.num_frames for result in known) + model.usual_frames * (last - len(known)))
         rest = ratio * sum(model.of_segment(other, model.rd_weight) for other in range(number, last))
         left = goal - spent - ratio * in_hand
-        change = _MOST_CHANGE if left * model.slope < 0 else 1.0 / _MOST_CHANGE
-        if left > 0 and rest > 0:
-            change = (left / rest) ** (1.0 / model.slope)
+        if rest <= 0:
+            return bounded(model.rd_weight)
+        change = max(left / rest, _LEAST_LEFT) ** (1.0 / model.slope)
         change = min(max(change, 1.0 / _MOST_CHANGE), _MOST_CHANGE)
         return bounded(model.rd_weight * change)
 

@@ -219,6 +219,25 @@ def test_nothing_is_fitted_again_where_that_is_not_needed_or_not_possible() -> N
     assert asked_again(control_with(model_of(80e3, held=(0,)), [16e3, 16e3, 40e3])) == (0, 5.8239e-4)
 
 
+@pytest.mark.parametrize(("quantity", "slope", "weight"), [(Quantity.BITS, -0.75, 2e-3), (Quantity.ERROR, 0.7, 5e-4)])
+def test_segments_that_are_left_when_all_is_spent_come_to_as_little_as_they_may(
+    quantity: Quantity, slope: float, weight: float
+) -> None:
+    model = RateModel(quantity, 1e-3, slope, {}, 1e3, (32,) * 8, 8 * 32e3, 32.0, 1.0)
+    control = TargetControl(model)
+    for number in range(4):
+        control.note(report(number, 1e-3, 96e3, mse=3e3))
+    assert control.weight_of(5) == weight
+
+
+def test_segments_without_anything_to_trade_have_the_weight_of_all() -> None:
+    predicted = {0: 1e-4, 1: 0.0, 2: 0.0}
+    control = TargetControl(RateModel(Quantity.ERROR, 1e-3, 0.7, predicted, 1e-4, (32,) * 3, 32e-4, 32.0, 1.0))
+    control.note(report(0, control.weight_of(0), 1e3, mse=2e-4))
+    control.note(report(1, control.weight_of(1), 1e3, mse=0.0))
+    assert control.weight_of(1) == control.weight_of(2) == 1e-3
+
+
 def test_shortest_segment_that_is_large_enough_is_fitted_again() -> None:
     # 4% too much: of 8 frames that have a fifth of all bits.
     asked = asked_again(control_with(model_of(80e3), [32e3, 34e3, 17.2e3]))
