@@ -230,6 +230,11 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     return shapes
 
 
+def is_of_entropy(name: str) -> bool:
+    """Whether an array of `weight_shapes` is of the entropy network: bits depend on it, samples do not."""
+    return name in ("w1", "b1", "w2", "b2", "w3", "b3", "l", "p1", "pb", "pl", "p3")
+
+
 @dataclass(frozen=True)
 class PyramidFitConfig:
     """How long and how a picture is fitted. Nothing of it travels in the stream.
@@ -247,7 +252,7 @@ class PyramidFitConfig:
             where the loss does not care, take bits for it, and in long fits leave what integers can hold.
         network_rate: of the second stage, falling to a tenth.
         rounding_steps, rounding_rate: of the weights that are still free after each array that is rounded; the rate
-            falls to a tenth.
+            falls to a tenth, and is a third for large pictures, where each step sees another part.
         temperature, noise_deviation: of soft rounding and of Gaussian noise, from the first step to the last.
         annealing: they go with this power of the share of steps that are done: above 1, slowly at first.
     """
