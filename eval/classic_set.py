@@ -104,24 +104,25 @@ def encode_to_ivf(
         yield None  # flushes the encoder
 
     try:
-        context = classic.single_threaded(codec.encoder, "w")
-        context.width, context.height, context.pix_fmt = format.width, format.height, coded.pix_fmt
-        context.framerate, context.time_base = rate, 1 / rate
-        context.options = options
-        context.bit_rate = 0  # libvpx aims at FFmpeg's default rate otherwise
-        for picture in pictures():
-            num_frames += picture is not None
-            # What it takes to have the next frame is not the encoder's time.
-            started, cpu_started = time.perf_counter(), time.process_time()
-            packets = [bytes(packet) for packet in context.encode(picture)]
-            seconds += time.perf_counter() - started
-            cpu_seconds += time.process_time() - cpu_started
-            for packet in packets:
-                out.write(_IVF_FRAME.pack(len(packet), num_packets) + packet)
-                num_packets += 1
-                size_bytes += len(packet)
-                if codec.sei_nal_type:
-                    text_bytes += classic.version_sei_bytes(packet, codec.sei_nal_type)
+        with classic.zeroed_memory():
+            context = classic.single_threaded(codec.encoder, "w")
+            context.width, context.height, context.pix_fmt = format.width, format.height, coded.pix_fmt
+            context.framerate, context.time_base = rate, 1 / rate
+            context.options = options
+            context.bit_rate = 0  # libvpx aims at FFmpeg's default rate otherwise
+            for picture in pictures():
+                num_frames += picture is not None
+                # What it takes to have the next frame is not the encoder's time.
+                started, cpu_started = time.perf_counter(), time.process_time()
+                packets = [bytes(packet) for packet in context.encode(picture)]
+                seconds += time.perf_counter() - started
+                cpu_seconds += time.process_time() - cpu_started
+                for packet in packets:
+                    out.write(_IVF_FRAME.pack(len(packet), num_packets) + packet)
+                    num_packets += 1
+                    size_bytes += len(packet)
+                    if codec.sei_nal_type:
+                        text_bytes += classic.version_sei_bytes(packet, codec.sei_nal_type)
     except (av.error.FFmpegError, ValueError) as error:
         raise ConfigError(
             f"{codec.encoder} cannot encode {format.width}x{format.height} {coded.pix_fmt} with {options}: {error}"

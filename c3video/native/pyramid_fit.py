@@ -172,7 +172,6 @@ def add_noise(
     latents: Floats,
     temperature: float,
     *,
-    kumaraswamy: float | None = None,
     gaussian: float | None = None,
     noise: Floats | None = None,
     seed: int = 0,
@@ -180,12 +179,11 @@ def add_noise(
 ) -> tuple[Floats, Floats]:
     """Stage 1: soft rounding, noise, and the mean of a latent given its noisy value, as `add_noise` of C3's fit.
 
-    Just one of `kumaraswamy`, `gaussian` and `noise` says which noise.
+    Just one of `gaussian` and `noise` says which noise.
 
     Args:
         latents: (L,).
         temperature: of the soft rounding, above 0.
-        kumaraswamy: shape of noise on (-1/2, 1/2): 1 is uniform, more is more peaked; 1..100.
         gaussian: standard deviation of Gaussian noise.
         noise: (L,) to add.
         seed: 0 .. 2^64 - 1; seed and position determine a latent's noise, on any number of threads.
@@ -196,20 +194,12 @@ def add_noise(
 
     Source: C3 section 3.1; Agustsson and Theis, Universally Quantized Neural Compression, arXiv 2006.09952.
     """
-    if sum(kind is not None for kind in (kumaraswamy, gaussian, noise)) != 1:
-        raise ValueError("one of kumaraswamy, gaussian and noise")
+    if (gaussian is None) == (noise is None):
+        raise ValueError("one of gaussian and noise")
     steps, slopes = np.empty_like(latents), np.empty_like(latents)
-    shape, deviation = kumaraswamy or 0.0, gaussian or 0.0
     native.extension().pyramid_add_noise(
-        latents, temperature, shape, deviation, seed, noise, steps, slopes, num_threads, native.isa()
+        latents, temperature, gaussian or 0.0, seed, noise, steps, slopes, num_threads, native.isa()
     )
-    return steps, slopes
-
-
-def straight_through(latents: Floats, temperature: float, *, num_threads: int = 1) -> tuple[Floats, Floats]:
-    """Stage 2: latents (L,) rounded, halves to even, and (L,) the slopes of their soft rounding."""
-    steps, slopes = np.empty_like(latents), np.empty_like(latents)
-    native.extension().pyramid_straight_through(latents, temperature, steps, slopes, num_threads, native.isa())
     return steps, slopes
 
 

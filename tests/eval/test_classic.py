@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -170,3 +172,15 @@ def test_what_an_encoder_refuses_is_a_config_error(
 def test_no_frames_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="no frames"):
         classic.encode([], make_clip()[1], "x264", 25)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_x264_repeats_itself_whatever_memory_held_before() -> None:
+    frames, format = make_clip(width=176, height=144, num_frames=12)
+    mallopt = ctypes.CDLL(None).mallopt
+    sizes = set()
+    for fill in (0xFF, 1):  # new memory is 0 or -258 if taken for motion vectors
+        mallopt(-6, fill)
+        sizes.add(classic.encode(frames, format, "x264", 32).size_bytes)
+    mallopt(-6, 0)
+    assert len(sizes) == 1

@@ -9,8 +9,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "c3/products.h"
 #include "shared/parallel.h"
+#include "shared/products.h"
 #include "shared/simd_float_math.h"
 
 namespace c3 {

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <exception>
 
-#include "c3/products.h"
 #include "shared/parallel.h"
+#include "shared/products.h"
 
 namespace c3 {
 namespace C3_ISA {

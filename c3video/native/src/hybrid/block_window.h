@@ -14,7 +14,7 @@
 #include <cstring>
 
 #include "hybrid/block_errors.h"
-#include "hybrid/frame_simd.h"
+#include "shared/frame_simd.h"
 
 namespace c3 {
 namespace C3_ISA {

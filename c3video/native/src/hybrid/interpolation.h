@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "hybrid/frame.h"
-#include "hybrid/frame_simd.h"
+#include "shared/frame_simd.h"
 
 namespace c3 {
 namespace C3_ISA {

@@ -232,10 +232,9 @@ QuantiseJob quantise_job(const In& latents, float temperature, Out& steps, std::
     return {(int64_t)latents.shape(0), latents.data(), temperature, steps.data(), slopes ? slopes->data() : nullptr};
 }
 
-void add_noise(In latents, float temperature, float kumaraswamy, float deviation, uint64_t seed,
-               std::optional<In> given, Out steps, std::optional<Out> slopes, int num_threads, const std::string& isa) {
+void add_noise(In latents, float temperature, float deviation, uint64_t seed, std::optional<In> given, Out steps,
+               std::optional<Out> slopes, int num_threads, const std::string& isa) {
     require_threads(num_threads);
-    require(kumaraswamy == 0.0f || (kumaraswamy >= 1.0f && kumaraswamy <= 100.0f), "kumaraswamy must be 0 or 1..100");
     require(std::isfinite(deviation) && deviation >= 0.0f, "deviation must be 0 or more");
     require(!given || given->shape(0) == latents.shape(0), "as much noise as latents");
     Ranges ranges;
@@ -243,17 +242,7 @@ void add_noise(In latents, float temperature, float kumaraswamy, float deviation
     const QuantiseJob job = quantise_job(latents, temperature, steps, slopes, ranges);
     const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
     nb::gil_scoped_release release;
-    chosen.pyramid_add_noise(job, {kumaraswamy, deviation, seed, given ? given->data() : nullptr}, num_threads);
-}
-
-void straight_through(In latents, float temperature, Out steps, std::optional<Out> slopes, int num_threads,
-                      const std::string& isa) {
-    require_threads(num_threads);
-    Ranges ranges;
-    const QuantiseJob job = quantise_job(latents, temperature, steps, slopes, ranges);
-    const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
-    nb::gil_scoped_release release;
-    chosen.pyramid_straight_through(job, num_threads);
+    chosen.pyramid_add_noise(job, {deviation, seed, given ? given->data() : nullptr}, num_threads);
 }
 
 void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square, double rate, double beta1,
@@ -315,11 +304,8 @@ void bind_pyramid_fit(nb::module_& m) {
           "error_weights"_a.noconvert().none(), "bits"_a.noconvert(), "squared_errors"_a.noconvert(),
           "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(), "grad_previous"_a.noconvert().none(),
           "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a);
-    m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "kumaraswamy"_a, "deviation"_a,
-          "seed"_a, "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a,
-          "isa"_a);
-    m.def("pyramid_straight_through", &straight_through, "latents"_a.noconvert(), "temperature"_a,
-          "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
+    m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "deviation"_a, "seed"_a,
+          "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(),
           "mean"_a.noconvert(), "square"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a,
           "grad_scale"_a, "num_threads"_a, "isa"_a);

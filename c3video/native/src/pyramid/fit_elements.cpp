@@ -53,16 +53,7 @@ C3_INLINE VF normal_of(VF u) {
 void make_noise(const NoiseJob& job, int64_t start, int size, float* noise) {
     if (job.given) return load_block(job.given + start, size, noise, 0.0f);
     make_uniforms(job.seed, start, noise);
-    const float a = job.kumaraswamy;
-    if (a == 0.0f) {
-        for (int i = 0; i < kBlock; i += kFloats) storef(noise + i, job.deviation * normal_of(loadf(noise + i)));
-        return;
-    }
-    const float b = (float)((std::pow(2.0, (double)a) * (a - 1.0) + 1.0) / a);  // puts the mode in the middle
-    if (a != 1.0f)
-        for (int i = 0; i < kBlock; i += kFloats)
-            storef(noise + i, power(1.0f - power(1.0f - loadf(noise + i), 1.0f / b), 1.0f / a));
-    for (int i = 0; i < kBlock; i += kFloats) storef(noise + i, loadf(noise + i) - 0.5f);
+    for (int i = 0; i < kBlock; i += kFloats) storef(noise + i, job.deviation * normal_of(loadf(noise + i)));
 }
 
 }  // namespace
@@ -86,20 +77,6 @@ void pyramid_add_noise(const QuantiseJob& job, const NoiseJob& noise, int num_th
             const Soft back = soft_round_inverse(loadf(block.values + i), job.temperature, span);
             storef(block.values + i, back.value + 0.5f);
             storef(block.slopes + i, loadf(block.slopes + i) * back.slope);
-        }
-        store_block(job, start, size, block);
-    });
-}
-
-void pyramid_straight_through(const QuantiseJob& job, int num_threads) {
-    const float span = tanh_span(job.temperature);
-    for_blocks_of(job.count, num_threads, [&](int64_t start, int size) {
-        Block block;
-        load_block(job.latents + start, size, block.values, 0.0f);
-        for (int i = 0; i < kBlock; i += kFloats) {
-            const VF x = loadf(block.values + i);
-            storef(block.values + i, rounded(x));
-            storef(block.slopes + i, soft_round(x, job.temperature, span).slope);
         }
         store_block(job, start, size, block);
     });

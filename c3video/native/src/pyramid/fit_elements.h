@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What happens to each latent of a fit by itself: noise or rounding, and Adam.
+// What happens to each latent of a fit by itself: noise, and Adam.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -11,15 +11,14 @@ struct QuantiseJob {
     int64_t count;
     const float* latents;
     float temperature;
-    float* steps;   // out: noisy or rounded
+    float* steps;   // out: noisy
     float* slopes;  // out: their derivative by the latents; may be null
 };
 
 struct NoiseJob {
-    float kumaraswamy;  // shape a of the Kumaraswamy distribution on (-1/2, 1/2), or 0: then
-    float deviation;    // standard deviation of Gaussian noise
+    float deviation;  // standard deviation of Gaussian noise
     uint64_t seed;
-    const float* given;  // noise to use in place of either, or null
+    const float* given;  // noise to use in place of it, or null
 };
 
 struct AdamJob {
@@ -34,7 +33,6 @@ struct AdamJob {
 }  // namespace pyramid
 
 using PyramidAddNoise = void(const pyramid::QuantiseJob& job, const pyramid::NoiseJob& noise, int num_threads);
-using PyramidStraightThrough = void(const pyramid::QuantiseJob& job, int num_threads);
 using PyramidAdam = void(const pyramid::AdamJob& job, int num_threads);
 
 }  // namespace c3

@@ -7,11 +7,10 @@
 
 namespace c3 {
 
-#define PYRAMID_FIT_KERNELS(KERNEL)                          \
-    KERNEL(PyramidRate, pyramid_rate)                        \
-    KERNEL(PyramidDistortion, pyramid_distortion)            \
-    KERNEL(PyramidAddNoise, pyramid_add_noise)               \
-    KERNEL(PyramidStraightThrough, pyramid_straight_through) \
+#define PYRAMID_FIT_KERNELS(KERNEL)               \
+    KERNEL(PyramidRate, pyramid_rate)             \
+    KERNEL(PyramidDistortion, pyramid_distortion) \
+    KERNEL(PyramidAddNoise, pyramid_add_noise)    \
     KERNEL(PyramidAdam, pyramid_adam)
 
 C3_FLOAT_DOMAIN(PyramidFitKernels, PYRAMID_FIT_KERNELS)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Layers of the fit's networks on chunks of positions, and the sums of their weights' gradients.
 #pragma once
-#include "c3/products.h"
+#include "shared/products.h"
 #include "shared/simd_float_math.h"
 
 namespace c3 {

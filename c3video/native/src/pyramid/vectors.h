@@ -2,7 +2,7 @@
 // The vectors of the pyramid model's kernels: those of shared/simd.h, but where that has arrays the compiler's own
 // vectors of 128 bits, which are SSE2's and NEON's.
 #pragma once
-#include "hybrid/frame_simd.h"
+#include "shared/frame_simd.h"
 
 namespace c3 {
 namespace C3_ISA {
