@@ -230,6 +230,11 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     return shapes
 
 
+def is_of_entropy(name: str) -> bool:
+    """Whether an array of `weight_shapes` is of the entropy network: bits depend on it, samples do not."""
+    return name in ("w1", "b1", "w2", "b2", "w3", "b3", "l", "p1", "pb", "pl", "p3")
+
+
 @dataclass(frozen=True)
 class PyramidFitConfig:
     """How long and how a picture is fitted. Nothing of it travels in the stream.
@@ -247,7 +252,7 @@ class PyramidFitConfig:
             where the loss does not care, take bits for it, and in long fits leave what integers can hold.
         network_rate: of the second stage, falling to a tenth.
         rounding_steps, rounding_rate: of the weights that are still free after each array that is rounded; the rate
-            falls to a tenth.
+            falls to a tenth, and is a third for large pictures, where each step sees another part.
         temperature, noise_deviation: of soft rounding and of Gaussian noise, from the first step to the last.
         annealing: they go with this power of the share of steps that are done: above 1, slowly at first.
     """
@@ -275,10 +280,10 @@ class PyramidFitConfig:
 
 
 PYRAMID_PRESETS: dict[str, PyramidFitConfig] = {
-    "ultrafast": PyramidFitConfig(noise_steps=180, network_steps=20, annealing=1.0),
+    "ultrafast": PyramidFitConfig(noise_steps=270, network_steps=30, rounding_steps=5),
     "fast": PyramidFitConfig(noise_steps=900, network_steps=100),
     "medium": PyramidFitConfig(noise_steps=2_200, network_steps=200),
     "slow": PyramidFitConfig(noise_steps=7_600, network_steps=400),
     "placebo": PyramidFitConfig(noise_steps=23_000, network_steps=1_000),
 }
-"""Efforts by name: steps over the whole picture, 1 : 5 : 12 : 40 : 120 in time."""
+"""Efforts by name: steps over the whole picture, 3 : 10 : 24 : 80 : 240 in time."""

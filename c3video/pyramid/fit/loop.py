@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,10 +23,11 @@ from numpy.typing import NDArray
 from c3video.errors import CorruptSegmentError, FitError
 from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_noise
 from c3video.progress import Progress
-from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes, weight_shapes
+from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes, is_of_entropy, weight_shapes
 from c3video.pyramid.fit.bounds import hold_sums
 from c3video.pyramid.fit.precision import ChosenWeights, RoundingTask, choose_integers
 from c3video.pyramid.fit.run_plan import RunPlan
+from c3video.pyramid.fit.sampled_picture import SampledPicture
 from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.fit.start import prior_weights, start_weights, with_prior
 from c3video.pyramid.fit.windows import find_windows
@@ -38,7 +40,15 @@ from c3video.video import VideoFormat
 _ROUNDING_FRAMES = 4
 """Frames of a run by which integers of weights are chosen."""
 
+_ROUNDING_TILES = 2
+"""Tiles of a large picture by which those of an array are; other arrays go by other tiles."""
+
+_TILE_RATE = 1.0 / 3.0
+"""Factor of the rate of weights still free where each step sees one tile: the next sees another."""
+
 AnyFloat = TypeVar("AnyFloat", bound=np.floating[Any])
+
+Plan = PyramidFit | RunPlan | SampledPicture
 
 
 @dataclass(frozen=True)
@@ -307,27 +317,44 @@ class PictureFit:
     def integer_stage(self) -> tuple[ChosenWeights, FitStep]:
         """The weights in integers, and what the picture comes to with them."""
         config, state, plan = self.fit_config, self.state, self.plan
-        # Hundreds of losses: some frames of a run say what they all would.
+        # Hundreds of passes: some frames of a run, or tiles of a large picture in turn, say what all of it would.
         some = plan.sampled(_ROUNDING_FRAMES) if isinstance(plan, RunPlan) else plan
+        tiles = SampledPicture.of(plan) if isinstance(plan, PyramidFit) else None
+        turns, turn_of = count(), {name: number for number, name in enumerate(state.arrays)}
+
+        def loss(name: str) -> float:
+            seen = some if tiles is None else tiles.some(turn_of[name], _ROUNDING_TILES)
+            return self.coded(seen, wants_weights=False, of=name).loss
+
+        def gradients() -> dict[str, Floats]:
+            seen = some if tiles is None else tiles.some(next(turns), 1)
+            return weight_views(_given(self.coded(seen).grad_weights), plan.config, plan.layout)
+
         task = RoundingTask(
             quantise(plan.config, plan.layout, state.arrays),
             state.arrays,
-            lambda: self.coded(some, wants_weights=False).loss,
-            lambda: weight_views(_given(self.coded(some).grad_weights), plan.config, plan.layout),
+            loss,
+            gradients,
             config.rd_weight / plan.num_pixels,
             config.rounding_steps,
-            config.rounding_rate,
+            config.rounding_rate if tiles is None else _TILE_RATE * config.rounding_rate,
         )
         chosen = choose_integers(task)
         return chosen, self.coded(wants_weights=False)
 
-    def coded(self, plan: PyramidFit | RunPlan | None = None, *, wants_weights: bool = True) -> FitStep:
-        """Loss of the latents as they are, and the gradient by weights; with `plan` in place of the fit's own."""
+    def coded(self, plan: Plan | None = None, *, wants_weights: bool = True, of: str | None = None) -> FitStep:
+        """Loss of the latents as they are, and the gradient by weights; with `plan` in place of the fit's own.
+
+        Args:
+            of: an array whose part of the loss is asked for alone: its rate or its distortion.
+        """
+        rate = of is None or is_of_entropy(of)
+        distortion = of is None or not is_of_entropy(of)
         return (plan or self.plan).step(
             self.state.latents,
             self.state.weights,
-            self.targets,
-            self.fit_config.rd_weight,
+            self.targets if distortion else None,
+            self.fit_config.rd_weight if rate else None,
             wants_latents=False,
             wants_weights=wants_weights,
             num_threads=self.num_threads,

@@ -53,15 +53,16 @@ class RoundingTask:
     Args:
         weights: with the shapes of the model; their arrays do not count.
         arrays: of the fit by name, views that the two functions below read.
-        loss: of the arrays as they are, latents as they will be coded.
-        gradients: likewise, by name.
+        loss: of the arrays as they are, latents as they will be coded, or of the part of it that the array of a name
+            has a say in.
+        gradients: of all of the loss, by name.
         bit_worth: what a bit adds to the loss.
         steps, rate: of SOAP after each array; the rate falls to a tenth.
     """
 
     weights: PyramidWeights
     arrays: Mapping[str, Floats]
-    loss: Callable[[], float]
+    loss: Callable[[str], float]
     gradients: Callable[[], Mapping[str, Floats]]
     bit_worth: float
     steps: int
@@ -99,9 +100,9 @@ def choose_integers(task: RoundingTask) -> ChosenWeights:
             # The mean of both ways: what one way gains by luck, along a slope, steps would gain without it.
             there = _floats(task.weights, fine | {name: rounded})[name]
             array[...] = there
-            loss = 0.5 * task.loss() + task.bit_worth * of_array
+            loss = 0.5 * task.loss(name) + task.bit_worth * of_array
             array[...] = 2.0 * kept - there
-            loss += 0.5 * task.loss()
+            loss += 0.5 * task.loss(name)
             if loss < best[0]:
                 best = (loss, shift, rounded, of_array)
             array[...] = kept

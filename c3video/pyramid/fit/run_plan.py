@@ -65,8 +65,8 @@ class RunPlan:
         self,
         latents: Floats,
         weights: Floats,
-        targets: Floats,
-        rd_weight: float,
+        targets: Floats | None,
+        rd_weight: float | None,
         *,
         wants_latents: bool = True,
         wants_weights: bool = True,
@@ -74,11 +74,11 @@ class RunPlan:
     ) -> FitStep:
         """Loss = squared errors / num_samples + rd_weight * bits / num_pixels, and its gradients.
 
-        Bits and errors of the frames that are counted are scaled up to all.
+        Bits and errors of the frames that are counted are scaled up to all. None for `targets` leaves distortion out,
+        for `rd_weight` rate.
         """
         num_frames, plan = self.shape.num_frames, self.picture
         rows = latents.reshape(len(self.shape.latent_frames), plan.num_latents)
-        by_frame = targets.reshape(num_frames, plan.num_samples)
         grads = np.zeros_like(rows) if wants_latents else None
         grad_weights: Doubles | None = np.zeros(plan.num_weights) if wants_weights else None
         bits, squared_errors, loss = np.zeros(self.config.num_grids), np.zeros(plan.num_planes), 0.0
@@ -98,7 +98,7 @@ class RunPlan:
 
         scales = self._layer_scales()
         for number, frame in enumerate(self.shape.latent_frames):
-            if frame.first not in self.counted:
+            if rd_weight is None or frame.first not in self.counted:
                 continue
             before = None
             if is_later(number):
@@ -114,13 +114,14 @@ class RunPlan:
                 num_threads=num_threads,
             )
             take(found, scales[frame.layer], (number,), frame.before)
+        by_frame = None if targets is None else targets.reshape(num_frames, plan.num_samples)
         share = [1.0 / len(self.counted)] * plan.num_planes
-        for frame_number in self.counted:
+        for frame_number in self.counted if by_frame is not None else ():
             parts = self.shape.parts[frame_number]
             found = plan.step(
                 rows[parts[0]] if len(parts) == 1 else rows[list(parts)].sum(axis=0),
                 weights,
-                by_frame[frame_number],
+                None if by_frame is None else by_frame[frame_number],
                 None,
                 plane_weights=share,
                 wants_latents=wants_latents,

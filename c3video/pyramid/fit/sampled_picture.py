@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""Tiles of a picture that stand for all of it where integers of weights are chosen: hundreds of passes over a few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from c3video.native.pyramid_fit import FitStep, Floats, PyramidFit
+from c3video.pyramid.config import GROUPS, grid_shapes
+
+TILE_SIDE = 256
+"""Of a tile in luma samples. With half of it edges are too much of what weights are chosen for."""
+
+_LEAST_TILES = 4
+"""Fewer are not worth it: what they leave out of the picture is loss, what they save is little."""
+
+
+@dataclass(frozen=True)
+class SampledPicture:
+    """What `PyramidFit` is to a picture, to tiles of it; without gradients by latents.
+
+    Args:
+        whole: the plan of the picture.
+        tile: that of any of its tiles.
+        corners: (top, left) of each in luma samples, multiples of latents of the coarsest grid.
+    """
+
+    whole: PyramidFit
+    tile: PyramidFit
+    corners: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, whole: PyramidFit) -> SampledPicture | None:
+        """As many tiles as have room beside each other, spread over the picture, or None where they are few.
+
+        Tiles follow each other in no order of place.
+        """
+        rows, columns = whole.height // TILE_SIDE, whole.width // TILE_SIDE
+        if rows * columns < _LEAST_TILES:
+            return None
+        unit = 1 << (whole.config.num_grids - 1)
+        tops, lefts = _starts(whole.height, rows, unit), _starts(whole.width, columns, unit)
+        corners = [(top, left) for top in tops for left in lefts]
+        order = np.random.default_rng(len(corners)).permutation(len(corners))
+        tile = PyramidFit(whole.config, whole.layout, TILE_SIDE, TILE_SIDE)
+        return cls(whole, tile, tuple(corners[index] for index in order))
+
+    def some(self, number: int, count: int) -> SampledPicture:
+        """The `number`th `count` of the tiles, around and around."""
+        first = number * count
+        return replace(self, corners=tuple(self.corners[at % len(self.corners)] for at in range(first, first + count)))
+
+    def step(
+        self,
+        latents: Floats,
+        weights: Floats,
+        targets: Floats | None,
+        rd_weight: float | None,
+        *,
+        wants_latents: bool = False,
+        wants_weights: bool = True,
+        num_threads: int = 1,
+    ) -> FitStep:
+        """Loss = squared errors / num_samples + rd_weight * bits / num_pixels, and its gradient by weights.
+
+        Bits and errors of the tiles are scaled up to all. A tile's edges are edges of a picture. None for `targets`
+        leaves distortion out, for `rd_weight` rate.
+        """
+        assert not wants_latents
+        whole, tile, share = self.whole, self.tile, 1.0 / len(self.corners)
+        grids = [
+            (shape, (k, k)) for k, shape in enumerate(grid_shapes(whole.config.num_grids, whole.height, whole.width))
+        ]
+        planes = [
+            (group.shape(whole.height, whole.width), group.exponents)
+            for group in GROUPS[whole.layout]
+            for _ in range(group.num_planes)
+        ]
+        bits, squared_errors = np.zeros(whole.config.num_grids), np.zeros(whole.num_planes)
+        grads, loss = np.zeros(whole.num_weights), 0.0
+        for corner in self.corners:
+            found = tile.step(
+                _cut(latents, grids, corner),
+                weights,
+                None if targets is None else _cut(targets, planes, corner),
+                rd_weight,
+                wants_latents=False,
+                wants_weights=wants_weights,
+                num_threads=num_threads,
+            )
+            loss += share * found.loss
+            bits += share * whole.num_pixels / tile.num_pixels * found.bits
+            squared_errors += share * whole.num_samples / tile.num_samples * found.squared_errors
+            if found.grad_weights is not None:
+                grads += share * found.grad_weights
+        return FitStep(bits, squared_errors, loss, None, grads.astype(np.float32) if wants_weights else None, None)
+
+
+def _starts(length: int, count: int, unit: int) -> list[int]:
+    """Where `count` tiles begin, spread over a length, on multiples of `unit`."""
+    return [unit * ((length - TILE_SIDE) * index // max(1, count - 1) // unit) for index in range(count)]
+
+
+def _cut(flat: Floats, arrays: Sequence[tuple[tuple[int, int], tuple[int, int]]], corner: tuple[int, int]) -> Floats:
+    """A tile's part of arrays that lie one after the other, likewise.
+
+    Args:
+        arrays: (h, w) of each, and its (y, x) halvings against luma.
+        corner: of the tile, in luma samples.
+    """
+    (top, left), parts, at = corner, [], 0
+    for (h, w), (y, x) in arrays:
+        array = flat[at : at + h * w].reshape(h, w)
+        parts.append(array[top >> y : (top + TILE_SIDE) >> y, left >> x : (left + TILE_SIDE) >> x].ravel())
+        at += h * w
+    return np.concatenate(parts)
