@@ -315,18 +315,27 @@ def zeroed_memory() -> Iterator[None]:
         mallopt(_M_PERTURB, 0)
 
 
+@contextmanager
+def opened_encoder(
+    codec: Codec, format: VideoFormat, frame_rate: Fraction, options: dict[str, str]
+) -> Iterator[VideoCodecContext]:
+    """An encoder on one thread that repeats itself, for pictures of a format."""
+    with zeroed_memory():
+        context = single_threaded(codec.encoder, "w")
+        context.width, context.height, context.pix_fmt = format.width, format.height, format.pix_fmt
+        context.framerate, context.time_base = frame_rate, 1 / frame_rate
+        context.options = options
+        context.bit_rate = 0  # libvpx aims at FFmpeg's default rate otherwise
+        yield context
+
+
 def _encode_packets(
     pictures: Sequence[av.VideoFrame], format: VideoFormat, codec: Codec, options: dict[str, str]
 ) -> tuple[list[bytes], float]:
     frame_rate = format.frame_rate or _DEFAULT_FRAME_RATE
     started = time.process_time()
     try:
-        with zeroed_memory():
-            context = single_threaded(codec.encoder, "w")
-            context.width, context.height, context.pix_fmt = format.width, format.height, format.pix_fmt
-            context.framerate, context.time_base = frame_rate, 1 / frame_rate
-            context.options = options
-            context.bit_rate = 0  # libvpx aims at FFmpeg's default rate otherwise
+        with opened_encoder(codec, format, frame_rate, options) as context:
             packets = []
             for index, picture in enumerate(pictures):
                 picture.pts, picture.time_base = index, context.time_base

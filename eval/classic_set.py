@@ -104,12 +104,7 @@ def encode_to_ivf(
         yield None  # flushes the encoder
 
     try:
-        with classic.zeroed_memory():
-            context = classic.single_threaded(codec.encoder, "w")
-            context.width, context.height, context.pix_fmt = format.width, format.height, coded.pix_fmt
-            context.framerate, context.time_base = rate, 1 / rate
-            context.options = options
-            context.bit_rate = 0  # libvpx aims at FFmpeg's default rate otherwise
+        with classic.opened_encoder(codec, coded, rate, options) as context:
             for picture in pictures():
                 num_frames += picture is not None
                 # What it takes to have the next frame is not the encoder's time.
