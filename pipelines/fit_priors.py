@@ -4,6 +4,7 @@
     clips x rd_weights --> segments, fitted with the present priors --> their symbols --> priors, from blank networks
 
     python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/hybrid/priors
+    python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/hybrid/priors --networks motion --from-present
     python -m tests.vectors.make      (streams and digests that depend on the priors)
 
 Clips on which results are reported must not be among them (eval/results/README.md says which were).
@@ -37,7 +38,7 @@ from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.own_networks import segment_samples
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.frame_order import coding_order
-from c3video.hybrid.payload import CONTEXT_NETWORKS
+from c3video.hybrid.payload import CONTEXT_NETWORKS, prior
 from c3video.hybrid.subbands import slice_layouts
 from c3video.media.source import open_source
 
@@ -60,9 +61,8 @@ def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
     return segment_samples(frames, fitted.symbols, layout, FIT_ENGINES[engine].writing.list_motion)
 
 
-def fit_prior(name: str, samples: Samples, steps: int) -> ContextNetwork:
+def fit_prior(name: str, start: ContextNetwork, samples: Samples, steps: int) -> ContextNetwork:
     """A network of CONTEXT_NETWORKS fitted to symbols."""
-    start = blank_network(*CONTEXT_NETWORKS[name], seed=0)
     with tqdm(total=steps, desc=name, unit="step") as progress:
 
         def report(step: int, bits: float) -> None:
@@ -85,8 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("clips", nargs="+", type=Path, help="none of those that results are reported on")
     parser.add_argument("--out", type=Path, required=True, help="folder of the .i16 files")
     parser.add_argument("--steps", type=int, default=9000, help="of Adam, for each network (default: %(default)s)")
+    parser.add_argument("--networks", default=",".join(CONTEXT_NETWORKS), help="which (default: %(default)s)")
+    parser.add_argument("--from-present", action="store_true", help="begin with the priors that the package has")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(arguments)
+    names = options.networks.split(",")
+    if not set(names) <= set(CONTEXT_NETWORKS):
+        parser.error(f"--networks {options.networks}: must be some of {', '.join(CONTEXT_NETWORKS)}")
     torch.set_num_threads(options.threads)
     jobs = [(clip, rd_weight) for clip in options.clips for rd_weight in RD_WEIGHTS]
     try:
@@ -94,8 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except C3VideoError as error:
         print(f"fit_priors: {error}", file=sys.stderr)
         return 1
-    for name in CONTEXT_NETWORKS:
-        network = fit_prior(name, joined([part[name] for part in parts]), options.steps)
+    for name in names:
+        start = prior(name) if options.from_present else blank_network(*CONTEXT_NETWORKS[name], seed=0)
+        network = fit_prior(name, start, joined([part[name] for part in parts]), options.steps)
         data = b"".join(array.astype("<i2").tobytes() for array in network.arrays())
         (options.out / f"{name}.i16").write_bytes(data)
     return 0

@@ -148,7 +148,7 @@ class Coder:
         return self.state == 0 and not self.words
 
 
-SHAPES = {"subbands": (26, 32), "motion": (8, 15)}
+SHAPES = {"subbands": (26, 32), "motion": (8, 17)}
 
 
 def network_sizes(inputs: int, classes: int) -> list[int]:
@@ -280,10 +280,11 @@ Vectors = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Motion:
-    """Section 16: a mode and its vectors."""
+    """Section 16: a mode and its vectors; whether each block moves as is expected there."""
 
     mode: int
     vectors: Vectors
+    follows: bool = False
 
     def uses(self, r: int) -> bool:
         return self.mode in (r, 2)
@@ -291,11 +292,12 @@ class Motion:
 
 @dataclass
 class Field:
-    """Section 16: how each block is split; of each quarter (y, x) its motion, its differences (by reference and
-    component), its depth, and whether its motion is its own."""
+    """Section 16: its unit; how each block is split; of each quarter (y, x) its motion, its differences (by reference
+    and component), its depth, and whether its motion is its own."""
 
     rows: int
     columns: int
+    unit: int = 1
     splits: dict[tuple[int, int], int] = field(default_factory=dict)
     motions: dict[tuple[int, int], Motion] = field(default_factory=dict)
     differences: dict[tuple[int, int], list[list[int]]] = field(default_factory=dict)
@@ -326,7 +328,7 @@ class MotionReader:
     """Section 16, one frame.
 
     Args:
-        earlier: the frame whose field is used, and that field.
+        earlier: the frame whose field is used, that field, and p.
     """
 
     def __init__(
@@ -335,9 +337,10 @@ class MotionReader:
         network: Network,
         found: Field,
         frame: Coded,
-        earlier: tuple[Coded, Field] | None,
+        earlier: tuple[Coded, Field, int] | None,
     ) -> None:
         self.coder, self.network, self.found, self.frame, self.earlier = coder, network, found, frame, earlier
+        self.offsets = [[0, 0] for _ in frame.references]
 
     def symbol(self, symbol_class: int, inputs: list[int]) -> int:
         return self.coder.symbol(self.network.tables(inputs, symbol_class, self.frame.level))
@@ -346,10 +349,27 @@ class MotionReader:
         i, _ = self.network.tables(inputs, symbol_class, self.frame.level)
         return self.coder.symbol((i, 16)) != 0
 
+    @property
+    def most(self) -> int:
+        return 4096 // self.found.unit
+
     def read(self) -> None:
+        self.found.unit = 2 if self.flag(16, [0] * 8) else 1
+        if self.earlier is not None:
+            self.read_offsets()
         for y in range(0, 2 * self.found.rows, 8):
             for x in range(0, 2 * self.found.columns, 8):
                 self.node(y, x, 8)
+
+    def read_offsets(self) -> None:
+        before = [0, 0]
+        for r, offset in enumerate(self.offsets):
+            last = 256 if r == 1 else 0
+            up = self.symbol(6, [0] * 7 + [last])
+            left = self.symbol(6, [feature(abs(up)), 256] + [0] * 5 + [last])
+            for c, symbol in enumerate((up, left)):
+                offset[c] = clip(before[c] + symbol, -self.most, self.most)
+            before = offset
 
     def node(self, y: int, x: int, side: int) -> None:
         found = self.found
@@ -361,7 +381,7 @@ class MotionReader:
             found.splits[y // 2, x // 2] = split
             for part_y, part_x, height, width in PARTS[split]:
                 self.part(y + part_y, x + part_x, height, width)
-        elif self.flag(6 if side == 8 else 7, inputs):
+        elif self.flag(7 if side == 8 else 8, inputs):
             half = side // 2
             for v, u in ((0, 0), (0, half), (half, 0), (half, half)):
                 self.node(y + v, x + u, half)
@@ -374,18 +394,35 @@ class MotionReader:
     def temporal(self, y: int, x: int) -> Motion | None:
         if self.earlier is None:
             return None
-        g, there = self.earlier
+        g, there, p = self.earlier
         motion = there.motions[min(y, 2 * there.rows - 1), min(x, 2 * there.columns - 1)]
-        d, t = self.frame.index - g.index, [g.index - reference for reference in g.references]
-        q = 1 if motion.mode == 1 or (motion.mode == 2 and d > 0 > t[1]) else 0
+        q = p if motion.mode == 2 else motion.mode
+        t, u = g.index - g.references[q], self.found.unit
 
-        def scaled(v: int, s: int) -> int:
-            size = (2 * abs(v) * abs(s) + abs(t[q])) // (2 * abs(t[q]))
-            return clip(sign(v) * sign(s) * sign(t[q]) * size, -4096, 4096)
+        def expected(r: int, c: int) -> int:
+            v, s = there.unit * motion.vectors[q][c], self.frame.index - self.frame.references[r]
+            size = (2 * abs(v) * abs(s) + u * abs(t)) // (2 * u * abs(t))
+            return clip(sign(v) * sign(s) * sign(t) * size + self.offsets[r][c], -self.most, self.most)
 
-        own = [self.frame.index - reference for reference in self.frame.references]
-        vectors = tuple((scaled(motion.vectors[q][0], s), scaled(motion.vectors[q][1], s)) for s in own)
-        return Motion(2 if len(own) == 2 else 0, vectors)
+        vectors = tuple((expected(r, 0), expected(r, 1)) for r in range(len(self.offsets)))
+        return Motion(2 if len(vectors) == 2 else 0, vectors)
+
+    def expected(self, y: int, x: int) -> Motion | None:
+        i, j = min(y // 2, self.found.rows - 1), min(x // 2, self.found.columns - 1)
+        return self.temporal(2 * i + 1, 2 * j + 1)
+
+    def temporal_of(self, y: int, x: int, height: int, width: int) -> Motion | None:
+        middle = y + height // 2, x + width // 2
+        if width <= 2 or self.earlier is None:
+            return self.temporal(*middle)
+        found = self.expected(*middle)
+        assert found is not None
+        blocks = [
+            self.expected(v, u)
+            for v in range(y, min(y + height, 2 * self.found.rows), 2)
+            for u in range(x, min(x + width, 2 * self.found.columns), 2)
+        ]
+        return found if all(block == found for block in blocks) else Motion(found.mode, found.vectors, True)
 
     def tree_inputs(self, y: int, x: int, side: int) -> list[int]:
         found = self.found
@@ -405,7 +442,7 @@ class MotionReader:
     def around(self, y: int, x: int, height: int, width: int) -> list[Motion | None]:
         """W, N, NE, NW, SW and T."""
         places = self.places(y, x, height, width)
-        return [*(self.found.motions.get(place) for place in places), self.temporal(y + height // 2, x + width // 2)]
+        return [*(self.found.motions.get(place) for place in places), self.temporal_of(y, x, height, width)]
 
     def candidates(self, y: int, x: int, height: int, width: int) -> list[Motion]:
         w, n, ne, nw, sw, t = self.around(y, x, height, width)
@@ -424,7 +461,7 @@ class MotionReader:
         is_own = True
         if candidates:
             own = [256 * found.own.get(place, 0) for place in places[:4]]
-            is_own = self.flag(8 + size, own + gaps + [256 * len(candidates)])
+            is_own = self.flag(9 + size, own + gaps + [256 * len(candidates)])
         differences = [[0, 0] for _ in self.frame.references]
         if is_own:
             motion = self.own_motion(places[:3], around, differences)
@@ -433,12 +470,14 @@ class MotionReader:
             for i in range(len(candidates) - 1):
                 votes = [256 * around.count(candidate) for candidate in candidates[i : i + 2]]
                 inputs = [*gaps, feature(distance(candidates[i], candidates[i + 1])), 256 * (len(candidates) - 1 - i)]
-                if not self.flag(12 + min(i, 2), inputs + votes + [256 * size]):
+                if not self.flag(13 + min(i, 2), inputs + votes + [256 * size]):
                     motion = candidates[i]
                     break
         for v in range(y, min(y + height, 2 * found.rows)):
             for u in range(x, min(x + width, 2 * found.columns)):
-                found.motions[v, u], found.differences[v, u] = motion, differences
+                here = self.expected(v, u) if motion.follows else motion
+                assert here is not None
+                found.motions[v, u], found.differences[v, u] = here, differences
                 found.depths[v, u], found.own[v, u] = 4 if height * width == 1 else size, int(is_own)
 
     def own_motion(
@@ -468,8 +507,9 @@ class MotionReader:
                 inputs = [
                     *(
                         0 if values[a] is None or values[b] is None else feature(abs(values[a] - values[b]))  # type: ignore[operator]
-                        for a, b in ((0, 1), (1, 2), (0, 2))
+                        for a, b in ((0, 1), (1, 2))
                     ),
+                    0 if around[5] is None else feature(abs(prediction - around[5].vectors[r][c])),
                     feature(abs(before[0])),
                     feature(abs(before[1])),
                     feature(abs(differences[r][0]) if c == 1 else 0),
@@ -478,7 +518,7 @@ class MotionReader:
                 ]
                 d = self.symbol(1 + 2 * r + c, inputs)
                 differences[r][c] = d
-                vector[c] = clip(prediction + d, -4096, 4096)
+                vector[c] = clip(prediction + d, -self.most, self.most)
             vectors.append((vector[0], vector[1]))
         return Motion(mode, tuple(vectors))
 
@@ -490,11 +530,12 @@ def read_fields(coder: Coder, network: Network, rows: int, columns: int, frames:
     for frame in frames:
         if not frame.references:
             continue
-        with_field = [index for index in reversed(frame.references) if index in fields]
+        with_field = [by_index[index] for index in frame.references if index in fields]
+        lending = [(g, g.references.index(r)) for g in with_field for r in frame.references if r in g.references]
         earlier = None
         if with_field:
-            nearest = min(with_field, key=lambda index: abs(frame.index - index))
-            earlier = by_index[nearest], fields[nearest]
+            g, p = lending[0] if lending else (with_field[0], 0)
+            earlier = g, fields[g.index], p
         fields[frame.index] = Field(rows, columns)
         MotionReader(coder, network, fields[frame.index], frame, earlier).read()
     return fields
@@ -741,7 +782,8 @@ def predicted(
 
     def quarter(i: int, j: int, y: int, x: int) -> int:
         motion = found.motions[i, j]
-        m = [moved(references[r], y, x, motion.vectors[r], (v, h), b) for r in range(len(references)) if motion.uses(r)]
+        vectors = [(found.unit * up, found.unit * left) for up, left in motion.vectors]
+        m = [moved(references[r], y, x, vectors[r], (v, h), b) for r in range(len(references)) if motion.uses(r)]
         return m[0] if len(m) == 1 else (m[0] + m[1] + 1) >> 1
 
     def of_block(i: int, j: int, y: int, x: int) -> int:

@@ -72,16 +72,21 @@ class MotionField:
         vectors: (references, 2, ph, pw) displacement (y, x) into each reference, in quarters of a luma sample.
         modes: (ph, pw) FORWARD, BACKWARD or BOTH; all FORWARD where there is one reference.
         splits: (bh, bw) WHOLE, ROWS, COLUMNS or QUARTERS.
+        offsets: (references, 2) what the frame's vectors (y, x) are expected to be beyond those of an earlier frame.
+        unit: quarters of a sample that vectors and offsets are multiples of, 1 or 2.
     """
 
     vectors: IntArray
     modes: IntArray
     splits: IntArray
+    offsets: IntArray
+    unit: int = 1
 
 
 def whole_field(vectors: IntArray, modes: IntArray) -> MotionField:
     """The field of blocks none of which is split, from their vectors (references, 2, bh, bw) and modes (bh, bw)."""
-    return MotionField(_each_four_times(vectors), _each_four_times(modes), np.zeros_like(modes))
+    offsets = np.zeros((len(vectors), 2), dtype=np.int64)
+    return MotionField(_each_four_times(vectors), _each_four_times(modes), np.zeros_like(modes), offsets)
 
 
 def _each_four_times(values: IntArray) -> IntArray:

@@ -14,7 +14,7 @@ moves like a candidate takes its motion over.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,13 @@ SUPERBLOCK = 4
 """Side of the largest part in blocks."""
 
 NUM_INPUTS = 8
-MODE_CLASS, SPLIT_CLASS = 0, 5
+MODE_CLASS, SPLIT_CLASS, OFFSET_CLASS = 0, 5, 6
 """Class 1 + 2 r + c is component c (0: y, 1: x) of the vector into reference r."""
-CUT_CLASS, MERGE_CLASS, CANDIDATE_CLASS = 6, 8, 12
+CUT_CLASS, MERGE_CLASS, CANDIDATE_CLASS, UNIT_CLASS = 7, 9, 13, 16
 """Flags: whether superblocks and their quarters are cut (one class each), whether a part has a motion of its own (by
-size: 64, 32, 16 samples, less), whether it takes a later candidate than the first, than the second, than others."""
-FIRST_FLAG_CLASS, NUM_CLASSES = 6, 15
+size: 64, 32, 16 samples, less), whether it takes a later candidate than the first, than the second, than others;
+whether a frame's vectors are multiples of two quarters of a sample."""
+FIRST_FLAG_CLASS, NUM_CLASSES = 7, 17
 
 MODE_SIGNS = (1, -1, 0)
 """FORWARD, BACKWARD and BOTH as symbols; BOTH, the most frequent, is zero."""
@@ -76,11 +77,13 @@ class Motion:
 
     Args:
         mode: FORWARD, BACKWARD or BOTH.
-        vectors: (y, x) into each reference, (0, 0) where that is not used.
+        vectors: (y, x) into each reference, (0, 0) where that is not used; in units of the frame.
+        follows: whether each block moves as is expected there; the rest is then of the block in the middle.
     """
 
     mode: int
     vectors: tuple[Vector, ...]
+    follows: bool = False
 
     def uses(self, reference: int) -> bool:
         return self.mode in (reference, BOTH)
@@ -103,25 +106,28 @@ class EarlierMotion:
     Args:
         field: of that frame.
         frame: that frame.
+        reference: number of the one of its references whose vectors say more.
     """
 
     field: MotionField
     frame: CodedFrame
+    reference: int = 0
 
 
 def earlier_motion(frame: CodedFrame, fields: Sequence[tuple[CodedFrame, MotionField | None]]) -> EarlierMotion | None:
-    """The field of the nearest reference that has one; of two as near, that of the second.
+    """The field of a reference: one that is itself predicted from the frame's other reference, else the first's.
+
+    What moves from one reference to the other passes the frame on its way.
 
     Args:
         fields: references and their fields, in the order of the frame's references.
     """
-    found: EarlierMotion | None = None
-    for reference, field in fields:
-        if field is None:
-            continue
-        if found is None or abs(frame.index - reference.index) <= abs(frame.index - found.frame.index):
-            found = EarlierMotion(field, reference)
-    return found
+    known = [(reference, field) for reference, field in fields if field is not None]
+    for reference, field in known:
+        for other in frame.references:
+            if other in reference.references:
+                return EarlierMotion(field, reference, reference.references.index(other))
+    return EarlierMotion(known[0][1], known[0][0]) if known else None
 
 
 def uses(modes: IntArray | int, reference: int) -> NDArray[np.bool_]:
@@ -134,9 +140,9 @@ def split_of(symbol: int) -> int:
     return SPLIT_SYMBOLS.index(symbol) if -1 <= symbol <= 1 else QUARTERS
 
 
-def clip_component(value: int) -> int:
-    """A component as it is used."""
-    return max(-MAX_VECTOR, min(MAX_VECTOR, value))
+def clip_component(value: int, unit: int) -> int:
+    """A component in units of a frame as it is used."""
+    return max(-MAX_VECTOR // unit, min(MAX_VECTOR // unit, value))
 
 
 def predicted_component(known: Sequence[int]) -> int:
@@ -157,14 +163,17 @@ def carried_on(difference: int, frame: CodedFrame) -> int:
     return further if (difference > 0) == (second > 0) else -further
 
 
-def scaled(component: int, distance: int, of: int) -> int:
-    """What moves a component in the time `of` moves so much in the time `distance`, to the nearest; halves go outwards.
+def scaled(component: int, distance: int, of: int, unit: int) -> int:
+    """What moves a component in the time `of` moves so many units in the time `distance`, to the nearest; halves go
+    outwards.
 
     Args:
+        component: in quarters of a sample.
         distance, of: frames, not 0; negative where the reference is later.
+        unit: quarters of a sample.
     """
-    size = (2 * abs(component) * abs(distance) + abs(of)) // (2 * abs(of))
-    return clip_component(size if (component > 0) == ((distance > 0) == (of > 0)) else -size)
+    size = (2 * abs(component) * abs(distance) + unit * abs(of)) // (2 * unit * abs(of))
+    return size if (component > 0) == ((distance > 0) == (of > 0)) else -size
 
 
 def _feature(magnitude: int) -> int:
@@ -220,9 +229,15 @@ class _Walk:
         self._differences = np.zeros((*size, len(frame.references), 2), dtype=np.int64)
         self._depths = np.zeros(size, dtype=np.int64)
         self._own = np.zeros(size, dtype=np.int64)
+        self._unit = 1
+        self._offsets = np.zeros((len(frame.references), 2), dtype=np.int64)  # in units, like all vectors here
 
     def run(self) -> MotionField:
         """Code all superblocks, rows from the top, from left to right."""
+        known = None if self._given is None else self._given.unit - 1
+        self._unit = 2 if self._code(UNIT_CLASS, [0] * NUM_INPUTS, known) else 1
+        if self._earlier is not None:
+            self._code_offsets()
         side = 2 * SUPERBLOCK
         for y in range(0, self._rows, side):
             for x in range(0, self._columns, side):
@@ -233,7 +248,21 @@ class _Walk:
             for x, motion in enumerate(row):
                 assert motion is not None
                 modes[y, x], vectors[:, :, y, x] = motion.mode, motion.vectors
-        return MotionField(vectors, modes, self._splits)
+        return MotionField(self._unit * vectors, modes, self._splits, self._unit * self._offsets, self._unit)
+
+    def _code_offsets(self) -> None:
+        """That into the second reference as a difference to that into the first."""
+        before = np.zeros(2, dtype=np.int64)
+        for reference in range(len(self._offsets)):
+            inputs = [0] * 7 + [_UNIT if reference else 0]
+            for component in range(2):
+                known = None
+                if self._given is not None:
+                    known = int(self._given.offsets[reference, component]) // self._unit - int(before[component])
+                symbol = self._code(OFFSET_CLASS, inputs, known)
+                inputs = [_feature(abs(symbol)), _UNIT, *inputs[2:]]
+                self._offsets[reference, component] = clip_component(int(before[component]) + symbol, self._unit)
+            before = self._offsets[reference]
 
     def _code_tree(self, node: _Node) -> None:
         if node.y >= self._rows or node.x >= self._columns:
@@ -241,7 +270,7 @@ class _Walk:
         if node.width == 2:
             self._code_block(node)
             return
-        is_cut = self._code(CUT_CLASS + node.size_class, self._tree_inputs(node), self._cut_of(node))
+        is_cut = self._code(CUT_CLASS + node.size_class, self._tree_inputs(node), self._is_cut(node))
         if not is_cut:
             self._code_part(node)
             return
@@ -250,15 +279,22 @@ class _Walk:
             for x in (node.x, node.x + side):
                 self._code_tree(_Node(y, x, side, side))
 
-    def _cut_of(self, node: _Node) -> int | None:
-        """Whether what is given there does not all move alike."""
+    def _is_cut(self, node: _Node) -> int | None:
+        """Whether what is given there moves neither all alike nor as expected."""
         if self._given is None:
             return None
-        there = np.s_[node.y : node.y + node.height, node.x : node.x + node.width]
         blocks = np.s_[node.y // 2 : (node.y + node.height) // 2, node.x // 2 : (node.x + node.width) // 2]
-        modes, vectors = self._given.modes[there], self._given.vectors[(..., *there)]
-        is_alike = (modes == modes[0, 0]).all() and (vectors == vectors[:, :, :1, :1]).all()
-        return 0 if is_alike and (self._given.splits[blocks] == WHOLE).all() else 1
+        if (self._given.splits[blocks] != WHOLE).any():
+            return 1
+        places = self._places(node)
+        motions = [self._given_at(*place) for place in places]
+        is_alike = all(motion == motions[0] for motion in motions)
+        return 0 if is_alike or motions == [self._expected(*place) for place in places] else 1
+
+    def _places(self, node: _Node) -> list[tuple[int, int]]:
+        """Of its quarters of blocks that lie in the field."""
+        rows = range(node.y, min(node.y + node.height, self._rows))
+        return [(y, x) for y in rows for x in range(node.x, min(node.x + node.width, self._columns))]
 
     def _code_block(self, node: _Node) -> None:
         place = node.y // 2, node.x // 2
@@ -292,15 +328,33 @@ class _Walk:
             return None
         field, earlier = self._earlier.field, self._earlier.frame
         place = min(y, self._rows - 1), min(x, self._columns - 1)
-        mode, distance = int(field.modes[place]), self._frame.index - earlier.index
+        mode = int(field.modes[place])
         times = [earlier.index - reference for reference in earlier.references]
-        # Of two vectors that on this frame's side says more; the first reference is always an earlier frame.
-        is_second = mode == BACKWARD or (mode == BOTH and distance > 0 > times[1])
-        reference = 1 if is_second else 0
+        reference = self._earlier.reference if mode == BOTH else mode
         up, left = (int(component) for component in field.vectors[reference, :, place[0], place[1]])
         own = [self._frame.index - index for index in self._frame.references]
-        vectors = tuple((scaled(up, time, times[reference]), scaled(left, time, times[reference])) for time in own)
+        vectors = tuple(
+            (
+                clip_component(scaled(up, time, times[reference], self._unit) + int(offset_y), self._unit),
+                clip_component(scaled(left, time, times[reference], self._unit) + int(offset_x), self._unit),
+            )
+            for time, (offset_y, offset_x) in zip(own, self._offsets, strict=True)
+        )
         return Motion(BOTH if len(own) == 2 else FORWARD, vectors)
+
+    def _expected(self, y: int, x: int) -> Motion | None:
+        """What is expected of the block at a place, in its middle."""
+        return self._before(y | 1, x | 1)
+
+    def _before_node(self, node: _Node) -> Motion | None:
+        """What is expected of a part; of several blocks each may follow its own."""
+        y, x = node.y + node.height // 2, node.x + node.width // 2
+        if node.width <= 2:
+            return self._before(y, x)
+        middle = self._expected(y, x)
+        if middle is None or all(self._expected(*place) == middle for place in self._places(node)):
+            return middle
+        return replace(middle, follows=True)
 
     def _tree_inputs(self, node: _Node) -> list[int]:
         """Of whether and how something is cut or split: how deep its neighbours lie, how far apart motions are."""
@@ -326,7 +380,7 @@ class _Walk:
     def _candidates(self, node: _Node) -> list[Motion]:
         """Motions that a part may take over, all different: of W, N, an earlier frame, NE, SW and NW."""
         west, north, north_east, north_west, south_west = (self._at(*place) for place in self._around(node))
-        before = self._before(node.y + node.height // 2, node.x + node.width // 2)
+        before = self._before_node(node)
         found: list[Motion] = []
         for motion in (west, north, before, north_east, south_west, north_west):
             if motion is not None and motion not in found:
@@ -345,23 +399,29 @@ class _Walk:
             self._code_motion(node, given, differences) if has_own else self._code_candidate(node, candidates, given)
         )
         there = np.s_[node.y : node.y + node.height, node.x : node.x + node.width]
-        for row in self._motions[there[0]]:
-            for x in range(node.x, min(node.x + node.width, self._columns)):
-                row[x] = motion
+        for y, x in self._places(node):
+            self._motions[y][x] = self._expected(y, x) if motion.follows else motion
         self._differences[there] = differences
         self._depths[there] = node.size_class + (node.height * node.width == 1)
         self._own[there] = has_own
 
-    def _given_motion(self, node: _Node) -> Motion:
+    def _given_at(self, y: int, x: int) -> Motion:
         assert self._given is not None
-        y, x = node.y, node.x
-        vectors = tuple((int(up), int(left)) for up, left in self._given.vectors[:, :, y, x])
+        vectors = tuple((int(up), int(left)) for up, left in self._given.vectors[:, :, y, x] // self._unit)
         return Motion(int(self._given.modes[y, x]), vectors)
+
+    def _given_motion(self, node: _Node) -> Motion:
+        first = self._given_at(node.y, node.x)
+        if all(self._given_at(*place) == first for place in self._places(node)):
+            return first
+        before = self._before_node(node)
+        assert before is not None
+        return before
 
     def _gaps(self, node: _Node) -> list[int]:
         """Features of how far W, N and an earlier frame's motion are apart."""
         west, north = (self._at(*place) for place in self._around(node)[:2])
-        before = self._before(node.y + node.height // 2, node.x + node.width // 2)
+        before = self._before_node(node)
         pairs = ((west, north), (west, before), (north, before))
         return [0 if a is None else _feature(a.distance(b)) for a, b in pairs]
 
@@ -372,7 +432,7 @@ class _Walk:
     def _code_candidate(self, node: _Node, candidates: list[Motion], given: Motion | None) -> Motion:
         """The candidate that is taken over: for each but the last, whether it is a later one."""
         around = [self._at(*place) for place in self._around(node)]
-        around.append(self._before(node.y + node.height // 2, node.x + node.width // 2))
+        around.append(self._before_node(node))
         gaps = self._gaps(node)
         for number, candidate in enumerate(candidates[:-1]):
             votes = [around.count(motion) * _UNIT for motion in candidates[number : number + 2]]
@@ -393,7 +453,7 @@ class _Walk:
         num_references = len(self._frame.references)
         mode = self._code_mode(node, given) if num_references == 2 else FORWARD
         places = self._around(node)[:3]
-        near = [self._at(*place) for place in places]
+        near, expected = [self._at(*place) for place in places], self._before_node(node)
         vectors: list[Vector] = []
         for reference in range(num_references):
             vector = [0, 0]
@@ -408,7 +468,9 @@ class _Walk:
                     prediction += carried_on(first, self._frame)
                 before = self._differences[:, :, reference, component]
                 magnitudes = [
-                    *(_gap(values[a], values[b]) for a, b in ((0, 1), (1, 2), (0, 2))),
+                    _gap(values[0], values[1]),
+                    _gap(values[1], values[2]),
+                    0 if expected is None else abs(prediction - expected.vectors[reference][component]),
                     *(abs(self._value(before, place)) for place in places[:2]),
                     abs(int(differences[reference, 0])) if component else 0,
                     abs(first),
@@ -417,7 +479,7 @@ class _Walk:
                 known = None if given is None else given.vectors[reference][component] - prediction
                 difference = self._code(1 + 2 * reference + component, inputs, known)
                 differences[reference, component] = difference
-                vector[component] = clip_component(prediction + difference)
+                vector[component] = clip_component(prediction + difference, self._unit)
             vectors.append((vector[0], vector[1]))
         return Motion(mode, tuple(vectors))
 

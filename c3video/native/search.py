@@ -36,7 +36,7 @@ def search_field(
     passes: int = 1,
     num_threads: int = 1,
 ) -> MotionField:
-    """Vectors, modes and splits that cost least, residual and motion together (hybrid/fit/motion_search.py).
+    """The field that costs least, residual and motion together (hybrid/fit/motion_search.py).
 
     Blocks are searched by themselves first: candidates come from around them, then small steps are taken from the best
     one, and bits are a guess. Then the tree is chosen in the order of coding, at what the network says of bits.
@@ -62,7 +62,7 @@ def search_field(
     Raises:
         ValueError, TypeError: an argument has the wrong type, shape or range.
     """
-    vectors, modes, splits = native.extension().search_field(
+    vectors, modes, splits, offsets, unit = native.extension().search_field(
         current,
         [planes.handle for planes in phases],
         as_int32(starts, "starts"),
@@ -78,7 +78,7 @@ def search_field(
         num_threads,
         native.isa(),
     )
-    return MotionField(vectors, modes, splits)
+    return MotionField(vectors, modes, splits, offsets, unit)
 
 
 @cache

@@ -129,7 +129,7 @@ class MotionReader:
             ValueError: the network is not one of motion, or the first reference is not an earlier one.
         """
         try:
-            vectors, modes, splits = native.extension().read_motion(
+            vectors, modes, splits, offsets, unit = native.extension().read_motion(
                 self._coder.handle,
                 native.sparse_tables(),
                 self._network,
@@ -141,7 +141,7 @@ class MotionReader:
             )
         except native.extension().Corrupt as error:
             raise CorruptSegmentError(str(error)) from None
-        return MotionField(vectors, modes, splits)
+        return MotionField(vectors, modes, splits, offsets, unit)
 
     def finish(self) -> None:
         """Raise CorruptSegmentError unless everything has been read."""
@@ -157,7 +157,7 @@ def native_earlier(frame: CodedFrame, earlier: EarlierMotion | None) -> Any:
     if earlier is None:
         return None
     vectors, modes = as_int32(earlier.field.vectors, "vectors"), as_int32(earlier.field.modes, "modes")
-    return native.extension().EarlierMotion(vectors, modes, _times(earlier.frame), frame.index - earlier.frame.index)
+    return native.extension().EarlierMotion(vectors, modes, _times(earlier.frame), earlier.reference)
 
 
 def list_symbols(field: MotionField, frame: CodedFrame, earlier: EarlierMotion | None) -> MotionSymbols:
@@ -171,6 +171,8 @@ def list_symbols(field: MotionField, frame: CodedFrame, earlier: EarlierMotion |
             as_int32(field.vectors, "vectors"),
             as_int32(field.modes, "modes"),
             as_int32(field.splits, "splits"),
+            as_int32(field.offsets, "offsets"),
+            field.unit,
             _times(frame),
             native_earlier(frame, earlier),
             native.isa(),

@@ -4,20 +4,31 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
-from c3video.hybrid.compensation import BLOCK_SIZE, BOTH, COLUMNS, QUARTERS, ROWS, WHOLE, MotionField, block_shape
+from c3video.hybrid.compensation import (
+    BLOCK_SIZE,
+    BOTH,
+    COLUMNS,
+    MAX_VECTOR,
+    QUARTERS,
+    ROWS,
+    WHOLE,
+    MotionField,
+    block_shape,
+)
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
 from c3video.hybrid.key_picture import key_symbols
 from c3video.hybrid.loop_filter import filter_plane, plane_filters
-from c3video.hybrid.motion_symbols import PARTS, uses
+from c3video.hybrid.motion_symbols import PARTS, EarlierMotion, earlier_motion, uses
 from c3video.hybrid.payload import (
     CONTEXT_NETWORKS,
     HybridBits,
@@ -119,7 +130,7 @@ def synthetic_segment(
     model = HybridParameters(gop, steps, networks, of_networks, None if picture is None else picture[0])
     (whole,) = slice_layouts(video.plane_shapes, video.layout.planes, 1)
     blocks = block_shape(video.plane_shapes[0], BLOCK_SIZE)
-    fields = tuple(_field(rng, blocks, frame, reach) for frame in frames)
+    fields = _fields(rng, blocks, frames, reach)
     found = [_symbols(rng, whole.empty(), density) for _ in frames]
     first = None
     if picture is not None:
@@ -155,16 +166,63 @@ def _symbols(rng: np.random.Generator, shapes: FrameSymbols, density: float) -> 
     return found
 
 
-def _field(rng: np.random.Generator, shape: tuple[int, int], frame: CodedFrame, reach: int) -> MotionField | None:
-    num_references = len(frame.references)
-    if not num_references:
-        return None
+def _fields(
+    rng: np.random.Generator, shape: tuple[int, int], frames: Sequence[CodedFrame], reach: int
+) -> tuple[MotionField | None, ...]:
+    found: dict[int, tuple[CodedFrame, MotionField | None]] = {}
+    for frame in frames:
+        earlier = earlier_motion(frame, [found[index] for index in frame.references])
+        found[frame.index] = frame, random_field(rng, shape, frame, earlier, reach) if frame.references else None
+    return tuple(field for _, field in found.values())
+
+
+def random_field(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    frame: CodedFrame,
+    earlier: EarlierMotion | None = None,
+    reach: int = 12,
+) -> MotionField:
+    """Smooth motion in a unit of its own. Half of what moved before moves on."""
+    num_references, unit = len(frame.references), int(rng.integers(1, 3))
     quarters = (2 * shape[0], 2 * shape[1])
     modes = rng.choice([0, 1, BOTH, BOTH], quarters) if num_references == 2 else np.zeros(quarters, dtype=np.int64)
-    vectors = rng.integers(-reach, reach + 1, (num_references, 2, 1, 1)) + rng.integers(
+    most = reach // unit
+    vectors = rng.integers(-most, most + 1, (num_references, 2, 1, 1)) + rng.integers(
         -2, 3, (num_references, 2, *quarters)
     )
-    return split_field(vectors, modes, rng.choice([WHOLE, WHOLE, ROWS, COLUMNS, QUARTERS], shape))
+    splits = rng.choice([WHOLE, WHOLE, ROWS, COLUMNS, QUARTERS], shape)
+    offsets = unit * rng.integers(-3, 4, (num_references, 2)) * (earlier is not None)
+    field = split_field(unit * vectors, modes, splits)
+    if earlier is None:
+        return replace(field, unit=unit)
+    expected = expected_vectors(frame, earlier, offsets, unit)
+    for row, column in np.ndindex(-(-shape[0] // 4), -(-shape[1] // 4)):
+        if rng.random() < 0.5:
+            superblock = np.s_[..., 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+            field.vectors[superblock], field.modes[superblock] = expected[superblock], BOTH * (num_references == 2)
+            field.splits[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = WHOLE
+    return replace(field, offsets=offsets, unit=unit)
+
+
+def expected_vectors(frame: CodedFrame, earlier: EarlierMotion, offsets: IntArray, unit: int) -> IntArray:
+    """(references, 2, 2 bh, 2 bw) vectors, in quarters of a sample, of blocks that move on as in an earlier field."""
+    middles = np.s_[..., 1::2, 1::2]
+    vectors, modes = earlier.field.vectors[middles], earlier.field.modes[middles]
+    chosen = np.where(modes == BOTH, earlier.reference, modes)
+    times = np.array([earlier.frame.index - index for index in earlier.frame.references])[chosen]
+    moved = np.where(chosen == 0, vectors[0], vectors[-1])
+    found = []
+    for index, offset in zip(frame.references, offsets, strict=True):
+        exact = moved * (frame.index - index) / (times * unit)
+        nearest = np.sign(exact) * np.floor(np.abs(exact) + 0.5) + offset[:, None, None] // unit
+        found.append(unit * np.clip(nearest, -(MAX_VECTOR // unit), MAX_VECTOR // unit).astype(np.int64))
+    return np.stack(found).repeat(2, axis=-2).repeat(2, axis=-1)
+
+
+def plain_field(vectors: IntArray, modes: IntArray, splits: IntArray) -> MotionField:
+    """A field of which nothing is expected from another."""
+    return MotionField(vectors, modes, splits, np.zeros((len(vectors), 2), dtype=np.int64))
 
 
 def split_field(vectors: IntArray, modes: IntArray, splits: IntArray) -> MotionField:
@@ -183,7 +241,7 @@ def split_field(vectors: IntArray, modes: IntArray, splits: IntArray) -> MotionF
             part = np.s_[..., first[0] : first[0] + height, first[1] : first[1] + width]
             modes[part] = modes[first]
             vectors[part] = vectors[:, :, first[0], first[1]][..., None, None]
-    return MotionField(vectors, modes, splits)
+    return plain_field(vectors, modes, splits)
 
 
 def reconstructed(

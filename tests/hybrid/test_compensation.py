@@ -26,7 +26,7 @@ from c3video.hybrid.compensation import (
     finish,
     whole_field,
 )
-from tests.hybrid.streams import split_field
+from tests.hybrid.streams import plain_field, split_field
 
 LUMA, HALF = (0, 0), (1, 1)
 
@@ -127,11 +127,11 @@ def test_parts_of_a_block_blend_by_the_windows_of_half_its_side() -> None:
     """One block whose left half comes from a flat first and its right half from a flat second reference."""
     first, second = np.full((16, 16), 128 + 64), np.full((16, 16), 128)
     modes = np.array([[FORWARD, BACKWARD]] * 2)
-    field = MotionField(np.zeros((2, 2, 2, 2), dtype=np.int64), modes, np.array([[COLUMNS]]))
+    field = plain_field(np.zeros((2, 2, 2, 2), dtype=np.int64), modes, np.array([[COLUMNS]]))
     expected = [64, 64, 64, 64, *(64 - rise for rise in RISES[8]), 0, 0, 0, 0]
     found = compensate([first, second], field, 16, LUMA, 8)
     assert found.tolist() == [[64 * value for value in expected]] * 16
-    upright = MotionField(field.vectors, modes.T, np.array([[ROWS]]))
+    upright = plain_field(field.vectors, modes.T, np.array([[ROWS]]))
     np.testing.assert_array_equal(compensate([first, second], upright, 16, LUMA, 8), found.T)
 
 
@@ -139,7 +139,7 @@ def test_beside_a_split_block_its_parts_fade_with_it() -> None:
     """The right block is split: what its upper half brings is weighted by both windows."""
     first, second = np.full((8, 16), 128 + 64), np.full((8, 16), 128)
     modes = np.array([[BACKWARD, BACKWARD, FORWARD, FORWARD], [BACKWARD] * 4])
-    field = MotionField(np.zeros((2, 2, 2, 4), dtype=np.int64), modes, np.array([[WHOLE, ROWS]]))
+    field = plain_field(np.zeros((2, 2, 2, 4), dtype=np.int64), modes, np.array([[WHOLE, ROWS]]))
     found = compensate([first, second], field, 8, LUMA, 8)
     along_x = [0, 0, 0, 0, *RISES[8], 64, 64, 64, 64]
     along_y = [64, 64, *(64 - rise for rise in RISES[4]), 0, 0]

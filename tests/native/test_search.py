@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,13 @@ from c3video.hybrid.compensation import (
 from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.motion_search import COMPONENT_BITS, MODE_BITS, FrameSearch
 from c3video.hybrid.frame_order import CodedFrame
-from c3video.hybrid.motion_symbols import CUT_CLASS, MERGE_CLASS, EarlierMotion, to_symbols
+from c3video.hybrid.motion_symbols import CUT_CLASS, MERGE_CLASS, OFFSET_CLASS, UNIT_CLASS, EarlierMotion, to_symbols
 from c3video.hybrid.payload import prior
 from c3video.hybrid.symbol_coding import write_motion
 from c3video.native.frames import PhasePlanes
 from c3video.native.search import coarse_vectors, search_field
 from c3video.native.symbols import native_network
-from tests.hybrid.streams import split_field
+from tests.hybrid.streams import expected_vectors, plain_field, split_field
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 
@@ -85,7 +86,8 @@ def motion_bits(field: MotionField) -> float:
 
 
 def wide(field: MotionField) -> MotionField:
-    return MotionField(field.vectors.astype(np.int64), field.modes.astype(np.int64), field.splits.astype(np.int64))
+    arrays = (field.vectors, field.modes, field.splits, field.offsets)
+    return MotionField(*(array.astype(np.int64) for array in arrays), field.unit)
 
 
 def test_a_shifted_picture_is_found(isa: str) -> None:
@@ -181,9 +183,10 @@ def test_motion_of_an_earlier_frame_is_taken_over(isa: str) -> None:
     earlier = EarlierMotion(before, CodedFrame(2, (0,), 1))
     field = search(noisy[0], [noisy[1]], slope=0.1, earlier=earlier)
     symbols = to_symbols(wide(field), FRAMES[1], earlier)
-    assert (field.vectors == 1).all()  # half as far, in half the time
-    assert symbols.classes.tolist() == [CUT_CLASS, MERGE_CLASS] * 4
-    assert not symbols.symbols.any()
+    # Half as far, in half the time, but for what noise adds to all.
+    assert (field.vectors == 1 + field.offsets[:, :, None, None]).all()
+    assert symbols.classes.tolist() == [UNIT_CLASS, *[OFFSET_CLASS] * 2, *[CUT_CLASS, MERGE_CLASS] * 4]
+    assert not symbols.symbols[symbols.classes != OFFSET_CLASS].any()
 
 
 def random_scene(trial: int) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:
@@ -206,12 +209,12 @@ def random_scene(trial: int) -> tuple[np.ndarray, list[np.ndarray], dict[str, An
         changes["frame"] = [CodedFrame(1, (0, 2), 3), CodedFrame(8, (4, 0), 1), CodedFrame(7, (0, 10), 2)][trial % 3]
     if trial % 4 > 1:
         quarters = (2 * changes["starts"].shape[2], 2 * changes["starts"].shape[3])
-        field = MotionField(
+        field = plain_field(
             rng.integers(-far, far + 1, (2, 2, *quarters)),
             rng.integers(0, 3, quarters),
             np.zeros((1, 1), dtype=np.int64),
         )
-        changes["earlier"] = EarlierMotion(field, CodedFrame(12, (5, 20), 4))
+        changes["earlier"] = EarlierMotion(field, CodedFrame(12, (5, 20), 4), trial % 2)
     return views[0], views[1 : 1 + number], changes
 
 
@@ -224,7 +227,8 @@ def test_neither_threads_nor_instruction_sets_matter(monkeypatch: pytest.MonkeyP
         for num_threads in (1, 2, 5):
             field = search(current, references, num_threads=num_threads, **changes)
             assert abs(field.vectors).max() <= MAX_VECTOR
-            found.add((field.vectors.tobytes(), field.modes.tobytes(), field.splits.tobytes()))
+            arrays = (field.vectors, field.modes, field.splits, field.offsets)
+            found.add((*(array.tobytes() for array in arrays), field.unit))
     assert len(found) == 1
 
 
@@ -254,7 +258,7 @@ def test_a_block_is_split_where_its_parts_move_apart(isa: str, split: int, towar
     splits[2, 3] = split
     moved = np.s_[4 + towards[0] : 6, 6 + towards[1] : 8]
     vectors[0, 0][moved], vectors[0, 1][moved] = 3, -4
-    made = MotionField(vectors, np.zeros((10, 12), dtype=np.int64), splits)
+    made = plain_field(vectors, np.zeros((10, 12), dtype=np.int64), splits)
     prediction = compensate([reference], made, BLOCK_SIZE, (0, 0), 8)
     current = finish(prediction, np.zeros_like(prediction), 8).astype(np.uint8)
     field = search(current, [reference], slope=1e-6)
@@ -346,10 +350,12 @@ class TestSeam:
             "num_threads": 1,
             "isa": "",
         }
-        vectors, modes, splits = native.extension().search_field(**arguments)
+        vectors, modes, splits, offsets, unit = native.extension().search_field(**arguments)
         assert vectors.shape == (2, 2, 6, 4)
         assert modes.shape == (6, 4)
         assert splits.shape == (3, 2)
+        assert offsets.shape == (2, 2)
+        assert unit in (1, 2)
         with pytest.raises((TypeError, ValueError)):
             native.extension().search_field(**{**arguments, **change})
 
@@ -360,3 +366,43 @@ class TestSeam:
             field = search(current, references, **{**changes, "component_bits": bits, **change})
             assert abs(field.vectors).max() <= MAX_VECTOR
             assert set(np.unique(field.modes)) <= {FORWARD, BACKWARD, BOTH}
+
+
+def test_what_the_whole_picture_moves_by_is_found_once(isa: str) -> None:
+    """A field that differs from block to block moves on, but for 3 samples up and 2 to the left that the camera adds."""
+    picture = texture(np.random.default_rng(21), (300, 300))
+    rows, columns = np.indices((16, 16))
+    before = plain_field(
+        np.stack([4 * rows, -4 * columns])[None] * 2, np.zeros((16, 16), dtype=np.int64), np.zeros((8, 8), np.int64)
+    )
+    earlier = EarlierMotion(before, CodedFrame(2, (0,), 1))
+    offsets = np.array([[12, 8]])
+    made = plain_field(
+        expected_vectors(FRAMES[1], earlier, offsets, 1), np.zeros((16, 16), np.int64), np.zeros((8, 8), np.int64)
+    )
+    reference = picture[:128, :128]
+    prediction = compensate([reference], made, BLOCK_SIZE, (0, 0), 8)
+    current = finish(prediction, np.zeros_like(prediction), 8).astype(np.uint8)
+    field = search(current, [reference], earlier=earlier, slope=1e-4)
+    assert field.offsets.tolist() == offsets.tolist()
+    assert (field.vectors == made.vectors).mean() > 0.9
+    alone = replace(wide(field), offsets=np.zeros((1, 2), np.int64))
+    counts = [
+        np.count_nonzero(coded.symbols)
+        for coded in (to_symbols(wide(field), FRAMES[1], earlier), to_symbols(alone, FRAMES[1], None))
+    ]
+    assert 2 * counts[0] < counts[1]
+
+
+@pytest.mark.parametrize(("most", "unit"), [(4, 1), (24, 2)])
+def test_vectors_are_halves_where_they_are_dear(isa: str, most: int, unit: int) -> None:
+    """Blocks that move by halves, in all directions. What neighbours blend would take quarters, if those were cheap."""
+    picture = texture(np.random.default_rng(22), (160, 160))
+    vectors = 2 * np.random.default_rng(23).integers(-most, most + 1, (1, 2, 8, 8))
+    made = whole_field(vectors, np.zeros((8, 8), np.int64))
+    reference = picture[:128, :128]
+    prediction = compensate([reference], made, BLOCK_SIZE, (0, 0), 8)
+    current = finish(prediction, np.zeros_like(prediction), 8).astype(np.uint8)
+    field = search(current, [reference], slope=1e-4)
+    assert field.unit == unit
+    assert not (field.vectors % unit).any()

@@ -84,7 +84,9 @@ def listed(frames: Sequence[Any]) -> list[Any]:
 
 def listed_fields(fields: Sequence[MotionField | None]) -> list[Any]:
     return [
-        None if field is None else (field.vectors.tolist(), field.modes.tolist(), field.splits.tolist())
+        None
+        if field is None
+        else (field.vectors.tolist(), field.modes.tolist(), field.splits.tolist(), field.offsets.tolist(), field.unit)
         for field in fields
     ]
 
@@ -487,27 +489,36 @@ class TestSeam:
             {"splits": np.zeros((0, 3), np.int32)},
             {"times": [1, 0]},
             {"times": [-1]},
+            {"offsets": np.zeros((1, 2), np.int32)},
+            {"offsets": np.full((2, 2), 4097, np.int32)},
+            {"offsets": np.ones((2, 2), np.int32), "unit": 2},
+            {"vectors": np.ones((2, 2, 4, 6), np.int32), "unit": 2},
+            {"unit": 0},
+            {"unit": 3},
             {"earlier": ((2, 2, 4, 6), (4, 4), [1, 2], 1, 0)},
-            {"earlier": ((1, 2, 4, 6), (4, 6), [1], 1, 1)},
-            {"earlier": ((1, 2, 4, 6), (4, 6), [1], 0, 0)},
-            {"earlier": ((1, 2, 4, 6), (4, 6), [0], 1, 0)},
-            {"earlier": ((1, 2, 4, 6), (4, 6), [1, 2, 3], 1, 0)},
+            {"earlier": ((1, 2, 4, 6), (4, 6), [1], 0, 1)},
+            {"earlier": ((1, 2, 4, 6), (4, 6), [1], 1, 0)},
+            {"earlier": ((1, 2, 4, 6), (4, 6), [1], -1, 0)},
+            {"earlier": ((1, 2, 4, 6), (4, 6), [0], 0, 0)},
+            {"earlier": ((1, 2, 4, 6), (4, 6), [1, 2, 3], 0, 0)},
         ],
     )
     def test_fields_that_are_listed(self, change: dict[str, Any]) -> None:
-        """An earlier field is given as the shapes of its vectors and modes, times, distance and all modes."""
+        """An earlier field is given as the shapes of its vectors and modes, times, which counts, and all modes."""
         arguments = {
             "vectors": np.zeros((2, 2, 4, 6), np.int32),
             "modes": np.zeros((4, 6), np.int32),
             "splits": np.zeros((2, 3), np.int32),
+            "offsets": np.zeros((2, 2), np.int32),
+            "unit": 1,
             "times": [2, -1],
-            "earlier": ((1, 2, 4, 6), (4, 6), [3], -1, 0),
+            "earlier": ((1, 2, 4, 6), (4, 6), [3], 0, 0),
         }
 
         def listed(arguments: dict[str, Any]) -> Any:
-            vectors, modes, times, distance, mode = arguments["earlier"]
+            vectors, modes, times, reference, mode = arguments["earlier"]
             earlier = native.extension().EarlierMotion(
-                np.zeros(vectors, np.int32), np.full(modes, mode, np.int32), times, distance
+                np.zeros(vectors, np.int32), np.full(modes, mode, np.int32), times, reference
             )
             return native.extension().list_motion(**{**arguments, "earlier": earlier}, isa="")
 

@@ -7,7 +7,6 @@ Their choices may differ, since they decide no bit of decoding; each repeats its
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,7 +117,8 @@ class _NativeFit:
             PASSES,
             num_threads,
         )
-        return MotionField(*(getattr(found, field.name).astype(np.int64) for field in fields(MotionField)))
+        vectors, modes = found.vectors.astype(np.int64), found.modes.astype(np.int64)
+        return MotionField(vectors, modes, found.splits.astype(np.int64), found.offsets.astype(np.int64), found.unit)
 
 
 FIT_ENGINES: Mapping[EngineName, HybridFitEngine] = {"numpy": _NumpyFit(), "native": _NativeFit()}

@@ -240,19 +240,21 @@ auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::C
     require(level >= 0, "a level is not negative");
     const c3::MotionFrame frame = motion_frame(shape, times, earlier);
     const auto read = c3::kernels<c3::HybridDecodeKernels>(isa).read_motion;
+    int32_t unit = 1;
+    auto offsets = new_zeros<int32_t>(times.size(), 2);
     auto vectors = new_zeros<int32_t>(times.size(), 2, 2 * shape.first, 2 * shape.second);
     auto modes = new_zeros<int32_t>(2 * shape.first, 2 * shape.second);
     auto splits = new_zeros<int32_t>(shape.first, shape.second);
-    const c3::MotionField field{static_cast<int32_t*>(vectors.data()), static_cast<int32_t*>(modes.data()),
-                                static_cast<int32_t*>(splits.data())};
+    const c3::MotionField field{&unit, static_cast<int32_t*>(offsets.data()), static_cast<int32_t*>(vectors.data()),
+                                static_cast<int32_t*>(modes.data()), static_cast<int32_t*>(splits.data())};
     {
         nb::gil_scoped_release release;
         read(reader, tables, network, frame, level, field);
     }
-    return nb::make_tuple(vectors, modes, splits);
+    return nb::make_tuple(vectors, modes, splits, offsets, unit);
 }
 
-auto list_motion(Ints4 vectors, Ints2 modes, Ints2 splits, std::vector<int> times,
+auto list_motion(Ints4 vectors, Ints2 modes, Ints2 splits, Ints2 offsets, int32_t unit, std::vector<int> times,
                  const std::optional<Earlier>& earlier, std::string isa) {
     require(splits.shape(0) <= kMaxSide && splits.shape(1) <= kMaxSide, "a field of 1..2^20 blocks");
     const std::pair<int, int> shape{(int)splits.shape(0), (int)splits.shape(1)};
@@ -261,10 +263,21 @@ auto list_motion(Ints4 vectors, Ints2 modes, Ints2 splits, std::vector<int> time
                                          [](int32_t split) { return split >= 0 && split < 4; });
     require(is_field(vectors, modes, times.size(), shape) && good_splits,
             "vectors, modes and splits must have the shapes of one field, and be in range");
+    require(unit >= 1 && unit <= c3::kMostUnit, "unit: 1 or 2");
+    const auto are_multiples = [=](const int32_t* values, size_t count) {
+        return std::all_of(values, values + count, [=](int32_t value) { return value % unit == 0; });
+    };
+    require(are_multiples(vectors.data(), vectors.size()) && are_multiples(offsets.data(), offsets.size()),
+            "vectors and offsets must be multiples of the unit");
+    const bool good_offsets = std::all_of(offsets.data(), offsets.data() + offsets.size(), [](int32_t offset) {
+        return std::abs((int64_t)offset) <= c3::kMaxMotionVector;
+    });
+    require(offsets.shape(0) == times.size() && offsets.shape(1) == 2 && good_offsets,
+            "offsets: (references, 2), in range");
     const auto list = c3::kernels<c3::HybridFitKernels>(isa).list_motion;
     // It only reads the field.
-    const c3::MotionField field{const_cast<int32_t*>(vectors.data()), const_cast<int32_t*>(modes.data()),
-                                const_cast<int32_t*>(splits.data())};
+    const c3::MotionField field{&unit, const_cast<int32_t*>(offsets.data()), const_cast<int32_t*>(vectors.data()),
+                                const_cast<int32_t*>(modes.data()), const_cast<int32_t*>(splits.data())};
     std::vector<c3::MotionSymbol> symbols;
     {
         nb::gil_scoped_release release;
@@ -306,12 +319,13 @@ void bind_context(nb::module_& m) {
     nb::class_<Earlier>(m, "EarlierMotion")
         .def(
             "__init__",
-            [](Earlier* self, Ints4 vectors, Ints2 modes, std::vector<int> times, int distance) {
-                new (self) Earlier{vectors, modes, std::move(times), distance};
+            [](Earlier* self, Ints4 vectors, Ints2 modes, std::vector<int> times, int reference) {
+                new (self) Earlier{vectors, modes, std::move(times), reference};
             },
-            nb::arg("vectors").noconvert(), nb::arg("modes").noconvert(), "times"_a, "distance"_a);
+            nb::arg("vectors").noconvert(), nb::arg("modes").noconvert(), "times"_a, "reference"_a);
     m.def("read_motion", &read_motion, "reader"_a, "tables"_a, "network"_a, "shape"_a, "level"_a, "times"_a,
           "earlier"_a.none(), "isa"_a);
     m.def("list_motion", &list_motion, nb::arg("vectors").noconvert(), nb::arg("modes").noconvert(),
-          nb::arg("splits").noconvert(), "times"_a, "earlier"_a.none(), "isa"_a);
+          nb::arg("splits").noconvert(), nb::arg("offsets").noconvert(), "unit"_a, "times"_a, "earlier"_a.none(),
+          "isa"_a);
 }

@@ -11,7 +11,7 @@ constexpr int kFirstWidth = 16, kSecondWidth = 8, kContextLevels = 7;
 constexpr int kFeatureBits = 8, kContextWeightBits = 10, kContextHiddenBits = 10;
 constexpr int kMaxFeature = 8 << kFeatureBits, kMaxMagnitude = 255;
 constexpr int kSubbandInputs = 26, kSubbandClasses = 32;
-constexpr int kMotionInputs = 8, kMotionClasses = 15, kFirstFlagClass = 6;
+constexpr int kMotionInputs = 8, kMotionClasses = 17, kFirstFlagClass = 7;
 
 // Weights fit 16 bits and sums stay below 2^30: checked where one is made (context_bindings.cpp).
 struct ContextNetwork {

@@ -25,16 +25,34 @@ public:
         Motion motion;
         motion.mode = field_.modes[at];
         for (int r = 0; r < references_; r++)
-            motion.vectors[r] = {field_.vectors[2 * r * count + at], field_.vectors[(2 * r + 1) * count + at]};
+            motion.vectors[r] = {field_.vectors[2 * r * count + at] / unit(),
+                                 field_.vectors[(2 * r + 1) * count + at] / unit()};
         return motion;
     }
     int split(int block_y, int block_x) const { return field_.splits[(size_t)block_y * (columns_ / 2) + block_x]; }
-    bool is_cut(const Part& node) const {
+    int unit() const { return *field_.unit; }
+    Vector offset(int reference) const {
+        return {field_.offsets[2 * reference] / unit(), field_.offsets[2 * reference + 1] / unit()};
+    }
+    // Whether it is one part: no block is split, and all move alike or as expected.
+    bool is_part(const Part& node, const MotionGrid& grid) const {
         const Motion first = motion(node.y, node.x);
+        bool alike = true, expected = true;
         for (int y = node.y; y < std::min(node.y + node.height, rows_); y++)
-            for (int x = node.x; x < std::min(node.x + node.width, columns_); x++)
-                if (split(y / 2, x / 2) != kWhole || !(motion(y, x) == first)) return true;
-        return false;
+            for (int x = node.x; x < std::min(node.x + node.width, columns_); x++) {
+                const Motion here = motion(y, x);
+                if (split(y / 2, x / 2) != kWhole) return false;
+                alike = alike && here == first;
+                expected = expected && here == grid.expected(y, x);
+            }
+        return alike || expected;
+    }
+    // As a candidate would say it.
+    Motion motion(const Part& part, const MotionGrid& grid) const {
+        for (int y = part.y; y < std::min(part.y + part.height, rows_); y++)
+            for (int x = part.x; x < std::min(part.x + part.width, columns_); x++)
+                if (!(motion(y, x) == motion(part.y, part.x))) return grid.before(part);
+        return motion(part.y, part.x);
     }
 
 private:
@@ -85,6 +103,8 @@ public:
 
     // The splits of blocks go to `splits` (height, width).
     void run(int32_t* splits) {
+        code_unit();
+        code_offsets();
         for (int y = 0; y < grid_.rows; y += kSuperblock)
             for (int x = 0; x < grid_.columns; x += kSuperblock) code_tree({y, x, kSuperblock, kSuperblock}, splits);
     }
@@ -92,6 +112,29 @@ public:
     const MotionGrid& grid() const { return grid_; }
 
 private:
+    void code_unit() {
+        int known = 0;
+        if constexpr (!Coder::kIsReader) known = coder_.given().unit() != 1;
+        const int16_t inputs[kMotionInputs] = {};
+        grid_.unit = coder_.code(kUnitClass, inputs, known) ? kMostUnit : 1;
+    }
+
+    void code_offsets() {
+        if (!grid_.frame.earlier_modes) return;
+        Vector before{0, 0};
+        for (int r = 0; r < grid_.frame.num_references; r++) {
+            Vector known{0, 0};
+            if constexpr (!Coder::kIsReader) known = coder_.given().offset(r);
+            int16_t inputs[kMotionInputs] = {};
+            if (r) inputs[7] = kFeatureUnit;
+            const int up = coder_.code(kOffsetClass, inputs, known.y - before.y);
+            inputs[0] = magnitude_feature(up), inputs[1] = kFeatureUnit;
+            const int left = coder_.code(kOffsetClass, inputs, known.x - before.x);
+            before =
+                grid_.offsets[r] = {grid_.clipped((int64_t)before.y + up), grid_.clipped((int64_t)before.x + left)};
+        }
+    }
+
     void code_tree(const Part& node, int32_t* splits) {
         if (node.y >= grid_.rows || node.x >= grid_.columns) return;
         const MotionContext context(grid_, node);
@@ -110,7 +153,7 @@ private:
             return;
         }
         int known = 0;
-        if constexpr (!Coder::kIsReader) known = coder_.given().is_cut(node);
+        if constexpr (!Coder::kIsReader) known = !coder_.given().is_part(node, grid_);
         if (!coder_.code(kCutClass + size_class(node), inputs, known)) {
             for (int y = node.y; y < std::min(node.y + node.height, grid_.rows); y += 2)
                 for (int x = node.x; x < std::min(node.x + node.width, grid_.columns); x += 2)
@@ -128,7 +171,7 @@ private:
         found.has_own = 1;
         int number = context.num_candidates();  // of the given motion among the candidates
         if constexpr (!Coder::kIsReader) {
-            found.motion = coder_.given().motion(part.y, part.x);
+            found.motion = coder_.given().motion(part, grid_);
             number = context.find(found.motion);
         }
         int16_t inputs[kMotionInputs];
@@ -139,7 +182,7 @@ private:
         }
         if (found.has_own) code_motion(context, found);
         else found.motion = context.candidate(code_candidate(context, number));
-        grid_.set(part, found);
+        grid_.set_motion(part, found);
     }
 
     int code_candidate(const MotionContext& context, int number) {
@@ -171,12 +214,12 @@ private:
                 const int32_t other = component ? found.differences[r][0] : 0;
                 const int64_t prediction =
                     context.prediction(r, component) + (r && is_both ? context.carried_on(first) : 0);
-                context.component_inputs(r, component, other, first, is_both, inputs);
+                context.component_inputs(r, component, prediction, other, first, is_both, inputs);
                 const int32_t known = component ? given.vectors[r].x : given.vectors[r].y;
                 const int difference = coder_.code(1 + 2 * r + component, inputs, (int)(known - prediction));
                 found.differences[r][component] = difference;
                 (component ? found.motion.vectors[r].x : found.motion.vectors[r].y) =
-                    (int32_t)std::clamp<int64_t>(prediction + difference, -kMaxMotionVector, kMaxMotionVector);
+                    grid_.clipped(prediction + difference);
             }
         }
     }
@@ -192,18 +235,7 @@ void read_motion(Reader& reader, const SparseTables& tables, const ContextNetwor
     SymbolReader symbols(reader.cursor(), tables, network, level);
     FieldWalk<SymbolReader> walk(frame, symbols);
     walk.run(field.splits);
-    const MotionGrid& grid = walk.grid();
-    const size_t count = (size_t)grid.rows * grid.columns;
-    for (int y = 0; y < grid.rows; y++)
-        for (int x = 0; x < grid.columns; x++) {
-            const Motion& motion = grid.at(y, x).motion;
-            const size_t at = grid.place(y, x);
-            field.modes[at] = motion.mode;
-            for (int r = 0; r < frame.num_references; r++) {
-                field.vectors[2 * r * count + at] = motion.vectors[r].y;
-                field.vectors[(2 * r + 1) * count + at] = motion.vectors[r].x;
-            }
-        }
+    walk.grid().to(field);
 }
 
 void list_motion(const MotionFrame& frame, MotionField field, std::vector<MotionSymbol>& symbols) {

@@ -10,7 +10,8 @@
 
 namespace c3 {
 
-constexpr int kMaxMotionVector = 4096;                             // hybrid/compensation.py
+constexpr int kMaxMotionVector = 4096;  // hybrid/compensation.py
+constexpr int kMostUnit = 2;
 constexpr int kWhole = 0, kRows = 1, kColumns = 2, kQuarters = 3;  // the same
 
 // A block or a part of it, or of several blocks, in quarters of blocks.
@@ -40,10 +41,12 @@ struct MotionFrame {
     const int32_t* earlier_vectors;  // (references, 2, 2 height, 2 width)
     const int32_t* earlier_modes;    // (2 height, 2 width)
     int earlier_times[2];            // as `times`, of that frame; 0 for a second reference that it lacks
-    int earlier_distance;            // frames since it, not 0
+    int earlier_reference;           // the one of its references whose vectors say more
 };
 
 struct MotionField {
+    int32_t* unit;     // (1) quarters of a sample that all vectors are multiples of: 1 or 2
+    int32_t* offsets;  // (references, 2), added to what an earlier frame's motion lets expect
     int32_t* vectors;  // (references, 2, 2 height, 2 width)
     int32_t* modes;    // (2 height, 2 width)
     int32_t* splits;   // (height, width)

@@ -22,7 +22,7 @@ struct Earlier {
     Ints4 vectors;
     Ints2 modes;
     std::vector<int> times;
-    int distance;
+    int reference;
 };
 
 inline bool are_times(const std::vector<int>& times) {
@@ -56,14 +56,14 @@ inline c3::MotionFrame motion_frame(std::pair<int, int> shape, const std::vector
     frame.num_references = (int)times.size();
     std::copy(times.begin(), times.end(), frame.times);
     if (earlier) {
-        require(are_times(earlier->times) && earlier->distance != 0 && std::abs(earlier->distance) <= kMaxDistance,
-                "an earlier frame must be another one, with one or two references");
+        require(are_times(earlier->times) && earlier->reference >= 0 && earlier->reference < (int)earlier->times.size(),
+                "an earlier frame must have one or two references, and the one that counts must be among them");
         require(is_field(earlier->vectors, earlier->modes, earlier->times.size(), shape),
                 "an earlier field must have the frame's shape, and modes and vectors in range");
         frame.earlier_vectors = earlier->vectors.data();
         frame.earlier_modes = earlier->modes.data();
         std::copy(earlier->times.begin(), earlier->times.end(), frame.earlier_times);
-        frame.earlier_distance = earlier->distance;
+        frame.earlier_reference = earlier->reference;
     }
     return frame;
 }

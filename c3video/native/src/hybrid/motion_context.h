@@ -15,7 +15,8 @@ namespace C3_ISA {
 constexpr int kUnknown = -1;    // mode of what lies outside or comes later
 constexpr int kSuperblock = 8;  // in quarters of blocks
 constexpr int kMostCandidates = 5, kOtherMode = 64;
-constexpr int kModeClass = 0, kSplitClass = 5, kCutClass = 6, kMergeClass = 8, kCandidateClass = 12;
+constexpr int kModeClass = 0, kSplitClass = 5, kOffsetClass = 6, kCutClass = 7, kMergeClass = 9, kCandidateClass = 13,
+              kUnitClass = 16;
 constexpr int kFeatureUnit = 1 << kFeatureBits;
 
 struct Vector {
@@ -23,16 +24,19 @@ struct Vector {
     bool operator==(Vector other) const { return y == other.y && x == other.x; }
 };
 
-// Vectors are zero into references that are not used.
+// Vectors, in units of their grid, are zero into references that are not used. Where blocks follow what is expected of
+// each of them, mode and vectors are those of the block in the middle.
 struct Motion {
     int mode = kUnknown;
     Vector vectors[2] = {};
+    bool follows = false;
 
     bool is_known() const { return mode != kUnknown; }
     bool uses(int reference) const { return mode == reference || mode == kBoth; }
     int sign() const { return mode == kForward ? 1 : mode == kBackward ? -1 : 0; }
     bool operator==(const Motion& other) const {
-        return mode == other.mode && vectors[0] == other.vectors[0] && vectors[1] == other.vectors[1];
+        return mode == other.mode && follows == other.follows && vectors[0] == other.vectors[0] &&
+               vectors[1] == other.vectors[1];
     }
 };
 
@@ -50,11 +54,11 @@ inline int16_t magnitude_feature(int64_t value) {
     return kMagnitudeFeatures[std::min<int64_t>(std::abs(value), kMaxMagnitude)];
 }
 
-// motion_symbols.scaled
-inline int32_t scaled(int32_t component, int time, int of) {
-    const int64_t size = (2 * (int64_t)std::abs(component) * std::abs(time) + std::abs(of)) / (2 * std::abs(of));
-    const int32_t clipped = (int32_t)std::min<int64_t>(size, kMaxMotionVector);
-    return (component > 0) == ((time > 0) == (of > 0)) ? clipped : -clipped;
+// motion_symbols.scaled; up to 2^43.
+inline int64_t scaled(int32_t component, int time, int of, int unit) {
+    const int64_t part = 2 * unit * (int64_t)std::abs(of);
+    const int64_t size = (2 * (int64_t)std::abs(component) * std::abs(time) + part / 2) / part;
+    return (component > 0) == ((time > 0) == (of > 0)) ? size : -size;
 }
 
 // 0 for a superblock, 1 for its quarter, 2 for a block, 3 for less.
@@ -84,28 +88,68 @@ public:
         for (int y = part.y; y < std::min(part.y + part.height, rows); y++)
             std::fill(&quarters_[place(y, part.x)], &quarters_[place(y, part.x)] + (right - part.x), quarter);
     }
+    // The same, where its blocks may follow what is expected.
+    void set_motion(const Part& part, Quarter quarter) {
+        if (!quarter.motion.follows) return set(part, quarter);
+        for (int y = part.y; y < std::min(part.y + part.height, rows); y += 2)
+            for (int x = part.x; x < std::min(part.x + part.width, columns); x += 2) {
+                quarter.motion = expected(y, x);
+                set({y, x, 2, 2}, quarter);
+            }
+    }
     size_t place(int y, int x) const { return (size_t)y * columns + x; }
+    int32_t clipped(int64_t component) const {
+        return (int32_t)std::clamp<int64_t>(component, -kMaxMotionVector / unit, kMaxMotionVector / unit);
+    }
+    // Fills in all but the splits.
+    void to(const MotionField& field) const {
+        *field.unit = unit;
+        const size_t count = quarters_.size();
+        for (int r = 0; r < frame.num_references; r++) {
+            field.offsets[2 * r] = unit * offsets[r].y, field.offsets[2 * r + 1] = unit * offsets[r].x;
+            for (size_t at = 0; at < count; at++) {
+                const Vector vector = quarters_[at].motion.vectors[r];
+                field.vectors[2 * r * count + at] = unit * vector.y;
+                field.vectors[(2 * r + 1) * count + at] = unit * vector.x;
+            }
+        }
+        for (size_t at = 0; at < count; at++) field.modes[at] = quarters_[at].motion.mode;
+    }
 
     // What an earlier frame's motion at a place becomes in this frame; unknown where there is none.
     Motion before(int y, int x) const {
         Motion motion;
         if (!frame.earlier_modes) return motion;
         const size_t at = place(std::min(y, rows - 1), std::min(x, columns - 1)), count = quarters_.size();
-        const int mode = frame.earlier_modes[at];
-        const bool is_second =
-            mode == kBackward || (mode == kBoth && frame.earlier_distance > 0 && frame.earlier_times[1] < 0);
-        const int32_t* vectors = frame.earlier_vectors + (is_second ? 2 * count : 0) + at;
-        const int of = frame.earlier_times[is_second];
+        const int mode = frame.earlier_modes[at], found = mode == kBoth ? frame.earlier_reference : mode;
+        const int32_t* vectors = frame.earlier_vectors + 2 * count * found + at;
+        const int of = frame.earlier_times[found];
         motion.mode = frame.num_references == 2 ? kBoth : kForward;
         for (int r = 0; r < frame.num_references; r++)
-            motion.vectors[r] = {scaled(vectors[0], frame.times[r], of), scaled(vectors[count], frame.times[r], of)};
+            motion.vectors[r] = {clipped(scaled(vectors[0], frame.times[r], of, unit) + offsets[r].y),
+                                 clipped(scaled(vectors[count], frame.times[r], of, unit) + offsets[r].x)};
         return motion;
     }
-    // That in the middle of a part.
-    Motion before(const Part& part) const { return before(part.y + part.height / 2, part.x + part.width / 2); }
+    // That in the middle of the block at a place.
+    Motion expected(int y, int x) const { return before(y | 1, x | 1); }
+    // That of a part.
+    Motion before(const Part& part) const {
+        const int middle_y = part.y + part.height / 2, middle_x = part.x + part.width / 2;
+        if (part.width <= 2 || !frame.earlier_modes) return before(middle_y, middle_x);
+        Motion motion = expected(middle_y, middle_x);
+        for (int y = part.y; y < std::min(part.y + part.height, rows); y += 2)
+            for (int x = part.x; x < std::min(part.x + part.width, columns); x += 2)
+                if (!(expected(y, x) == motion)) {
+                    motion.follows = true;
+                    return motion;
+                }
+        return motion;
+    }
 
     const MotionFrame& frame;
     const int rows, columns;
+    int unit = 1;            // of vectors, in quarters of a sample
+    Vector offsets[2] = {};  // of what is expected, by reference
 
 private:
     std::vector<Quarter> quarters_;
@@ -189,16 +233,18 @@ public:
         return (difference > 0) == (times[1] > 0) ? further : -further;
     }
 
-    // `other`: the difference of y, for x; `first`: that of the first reference, for the second in mode both.
-    void component_inputs(int reference, int component, int32_t other, int32_t first, bool is_both,
+    // `predicted`: what differences are to; `other`: the difference of y, for x; `first`: that of the first reference,
+    // for the second in mode both.
+    void component_inputs(int reference, int component, int64_t predicted, int32_t other, int32_t first, bool is_both,
                           Inputs& inputs) const {
         const Quarter* const around[] = {&west_, &north_, &north_east_};
-        constexpr int firsts[] = {0, 1, 0}, seconds[] = {1, 2, 2};
-        for (int i = 0; i < 3; i++) {
-            const Quarter &a = *around[firsts[i]], &b = *around[seconds[i]];
+        for (int i = 0; i < 2; i++) {
+            const Quarter &a = *around[i], &b = *around[i + 1];
             const bool known = a.motion.uses(reference) && b.motion.uses(reference);
             inputs[i] = known ? magnitude_feature(value(a, reference, component) - value(b, reference, component)) : 0;
         }
+        const Vector before = before_.vectors[reference];
+        inputs[2] = before_.is_known() ? magnitude_feature(predicted - (component ? before.x : before.y)) : 0;
         inputs[3] = magnitude_feature(west_.differences[reference][component]);
         inputs[4] = magnitude_feature(north_.differences[reference][component]);
         inputs[5] = magnitude_feature(other);

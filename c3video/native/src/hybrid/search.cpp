@@ -28,6 +28,7 @@ constexpr float kHope = 0.9f;         // share of its residual that a cut part m
 constexpr float kCutBits = 4.0f;      // least price of a cut, with what comes of it
 constexpr int kMostOwn = 6;           // motions of their own that a large part tries
 constexpr int kBlocksOfSuperblock = 4;
+constexpr int kMostOffset = 128, kOffsetWorth = 24;
 
 // What blocks by themselves have found.
 struct BlockField {
@@ -92,9 +93,42 @@ Found search_alone(const SearchJob& job, const Prices& prices, BlockWindow& wind
     }
     for (const Found* found : {before.at(row, column), west, north})
         if (found && found->motion.mode == kBoth) hints.add_pair(found->motion.vectors[0], found->motion.vectors[1]);
-    const BlockResidual residual(job, prices, window, part);
+    const BlockResidual residual(job, prices, window, part, 1);
     return VectorSearch(job, prices, residual, hints, is_first_pass ? kFirstStep : kLaterStep, prices.bits(kEnoughBits))
         .run();
+}
+
+// With vectors in units of two; odd ones go up or to the left.
+BlockField halved(BlockField blocks) {
+    const auto halve = [](Vector& v) { v = {v.y >> 1, v.x >> 1}; };
+    for (Found& found : blocks.found)
+        for (int r = 0; r < 2; r++) halve(found.motion.vectors[r]), halve(found.alone[r]);
+    return blocks;
+}
+
+// What most blocks move by beyond what an earlier frame's motion lets expect. `grid` has no offsets yet.
+Vector offset_of(const MotionGrid& grid, const BlockField& blocks, int reference) {
+    constexpr int kSide = 2 * kMostOffset + 1;
+    std::vector<int> counts((size_t)kSide * kSide);
+    for (int row = 0; row < blocks.rows; row++)
+        for (int column = 0; column < blocks.columns; column++) {
+            const Motion& motion = blocks.at(row, column)->motion;
+            if (!motion.uses(reference)) continue;
+            const Vector found = motion.vectors[reference];
+            const Vector expected = grid.expected(2 * row, 2 * column).vectors[reference];
+            const int y = found.y - expected.y + kMostOffset, x = found.x - expected.x + kMostOffset;
+            // As much as others that are nearly the same lets it count.
+            for (int i = std::max(y - 2, 0); i <= std::min(y + 2, kSide - 1); i++)
+                for (int j = std::max(x - 2, 0); j <= std::min(x + 2, kSide - 1); j++)
+                    counts[(size_t)i * kSide + j] += 3 - std::max(std::abs(i - y), std::abs(j - x));
+        }
+    Vector best{0, 0};
+    int most = counts[(size_t)kMostOffset * kSide + kMostOffset] + kOffsetWorth;
+    for (int i = 0; i < kSide; i++)
+        for (int j = 0; j < kSide; j++)
+            if (counts[(size_t)i * kSide + j] > most)
+                most = counts[(size_t)i * kSide + j], best = {i - kMostOffset, j - kMostOffset};
+    return best;
 }
 
 // What symbols cost, by their own contexts.
@@ -121,13 +155,17 @@ private:
 
 // The state of a frame's tree.
 struct Tree {
-    Tree(const SearchJob& job, const Prices& prices, const BlockField& blocks, int32_t* splits)
-        : job(job), prices(prices), symbols(job), blocks(blocks), grid(job.frame), splits(splits) {}
+    // `blocks` have quarters of samples.
+    Tree(const SearchJob& job, const Prices& prices, const BlockField& blocks, int32_t* splits, int unit)
+        : job(job), prices(prices), symbols(job), blocks(unit == 1 ? blocks : halved(blocks)), grid(job.frame),
+          splits(splits) {
+        grid.unit = unit;
+    }
 
     const SearchJob& job;
     const Prices& prices;
     const SymbolPrices symbols;
-    const BlockField& blocks;
+    const BlockField blocks;  // in units of the grid
     MotionGrid grid;
     int32_t* splits;
 };
@@ -188,8 +226,8 @@ private:
                     context.prediction(r, component) + (r && is_both ? context.carried_on(first) : 0);
                 const int32_t value = component ? motion.vectors[r].x : motion.vectors[r].y;
                 const int32_t difference = (int32_t)(value - expected);
-                context.component_inputs(r, component, component ? quarter.differences[r][0] : 0, first, is_both,
-                                         inputs);
+                context.component_inputs(r, component, expected, component ? quarter.differences[r][0] : 0, first,
+                                         is_both, inputs);
                 price += tree_.symbols.price(1 + 2 * r + component, inputs, difference);
                 quarter.differences[r][component] = difference;
             }
@@ -218,7 +256,7 @@ private:
     }
 
     void take(const Part& node, const Choice& choice) {
-        tree_.grid.set(node, choice.quarter);
+        tree_.grid.set_motion(node, choice.quarter);
         for_blocks(node, [&](int row, int column) { tree_.splits[(size_t)row * job_.frame.width + column] = kWhole; });
     }
 
@@ -262,8 +300,9 @@ private:
         float residuals[kMostCandidates + kMostOwn] = {};
         for_blocks(node, [&](int row, int column) {
             window_.move_to(job_.current, job_.height, job_.width, row, column);
-            const BlockResidual residual(job_, prices_, window_, {2 * row, 2 * column, 2, 2});
-            for (int i = 0; i < count; i++) residuals[i] += residual(motions[i]);
+            const BlockResidual residual(job_, prices_, window_, {2 * row, 2 * column, 2, 2}, tree_.grid.unit);
+            for (int i = 0; i < count; i++)
+                residuals[i] += residual(motions[i].follows ? tree_.grid.expected(2 * row, 2 * column) : motions[i]);
         });
         Choice best;
         for (int i = 0; i < count; i++) {
@@ -276,7 +315,7 @@ private:
 
     // The best motion of a block or a part of it. `whole`: that of its block, for a part; else null.
     Choice search_part(const Part& part, const MotionContext& context, const Found* whole) {
-        const BlockResidual residual(job_, prices_, window_, part);
+        const BlockResidual residual(job_, prices_, window_, part, tree_.grid.unit);
         Choice best;
         const auto attempt = [&](const Motion& motion, float its_residual) {
             Quarter quarter;
@@ -316,7 +355,7 @@ private:
         Quarter found[4] = {whole.quarter};
         // What is spent on the block, its residual and its motion, must leave room for the motion of parts.
         if (whole.cost > prices_.bits(kSplitWorth)) {
-            const BlockResidual residual(job_, prices_, window_, node);
+            const BlockResidual residual(job_, prices_, window_, node, tree_.grid.unit);
             const float by_quarters = whole.cost - whole.residual + residual.by_quarters(whole.quarter.motion);
             Found hint = *tree_.blocks.at(row, column);
             hint.motion = whole.quarter.motion;
@@ -357,6 +396,24 @@ private:
     BlockWindow& window_;
 };
 
+// Its cost.
+float search_tree(Tree& tree, BlockWindow* windows) {
+    const SearchJob& job = tree.job;
+    if (job.frame.earlier_modes)
+        for (int r = 0; r < job.frame.num_references; r++) tree.grid.offsets[r] = offset_of(tree.grid, tree.blocks, r);
+    const int rows = (job.frame.height + kBlocksOfSuperblock - 1) / kBlocksOfSuperblock;
+    const int columns = (job.frame.width + kBlocksOfSuperblock - 1) / kBlocksOfSuperblock;
+    std::vector<float> costs((size_t)rows * columns);
+    in_wavefront(rows, columns, job.num_threads, [&](int thread, int row, int column) {
+        costs[(size_t)row * columns + column] =
+            TreeSearch(tree, windows[thread])
+                .search({row * kSuperblock, column * kSuperblock, kSuperblock, kSuperblock});
+    });
+    float total = 0.0f;
+    for (const float cost : costs) total += cost;  // in one order, whatever the threads
+    return total;
+}
+
 }  // namespace
 
 void search_field(const SearchJob& job, MotionField field) {
@@ -378,24 +435,19 @@ void search_field(const SearchJob& job, MotionField field) {
         });
     }
 
-    Tree tree(job, prices, now, field.splits);
-    const int tree_rows = (rows + kBlocksOfSuperblock - 1) / kBlocksOfSuperblock;
-    const int tree_columns = (columns + kBlocksOfSuperblock - 1) / kBlocksOfSuperblock;
-    in_wavefront(tree_rows, tree_columns, job.num_threads, [&](int thread, int row, int column) {
-        TreeSearch(tree, windows[thread]).search({row * kSuperblock, column * kSuperblock, kSuperblock, kSuperblock});
-    });
-
-    const size_t count = 4 * (size_t)rows * columns;
-    for (int y = 0; y < 2 * rows; y++)
-        for (int x = 0; x < 2 * columns; x++) {
-            const Motion& motion = tree.grid.at(y, x).motion;
-            const size_t at = tree.grid.place(y, x);
-            field.modes[at] = motion.mode;
-            for (int r = 0; r < job.frame.num_references; r++) {
-                field.vectors[2 * r * count + at] = motion.vectors[r].y;
-                field.vectors[(2 * r + 1) * count + at] = motion.vectors[r].x;
-            }
-        }
+    // Coarser vectors take fewer bits. Which are better depends on how much moves, and how evenly.
+    const size_t num_blocks = now.found.size();
+    std::vector<int32_t> splits(num_blocks);
+    std::unique_ptr<Tree> best;
+    float least = INFINITY;
+    for (int unit = 1; unit <= kMostUnit; unit++) {
+        auto tree = std::make_unique<Tree>(job, prices, now, splits.data(), unit);
+        const float cost = search_tree(*tree, windows.get());
+        if (cost >= least) continue;
+        least = cost, best = std::move(tree);
+        std::copy(splits.begin(), splits.end(), field.splits);
+    }
+    best->grid.to(field);
 }
 
 }  // namespace C3_ISA

@@ -69,12 +69,14 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
     auto vectors = new_array<int32_t>(phases.size(), 2, 2 * rows, 2 * columns);
     auto modes = new_array<int32_t>(2 * rows, 2 * columns);
     auto splits = new_array<int32_t>(rows, columns);
+    auto offsets = new_array<int32_t>(phases.size(), 2);
+    int32_t unit = 1;
     {
         nb::gil_scoped_release release;
-        chosen.search_field(job, {static_cast<int32_t*>(vectors.data()), static_cast<int32_t*>(modes.data()),
-                                  static_cast<int32_t*>(splits.data())});
+        chosen.search_field(job, {&unit, static_cast<int32_t*>(offsets.data()), static_cast<int32_t*>(vectors.data()),
+                                  static_cast<int32_t*>(modes.data()), static_cast<int32_t*>(splits.data())});
     }
-    return nb::make_tuple(vectors, modes, splits);
+    return nb::make_tuple(vectors, modes, splits, offsets, unit);
 }
 
 auto coarse_vectors(Centred current, Centred reference, const std::string& isa) {

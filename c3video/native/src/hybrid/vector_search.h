@@ -19,11 +19,6 @@ constexpr int kMostSingles = 16, kMostPairs = 8;
 
 constexpr Vector kAround[] = {{-1, 0}, {1, 0}, {0, -1}, {0, 1}, {-1, -1}, {1, 1}, {-1, 1}, {1, -1}};
 
-inline Vector moved(Vector v, Vector by, int step) {
-    return {std::clamp(v.y + by.y * step, -kMaxMotionVector, kMaxMotionVector),
-            std::clamp(v.x + by.x * step, -kMaxMotionVector, kMaxMotionVector)};
-}
-
 // What has been tried: a table that forgets, so that little is tried twice.
 class Tried {
 public:
@@ -109,8 +104,11 @@ struct Found {
 // Samples of a block or a part of it under a motion, and what they cost.
 class BlockResidual {
 public:
-    BlockResidual(const SearchJob& job, const Prices& prices, const BlockWindow& window, const Part& part)
-        : job_(job), prices_(prices), window_(window), part_(part) {}
+    // Vectors are in that unit of quarters of a sample.
+    BlockResidual(const SearchJob& job, const Prices& prices, const BlockWindow& window, const Part& part, int unit)
+        : job_(job), prices_(prices), window_(window), part_(part), unit_(unit) {}
+
+    int unit() const { return unit_; }
 
     float operator()(int reference, Vector v) const { return of(source(reference, v)); }
     float operator()(Vector a, Vector b) const { return of(source(0, a), source(1, b)); }
@@ -125,7 +123,9 @@ public:
     }
 
 private:
-    Source source(int reference, Vector v) const { return window_.source(*job_.phases[reference], v.y, v.x); }
+    Source source(int reference, Vector v) const {
+        return window_.source(*job_.phases[reference], unit_ * v.y, unit_ * v.x);
+    }
     template <typename... Sources>
     float of(Sources... sources) const {
         if (part_.height == 2 && part_.width == 2) return prices_.residual(window_.error(sources...));
@@ -144,6 +144,7 @@ private:
     const Prices& prices_;
     const BlockWindow& window_;
     const Part part_;
+    const int unit_;
 };
 
 class VectorSearch {
@@ -235,6 +236,11 @@ private:
             }
         }
         return best;
+    }
+
+    Vector moved(Vector v, Vector by, int step) const {
+        const int most = kMaxMotionVector / residual_.unit();
+        return {std::clamp(v.y + by.y * step, -most, most), std::clamp(v.x + by.x * step, -most, most)};
     }
 
     // Of the second vector, where the first one is known: motion_symbols.carried_on.
