@@ -111,23 +111,85 @@ def rows_of(values: list[int], shape: tuple[int, ...]) -> Grid:
 Weights = dict[str, Grid]
 
 
-def read_weights(coder: Coder, config: Config, pixels: str) -> Weights:
-    """Sections 2 and 1.4, from prior 0."""
+@dataclass(frozen=True)
+class Prior:
+    """Section 1.5: of each array the weights, steps, spreads, and the basis where there is one."""
+
+    weights: dict[str, list[int]]
+    steps: dict[str, list[int]]
+    spreads: dict[str, list[int]]
+    bases: dict[str, Grid]
+
+
+def read_prior(number: int, config: Config, pixels: str) -> Prior:
+    """Section 1.5. The arrays of a file are those of pictures."""
+    shapes = array_shapes(replace(config, num_previous=0), pixels)
+    sizes = {name: math.prod(shape) for name, shape in array_shapes(config, pixels)}
+    zeros = {name: [0] * size for name, size in sizes.items()}
+    if number == 0:
+        weights = dict(zeros)
+        if "u" in sizes:
+            weights["u"] = ZERO_KERNEL * (config.num_grids - 1)
+        if "f" in sizes:
+            weights["f"] = [256, *[0] * config.filter_reach] * config.num_grids
+        return Prior(weights, zeros, zeros, {})
+    path = ROOT / "c3video" / "pyramid" / "prior_files" / f"{number}.i16"
+    if not path.exists():
+        raise Damage("prior")
+    data = path.read_bytes()
+    widths = (config.synthesis_width, config.refine_width, config.filter_reach)
+    layout = {"gray": 1, "420": 2, "422": 3, "444": 4, "rgb": 5}[pixels]
+    layers = config.entropy_layers
+    head = b"C3P4" + bytes([layout, config.num_grids, config.num_taps, len(layers), *layers, *widths])
+    if data[: len(head)] != head:
+        raise Damage("prior of others")
+    at = len(head)
+
+    def integers(count: int, width: int) -> list[int]:
+        nonlocal at
+        at += count * width
+        pieces = [data[i : i + width] for i in range(at - count * width, at, width)]
+        return [int.from_bytes(piece, "little", signed=True) for piece in pieces]
+
+    flags = integers(len(shapes), 1)
+    weights, steps, spreads = (
+        zeros | {name: integers(sizes[name], width) for name, _ in shapes} for width in (2, 1, 1)
+    )
+    bases = {
+        name: rows_of(integers(shape[-1] ** 2, 2), shape)
+        for (name, shape), flag in zip(shapes, flags, strict=True)
+        if flag
+    }
+    assert at == len(data) - 4
+    return Prior(weights, steps, spreads, bases)
+
+
+def changed(prior: Prior, name: str, code: int, residuals: list[int]) -> list[int]:
+    """Section 2: an array's weights."""
+    shifts = [clip(code - 1 + step, 0, 14) for step in prior.steps[name]]
+    moves = [residual << shift for residual, shift in zip(residuals, shifts, strict=True)]
+    basis = prior.bases.get(name)
+    if basis:
+        if max(map(abs, moves)) > 32767:
+            raise Damage(name)
+        rows = [moves[i : i + len(basis)] for i in range(0, len(moves), len(basis))]
+        moves = [rs(dot([b[n] for b in basis], row), 12) for row in rows for n in range(len(basis))]
+    return [value + move for value, move in zip(prior.weights[name], moves, strict=True)]
+
+
+def read_weights(coder: Coder, config: Config, pixels: str, number: int) -> Weights:
+    """Sections 2 and 1.4."""
+    prior = read_prior(number, config, pixels)
     gains = [read_number(coder, 20, 64, 1, 255) for _ in range(config.num_grids)]
     weights: Weights = {}
     differ = read_number(coder, 20, 1, 0, 1)
     for name, shape in array_shapes(config, pixels):
-        size = math.prod(shape)
-        values = [0] * size
-        if name == "u":
-            values = ZERO_KERNEL * shape[0]
-        elif name == "f":
-            values = [256, *[0] * config.filter_reach] * shape[0]
+        values = prior.weights[name]
         code = read_number(coder, 34, 7, 0, 11) if differ else 0
         if code:
             j = read_number(coder, 42, 44, 0, 63)
-            differences = read_batch(coder, [(j, 0)] * size)
-            values = [v + d * (1 << (code - 1)) for v, d in zip(values, differences, strict=True)]
+            tables = [(clip(j + spread, 0, 63), 0) for spread in prior.spreads[name]]
+            values = changed(prior, name, code, read_batch(coder, tables))
         if max(map(abs, values)) > 32767:
             raise Damage(name)
         weights[name] = rows_of(values, shape)
@@ -303,7 +365,7 @@ def decode_frames(
     data: bytes, config: Config, pixels: str, height: int, width: int, num_frames: int
 ) -> tuple[Weights, list[list[Grid]]]:
     """Sections 2 and 7: weights, and the grids of each frame. A picture is a run of one frame and nothing before it."""
-    if data[:1] != b"\0":
+    if not data:
         raise Damage("prior")
     size, n = config.patch_size, config.num_grids
     corners = [(top, left) for top in range(0, height, size) for left in range(0, width, size)]
@@ -324,7 +386,7 @@ def decode_frames(
         if index == 0:
             if config.num_previous:
                 spans, windows = read_head(coder, config)
-            weights = read_weights(coder, config, pixels)
+            weights = read_weights(coder, config, pixels, data[0])
             later = later_weights(weights, config) if config.num_previous else {}
         newest: dict[int, list[Grid | None]] = {}
         for t in range(num_frames):

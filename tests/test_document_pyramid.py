@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from c3video.coding.rangecoder import SymbolWriter
 from c3video.pyramid.config import PREVIOUS_TAPS, TAPS, PyramidConfig
-from c3video.pyramid.payload import encode_picture
-from c3video.pyramid.priors import CUBIC_KERNEL
+from c3video.pyramid.differences import Difference, difference_shifts, weights_from
+from c3video.pyramid.payload import code_weights, encode_picture
+from c3video.pyramid.priors import CUBIC_KERNEL, PRIORS, prior_of, stored_prior, zero_prior
 from c3video.pyramid.run_payload import encode_run, sum_layers
 from c3video.pyramid.runs import RunShape
 from c3video.pyramid.synthesis import layout_key, synthesise
+from c3video.pyramid.weights import PyramidWeights
 from c3video.video import VideoFormat
 from tests import document_pyramid
+from tests.document_decoder import clip
 from tests.pyramid.models import random_symbols, random_weights
 
 
@@ -55,6 +61,51 @@ def test_picture_decodes_as_the_document_says(
         np.testing.assert_array_equal(plane, samples)
     with pytest.raises((document_pyramid.Damage, AssertionError)):
         document_pyramid.decode(data[:-4], theirs, key, *size)
+
+
+@pytest.mark.parametrize("number", [0, *PRIORS])
+@pytest.mark.parametrize("num_previous", [0, 2])
+def test_weights_of_each_prior_are_read_as_the_document_says(number: int, num_previous: int) -> None:
+    """Differences and coefficients at random, for the weights of a picture and of a run."""
+    base = stored_prior(number) if number else zero_prior(PyramidConfig(), "420")
+    config = replace(base.config, num_previous=num_previous)
+    prior, rng = prior_of(config, base.layout), np.random.default_rng(number)
+    differences = {}
+    for name, array in prior.arrays.items():
+        shift = int(rng.integers(0, 7))
+        spread = 30 / (1 << difference_shifts(prior, name, shift))
+        differences[name] = Difference(shift, np.rint(rng.laplace(scale=spread, size=array.shape)).astype(np.int64))
+    arrays = {name: weights_from(prior, name, difference) for name, difference in differences.items()}
+    gains = tuple(rng.integers(50, 80, config.num_grids).tolist())
+    weights = PyramidWeights(config, prior.layout, arrays, gains)
+    writer = SymbolWriter()
+    code_weights(writer, config, prior.layout, weights, differences)
+    theirs = document_pyramid.Config(
+        config.num_grids,
+        config.num_taps,
+        config.entropy_layers,
+        config.synthesis_width,
+        config.refine_width,
+        config.filter_reach,
+        config.patch_size,
+        num_previous,
+    )
+    coder = document_pyramid.open_payload(writer.finish())
+    found = document_pyramid.read_weights(coder, theirs, prior.layout, number)
+    for name, array in weights.folded.items():
+        rows = array.reshape(1 if array.ndim == 1 else len(array), -1)
+        np.testing.assert_array_equal(found[name.replace(".", "")], rows, err_msg=name)
+
+
+def test_coefficients_out_of_range_are_damage_to_the_document_too() -> None:
+    theirs = document_pyramid.Config(7, 12, (16, 16), 16, 8, 0, 512)
+    prior = document_pyramid.read_prior(2, theirs, "420")
+    size = len(prior.weights["w1"])
+    largest = [32767 >> clip(step, 0, 14) for step in prior.steps["w1"]]
+    assert document_pyramid.changed(prior, "w1", 1, [largest[0], *[0] * (size - 1)])
+    for at in (0, size - 1):
+        with pytest.raises(document_pyramid.Damage):
+            document_pyramid.changed(prior, "w1", 1, [*[0] * at, largest[at] + 1, *[0] * (size - 1 - at)])
 
 
 def test_tables_of_the_document() -> None:

@@ -5,12 +5,12 @@
 varint, payload   of each patch but the last, row by row: symbols of its grids, coarse to fine
 payload           of the last patch, to the end of the bytes
 
-The first payload begins with the weights: gains, what each array differs from the prior by, and the differences.
+The first payload begins with the weights: gains, and what each array differs from the prior by (differences.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,8 +24,9 @@ from c3video.coding.varint import read_varint, write_varint
 from c3video.errors import ConfigError, CorruptSegmentError
 from c3video.pyramid.config import PyramidConfig, grid_shapes
 from c3video.pyramid.contexts import as_context, parent_inputs, plan_walk, previous_inputs
+from c3video.pyramid.differences import MAX_SHIFT, Difference, difference_scales, weights_from
 from c3video.pyramid.entropy import predict
-from c3video.pyramid.priors import Prior, prior_of
+from c3video.pyramid.priors import prior_of
 from c3video.pyramid.runs import Windows
 from c3video.pyramid.synthesis import layout_key
 from c3video.pyramid.weights import UNIT_GAIN, PyramidWeights
@@ -35,10 +36,6 @@ IntArray = NDArray[np.int64]
 
 MAX_SYMBOL = 32767
 """Latents lie in +-MAX_SYMBOL; a decoder clips what a damaged payload says."""
-MAX_SHIFT = 10
-"""Differences to the prior are multiples of 2^0 .. 2^MAX_SHIFT, times 2 to the power of each weight's own step."""
-MAX_WEIGHT_SHIFT = 14
-"""Of a weight, both together."""
 
 GAIN_SCALE, FLAG_SCALE, CODE_SCALE, INDEX_SCALE = 20, 20, 34, 42
 """Scale indexes of the tables of gains (less UNIT_GAIN), of the flag (less 1), of arrays' codes and of scale indexes
@@ -135,16 +132,6 @@ def _bits_of(coder: Coder) -> float:
     return getattr(coder, "estimated_bits", None) or 0.0
 
 
-def difference_shifts(prior: Prior, name: str, shift: int) -> IntArray:
-    """Exponents of the units that the differences of an array's weights are coded in, from that of the array."""
-    return np.clip(shift + prior.steps[name], 0, MAX_WEIGHT_SHIFT)
-
-
-def difference_scales(prior: Prior, name: str, scale: int) -> IntArray:
-    """Scale indexes of the tables of an array's differences, from that of the array."""
-    return np.clip(scale + prior.spreads[name], 0, NUM_SCALES - 1)
-
-
 def code_number(coder: Coder, value: int | None, scale: int, low: int, high: int, what: str, origin: int = 0) -> int:
     """Code a number as the residual to `origin` of a table; `value` is what to write, or None.
 
@@ -159,21 +146,26 @@ def code_number(coder: Coder, value: int | None, scale: int, low: int, high: int
 
 
 def code_weights(
-    coder: Coder, config: PyramidConfig, layout: str, weights: PyramidWeights | None, shifts: dict[str, int] | None
+    coder: Coder,
+    config: PyramidConfig,
+    layout: str,
+    weights: PyramidWeights | None,
+    differences: Mapping[str, Difference] | None,
 ) -> tuple[PyramidWeights, dict[str, float]]:
     """Code gains and differences to the prior.
 
-    An array's code is 0 where it equals the prior, else 1 + s; the scale index of the array follows, then the
-    differences in C order, each in the units of `difference_shifts` and under the table of `difference_scales`.
+    An array's code is 0 where it equals the prior, else 1 + its shift; the scale index of the array follows, then its
+    differences or coefficients in C order, each under the table of `difference_scales`.
 
     Args:
         weights: what to write; ignored by a reader.
-        shifts: s of each array that has another than 0.
+        differences: of arrays of the weights; those of others are plain, with a shift of 0.
 
     Returns:
         the weights, and bits by part.
 
     Raises:
+        ConfigError: differences that do not make the weights.
         CorruptSegmentError: weights that a decoder could not compute with.
     """
     prior = prior_of(config, layout)
@@ -197,19 +189,20 @@ def code_weights(
     arrays = {}
     for name, start in prior.arrays.items():
         before = _bits_of(coder)
-        shift = (shifts or {}).get(name, 0)
         given = None
         if weights is not None:
-            given = (weights.arrays[name] - start) >> difference_shifts(prior, name, shift)
-        changed = None if given is None else int(given.any()) * (shift + 1)
+            given = (differences or {}).get(name) or Difference(0, weights.arrays[name] - start)
+        changed = None if given is None else int(given.values.any()) * (given.shift + 1)
         changed = number(changed, CODE_SCALE, CODE_ORIGIN, 0, MAX_SHIFT + 1, f"code of {name}")
         arrays[name] = start
         if changed:
-            scale = None if given is None else best_scale(given, prior.spreads[name])[0]
+            scale = None if given is None else best_scale(given.values, prior.spreads[name])[0]
             scale = number(scale, INDEX_SCALE, INDEX_ORIGIN, 0, NUM_SCALES - 1, f"scale index of {name}")
             scales = difference_scales(prior, name, scale).ravel()
-            differences = code(None if given is None else given.ravel(), scales).reshape(start.shape)
-            arrays[name] = start + (differences << difference_shifts(prior, name, changed - 1))
+            values = code(None if given is None else given.values.ravel(), scales).reshape(start.shape)
+            arrays[name] = weights_from(prior, name, Difference(changed - 1, values))
+        if weights is not None and not np.array_equal(arrays[name], weights.arrays[name]):
+            raise ConfigError(f"differences of {name}: do not make its weights")
         part = "upsampling" if name in ("u", "f") else "synthesis" if "." in name else "entropy"
         bits[part] += _bits_of(coder) - before
     return PyramidWeights(config, layout, arrays, gains), bits
@@ -256,7 +249,7 @@ def encode_picture(
     weights: PyramidWeights,
     symbols: Sequence[NDArray[Any]],
     video: VideoFormat,
-    shifts: dict[str, int] | None = None,
+    differences: Mapping[str, Difference] | None = None,
     writing: PatchWriting | None = None,
     num_threads: int = 1,
 ) -> tuple[bytes, PictureBits]:
@@ -264,20 +257,19 @@ def encode_picture(
 
     Args:
         symbols: latents of each grid (h, w), finest first.
-        shifts: by array; differences to the prior are rounded down to the units that follow from it, so give weights
-            that are multiples of them away from it (`difference_shifts`).
+        differences: by array, what makes its weights of the prior's; without, its weights less those.
         writing: what writes patches, NUMPY_WRITING if None; all write the same bytes.
         num_threads: patches written at the same time.
 
     Raises:
-        ConfigError: shapes or symbols that do not fit.
+        ConfigError: shapes, symbols or differences that do not fit.
     """
     writing = writing or NUMPY_WRITING
     config = weights.config
     check_latents(weights, symbols, video)
     places = patch_places(config, video.height, video.width)
     coders = [writing.open_writer() for _ in places]
-    _, weight_bits = code_weights(coders[0], config, weights.layout, weights, shifts)
+    _, weight_bits = code_weights(coders[0], config, weights.layout, weights, differences)
     grid_bits = writing.write_patches(coders, weights, places, symbols, None, num_threads)
     data = join_payloads(config.prior, [coder.finish() for coder in coders])
     return data, account(data, weight_bits, grid_bits)

@@ -5,16 +5,19 @@ A prior is part of the stream format: its number stands in streams, so a file th
 a number is never used again. Prior 0 is no file: all zero but for the upsampling
 and the middle taps of filters. The file of another is
 
-    4 bytes    "C3P3"
+    4 bytes    "C3P4"
     bytes      layout (its number), num_grids, num_taps, number of entropy layers, their widths, synthesis_width,
                refine_width, filter_reach
+    bytes      for each array 1 where it has a basis, else 0
     int16 ...  all arrays in the order of `weight_shapes`, little-endian
     int8 ...   likewise the step of each weight, then the spread of each
+    int16 ...  the bases, likewise
     u32        crc32 of all before
 
 How much a loss depends on a weight, and how far fits move it, differ by orders of magnitude within an array. So a prior
 says both of each weight: the *step* is the exponent of what its difference is a multiple of, beside that of its array,
-the *spread* likewise the index of the difference's table.
+the *spread* likewise the index of the difference's table. Where an array has a *basis* they are those of coefficients
+(differences.py).
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -42,8 +45,14 @@ CUBIC_KERNEL = (-6, 58, 222, -18)
 PRIORS: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
 """Numbers of the files in the folder prior_files, each since some version; add, never change or reuse."""
 
+BASIS_BITS = 12
+"""Binary point of bases."""
+MAX_COEFFICIENT = 32767
+MAX_BASIS_SUM = 65535
+"""Of the absolute values in a column of a basis: so no sum of coefficients' shares, rounded, leaves 32 bits."""
+
 MAX_PRIOR = 255
-_MAGIC = b"C3P3"
+_MAGIC = b"C3P4"
 _LAYOUTS = {"gray": 1, "420": 2, "422": 3, "444": 4, "rgb": 5}
 
 
@@ -56,7 +65,9 @@ class Prior:
         layout: a key of GROUPS.
         arrays: by name, those of `weight_shapes`.
         steps, spreads: likewise, of each weight: exponent of its differences' unit and scale index of their table, each
-            against that of its array; -128..127.
+            against that of its array; -128..127. Of each coefficient where the array has a basis.
+        bases: (k, k) of some arrays of k weights in a row: what a coefficient adds to each of them, binary point
+            BASIS_BITS.
     """
 
     config: PyramidConfig
@@ -64,6 +75,7 @@ class Prior:
     arrays: Mapping[str, IntArray]
     steps: Mapping[str, IntArray]
     spreads: Mapping[str, IntArray]
+    bases: Mapping[str, IntArray] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The file of this prior."""
@@ -72,9 +84,11 @@ class Prior:
         head = [_LAYOUTS[self.layout], config.num_grids, config.num_taps, len(widths), *widths]
         data = _MAGIC + bytes([*head, config.synthesis_width, config.refine_width, config.filter_reach])
         names = weight_shapes(config, self.layout)
+        data += bytes(int(name in self.bases) for name in names)
         data += b"".join(self.arrays[name].astype("<i2").tobytes() for name in names)
         for numbers in (self.steps, self.spreads):
             data += b"".join(numbers[name].astype("i1").tobytes() for name in names)
+        data += b"".join(self.bases[name].astype("<i2").tobytes() for name in names if name in self.bases)
         return data + zlib.crc32(data).to_bytes(4, "little")
 
     @classmethod
@@ -97,16 +111,25 @@ class Prior:
             prior=number,
         )
         config.check()
-        numbers = data[11 + num_layers : -4]
         shapes = weight_shapes(config, layouts[data[4]])
-        count = sum(int(np.prod(shape)) for shape in shapes.values())
-        if len(numbers) != 4 * count:
+        flags, numbers = data[11 + num_layers :][: len(shapes)], data[11 + num_layers + len(shapes) : -4]
+        wide = {name: math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) > 1}
+        based = [name for name, flag in zip(shapes, flags, strict=False) if flag]
+        if any(flag > 1 for flag in flags) or not wide.keys() >= set(based):
+            raise ConfigError(f"prior {number}: bases {based} are not those of some of {', '.join(wide)}")
+        count, basis_shapes = sum(map(math.prod, shapes.values())), {name: (wide[name], wide[name]) for name in based}
+        if len(numbers) != 4 * count + 2 * sum(map(math.prod, basis_shapes.values())):
             raise ConfigError(f"prior {number}: {len(numbers)} bytes of weights do not fit its widths")
         arrays = _cut(np.frombuffer(numbers, "<i2", count), shapes)
         steps = _cut(np.frombuffer(numbers, "i1", count, 2 * count), shapes)
         spreads = _cut(np.frombuffer(numbers, "i1", count, 3 * count), shapes)
+        bases = _cut(np.frombuffer(numbers, "<i2", -1, 4 * count), basis_shapes) if based else {}
+        for name, basis in bases.items():
+            largest = int(np.abs(basis).sum(axis=0).max())
+            if largest > MAX_BASIS_SUM:
+                raise ConfigError(f"prior {number}: a column of the basis of {name} sums to {largest}: at most 65535")
         PyramidWeights(config, layouts[data[4]], arrays, (UNIT_GAIN,) * config.num_grids)
-        return cls(config, layouts[data[4]], arrays, steps, spreads)
+        return cls(config, layouts[data[4]], arrays, steps, spreads, bases)
 
 
 def _cut(values: NDArray[Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, IntArray]:
@@ -162,4 +185,10 @@ def _of_runs(prior: Prior, config: PyramidConfig) -> Prior:
         {name: known[name] if name in known else np.zeros(shape, dtype=np.int64) for name, shape in shapes.items()}
         for known in (prior.arrays, prior.steps, prior.spreads)
     )
-    return Prior(replace(config, patch_size=prior.config.patch_size), prior.layout, arrays, steps, spreads)
+    return replace(
+        prior,
+        config=replace(config, patch_size=prior.config.patch_size),
+        arrays=arrays,
+        steps=steps,
+        spreads=spreads,
+    )

@@ -8,7 +8,7 @@ frame's latents are known when those of the frames before it are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from c3video.coding.rangecoder import Coder
 from c3video.errors import ConfigError
 from c3video.pyramid.config import MAX_WINDOW, PyramidConfig
+from c3video.pyramid.differences import Difference
 from c3video.pyramid.payload import (
     MAX_SYMBOL,
     NUMPY,
@@ -87,7 +88,7 @@ def encode_run(
     windows: Windows,
     symbols: Sequence[Grids],
     video: VideoFormat,
-    shifts: dict[str, int] | None = None,
+    differences: Mapping[str, Difference] | None = None,
     writing: PatchWriting | None = None,
     num_threads: int = 1,
 ) -> tuple[bytes, PictureBits]:
@@ -107,7 +108,7 @@ def encode_run(
     places = patch_places(config, video.height, video.width)
     coders = [writing.open_writer() for _ in places]
     code_head(coders[0], config.num_grids, shape, windows)
-    _, weight_bits = code_weights(coders[0], config, weights.layout, weights, shifts)
+    _, weight_bits = code_weights(coders[0], config, weights.layout, weights, differences)
     grid_bits = np.zeros(config.num_grids)
     for number, (frame, grids) in enumerate(zip(shape.latent_frames, symbols, strict=True)):
         before = None

@@ -93,7 +93,7 @@ def test_a_widened_prior_computes_the_same() -> None:
 
 def test_a_damaged_start_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_png(tmp_path / "0.png", np.zeros((32, 32, 3), dtype=np.uint8))
-    (tmp_path / "start.i16").write_bytes(b"C3P3")
+    (tmp_path / "start.i16").write_bytes(b"C3P4")
     options = ["--rd-weight", "1e-3", "--start", str(tmp_path / "start.i16"), "--out", str(tmp_path / "out.i16")]
     assert adapt_pyramid_priors.main([str(tmp_path), *options]) == 1
     assert "damaged" in capsys.readouterr().err

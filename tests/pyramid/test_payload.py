@@ -14,8 +14,9 @@ from c3video.coding.varint import write_varint
 from c3video.errors import ConfigError, CorruptSegmentError
 from c3video.pyramid import payload
 from c3video.pyramid.config import PyramidConfig
+from c3video.pyramid.differences import Difference, difference_shifts, nearest_difference, weights_from
 from c3video.pyramid.payload import decode_picture, encode_picture, patch_places, split_payloads
-from c3video.pyramid.priors import prior_of, zero_prior
+from c3video.pyramid.priors import Prior, prior_of, zero_prior
 from c3video.pyramid.weights import PyramidWeights
 from c3video.video import VideoFormat
 from tests.pyramid.models import NUM_CASES, case, random_symbols, random_weights
@@ -101,7 +102,7 @@ def test_differences_may_be_multiples() -> None:
     weights = PyramidWeights(SMALL, "420", arrays, weights.gains)
     symbols = random_symbols(SMALL, 9, 14)
     plain, _ = encode_picture(weights, symbols, VIDEO)
-    shifted, _ = encode_picture(weights, symbols, VIDEO, {"w1": 6})
+    shifted, _ = encode_picture(weights, symbols, VIDEO, {"w1": Difference(6, arrays["w1"] >> 6)})
     assert len(shifted) < len(plain)
     np.testing.assert_array_equal(decode_picture(shifted, SMALL, VIDEO).weights.arrays["w1"], arrays["w1"])
 
@@ -135,10 +136,107 @@ def test_a_prior_says_how_each_weight_is_coded(monkeypatch: pytest.MonkeyPatch) 
             code([given - payload.INDEX_ORIGIN], payload.INDEX_SCALE)
             coder.code(scales, np.zeros_like(scales), differences)
     by_hand, written = coder.finish(), SymbolWriter()
-    payload.code_weights(written, prior.config, "420", weights, {"w1": 2})
+    given_differences = {"w1": Difference(2, differences.reshape(arrays["w1"].shape))}
+    payload.code_weights(written, prior.config, "420", weights, given_differences)
     assert written.finish() == by_hand
     found, _ = payload.code_weights(SymbolReader(by_hand), prior.config, "420", None, None)
     assert all(np.array_equal(found.arrays[name], array) for name, array in arrays.items())
+
+
+def based_prior(monkeypatch: pytest.MonkeyPatch, steps: int = 0) -> Prior:
+    """One whose w1 and r1 have a basis at random, with weights that stay at zero."""
+    config, rng = replace(SMALL, refine_width=3, prior=200), np.random.default_rng(8)
+    zero = zero_prior(config, "420")
+    bases = {
+        name: rng.integers(-1500, 1501, (k, k)) + 4096 * np.eye(k, dtype=np.int64)
+        for name, k in (("w1", 11), ("r1.0", 9), ("r1.1", 18))
+    }
+    changed = {
+        name: np.broadcast_to(steps + np.arange(array.shape[1]) % 3, array.shape) if name == "w1" else array
+        for name, array in zero.steps.items()
+    }
+    prior = replace(zero, config=config, bases=bases, steps=changed)
+    monkeypatch.setattr(payload, "prior_of", lambda config, layout: prior)
+    return prior
+
+
+def test_coefficients_of_a_basis_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows (3, -1) in units of 2^1 and 2^3: weights are the halves, rounded up, of sums of the basis's rows."""
+    zero = zero_prior(SMALL, "420")
+    basis, steps = 4096 * np.eye(5, dtype=np.int64), np.zeros_like(zero.steps["w3"])
+    basis[0, :3], basis[1, :3] = (2048, 4096, -1024), (-1, 257, 12000)
+    steps[:, 0], steps[:, 1] = 1, 3
+    arrays = dict(zero.arrays) | {"w3": np.array([[10, 20, 30, 40, 50], [0, 0, 0, 0, -7]])}
+    prior = replace(
+        zero,
+        config=replace(SMALL, prior=200),
+        arrays=arrays,
+        steps=dict(zero.steps) | {"w3": steps},
+        bases={"w3": basis},
+    )
+    monkeypatch.setattr(payload, "prior_of", lambda config, layout: prior)
+    values = np.array([[3, -1, 0, 0, 4], [0, 0, 0, 0, 1]])
+    # 6 * 2048 + 8 = 3.002, 6 * 4096 - 8 * 257 = 5.498, 6 * -1024 - 8 * 12000 = -24.94 of 4096
+    expected = np.array([[13, 25, 5, 40, 54], [0, 0, 0, 0, -6]])
+    difference = Difference(0, values)
+    np.testing.assert_array_equal(weights_from(prior, "w3", difference), expected)
+    weights = PyramidWeights(prior.config, "420", arrays | {"w3": expected}, (64,) * 3)
+    writer = SymbolWriter()
+    payload.code_weights(writer, prior.config, "420", weights, {"w3": difference})
+    found, _ = payload.code_weights(SymbolReader(writer.finish()), prior.config, "420", None, None)
+    np.testing.assert_array_equal(found.arrays["w3"], expected)
+
+
+@pytest.mark.parametrize("shift", [0, 3, 10])
+def test_a_picture_with_bases_comes_back_to_the_byte(shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, rng = based_prior(monkeypatch, steps=-2), np.random.default_rng(shift)
+    differences = {
+        name: Difference(shift, np.rint(rng.laplace(scale=600 / (1 << shift), size=array.shape)).astype(np.int64))
+        for name, array in prior.arrays.items()
+        if name not in ("b2", "c1.0")
+    }
+    arrays = {name: array.copy() for name, array in prior.arrays.items()}
+    arrays |= {name: weights_from(prior, name, difference) for name, difference in differences.items()}
+    weights = PyramidWeights(prior.config, "420", arrays, (64, 70, 3))
+    symbols = random_symbols(prior.config, 9, 14)
+    data, bits = encode_picture(weights, symbols, VIDEO, differences)
+    coded = decode_picture(data, prior.config, VIDEO)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(coded.weights.arrays[name], array, err_msg=name)
+    assert encode_picture(coded.weights, coded.symbols, VIDEO, differences) == (data, bits)
+    with pytest.raises(ConfigError, match="differences of w1: do not make its weights"):
+        encode_picture(weights, symbols, VIDEO, differences | {"w1": Difference(shift, differences["w1"].values + 1)})
+    with pytest.raises(ConfigError, match="differences of w1"):  # plain ones are none of coefficients
+        encode_picture(weights, symbols, VIDEO, {})
+
+
+@pytest.mark.parametrize("shift", [0, 4, 9])
+def test_what_is_nearest_is_near(shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = based_prior(monkeypatch)
+    for name, array in prior.arrays.items():
+        wanted = array + np.random.default_rng(1).integers(-3000, 3001, array.shape)
+        found = weights_from(prior, name, nearest_difference(prior, name, wanted, shift))
+        units = 1 << difference_shifts(prior, name, shift)
+        largest = units / 2
+        if name in prior.bases:
+            rows = units.reshape(-1, len(prior.bases[name]))
+            largest = (rows / 2 @ np.abs(prior.bases[name]) / 4096 + 0.5).reshape(array.shape)
+        assert (np.abs(found - wanted) <= largest).all(), name
+
+
+def test_coefficients_that_sums_have_no_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = based_prior(monkeypatch)
+    values = np.zeros(prior.arrays["w1"].shape, dtype=np.int64)
+    for value, shift, largest in ((32768, 0, 32768), (-32, 10, 32768), (1 << 20, 10, 1 << 30)):
+        coder = SymbolWriter()
+        coder.code(np.full(3, payload.GAIN_SCALE), np.zeros(3, dtype=int), np.zeros(3, dtype=int))
+        coder.code(np.array([payload.FLAG_SCALE]), np.array([0]), np.array([0]))
+        coder.code(np.array([payload.CODE_SCALE]), np.array([0]), np.array([shift + 1 - payload.CODE_ORIGIN]))
+        coder.code(np.array([payload.INDEX_SCALE]), np.array([0]), np.array([63 - payload.INDEX_ORIGIN]))
+        values[2, 3] = value
+        coder.code(np.full(values.size, 63), np.zeros(values.size, dtype=int), values.ravel())
+        with pytest.raises(CorruptSegmentError, match=f"coefficient {largest} of w1: must be in -32767..32767"):
+            decode_picture(b"\xc8" + coder.finish(), prior.config, VIDEO)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -21,12 +21,14 @@ CONFIG = PyramidConfig(num_grids=3, num_taps=5, entropy_layers=(9,), synthesis_w
 
 
 def random_prior(config: PyramidConfig, layout: str) -> Prior:
-    """Weights, steps and spreads at random, these in all of their range."""
+    """Weights, steps and spreads at random, these in all of their range; two bases, one as large as can be."""
     rng, weights = np.random.default_rng(3), random_weights(config, layout)
     steps, spreads = (
         {name: rng.integers(-128, 128, array.shape) for name, array in weights.arrays.items()} for _ in range(2)
     )
-    return Prior(config, layout, weights.arrays, steps, spreads)
+    bases = {"w1": rng.integers(-5000, 5001, (12, 12)), "r1.0": np.zeros(2 * (weights.arrays["r1.0"][0].size,), int)}
+    bases["r1.0"][0, 1], bases["r1.0"][1, 1], bases["r1.0"][0, 0] = -32768, 32767, 32767
+    return Prior(config, layout, weights.arrays, steps, spreads, bases)
 
 
 def test_prior_zero_is_zero_but_for_upsampling() -> None:
@@ -44,7 +46,8 @@ def test_a_file_comes_back(layout: str) -> None:
     prior = random_prior(replace(CONFIG, prior=7), layout)
     again = Prior.from_bytes(prior.to_bytes(), 7)
     assert (again.config, again.layout) == (prior.config, layout)
-    for found, expected in ((again.arrays, prior.arrays), (again.steps, prior.steps), (again.spreads, prior.spreads)):
+    for kind in ("arrays", "steps", "spreads", "bases"):
+        found, expected = getattr(again, kind), getattr(prior, kind)
         assert list(found) == list(expected)
         assert all(np.array_equal(found[name], array) for name, array in expected.items())
 
@@ -67,6 +70,34 @@ def test_files_with_good_checksums_are_checked_too() -> None:
     for at, value in ((4, 9), (5, 0), (5, 4), (6, 3), (7, 0), (7, 3), (8, 3), (9, 49), (10, 33)):
         with pytest.raises(ConfigError):
             Prior.from_bytes(sealed(at, value), 1)
+    flags = 12
+    for at, value, what in (
+        (flags, 2, "bases"),
+        (flags, 0, "bytes of weights"),
+        (flags + 1, 1, "bytes of weights"),
+        (flags + 3, 1, r"bases \['w1', 'b3', 'r1.0'\]"),
+    ):
+        with pytest.raises(ConfigError, match=what):
+            Prior.from_bytes(sealed(at, value), 1)
+
+
+def test_bases_whose_sums_could_leave_32_bits_are_refused() -> None:
+    prior = random_prior(CONFIG, "420")
+    basis = prior.bases["r1.0"].copy()
+    basis[5, 1] = 1
+    with pytest.raises(ConfigError, match=r"column of the basis of r1.0 sums to 65536: at most 65535"):
+        Prior.from_bytes(replace(prior, bases={**prior.bases, "r1.0": basis}).to_bytes(), 1)
+
+
+def test_bases_of_stored_priors_are_near_to_their_purpose() -> None:
+    """Each can be undone, to well within a step; priors of runs have them too."""
+    for number in PRIORS:
+        prior = stored_prior(number)
+        assert {name.split(".")[0] for name in prior.bases} == {"w1", "w2", "v1", "r1"}
+        for name, basis in prior.bases.items():
+            assert np.linalg.cond(basis.astype(float)) < 100, (number, name)
+        run = prior_of(replace(prior.config, num_previous=5), prior.layout)
+        assert run.bases is prior.bases
 
 
 def test_stored_priors_can_be_used() -> None:

@@ -56,7 +56,7 @@ def fit_key(
         report=report,
         num_threads=task.num_threads,
     )
-    data, _ = encode_picture(fitted.weights, fitted.symbols, task.video, fitted.shifts, NATIVE_WRITING)
+    data, _ = encode_picture(fitted.weights, fitted.symbols, task.video, fitted.differences, NATIVE_WRITING)
     synthesise = task.engine.pictures.synthesise
     planes = synthesise(fitted.weights, fitted.symbols, task.video.layout, task.num_threads)
     return KeyPicture(data, to_coded(planes, task.video.layout))

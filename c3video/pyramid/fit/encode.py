@@ -55,7 +55,14 @@ class PyramidEncoder:
         )
         weights, symbols = fitted.weights, fitted.symbols
         data, bits = encode_run(
-            weights, fitted.shape, fitted.windows, symbols, self.video, fitted.shifts, NATIVE_WRITING, self.num_threads
+            weights,
+            fitted.shape,
+            fitted.windows,
+            symbols,
+            self.video,
+            fitted.differences,
+            NATIVE_WRITING,
+            self.num_threads,
         )
         decoded = [
             ENGINES[self.engine].synthesise(
@@ -80,7 +87,7 @@ class PyramidEncoder:
                 report=lambda progress: report(0, progress),
                 num_threads=self.num_threads,
             )
-            data, bits = encode_picture(fitted.weights, fitted.symbols, self.video, fitted.shifts)
+            data, bits = encode_picture(fitted.weights, fitted.symbols, self.video, fitted.differences)
             pictures.append(data)
             synthesise = ENGINES[self.engine].synthesise
             decoded.append(synthesise(fitted.weights, fitted.symbols, self.video.layout, self.num_threads))

@@ -24,6 +24,7 @@ from c3video.errors import CorruptSegmentError, FitError
 from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_noise
 from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes, is_of_entropy, weight_shapes
+from c3video.pyramid.differences import Difference
 from c3video.pyramid.fit.bounds import hold_sums
 from c3video.pyramid.fit.precision import ChosenWeights, RoundingTask, choose_integers
 from c3video.pyramid.fit.run_plan import RunPlan
@@ -56,14 +57,14 @@ class FittedPicture:
     """A picture ready to be coded.
 
     Args:
-        weights, shifts: for `payload.encode_picture`.
+        weights, differences: for `payload.encode_picture`.
         symbols: latents of each grid (h, w), finest first.
         estimated_bits: of latents and weights.
         loss: MSE on [0, 1] + rd_weight * bpp, by the floats of the fit.
     """
 
     weights: PyramidWeights
-    shifts: dict[str, int]
+    differences: dict[str, Difference]
     symbols: tuple[NDArray[np.int64], ...]
     estimated_bits: float
     loss: float
@@ -74,7 +75,7 @@ class FittedRun:
     """A run of frames ready to be coded.
 
     Args:
-        weights, shifts: for `run_payload.encode_run`.
+        weights, differences: for `run_payload.encode_run`.
         shape: its latent frames.
         windows: of each grid.
         symbols: latents of each grid (h, w), finest first, of each latent frame.
@@ -83,7 +84,7 @@ class FittedRun:
     """
 
     weights: PyramidWeights
-    shifts: dict[str, int]
+    differences: dict[str, Difference]
     shape: RunShape
     windows: Windows
     symbols: tuple[tuple[NDArray[np.int64], ...], ...]
@@ -126,7 +127,7 @@ def fit_picture(
     plan = PyramidFit(replace(config, num_previous=0), layout, video.height, video.width)
     state, chosen, found = _fit(plan, _targets(planes, video), fit_config, seed, report, num_threads)
     return FittedPicture(
-        chosen.weights, chosen.shifts, _grids(state.latents, plan), *_account(plan, chosen, found, fit_config)
+        chosen.weights, chosen.differences, _grids(state.latents, plan), *_account(plan, chosen, found, fit_config)
     )
 
 
@@ -158,7 +159,12 @@ def fit_run(
     rows = state.latents.reshape(-1, picture.num_latents)
     symbols = tuple(_grids(row, picture) for row in rows)
     return FittedRun(
-        chosen.weights, chosen.shifts, plan.shape, plan.windows, symbols, *_account(plan, chosen, found, fit_config)
+        chosen.weights,
+        chosen.differences,
+        plan.shape,
+        plan.windows,
+        symbols,
+        *_account(plan, chosen, found, fit_config),
     )
 
 

@@ -3,7 +3,7 @@
 
     for each array, from the one with most weights to the one with fewest:
         the exponent s for which multiples of 2^s (times 2 to the power of each weight's own step, which the prior
-            knows) cost least, loss and bits together; rounded so, fixed
+            knows; of coefficients, where it has a basis) cost least, loss and bits together; rounded so, fixed
         some steps of the arrays that are not fixed yet
 
 All arrays rounded at once lose several times as much: their errors add up in places where they could cancel
@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.tables import best_scale
+from c3video.errors import CorruptSegmentError
+from c3video.pyramid.differences import MAX_SHIFT, Difference, nearest_difference, weights_from
 from c3video.pyramid.fit.bounds import hold_rows
 from c3video.pyramid.fit.soap import Soap
-from c3video.pyramid.payload import MAX_SHIFT, difference_shifts
 from c3video.pyramid.priors import prior_of
 from c3video.pyramid.weights import PyramidWeights, dequantise, quantise
 
@@ -37,12 +38,12 @@ class ChosenWeights:
     """Integers of all weights.
 
     Args:
-        shifts: s of each array.
+        differences: of each array, what makes its weights of the prior's.
         bits: of the weights.
     """
 
     weights: PyramidWeights
-    shifts: dict[str, int]
+    differences: dict[str, Difference]
     bits: float
 
 
@@ -69,15 +70,9 @@ class RoundingTask:
     rate: float
 
 
-def on_grid(fine: IntArray, start: IntArray, shifts: IntArray) -> IntArray:
-    """The integers nearest to `fine` whose differences to `start` are multiples of 2^shifts."""
-    half = (1 << shifts) >> 1
-    return start + (((fine - start + half) >> shifts) << shifts)
-
-
-def weight_bits(differences: IntArray, spreads: IntArray) -> float:
-    """Bits of an array's differences, in their units, under their cheapest tables."""
-    return best_scale(differences, spreads)[1] + _CODE_BITS if differences.any() else _CODE_BITS / 2
+def weight_bits(values: IntArray, spreads: IntArray) -> float:
+    """Bits of an array's differences or coefficients, in their units, under their cheapest tables."""
+    return best_scale(values, spreads)[1] + _CODE_BITS if values.any() else _CODE_BITS / 2
 
 
 def choose_integers(task: RoundingTask) -> ChosenWeights:
@@ -86,31 +81,33 @@ def choose_integers(task: RoundingTask) -> ChosenWeights:
     prior = prior_of(config, layout)
     order = sorted(task.arrays, key=lambda name: -task.arrays[name].size)
     fixed: dict[str, IntArray] = {}
-    shifts: dict[str, int] = {}
+    differences: dict[str, Difference] = {}
     bits = 0.0
     for name in order:
         array = task.arrays[name]
         fine = dict(quantise(config, layout, task.arrays).arrays) | fixed
-        best = (np.inf, 0, fine[name], 0.0)
-        kept, start = array.copy(), prior.arrays[name]
+        least, best, of_best = np.inf, Difference(0, np.zeros_like(fine[name])), 0.0
+        kept = array.copy()
         for shift in range(MAX_SHIFT + 1):  # from the finest: the coarse ones have minima that mean nothing
-            units = difference_shifts(prior, name, shift)
-            rounded = on_grid(fine[name], start, units)
-            of_array = weight_bits((rounded - start) >> units, prior.spreads[name])
+            difference = nearest_difference(prior, name, fine[name], shift)
+            of_array = weight_bits(difference.values, prior.spreads[name])
+            try:
+                there = _floats(task.weights, fine | {name: weights_from(prior, name, difference)})[name]
+            except CorruptSegmentError:  # beyond the bounds of sums
+                continue
             # The mean of both ways: what one way gains by luck, along a slope, steps would gain without it.
-            there = _floats(task.weights, fine | {name: rounded})[name]
             array[...] = there
             loss = 0.5 * task.loss(name) + task.bit_worth * of_array
             array[...] = 2.0 * kept - there
             loss += 0.5 * task.loss(name)
-            if loss < best[0]:
-                best = (loss, shift, rounded, of_array)
             array[...] = kept
-            if shift > best[1] + 2:
+            if loss < least:
+                least, best, of_best = loss, difference, of_array
+            if shift > best.shift + 2:
                 break
-        _, shifts[name], fixed[name], of_array = best
+        differences[name], fixed[name] = best, weights_from(prior, name, best)
         array[...] = _floats(task.weights, fine | fixed)[name]
-        bits += of_array
+        bits += of_best
         free = {other: task.arrays[other] for other in order if other not in fixed}
         if free:
             soap = Soap(free)
@@ -118,7 +115,7 @@ def choose_integers(task: RoundingTask) -> ChosenWeights:
                 soap.step(task.gradients(), task.rate * (1.0 - 0.9 * step / task.steps))
                 hold_rows(free, config, layout)
     arrays = {name: fixed[name] for name in task.arrays}
-    return ChosenWeights(PyramidWeights(config, layout, arrays, task.weights.gains), shifts, bits)
+    return ChosenWeights(PyramidWeights(config, layout, arrays, task.weights.gains), differences, bits)
 
 
 def _floats(weights: PyramidWeights, arrays: Mapping[str, IntArray]) -> Mapping[str, NDArray[np.float64]]:

@@ -12,8 +12,9 @@ from c3video import native
 from c3video.errors import FitError
 from c3video.progress import Progress
 from c3video.pyramid.config import PYRAMID_PRESETS, PyramidConfig, PyramidFitConfig
+from c3video.pyramid.differences import weights_from
 from c3video.pyramid.fit.loop import FittedPicture, fit_picture
-from c3video.pyramid.payload import decode_picture, difference_shifts, encode_picture
+from c3video.pyramid.payload import decode_picture, encode_picture
 from c3video.pyramid.priors import prior_of
 from c3video.pyramid.synthesis import synthesise
 from c3video.video import Planes, VideoFormat
@@ -38,7 +39,7 @@ def picture(video: VideoFormat, seed: int = 0) -> Planes:
 
 def true_loss(planes: Planes, fitted: FittedPicture, video: VideoFormat, rd_weight: float) -> tuple[float, int]:
     """Loss and bytes of the coded picture, as NumPy decodes it."""
-    data, _ = encode_picture(fitted.weights, fitted.symbols, video, fitted.shifts)
+    data, _ = encode_picture(fitted.weights, fitted.symbols, video, fitted.differences)
     coded = decode_picture(data, fitted.weights.config, video)
     decoded = synthesise(coded.weights, coded.symbols, video.layout)
     errors = sum(float(np.square(a.astype(float) - b).sum()) for a, b in zip(decoded, planes, strict=True))
@@ -82,14 +83,16 @@ def test_a_seed_repeats_a_fit_and_another_does_not() -> None:
     assert encode_picture(one.weights, one.symbols, video)[0] != encode_picture(other.weights, other.symbols, video)[0]
 
 
-def test_weights_lie_on_the_grid_that_their_array_is_coded_with() -> None:
+@pytest.mark.parametrize("config", [TINY, PyramidConfig()])
+def test_weights_are_those_of_their_differences(config: PyramidConfig) -> None:
     video = VideoFormat(40, 30, "yuv420p")
-    fitted = fit_picture(picture(video), video, TINY, QUICK)
+    fitted = fit_picture(picture(video), video, config, QUICK)
     prior = prior_of(fitted.weights.config, "420")
-    assert set(fitted.shifts) == set(fitted.weights.arrays)
+    assert bool(prior.bases) == (prior.config.prior > 0)
+    assert set(fitted.differences) == set(fitted.weights.arrays)
     for name, array in fitted.weights.arrays.items():
-        units = 1 << difference_shifts(prior, name, fitted.shifts[name])
-        assert not ((array - prior.arrays[name]) % units).any(), name
+        np.testing.assert_array_equal(weights_from(prior, name, fitted.differences[name]), array, err_msg=name)
+    assert fitted.weights.differ(prior.arrays)
 
 
 def test_the_prior_of_the_nearest_rate_is_taken_where_widths_and_layout_fit() -> None:
