@@ -369,7 +369,7 @@ class TestSeam:
 
 
 def test_what_the_whole_picture_moves_by_is_found_once(isa: str) -> None:
-    """A field that differs from block to block moves on, but for 3 samples up and 2 to the left that the camera adds."""
+    """A field that differs from block to block moves on, but for 3 and 2 samples that the camera adds."""
     picture = texture(np.random.default_rng(21), (300, 300))
     rows, columns = np.indices((16, 16))
     before = plain_field(
