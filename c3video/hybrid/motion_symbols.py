@@ -3,9 +3,13 @@
 
     superblocks of 64 samples, from the top left --> cut in four, and again --> blocks of 16, split or not --> parts
 
-What is not cut is one *part*, whatever its size: all of it moves alike. A part either takes over the motion of a
-*candidate* from around it, or has a mode (where its frame has two references) and vectors of its own. Those are coded
-as differences to a prediction from the parts W, N and NE of it: the median of three, the mean of two, one, or zero.
+What is not cut is one *part*, whatever its size. A part either takes over the motion of a *candidate* from around it or
+from an earlier frame, or has a mode (where its frame has two references) and vectors of its own. Those are coded as
+differences to a prediction from the parts W, N and NE of it: the median of three, the mean of two, one, or zero.
+
+What is expected from an earlier frame is its motion at the same place, scaled in time, plus an *offset* for each
+reference: what the camera adds to all of the picture. A large part that takes it over follows it block by block; other
+parts move alike. All vectors of a frame are multiples of its *unit*, a quarter or half of a sample.
 
 One walk serves both directions (`_Walk`). A writer finds the tree in the field: what moves alike is one part, and what
 moves like a candidate takes its motion over.

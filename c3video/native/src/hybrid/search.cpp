@@ -5,7 +5,7 @@
 // First every block is searched by itself, in raster order: W, N, NE and NW lend what they have found, E, S, SE and SW
 // what the pass before has. Then the tree is chosen, in the order in which it is coded, so that it is known what can be
 // taken over and what bits cost: a superblock as one part, or else its quarters likewise; of blocks also halves and
-// quarters.
+// quarters. That is done with vectors in quarters of a sample and in halves; the cheaper tree is the field's.
 #include "hybrid/search.h"
 
 #include <atomic>
@@ -443,7 +443,7 @@ void search_field(const SearchJob& job, MotionField field) {
     for (int unit = 1; unit <= kMostUnit; unit++) {
         auto tree = std::make_unique<Tree>(job, prices, now, splits.data(), unit);
         const float cost = search_tree(*tree, windows.get());
-        if (cost >= least) continue;
+        if (best && !(cost < least)) continue;
         least = cost, best = std::move(tree);
         std::copy(splits.begin(), splits.end(), field.splits);
     }
