@@ -139,41 +139,72 @@ def precision_of(
     return steps, spreads
 
 
+def fitted_crops(
+    files: Sequence[Path],
+    prior: Prior,
+    start: Floats,
+    config: PyramidConfig,
+    fit: PyramidFitConfig,
+    count: int,
+    size: int,
+    seed: int,
+    random: np.random.Generator,
+    what: str = "fits",
+) -> Iterator[PictureFit]:
+    """Fits from `start` of crops (size, size) of `count` of the pictures, one after the other. Raises SourceError."""
+    for index in tqdm(range(count), desc=what, unit="crop"):
+        part = read_crop(files[(index * len(files) // count + seed) % len(files)], prior.layout, size, random)
+        yield fitted_crop(part, start, config, prior.layout, fit, index)
+
+
+def add_crop_options(parser: argparse.ArgumentParser) -> None:
+    """What fits of crops from a prior are asked for with."""
+    parser.add_argument("pictures", type=Path, help="folder of .png files, none of those that results are reported on")
+    parser.add_argument("--rd-weight", type=float, required=True)
+    parser.add_argument("--start", type=Path, required=True, help="the prior that fits start from")
+    parser.add_argument("--out", type=Path, required=True, help="the .i16 file")
+    parser.add_argument("--crops", type=int, default=54, help="pictures that are fitted (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=192, help="side of crops (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=300, help="of each fit (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def pictures_in(folder: Path, parser: argparse.ArgumentParser) -> list[Path]:
+    files = sorted(folder.glob("*.png"))
+    if not files:
+        parser.error(f"{folder}: holds no .png files")
+    return files
+
+
+def read_start(path: Path, parser: argparse.ArgumentParser) -> Prior:
+    """A prior to start from. Raises CorruptSegmentError where the file is none."""
+    prior = Prior.from_bytes(path.read_bytes(), 0)
+    if prior.layout not in PIXEL_FORMATS:
+        parser.error(f"{path}: is of layout {prior.layout}, must be one of {', '.join(PIXEL_FORMATS)}")
+    return prior
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         prog="python -m pipelines.adapt_pyramid_priors",
     )
-    parser.add_argument("pictures", type=Path, help="folder of .png files, none of those that results are reported on")
-    parser.add_argument("--rd-weight", type=float, required=True)
-    parser.add_argument("--start", type=Path, required=True, help="the prior that fits start from")
+    add_crop_options(parser)
     parser.add_argument("--widen", action="store_true", help="from a narrower prior to the widths that its layout has")
-    parser.add_argument("--out", type=Path, required=True, help="the .i16 file")
-    parser.add_argument("--crops", type=int, default=54, help="pictures that are fitted (default: %(default)s)")
     parser.add_argument("--probes", type=int, default=6, help="pictures that bending is read from (%(default)s)")
-    parser.add_argument("--size", type=int, default=192, help="side of crops (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=300, help="of each fit (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    files, random = sorted(options.pictures.glob("*.png")), np.random.default_rng(options.seed)
-    if not files:
-        parser.error(f"{options.pictures}: holds no .png files")
+    files, random = pictures_in(options.pictures, parser), np.random.default_rng(options.seed)
     fit = PyramidFitConfig(rd_weight=options.rd_weight, noise_steps=options.steps, network_steps=0)
     try:
-        prior = Prior.from_bytes(options.start.read_bytes(), 0)
-        if prior.layout not in PIXEL_FORMATS:
-            parser.error(f"{options.start}: is of layout {prior.layout}, must be one of {', '.join(PIXEL_FORMATS)}")
+        prior = read_start(options.start, parser)
         config, start = replace(prior.config, prior=0), prior_weights(prior)
         if options.widen:
             config = PyramidConfig().for_video(VideoFormat(16, 16, PIXEL_FORMATS[prior.layout]))
             start = widened(prior, config, options.seed)
 
         def fits(count: int, start: Floats, what: str) -> Iterator[PictureFit]:
-            for index in tqdm(range(count), desc=what, unit="crop"):
-                path = files[(index * len(files) // count + options.seed) % len(files)]
-                part = read_crop(path, prior.layout, options.size, random)
-                yield fitted_crop(part, start, config, prior.layout, fit, index)
+            return fitted_crops(files, prior, start, config, fit, count, options.size, options.seed, random, what)
 
         weights = np.array([each.state.weights for each in fits(options.crops, start, "fits")])
         mean = weights.mean(axis=0)

@@ -26,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from c3video.errors import C3VideoError
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, weight_shapes
@@ -34,8 +33,14 @@ from c3video.pyramid.fit.loop import PictureFit, weight_views
 from c3video.pyramid.fit.start import prior_weights
 from c3video.pyramid.priors import BASIS_BITS, Prior
 from c3video.pyramid.weights import BINARY_POINTS, column_units
-from pipelines.adapt_pyramid_priors import LARGEST_SPREAD, LARGEST_STEP, fitted_crop
-from pipelines.fit_pyramid_priors import PIXEL_FORMATS, read_crop
+from pipelines.adapt_pyramid_priors import (
+    LARGEST_SPREAD,
+    LARGEST_STEP,
+    add_crop_options,
+    fitted_crops,
+    pictures_in,
+    read_start,
+)
 
 Doubles = NDArray[np.float64]
 
@@ -154,9 +159,7 @@ def fit_bases(
     config: PyramidConfig = replace(prior.config, prior=0)
     start, layout = prior_weights(prior), prior.layout
     moved, bends = [], []
-    for index in tqdm(range(crops), desc="fits", unit="crop"):
-        path = files[(index * len(files) // crops + seed) % len(files)]
-        found = fitted_crop(read_crop(path, layout, size, random), start, config, layout, fit, index)
+    for found in fitted_crops(files, prior, start, config, fit, crops, size, seed, random):
         moved.append(weight_views((found.state.weights - start).astype(np.float64), config, layout))
         bends.append(row_bends(found, draws, random))
     mean_bends = {name: np.mean([of_crop[name] for of_crop in bends], axis=0) for name in bends[0]}
@@ -169,24 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         prog="python -m pipelines.fit_weight_basis",
     )
-    parser.add_argument("pictures", type=Path, help="folder of .png files, none of those that results are reported on")
-    parser.add_argument("--rd-weight", type=float, required=True)
-    parser.add_argument("--start", type=Path, required=True, help="the prior, with or without bases")
-    parser.add_argument("--out", type=Path, required=True, help="the .i16 file")
-    parser.add_argument("--crops", type=int, default=54, help="pictures that are fitted (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=192, help="side of crops (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=300, help="of each fit (default: %(default)s)")
+    add_crop_options(parser)
     parser.add_argument("--draws", type=int, default=2, help="signs that bending is read by (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    files = sorted(options.pictures.glob("*.png"))
-    if not files:
-        parser.error(f"{options.pictures}: holds no .png files")
+    files = pictures_in(options.pictures, parser)
     fit = PyramidFitConfig(rd_weight=options.rd_weight, noise_steps=options.steps, network_steps=0)
     try:
-        prior = Prior.from_bytes(options.start.read_bytes(), 0)
-        if prior.layout not in PIXEL_FORMATS:
-            parser.error(f"{options.start}: is of layout {prior.layout}, must be one of {', '.join(PIXEL_FORMATS)}")
+        prior = read_start(options.start, parser)
         found = fit_bases(prior, files, fit, options.crops, options.size, options.draws, options.seed)
     except C3VideoError as error:
         print(f"fit_weight_basis: {error}", file=sys.stderr)

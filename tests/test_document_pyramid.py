@@ -23,6 +23,19 @@ from tests.document_decoder import clip
 from tests.pyramid.models import random_symbols, random_weights
 
 
+def as_the_document_has_it(config: PyramidConfig) -> document_pyramid.Config:
+    return document_pyramid.Config(
+        config.num_grids,
+        config.num_taps,
+        config.entropy_layers,
+        config.synthesis_width,
+        config.refine_width,
+        config.filter_reach,
+        config.patch_size,
+        config.num_previous,
+    )
+
+
 @pytest.mark.parametrize(
     ("size", "pix_fmt", "config", "extreme"),
     [
@@ -44,15 +57,7 @@ def test_picture_decodes_as_the_document_says(
     weights = random_weights(config, key, 3, extreme)
     symbols = random_symbols(config, *size, seed=6, scale=1.0)
     data, _ = encode_picture(weights, symbols, video)
-    theirs = document_pyramid.Config(
-        config.num_grids,
-        config.num_taps,
-        config.entropy_layers,
-        config.synthesis_width,
-        config.refine_width,
-        config.filter_reach,
-        config.patch_size,
-    )
+    theirs = as_the_document_has_it(config)
     read, grids = document_pyramid.decode(data, theirs, key, *size)
     for grid, expected in zip(grids, symbols, strict=True):
         np.testing.assert_array_equal(grid, expected)
@@ -80,16 +85,7 @@ def test_weights_of_each_prior_are_read_as_the_document_says(number: int, num_pr
     weights = PyramidWeights(config, prior.layout, arrays, gains)
     writer = SymbolWriter()
     code_weights(writer, config, prior.layout, weights, differences)
-    theirs = document_pyramid.Config(
-        config.num_grids,
-        config.num_taps,
-        config.entropy_layers,
-        config.synthesis_width,
-        config.refine_width,
-        config.filter_reach,
-        config.patch_size,
-        num_previous,
-    )
+    theirs = as_the_document_has_it(config)
     coder = document_pyramid.open_payload(writer.finish())
     found = document_pyramid.read_weights(coder, theirs, prior.layout, number)
     for name, array in weights.folded.items():
@@ -130,8 +126,7 @@ def test_run_decodes_as_the_document_says(
     symbols = [random_symbols(config, *size, seed=seed, scale=0.8) for seed in range(len(shape.latent_frames))]
     windows = [(k % 3 - 1, 2 * k - 3) for k in range(config.num_grids)]
     data, _ = encode_run(weights, shape, windows, symbols, video)
-    widths = (config.num_grids, config.num_taps, config.entropy_layers, config.synthesis_width, config.refine_width)
-    theirs = document_pyramid.Config(*widths, config.filter_reach, config.patch_size, config.num_previous)
+    theirs = as_the_document_has_it(config)
     read, frames = document_pyramid.decode_frames(data, theirs, "420", *size, num_frames)
     for grids, parts in zip(frames, shape.parts, strict=True):
         expected = sum_layers([symbols[part] for part in parts])

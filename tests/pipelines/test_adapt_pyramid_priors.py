@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, weight_shape
 from c3video.pyramid.fit.loop import weight_views
 from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
-from pipelines import adapt_pyramid_priors
+from pipelines import adapt_pyramid_priors, fit_weight_basis
 from pipelines.adapt_pyramid_priors import LARGEST_SPREAD, LARGEST_STEP, bending, fitted_crop, precision_of, widened
 from pipelines.fit_pyramid_priors import to_prior
 from tests.conftest import write_png
@@ -91,10 +92,14 @@ def test_a_widened_prior_computes_the_same() -> None:
     assert np.abs(weight_views(wide, config, "rgb")["w1"][5:]).min() > 0.0
 
 
-def test_a_damaged_start_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("program", [adapt_pyramid_priors, fit_weight_basis])
+@pytest.mark.parametrize("data", [b"C3P3", b"C3P4"])
+def test_a_damaged_start_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], program: ModuleType, data: bytes
+) -> None:
     write_png(tmp_path / "0.png", np.zeros((32, 32, 3), dtype=np.uint8))
-    (tmp_path / "start.i16").write_bytes(b"C3P4")
+    (tmp_path / "start.i16").write_bytes(data)
     options = ["--rd-weight", "1e-3", "--start", str(tmp_path / "start.i16"), "--out", str(tmp_path / "out.i16")]
-    assert adapt_pyramid_priors.main([str(tmp_path), *options]) == 1
+    assert program.main([str(tmp_path), *options]) == 1
     assert "damaged" in capsys.readouterr().err
     assert not (tmp_path / "out.i16").exists()

@@ -115,12 +115,3 @@ def test_a_prior_gets_bases_and_keeps_its_weights(tmp_path: Path) -> None:
             np.testing.assert_array_equal(found.steps[name], before.steps[name])
         else:
             assert found.bases[name].shape == 2 * (int(np.prod(shapes[name][1:])),)
-
-
-def test_a_damaged_start_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_png(tmp_path / "0.png", np.zeros((32, 32, 3), dtype=np.uint8))
-    (tmp_path / "start.i16").write_bytes(b"C3P3")
-    options = ["--rd-weight", "1e-3", "--start", str(tmp_path / "start.i16"), "--out", str(tmp_path / "out.i16")]
-    assert fit_weight_basis.main([str(tmp_path), *options]) == 1
-    assert "damaged" in capsys.readouterr().err
-    assert not (tmp_path / "out.i16").exists()

@@ -10,9 +10,9 @@
 
 namespace c3 {
 
-constexpr int kMaxMotionVector = 4096;  // hybrid/compensation.py
-constexpr int kMostUnit = 2;
+constexpr int kMaxMotionVector = 4096;                             // hybrid/compensation.py
 constexpr int kWhole = 0, kRows = 1, kColumns = 2, kQuarters = 3;  // the same
+constexpr int kMostUnit = 2;                                       // of vectors, in quarters of a sample
 
 // A block or a part of it, or of several blocks, in quarters of blocks.
 struct Part {

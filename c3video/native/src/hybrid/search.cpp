@@ -28,7 +28,8 @@ constexpr float kHope = 0.9f;         // share of its residual that a cut part m
 constexpr float kCutBits = 4.0f;      // least price of a cut, with what comes of it
 constexpr int kMostOwn = 6;           // motions of their own that a large part tries
 constexpr int kBlocksOfSuperblock = 4;
-constexpr int kMostOffset = 128, kOffsetWorth = 24;
+constexpr int kMostOffset = 128;  // of an offset, in units of vectors
+constexpr int kOffsetWorth = 24;  // counts of blocks, 3 each, that an offset must bring
 
 // What blocks by themselves have found.
 struct BlockField {
@@ -155,17 +156,17 @@ private:
 
 // The state of a frame's tree.
 struct Tree {
-    // `blocks` have quarters of samples.
-    Tree(const SearchJob& job, const Prices& prices, const BlockField& blocks, int32_t* splits, int unit)
-        : job(job), prices(prices), symbols(job), blocks(unit == 1 ? blocks : halved(blocks)), grid(job.frame),
-          splits(splits) {
+    // `blocks` have that unit of quarters of a sample.
+    Tree(const SearchJob& job, const Prices& prices, const SymbolPrices& symbols, const BlockField& blocks,
+         int32_t* splits, int unit)
+        : job(job), prices(prices), symbols(symbols), blocks(blocks), grid(job.frame), splits(splits) {
         grid.unit = unit;
     }
 
     const SearchJob& job;
     const Prices& prices;
-    const SymbolPrices symbols;
-    const BlockField blocks;  // in units of the grid
+    const SymbolPrices& symbols;
+    const BlockField& blocks;
     MotionGrid grid;
     int32_t* splits;
 };
@@ -436,12 +437,13 @@ void search_field(const SearchJob& job, MotionField field) {
     }
 
     // Coarser vectors take fewer bits. Which are better depends on how much moves, and how evenly.
-    const size_t num_blocks = now.found.size();
-    std::vector<int32_t> splits(num_blocks);
+    const SymbolPrices symbols(job);
+    const BlockField halves = halved(now);
+    std::vector<int32_t> splits(now.found.size());
     std::unique_ptr<Tree> best;
     float least = INFINITY;
     for (int unit = 1; unit <= kMostUnit; unit++) {
-        auto tree = std::make_unique<Tree>(job, prices, now, splits.data(), unit);
+        auto tree = std::make_unique<Tree>(job, prices, symbols, unit == 1 ? now : halves, splits.data(), unit);
         const float cost = search_tree(*tree, windows.get());
         if (best && !(cost < least)) continue;
         least = cost, best = std::move(tree);
