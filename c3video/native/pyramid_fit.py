@@ -167,6 +167,47 @@ class PyramidFit:
             grad_previous,
         )
 
+    def choose(
+        self,
+        latents: Floats,
+        weights: Floats,
+        targets: Floats,
+        rd_weight: float,
+        *,
+        num_grids: int,
+        num_threads: int = 1,
+    ) -> tuple[int, float]:
+        """Choose integers of latents one by one, in place: a neighbour's value, or one more or less, where the loss of
+        `step` falls.
+
+        Args:
+            latents: (L,) whole numbers.
+            weights, targets, rd_weight: as of `step`.
+            num_grids: of the finest grids whose latents are gone through, once each.
+            num_threads: threads to use; the choice is the same on any number, but for the slopes' rounding.
+
+        Returns:
+            Latents that changed, and by how much the loss fell.
+
+        Raises:
+            ValueError: sizes that do not fit the plan, or arrays that overlap.
+        """
+        slopes = self.step(latents, weights, targets, None, wants_weights=False, num_threads=num_threads).grad_latents
+        assert slopes is not None
+        changes, gain = native.extension().pyramid_choose(
+            self._plan,
+            latents,
+            weights,
+            targets,
+            slopes,
+            rd_weight / self.num_pixels,
+            np.full(self.num_planes, 1.0 / self.num_samples),
+            num_grids,
+            num_threads,
+            native.isa(),
+        )
+        return int(changes), float(gain)
+
 
 def add_noise(
     latents: Floats,

@@ -2,11 +2,12 @@
 """How a picture is fitted: latents and networks from noise, networks alone for the rounded latents, then integers.
 
     stage "noise"       latents softly rounded and noisy, and all weights; Adam and SOAP, rates falling by a half cosine
-    stage "networks"    latents rounded and fixed, weights alone; SOAP
+    stage "networks"    latents rounded and fixed, weights alone; SOAP; halfway the latents' integers are chosen anew
     stage "integers"    weights on grids of their own, chosen by what they cost and what they spoil (precision.py)
 
-Latents do not move after the first stage: a straight-through gradient made them worse in each trial
-(eval/results/pyramid_trials.md).
+By a straight-through gradient, latents became worse after the first stage in each trial. A choice among integers, each
+tried with all that depends on it, makes them better (eval/results/pyramid_trials.md): what noise leaves undecided are
+the borders of regions of one value, which the finest grids are made of.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ _ROUNDING_TILES = 2
 
 _TILE_RATE = 1.0 / 3.0
 """Factor of the rate of weights still free where each step sees one tile: the next sees another."""
+
+_CHOSEN_GRIDS = 3
+"""Finest grids whose latents are chosen anew: coarser ones take few bits, and a look at each of theirs much time."""
 
 AnyFloat = TypeVar("AnyFloat", bound=np.floating[Any])
 
@@ -210,7 +214,10 @@ def _fit(
         report = _counted(report, first, total)
     fit = PictureFit(plan, targets, state, anchors, fit_config, seed, report, num_threads)
     fit.noise_stage()
-    fit.network_stage()
+    half = fit_config.network_steps // 2
+    fit.network_stage(0, half)
+    fit.choose_latents(_CHOSEN_GRIDS)
+    fit.network_stage(half, fit_config.network_steps)
     try:
         return state, *fit.integer_stage()
     except CorruptSegmentError as error:  # of weights that a decoder could not compute with
@@ -305,19 +312,19 @@ class PictureFit:
             hold_sums(state.arrays, self.plan.config, self.plan.layout)
         np.rint(state.latents, out=state.latents)
 
-    def network_stage(self) -> None:
-        """Weights for the latents that are coded; keeps the best of all steps."""
+    def network_stage(self, first: int, end: int) -> None:
+        """Weights for the latents that are coded, by steps `first` .. `end` of the stage; keeps the best of them."""
         config, state = self.fit_config, self.state
         soap = Soap(state.arrays, anchors=self.anchors, decay=config.weight_decay)
         best_loss, best = math.inf, state.weights.copy()
-        for step in range(config.network_steps):
+        for step in range(first, end):
             before = state.weights.copy()
             loss, grads = self._weights_step(config.noise_steps + step + 1)
             if loss < best_loss:
                 best_loss, best = loss, before
-            soap.step(grads, config.network_rate * (1.0 - 0.9 * step / config.network_steps))
+            soap.step(grads, config.network_rate * (1.0 - 0.9 * (step - first) / (end - first)))
             hold_sums(state.arrays, self.plan.config, self.plan.layout)
-        if config.network_steps:
+        if first < end:
             state.weights[:] = best
 
     def integer_stage(self) -> tuple[ChosenWeights, FitStep]:
@@ -346,7 +353,21 @@ class PictureFit:
             config.rounding_rate if tiles is None else _TILE_RATE * config.rounding_rate,
         )
         chosen = choose_integers(task)
+        self.choose_latents(1)  # for the weights as they are now; little is left to find
         return chosen, self.coded(wants_weights=False)
+
+    def choose_latents(self, num_grids: int) -> None:
+        """Integers of a picture's latents in the finest grids anew, alone and by rectangles, where the loss falls."""
+        if not isinstance(self.plan, PyramidFit):
+            return
+        self.plan.choose(
+            self.state.latents,
+            self.state.weights,
+            self.targets,
+            self.fit_config.rd_weight,
+            num_grids=num_grids,
+            num_threads=self.num_threads,
+        )
 
     def coded(self, plan: Plan | None = None, *, wants_weights: bool = True, of: str | None = None) -> FitStep:
         """Loss of the latents as they are, and the gradient by weights; with `plan` in place of the fit's own.

@@ -222,6 +222,36 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
     if (!finite) plan.arenas.clear();  // what is not a number stays in none of the places that count on zeros
 }
 
+// (latents that changed, by how much less the loss is).
+std::pair<int64_t, double> choose(const Plan& plan, Out latents, In weights, In targets, In slopes, double bits_weight,
+                                  InDoubles error_weights, int num_grids, int num_threads, const std::string& isa) {
+    require(latents.shape(0) == plan.num_latents, "as many latents as the plan has");
+    require(weights.shape(0) == plan.num_weights, "as many weights as the plan has");
+    require(targets.shape(0) == plan.num_samples, "as many targets as the plan has samples");
+    require(slopes.shape(0) == plan.num_latents, "a slope for each latent");
+    require(error_weights.shape(0) == (size_t)plan.num_planes, "a weight for each plane's errors");
+    require(bits_weight > 0.0, "the weight of bits must be above 0");
+    require(num_grids >= 0, "grids are 0 or more");
+    require_threads(num_threads);
+    Ranges ranges;
+    for (const In* array : {&weights, &targets, &slopes}) ranges.add(*array, false);
+    ranges.add(latents, true);
+    const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
+    ChoiceJob job{latents.data(),
+                  weights.data(),
+                  targets.data(),
+                  slopes.data(),
+                  bits_weight,
+                  error_weights.data(),
+                  num_grids,
+                  0,
+                  0.0};
+    nb::gil_scoped_release release;
+    const std::lock_guard<std::mutex> turn(plan.turn);
+    chosen.pyramid_choose(plan, job, num_threads);
+    return {job.changes, job.gain};
+}
+
 QuantiseJob quantise_job(const In& latents, float temperature, Out& steps, std::optional<Out>& slopes, Ranges& ranges) {
     require(std::isfinite(temperature) && temperature > 0.0f, "temperature must be above 0");
     require(steps.shape(0) == latents.shape(0), "as many steps as latents");
@@ -304,6 +334,9 @@ void bind_pyramid_fit(nb::module_& m) {
           "error_weights"_a.noconvert().none(), "bits"_a.noconvert(), "squared_errors"_a.noconvert(),
           "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(), "grad_previous"_a.noconvert().none(),
           "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a);
+    m.def("pyramid_choose", &choose, "plan"_a, "latents"_a.noconvert(), "weights"_a.noconvert(),
+          "targets"_a.noconvert(), "slopes"_a.noconvert(), "bits_weight"_a, "error_weights"_a.noconvert(),
+          "num_grids"_a, "num_threads"_a, "isa"_a);
     m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "deviation"_a, "seed"_a,
           "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(),
