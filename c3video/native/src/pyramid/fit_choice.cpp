@@ -108,7 +108,7 @@ struct Response {
     }
 };
 
-// f(place, value) of `count` places from `start`, without those past the ends of a row of `length`.
+// f(place) for the places from `start` to `end`, without those past the ends of a row of `length`.
 template <typename F>
 Response made(int start, int end, int length, F f) {
     start = std::max(start, 0);
@@ -654,7 +654,7 @@ private:
     static int margin(int k) { return (7 << k) + 8; }
     static_assert(2 * (2 * ((7 << (kBandGrids - 1)) + 8) + kLongest) <= kBand);
 
-    // Of that, what a rectangle is sure to cost more than its slope says; found by trial.
+    // Of how single latents bend the errors, what a rectangle's are taken to do at least; found by trial.
     static constexpr double kBendShare = 0.25;
 
     struct Worker {
