@@ -24,20 +24,20 @@ namespace pyramid {
 
 using c3::pyramid::ChoiceJob;
 using c3::pyramid::Group;
+using c3::pyramid::kEntropyLimit;
+using c3::pyramid::kGivenGain;
 using c3::pyramid::kMaxGrids;
 using c3::pyramid::kMaxPlanes;
-using c3::pyramid::kMaxRefine;
 using c3::pyramid::kMaxTaps;
 using c3::pyramid::kMaxWidth;
 using c3::pyramid::kNumParents;
+using c3::pyramid::kRefineLimit;
+using c3::pyramid::kSynthesisLimit;
 using c3::pyramid::Plan;
 using c3::pyramid::Size;
 
 namespace {
 
-constexpr float kEntropyLimit = 32767.0f / 256.0f, kSynthesisLimit = 32767.0f / 1024.0f,
-                kRefineLimit = 32767.0f / 8192.0f;
-constexpr float kGivenGain = 32.0f;
 constexpr int kMaxPadded = (kMaxWidth + kFloats - 1) / kFloats * kFloats;
 
 int padded(int count) { return (count + kFloats - 1) / kFloats * kFloats; }
@@ -521,11 +521,6 @@ private:
         const int side = plan_.patch_size >> k, top = y / side * side, left = x / side * side;
         return {top, left, std::min(top + side, plan_.grids[k].height), std::min(left + side, plan_.grids[k].width)};
     }
-    // The part of a coarser grid over the same patch.
-    Part part_above(const Part& part, int k) const {
-        const int side = plan_.patch_size >> k, top = part.top >> 1, left = part.left >> 1;
-        return {top, left, std::min(top + side, plan_.grids[k].height), std::min(left + side, plan_.grids[k].width)};
-    }
     float latent(const Part& part, int k, int y, int x) const {
         return part.holds(y, x) ? latents_[place(k, y, x)] : 0.0f;
     }
@@ -541,8 +536,8 @@ private:
             for (const auto& [dy, dx] : plan_.taps) inputs[i++] = latent(part, k, y + dy, x + dx);
         }
         if (k + 1 < plan_.num_grids()) {
-            const Part above = part_above(part, k + 1);
             const int py = y >> 1, px = x >> 1, sy = y & 1 ? 1 : -1, sx = x & 1 ? 1 : -1;
+            const Part above = part_of(k + 1, py, px);
             const std::pair<int, int> places[] = {{py, px},           {py + sy, px}, {py, px + sx},
                                                   {py + sy, px + sx}, {py - sy, px}, {py, px - sx}};
             for (const auto& [a, b] : places) inputs[i++] = latent(above, k + 1, a, b);
@@ -585,14 +580,7 @@ private:
         for (const auto& [dy, dx] : plan_.taps)
             if (part.holds(y - dy, x - dx)) add(k, y - dy, x - dx, involved);
         if (k == 0) return;
-        // Parts of finer grids are as much larger as their places are finer, but for the picture's ends.
-        const auto below = [&](int finer) {
-            const Size& grid = plan_.grids[k - finer];
-            return Part{part.top << finer, part.left << finer,
-                        std::min((part.top + (plan_.patch_size >> k)) << finer, grid.height),
-                        std::min((part.left + (plan_.patch_size >> k)) << finer, grid.width)};
-        };
-        const Part children = below(1);
+        const Part children = part_of(k - 1, 2 * y, 2 * x);
         for (int cy = 2 * y - 2; cy < 2 * y + 4; cy++)
             for (int cx = 2 * x - 2; cx < 2 * x + 4; cx++) {
                 if (!children.holds(cy, cx)) continue;
@@ -601,7 +589,7 @@ private:
                     add(k - 1, cy, cx, involved);
             }
         if (k == 1) return;
-        const Part finest = below(2);
+        const Part finest = part_of(k - 2, 4 * y, 4 * x);
         for (int cy = 4 * y; cy < 4 * y + 4; cy++)
             for (int cx = 4 * x; cx < 4 * x + 4; cx++)
                 if (finest.holds(cy, cx)) add(k - 2, cy, cx, involved);

@@ -18,6 +18,10 @@ namespace pyramid {
 constexpr int kMaxGrids = 8, kMaxTaps = 16, kNumParents = 7, kMaxWidth = 48, kMaxRefine = 32, kMaxPlanes = 3,
               kMaxReach = 3;
 constexpr int kUpsamplingTaps = 4;
+// As in pyramid/fit/network.py: the largest hidden units, and steps of a latent that a given plane spans from 0 to 1.
+constexpr float kEntropyLimit = 32767.0f / 256.0f, kSynthesisLimit = 32767.0f / 1024.0f,
+                kRefineLimit = 32767.0f / 8192.0f;
+constexpr float kGivenGain = 32.0f;
 constexpr int kMaxPrevious = 9;  // taps in the previous latent frame: 3 x 3 places, as PREVIOUS_TAPS of config.py
 constexpr int kMaxWindow = 31;   // furthest that these lie off
 constexpr std::pair<int, int> kPreviousTaps[kMaxPrevious] = {{0, 0},   {0, -1}, {0, 1},  {-1, 0}, {1, 0},

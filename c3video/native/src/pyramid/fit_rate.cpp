@@ -20,6 +20,7 @@ namespace pyramid {
 
 using c3::pyramid::Arena;
 using c3::pyramid::Job;
+using c3::pyramid::kEntropyLimit;
 using c3::pyramid::kMaxPrevious;
 using c3::pyramid::kNumParents;
 using c3::pyramid::kPreviousTaps;
@@ -34,7 +35,6 @@ constexpr int kFlushPositions = 1 << 15;
 constexpr int kReach = 16;  // floats that a tap may lie before a row, and a vector reach past one
 constexpr int kMargin = 3;  // zeros between rows: the farthest tap to the left or right
 constexpr int kHalo = 3;    // rows above a strip that its taps read
-constexpr float kHiddenLimit = 32767.0f / 256.0f;
 static_assert(kChunk % kStep == 0);
 
 // laplace_bits of pyramid/fit/network.py, which says what the numbers mean, in three steps. They are made in a loop
@@ -235,7 +235,7 @@ private:
         lowest_.assign(rows_, -std::numeric_limits<float>::infinity());
         highest_.assign(rows_, std::numeric_limits<float>::infinity());
         std::fill_n(lowest_.begin(), first_, 0.0f);
-        std::fill_n(highest_.begin(), first_, kHiddenLimit);
+        std::fill_n(highest_.begin(), first_, kEntropyLimit);
         if (two_) {
             second_forward_.resize((size_t)first_ * last_);
             for (int o = 0; o < last_; o++)
@@ -439,7 +439,7 @@ private:
             b_[plan_.num_taps + i] =
                 previous_ + kReach + stride + start + kPreviousTaps[i].first * stride + kPreviousTaps[i].second;
         for (int i = own_taps_; i < inputs; i++) b_[i] = parents_[i - own_taps_] + start;
-        const VF limit = splatf(kHiddenLimit);
+        const VF limit = splatf(kEntropyLimit);
         layer(b_.data(), inputs, first_forward_.data(), first_bias_.data(), rows_, length,
               [&](int o, int64_t n, VF sum) {
                   storef(hidden_[o] + n, minf(splatf(highest_[o]), maxf(splatf(lowest_[o]), sum)));

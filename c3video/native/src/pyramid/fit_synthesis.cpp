@@ -21,17 +21,18 @@ namespace pyramid {
 
 using c3::pyramid::Group;
 using c3::pyramid::Job;
+using c3::pyramid::kGivenGain;
 using c3::pyramid::kMaxPlanes;
 using c3::pyramid::kMaxRefine;
 using c3::pyramid::kMaxWidth;
+using c3::pyramid::kRefineLimit;
+using c3::pyramid::kSynthesisLimit;
 using c3::pyramid::Plan;
 
 namespace {
 
 constexpr int kChunk = 192;
 constexpr int kFlushPositions = 1 << 15;
-constexpr float kHiddenLimit = 32767.0f / 1024.0f, kRefineLimit = 32767.0f / 8192.0f;
-constexpr float kGivenGain = 32.0f;
 constexpr int kMaxInputs = c3::pyramid::kMaxGrids + 1;
 static_assert(kChunk % kStep == 0 && kChunk + 2 * kFloats <= kSlack);
 
@@ -63,7 +64,7 @@ struct Network {
         lowest.assign(rows, -std::numeric_limits<float>::infinity());
         highest.assign(rows, std::numeric_limits<float>::infinity());
         std::fill_n(lowest.begin(), hidden, 0.0f);
-        std::fill_n(highest.begin(), hidden, kHiddenLimit);
+        std::fill_n(highest.begin(), hidden, kSynthesisLimit);
         gains.assign(inputs, 1.0f);
         for (int i = 0; i < g.num_latent_inputs; i++) gains[i] = all_gains[g.first_grid + i];
         for (auto* matrix : {&forward, &back, &plain_back}) matrix->resize((size_t)rows * inputs);
