@@ -169,10 +169,12 @@ def _mse(decoded: Sequence[Planes], planes: Sequence[Planes]) -> float:
 
 def fit_memory(recipe: Recipe, segment_frames: int) -> int:
     """Bytes that a process takes to fit a segment, estimated on the high side (docs/scale.md has what was measured)."""
-    samples = segment_frames * sum(height * width for height, width in recipe.video.plane_shapes)
-    return _PROCESS_BYTES + _SAMPLE_BYTES[recipe.model.KIND] * samples
+    samples, kind = sum(height * width for height, width in recipe.video.plane_shapes), recipe.model.KIND
+    return _PROCESS_BYTES + (_SAMPLE_BYTES[kind] * segment_frames + _PICTURE_BYTES[kind]) * samples
 
 
 _PROCESS_BYTES = 450 << 20
 _SAMPLE_BYTES = {C3Config.KIND: 60, HybridConfig.KIND: 15, PyramidConfig.KIND: 60}
 """By model_kind: of a segment's frames, once for each."""
+_PICTURE_BYTES = {C3Config.KIND: 0, HybridConfig.KIND: 100, PyramidConfig.KIND: 40}
+"""By model_kind, a sample of one frame: what fitting a picture takes beside that, most while latents are chosen."""
