@@ -23,9 +23,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +37,7 @@ from tqdm import tqdm
 from c3video.errors import C3VideoError
 from c3video.native.pyramid_fit import Floats, PyramidFit
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, weight_shapes
-from c3video.pyramid.fit.loop import FitState, PictureFit, weight_views
+from c3video.pyramid.fit.stages import FitState, PictureFit, weight_views
 from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
 from c3video.pyramid.weights import BINARY_POINTS, column_units, quantise
@@ -42,6 +45,7 @@ from c3video.video import VideoFormat
 from pipelines.fit_pyramid_priors import PIXEL_FORMATS, read_crop
 
 Doubles = NDArray[np.float64]
+Read = TypeVar("Read")
 
 LARGEST_STEP, LARGEST_SPREAD = 7, 40
 BENDING = (1e-3, 0.3)
@@ -81,8 +85,8 @@ def widened(prior: Prior, config: PyramidConfig, seed: int) -> Floats:
 
 
 def bending(fit: PictureFit, offsets: Doubles) -> Doubles:
-    """Second derivatives (W,) of the loss by single weights, from offsets (W,), which are adjusted."""
-    weights, found = fit.state.weights, np.zeros(len(offsets))
+    """Second derivatives (W,) of the loss by single weights, from offsets (W,) to begin with."""
+    weights, found, offsets = fit.state.weights, np.zeros(len(offsets)), offsets.copy()
 
     def loss() -> float:
         return fit.coded(wants_weights=False).loss
@@ -139,22 +143,59 @@ def precision_of(
     return steps, spreads
 
 
-def fitted_crops(
-    files: Sequence[Path],
-    prior: Prior,
-    start: Floats,
-    config: PyramidConfig,
-    fit: PyramidFitConfig,
-    count: int,
-    size: int,
-    seed: int,
-    random: np.random.Generator,
-    what: str = "fits",
-) -> Iterator[PictureFit]:
-    """Fits from `start` of crops (size, size) of `count` of the pictures, one after the other. Raises SourceError."""
-    for index in tqdm(range(count), desc=what, unit="crop"):
-        part = read_crop(files[(index * len(files) // count + seed) % len(files)], prior.layout, size, random)
-        yield fitted_crop(part, start, config, prior.layout, fit, index)
+@dataclass(frozen=True)
+class CropFits:
+    """Fits of crops of pictures, all from the same start.
+
+    Args:
+        files: of the pictures, in turn.
+        start: (W,) weights of `config` and `layout`.
+        count: of crops.
+        size: their side.
+        enlargement: of pictures before they are cropped.
+        seed: of the choice and the places of crops.
+        workers: processes.
+    """
+
+    files: Sequence[Path]
+    layout: str
+    config: PyramidConfig
+    start: Floats
+    fit: PyramidFitConfig
+    count: int
+    size: int
+    enlargement: float = 1.0
+    seed: int = 0
+    workers: int = 1
+
+    def fitted(self, index: int) -> PictureFit:
+        """That of one crop. Raises SourceError."""
+        path = self.files[(index * len(self.files) // self.count + self.seed) % len(self.files)]
+        random = np.random.default_rng((self.seed, index))
+        part = read_crop(path, self.layout, self.size, random, self.enlargement)
+        return fitted_crop(part, self.start, self.config, self.layout, self.fit, index)
+
+    def each(self, reading: Callable[[PictureFit], Read], what: str = "fits") -> list[Read]:
+        """What is read of each, in their order."""
+        with ProcessPoolExecutor(self.workers) as pool:
+            found = pool.map(partial(_read, self, reading), range(self.count))
+            return list(tqdm(found, total=self.count, desc=what, unit="crop"))
+
+
+def _read(fits: CropFits, reading: Callable[[PictureFit], Read], index: int) -> Read:
+    return reading(fits.fitted(index))
+
+
+def _weights(fit: PictureFit) -> Floats:
+    return fit.state.weights
+
+
+def moved_weights(fits: CropFits, rounds: int) -> Floats:
+    """Weights (crops, W) after the last round, which like each starts from the mean of the one before."""
+    weights = np.array(fits.each(_weights))
+    if rounds == 1:
+        return weights
+    return moved_weights(replace(fits, start=weights.mean(axis=0), seed=fits.seed + 1), rounds - 1)
 
 
 def add_crop_options(parser: argparse.ArgumentParser) -> None:
@@ -165,8 +206,26 @@ def add_crop_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the .i16 file")
     parser.add_argument("--crops", type=int, default=54, help="pictures that are fitted (default: %(default)s)")
     parser.add_argument("--size", type=int, default=192, help="side of crops (default: %(default)s)")
+    parser.add_argument("--enlarge", type=float, default=1.0, help="pictures by this first: soft ones (%(default)s)")
     parser.add_argument("--steps", type=int, default=300, help="of each fit (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+
+
+def crop_fits(options: argparse.Namespace, files: Sequence[Path], prior: Prior) -> CropFits:
+    """As `add_crop_options` was answered, from the prior's weights."""
+    return CropFits(
+        files,
+        prior.layout,
+        replace(prior.config, prior=0),
+        prior_weights(prior),
+        PyramidFitConfig(rd_weight=options.rd_weight, noise_steps=options.steps, network_steps=0),
+        options.crops,
+        options.size,
+        options.enlarge,
+        options.seed,
+        options.workers,
+    )
 
 
 def pictures_in(folder: Path, parser: argparse.ArgumentParser) -> list[Path]:
@@ -192,25 +251,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_crop_options(parser)
     parser.add_argument("--widen", action="store_true", help="from a narrower prior to the widths that its layout has")
+    parser.add_argument("--rounds", type=int, default=1, help="each from the mean of the last (default: %(default)s)")
     parser.add_argument("--probes", type=int, default=6, help="pictures that bending is read from (%(default)s)")
     options = parser.parse_args(arguments)
-    files, random = pictures_in(options.pictures, parser), np.random.default_rng(options.seed)
-    fit = PyramidFitConfig(rd_weight=options.rd_weight, noise_steps=options.steps, network_steps=0)
+    files = pictures_in(options.pictures, parser)
     try:
         prior = read_start(options.start, parser)
-        config, start = replace(prior.config, prior=0), prior_weights(prior)
+        fits = crop_fits(options, files, prior)
         if options.widen:
             config = PyramidConfig().for_video(VideoFormat(16, 16, PIXEL_FORMATS[prior.layout]))
-            start = widened(prior, config, options.seed)
-
-        def fits(count: int, start: Floats, what: str) -> Iterator[PictureFit]:
-            return fitted_crops(files, prior, start, config, fit, count, options.size, options.seed, random, what)
-
-        weights = np.array([each.state.weights for each in fits(options.crops, start, "fits")])
+            fits = replace(fits, config=config, start=widened(prior, config, options.seed))
+        config, start = fits.config, fits.start
+        weights = moved_weights(fits, options.rounds)
         mean = weights.mean(axis=0)
         moves = np.sqrt(np.square(weights - mean).mean(axis=0, dtype=np.float64))
         offsets = np.maximum(0.05 * np.abs(mean), 0.01).astype(np.float64)
-        bends = np.exp(np.mean([np.log(bending(each, offsets)) for each in fits(options.probes, mean, "probes")], 0))
+        probes = replace(fits, start=mean, count=options.probes).each(partial(bending, offsets=offsets), "probes")
+        bends = np.exp(np.mean(np.log(probes), axis=0))
         steps, spreads = precision_of(moves, bends, config, prior.layout)
         arrays = quantise(config, prior.layout, weight_views(mean, config, prior.layout)).arrays
     except C3VideoError as error:

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from c3video.errors import C3VideoError, SourceError
 from c3video.native.pyramid_fit import Adam, Floats, PyramidFit, add_noise
 from c3video.pyramid.config import PyramidConfig
-from c3video.pyramid.fit.loop import weight_views
+from c3video.pyramid.fit.stages import weight_views
 from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
@@ -104,11 +104,18 @@ def falling(done: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def read_crop(path: Path, layout: str, size: int, random: np.random.Generator) -> tuple[int, int, Floats]:
-    """(height, width, samples on [0, 1]) of a part at a random even place. Raises SourceError."""
+def read_crop(
+    path: Path, layout: str, size: int, random: np.random.Generator, enlargement: float = 1.0
+) -> tuple[int, int, Floats]:
+    """(height, width, samples on [0, 1]) of a part, at a random even place, of an enlarged picture.
+
+    Raises SourceError.
+    """
     try:
         with av.open(str(path)) as container:
-            picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+            frame = next(container.decode(video=0))
+            h, w = (round(enlargement * length) for length in (frame.height, frame.width))
+            picture = frame.reformat(w, h, "rgb24", interpolation="BICUBIC").to_ndarray()
     except (av.error.FFmpegError, StopIteration) as error:
         raise SourceError(f"{path}: is no picture that can be read ({error})") from None
     h, w = (min(size, length) // 2 * 2 for length in picture.shape[:2])

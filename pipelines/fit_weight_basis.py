@@ -22,22 +22,23 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c3video.errors import C3VideoError
-from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, weight_shapes
-from c3video.pyramid.fit.loop import PictureFit, weight_views
-from c3video.pyramid.fit.start import prior_weights
+from c3video.native.pyramid_fit import Floats
+from c3video.pyramid.config import weight_shapes
+from c3video.pyramid.fit.stages import PictureFit, weight_views
 from c3video.pyramid.priors import BASIS_BITS, Prior
 from c3video.pyramid.weights import BINARY_POINTS, column_units
 from pipelines.adapt_pyramid_priors import (
     LARGEST_SPREAD,
     LARGEST_STEP,
+    CropFits,
     add_crop_options,
-    fitted_crops,
+    crop_fits,
     pictures_in,
     read_start,
 )
@@ -70,14 +71,14 @@ class Basis:
     spreads: NDArray[np.int64]
 
 
-def row_bends(fit: PictureFit, draws: int, random: np.random.Generator) -> dict[str, Doubles]:
+def row_bends(fit: PictureFit, draws: int) -> dict[str, Doubles]:
     """Second derivatives (k, k) of the loss by weights of one row, the mean over rows, of each array of KINDS.
 
     Each input's weights move in all rows at once, by random signs: of what the gradient changes by, times the signs,
     the expectation is the sum of what each row's own weights do.
     """
     config, layout, weights = fit.plan.config, fit.plan.layout, fit.state.weights
-    views, found = weight_views(weights, config, layout), {}
+    views, found, random = weight_views(weights, config, layout), {}, np.random.default_rng(fit.seed)
 
     def gradient(name: str) -> Doubles:
         grads = fit.coded().grad_weights
@@ -151,18 +152,16 @@ def with_bases(prior: Prior, bends: Mapping[str, Doubles], moves: Mapping[str, D
     return replace(prior, steps=steps, spreads=spreads, bases=bases)
 
 
-def fit_bases(
-    prior: Prior, files: Sequence[Path], fit: PyramidFitConfig, crops: int, size: int, draws: int, seed: int
-) -> Prior:
-    """The prior with bases. Raises SourceError where a picture cannot be read."""
-    random = np.random.default_rng(seed)
-    config: PyramidConfig = replace(prior.config, prior=0)
-    start, layout = prior_weights(prior), prior.layout
-    moved, bends = [], []
-    for found in fitted_crops(files, prior, start, config, fit, crops, size, seed, random):
-        moved.append(weight_views((found.state.weights - start).astype(np.float64), config, layout))
-        bends.append(row_bends(found, draws, random))
-    mean_bends = {name: np.mean([of_crop[name] for of_crop in bends], axis=0) for name in bends[0]}
+def _moves_and_bends(fit: PictureFit, draws: int) -> tuple[Floats, dict[str, Doubles]]:
+    moved = fit.state.weights.copy()  # before they are moved to see how the loss bends
+    return moved, row_bends(fit, draws)
+
+
+def fit_bases(prior: Prior, fits: CropFits, draws: int) -> Prior:
+    """The prior with bases, by fits from it. Raises SourceError where a picture cannot be read."""
+    found = fits.each(partial(_moves_and_bends, draws=draws))
+    moved = [weight_views((weights - fits.start).astype(np.float64), fits.config, fits.layout) for weights, _ in found]
+    mean_bends = {name: np.mean([bends[name] for _, bends in found], axis=0) for name in found[0][1]}
     return with_bases(prior, mean_bends, {name: row_moves(moved, name) for name in mean_bends})
 
 
@@ -176,10 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--draws", type=int, default=2, help="signs that bending is read by (default: %(default)s)")
     options = parser.parse_args(arguments)
     files = pictures_in(options.pictures, parser)
-    fit = PyramidFitConfig(rd_weight=options.rd_weight, noise_steps=options.steps, network_steps=0)
     try:
         prior = read_start(options.start, parser)
-        found = fit_bases(prior, files, fit, options.crops, options.size, options.draws, options.seed)
+        found = fit_bases(prior, crop_fits(options, files, prior), options.draws)
     except C3VideoError as error:
         print(f"fit_weight_basis: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ import pytest
 
 from c3video.native.pyramid_fit import PyramidFit
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, weight_shapes
-from c3video.pyramid.fit.loop import weight_views
+from c3video.pyramid.fit.stages import weight_views
 from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
 from pipelines import adapt_pyramid_priors, fit_weight_basis

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from c3video.pyramid.config import PyramidConfig, weight_shapes
-from c3video.pyramid.fit.loop import PictureFit, weight_views
+from c3video.pyramid.fit.stages import PictureFit, weight_views
 from c3video.pyramid.fit.start import start_weights
 from c3video.pyramid.priors import BASIS_BITS, Prior
 from pipelines import fit_weight_basis
@@ -64,6 +64,7 @@ class Quadratic:
     form: NDArray[np.float64]
     state: Any
     plan: Any
+    seed: int = 0
 
     def coded(self) -> Any:
         return SimpleNamespace(grad_weights=(self.form @ self.state.weights.astype(np.float64)).astype(np.float32))
@@ -82,7 +83,7 @@ def test_the_loss_is_read_by_rows() -> None:
     for loss, draws, tolerance in ((apart, 1, 0.02), (form, 1000, 0.15)):
         plan = SimpleNamespace(config=TINY, layout="420")
         fit = Quadratic(loss, SimpleNamespace(weights=weights.copy()), plan)
-        found = row_bends(cast(PictureFit, fit), draws, np.random.default_rng(0))
+        found = row_bends(cast(PictureFit, fit), draws)
         assert np.array_equal(fit.state.weights, weights)
         assert list(found) == ["w1", "v1.0", "r1.0", "v1.1", "r1.1"]
         for name, bends in found.items():

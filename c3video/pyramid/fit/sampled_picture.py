@@ -53,6 +53,15 @@ class SampledPicture:
         first = number * count
         return replace(self, corners=tuple(self.corners[at % len(self.corners)] for at in range(first, first + count)))
 
+    def cut(self, targets: Floats, corner: tuple[int, int]) -> Floats:
+        """Samples of the tile at a corner, out of those (S,) of the picture."""
+        planes = [
+            (group.shape(self.whole.height, self.whole.width), group.exponents)
+            for group in GROUPS[self.whole.layout]
+            for _ in range(group.num_planes)
+        ]
+        return _cut(targets, planes, corner)
+
     def step(
         self,
         latents: Floats,
@@ -74,18 +83,13 @@ class SampledPicture:
         grids = [
             (shape, (k, k)) for k, shape in enumerate(grid_shapes(whole.config.num_grids, whole.height, whole.width))
         ]
-        planes = [
-            (group.shape(whole.height, whole.width), group.exponents)
-            for group in GROUPS[whole.layout]
-            for _ in range(group.num_planes)
-        ]
         bits, squared_errors = np.zeros(whole.config.num_grids), np.zeros(whole.num_planes)
         grads, loss = np.zeros(whole.num_weights), 0.0
         for corner in self.corners:
             found = tile.step(
                 _cut(latents, grids, corner),
                 weights,
-                None if targets is None else _cut(targets, planes, corner),
+                None if targets is None else self.cut(targets, corner),
                 rd_weight,
                 wants_latents=False,
                 wants_weights=wants_weights,

@@ -13,21 +13,47 @@ from c3video.pyramid.config import GROUPS, PyramidConfig, weight_shapes
 from c3video.pyramid.priors import CUBIC_KERNEL, Prior, prior_of, stored_prior
 from c3video.pyramid.weights import BINARY_POINTS, UNIT_GAIN, PyramidWeights, dequantise
 
-PRIOR_RATES: dict[int, float] = {1: 4e-4, 2: 1e-3, 3: 4e-3, 4: 4e-4, 5: 1e-3, 6: 4e-3}
-"""rd_weight that each prior of the package was fitted for (pipelines/fit_pyramid_priors.py)."""
+PRIOR_RATES: dict[int, float] = {
+    **{1: 4e-4, 2: 1e-3, 9: 4e-3, 3: 4e-3, 7: 1e-3, 8: 1e-3, 10: 1.2e-2},
+    **{4: 4e-4, 5: 1e-3, 6: 4e-3, 11: 4e-4, 12: 1e-3, 13: 1.2e-2},
+}
+"""rd_weight that each prior of the package was fitted for; of one rate the first is best where nothing is known.
+
+8, 9, 10 and 13 come from pictures of twice the size, 11 and 12 from those of half as much again
+(pipelines/adapt_pyramid_priors.py)."""
+
+CANDIDATE_RATES = (1.0 / 1.5, 7.0)
+"""Of priors that may serve, against a fit's own: which one is best differs, but lower ones are not."""
 
 
-def with_prior(config: PyramidConfig, layout: str, rd_weight: float) -> PyramidConfig:
-    """The configuration with the prior that was fitted nearest to a rate, where one has its widths and its layout."""
-    fitting = [
+LIKELY_RATE = 2.0
+"""Of the best one, likewise."""
+
+
+def fitting_priors(config: PyramidConfig, layout: str) -> list[int]:
+    """Numbers of the priors of a layout that have a model's widths."""
+    return [
         number
         for number in PRIOR_RATES
         if stored_prior(number).layout == layout
         and stored_prior(number).config
         == replace(config, prior=number, patch_size=PyramidConfig.patch_size, num_previous=0)
     ]
-    distances = {number: abs(math.log(PRIOR_RATES[number] / rd_weight)) for number in fitting}
-    return replace(config, prior=min(distances, key=distances.__getitem__)) if fitting else config
+
+
+def candidate_priors(config: PyramidConfig, layout: str, rd_weight: float) -> list[int]:
+    """Those of them that may serve at a rate, the likeliest first: that of `with_prior`, where there is any."""
+    least, most = CANDIDATE_RATES
+    nearest = with_prior(config, layout, rd_weight).prior
+    ratios = {number: PRIOR_RATES[number] / rd_weight for number in fitting_priors(config, layout)}
+    found = [number for number, ratio in ratios.items() if number == nearest or least <= ratio <= most]
+    return sorted(found, key=lambda number: (number != nearest, abs(math.log(ratios[number] / LIKELY_RATE))))
+
+
+def with_prior(config: PyramidConfig, layout: str, rd_weight: float) -> PyramidConfig:
+    """The configuration with the prior that was fitted nearest to a rate, where one has its widths and its layout."""
+    distances = {number: abs(math.log(PRIOR_RATES[number] / rd_weight)) for number in fitting_priors(config, layout)}
+    return replace(config, prior=min(distances, key=distances.__getitem__)) if distances else config
 
 
 def prior_weights(prior: Prior) -> NDArray[np.float32]:

@@ -11,8 +11,8 @@ import pytest
 from c3video import native
 from c3video.native.pyramid_fit import PyramidFit
 from c3video.pyramid.config import PyramidConfig, is_of_entropy, weight_shapes
-from c3video.pyramid.fit.loop import weight_views
 from c3video.pyramid.fit.sampled_picture import TILE_SIDE, SampledPicture
+from c3video.pyramid.fit.stages import weight_views
 from c3video.pyramid.fit.start import start_weights
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
