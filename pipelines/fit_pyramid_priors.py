@@ -31,8 +31,8 @@ from tqdm import tqdm
 from c3video.errors import C3VideoError, SourceError
 from c3video.native.pyramid_fit import Adam, Floats, PyramidFit, add_noise
 from c3video.pyramid.config import PyramidConfig
-from c3video.pyramid.fit.stages import weight_views
 from c3video.pyramid.fit.soap import Soap
+from c3video.pyramid.fit.stages import weight_views
 from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
 from c3video.pyramid.weights import quantise
