@@ -17,7 +17,16 @@ from c3video.pyramid.fit.stages import weight_views
 from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
 from pipelines import adapt_pyramid_priors, fit_weight_basis
-from pipelines.adapt_pyramid_priors import LARGEST_SPREAD, LARGEST_STEP, bending, fitted_crop, precision_of, widened
+from pipelines.adapt_pyramid_priors import (
+    LARGEST_SPREAD,
+    LARGEST_STEP,
+    CropFits,
+    bending,
+    fitted_crop,
+    moved_weights,
+    precision_of,
+    widened,
+)
 from pipelines.fit_pyramid_priors import to_prior
 from tests.conftest import write_png
 
@@ -74,6 +83,20 @@ def test_a_prior_is_adapted_to_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     again = tmp_path / "again.i16"
     adapt_pyramid_priors.main([str(tmp_path), *options, "--steps", "10", "--out", str(again)])
     assert again.read_bytes() == out.read_bytes()
+    adapt_pyramid_priors.main([str(tmp_path), *options, "--steps", "10", "--out", str(again), "--workers", "2"])
+    assert again.read_bytes() == out.read_bytes()
+    adapt_pyramid_priors.main([str(tmp_path), *options, "--steps", "10", "--out", str(again), "--enlarge", "2"])
+    assert again.read_bytes() != out.read_bytes()
+
+
+def test_each_round_of_fits_starts_from_the_mean_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CropFits, "each", lambda fits, reading, what="": [fits.start + fits.seed, fits.start + 3.0])
+    fit = PyramidFitConfig(rd_weight=1e-3, noise_steps=1)
+    fits = CropFits([tmp_path], "420", TINY, np.zeros(4, dtype=np.float32), fit, count=2, size=32, seed=1)
+    np.testing.assert_array_equal(moved_weights(fits, 1)[:, 0], [1.0, 3.0])
+    np.testing.assert_array_equal(moved_weights(fits, 3)[:, 0], [4.5 + 3.0, 4.5 + 3.0])
 
 
 def test_a_widened_prior_computes_the_same() -> None:

@@ -46,6 +46,10 @@ def test_samples_are_those_of_the_picture_plane_by_plane(pictures: Path) -> None
     assert np.array_equal(np.stack([red, green, blue], axis=-1), picture)
     h, w, samples = read_crop(pictures / "0.png", "420", SIZE, np.random.default_rng(0))
     assert (h, w, samples.size) == (SIZE, SIZE, SIZE * SIZE * 3 // 2)
+    h, w, samples = read_crop(pictures / "0.png", "rgb", 400, np.random.default_rng(0), enlargement=2.0)
+    assert (h, w) == tuple(2 * length for length in picture.shape[:2])
+    halved = samples.reshape(3, h // 2, 2, w // 2, 2).mean(axis=(2, 4)) * 255
+    assert np.abs(halved - np.stack([green, blue, red])).mean() < 3.0
 
 
 def test_a_prior_has_less_loss_than_its_start_and_comes_back_from_its_file(pictures: Path, tmp_path: Path) -> None:
