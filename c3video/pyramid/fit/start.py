@@ -15,12 +15,11 @@ from c3video.pyramid.weights import BINARY_POINTS, UNIT_GAIN, PyramidWeights, de
 
 PRIOR_RATES: dict[int, float] = {
     **{1: 4e-4, 2: 1e-3, 9: 4e-3, 3: 4e-3, 7: 1e-3, 8: 1e-3, 10: 1.2e-2},
-    **{4: 4e-4, 5: 1e-3, 6: 4e-3, 11: 4e-4, 12: 1e-3, 13: 1.2e-2},
+    **{4: 4e-4, 5: 1e-3, 6: 4e-3, 11: 1.2e-2},
 }
 """rd_weight that each prior of the package was fitted for; of one rate the first is best where nothing is known.
 
-8, 9, 10 and 13 come from pictures of twice the size, 11 and 12 from those of half as much again
-(pipelines/adapt_pyramid_priors.py)."""
+8 to 11 come from pictures of twice the size (pipelines/adapt_pyramid_priors.py)."""
 
 CANDIDATE_RATES = (1.0 / 1.5, 7.0)
 """Of priors that may serve, against a fit's own: which one is best differs, but lower ones are not."""
