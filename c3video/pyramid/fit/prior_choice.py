@@ -41,12 +41,12 @@ def choose_prior(
     Raises:
         FitError: the loss of a trial is not finite.
     """
-    rd_weight, nearest = fit_config.rd_weight, with_prior(config, layout, fit_config.rd_weight)
+    nearest = with_prior(config, layout, fit_config.rd_weight)
     tiles = SampledPicture.of(PyramidFit(replace(config, num_previous=0), layout, *shape))
     if tiles is None:
         return nearest
     trials = _LARGEST_SHARE * fit_config.noise_steps * tiles.whole.num_pixels / (TRIAL_STEPS * tiles.tile.num_pixels)
-    numbers = candidate_priors(config, layout, rd_weight)[: int(trials)]
+    numbers = candidate_priors(config, layout, fit_config.rd_weight)[: int(trials)]
     if len(numbers) < 2:
         return nearest
     part = _middling(tiles, targets)

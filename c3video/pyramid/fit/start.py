@@ -14,8 +14,17 @@ from c3video.pyramid.priors import CUBIC_KERNEL, Prior, prior_of, stored_prior
 from c3video.pyramid.weights import BINARY_POINTS, UNIT_GAIN, PyramidWeights, dequantise
 
 PRIOR_RATES: dict[int, float] = {
-    **{1: 4e-4, 2: 1e-3, 9: 4e-3, 3: 4e-3, 7: 1e-3, 8: 1e-3, 10: 1.2e-2},
-    **{4: 4e-4, 5: 1e-3, 6: 4e-3, 11: 1.2e-2},
+    1: 4e-4,
+    2: 1e-3,
+    9: 4e-3,
+    3: 4e-3,
+    7: 1e-3,
+    8: 1e-3,
+    10: 1.2e-2,
+    4: 4e-4,
+    5: 1e-3,
+    6: 4e-3,
+    11: 1.2e-2,
 }
 """rd_weight that each prior of the package was fitted for; of one rate the first is best where nothing is known.
 
@@ -23,7 +32,6 @@ PRIOR_RATES: dict[int, float] = {
 
 CANDIDATE_RATES = (1.0 / 1.5, 7.0)
 """Of priors that may serve, against a fit's own: which one is best differs, but lower ones are not."""
-
 
 LIKELY_RATE = 2.0
 """Of the best one, likewise."""
