@@ -759,6 +759,12 @@ def moved(reference: Plane, y: int, x: int, vector: Sequence[int], shifts: tuple
     return (sum(TAPS[ey & 7][i] * t[i] for i in range(8)) + 32) >> 6
 
 
+def rising(place: int, side: int) -> int:
+    """Section 12, overlap."""
+    first = side // 4
+    return 0 if place < first else 64 if place >= first + side // 2 else WINDOWS[side // 2][place - first]
+
+
 def predicted(
     references: list[Plane],
     found: Field,
@@ -773,12 +779,8 @@ def predicted(
 
     def overlap(at: int, side: int, count: int) -> list[tuple[int, int]]:
         place = at + side // 2
-        before, rise = place // side - 1, WINDOWS[side][place % side]
+        before, rise = place // side - 1, rising(place % side, side)
         return [(clip(before, 0, count - 1), 64 - rise), (clip(before + 1, 0, count - 1), rise)]
-
-    def second(at: int, block_index: int, side: int) -> int:
-        place = at - block_index * side - side // 4
-        return 0 if place < 0 else 64 if place >= side // 2 else WINDOWS[side // 2][place]
 
     def quarter(i: int, j: int, y: int, x: int) -> int:
         motion = found.motions[i, j]
@@ -789,7 +791,7 @@ def predicted(
     def of_block(i: int, j: int, y: int, x: int) -> int:
         if found.splits[i, j] == 0:
             return quarter(2 * i, 2 * j, y, x)
-        lower, right = second(y, i, block >> v), second(x, j, block >> h)
+        lower, right = rising(y - i * (block >> v), block >> v), rising(x - j * (block >> h), block >> h)
         total = 0
         for k, row_weight in ((0, 64 - lower), (1, lower)):
             for n, column_weight in ((0, 64 - right), (1, right)):

@@ -51,7 +51,7 @@ def test_constants_of_the_frame_model_are_those_of_the_code() -> None:
     assert tuple(map(int, re.findall(r"lift\((-?\d+),", document_decoder.section(11))))[:4] == LIFTING[::-1]
     assert compensation.TAPS.tolist() == document_decoder.TAPS
     # Of blocks of 16 and their parts, in planes of full and of half size.
-    used = {side: compensation.RISES[side] for side in (4, 8, 16)}
+    used = {side: compensation.RISES[side] for side in (2, 4, 8)}
     assert {side: tuple(row) for side, row in document_decoder.WINDOWS.items()} == used
     assert tuple(document_decoder.P) == sparse_tables.ZERO
     assert tuple(document_decoder.Q) == sparse_tables.TAIL

@@ -3,10 +3,10 @@
 
     vectors, one a block --> eight-tap interpolation of the references --> overlapped blocks blended --> prediction
 
-Each block predicts a window of twice its side around it; neighbouring windows overlap and are blended with weights
-that sum to one, so that no edge of a block shows and the wavelet of the residual finds none. A block may be split in
-two or four *parts* with vectors of their own, which are blended in the same way, with half the overlap, before the
-block takes its place among its neighbours.
+Each block predicts a window that reaches a quarter of its side beyond it; neighbouring windows overlap and are blended
+with weights that sum to one, so that no edge of a block shows and the wavelet of the residual finds none. A block may
+be split in two or four *parts* with vectors of their own, which are blended in the same way, over as many samples,
+before the block takes its place among its neighbours.
 
 Predictions and residuals are centred on middle gray and have 14 bits: 2^14 is the full range of a sample at any depth.
 """
@@ -51,11 +51,10 @@ RISES = {
     4: (2, 20, 44, 62),
     8: (1, 5, 14, 26, 38, 50, 59, 63),
     16: (0, 1, 4, 7, 12, 17, 23, 29, 35, 41, 47, 52, 57, 60, 63, 64),
-    32: (0, 0, 1, 2, 3, 5, 6, 8, 11, 13, 16, 18, 21, 24, 27, 30,
-         34, 37, 40, 43, 46, 48, 51, 53, 56, 58, 59, 61, 62, 63, 64, 64),
 }
 # fmt: on
-"""Rising half of a block's window by side of the block, in units of 1/64; the falling half is 64 minus it."""
+"""Weights of what lies behind an edge, by the samples that both sides of it overlap in, in units of 1/64: half a block's
+side. What lies before it has 64 minus them."""
 
 
 WHOLE, ROWS, COLUMNS, QUARTERS = 0, 1, 2, 3
@@ -165,15 +164,19 @@ def _overlaps(length: int, side: int, num_blocks: int) -> list[_Overlap]:
     """The two blocks whose windows cover each sample along an axis."""
     sample = np.arange(length)
     place = sample + side // 2
-    rise = np.array(RISES[side])[place % side]
+    rise = rising(place % side, side)
     found = []
     for before, weights in ((1, 64 - rise), (0, rise)):
         blocks = np.clip(place // side - before, 0, num_blocks - 1)
-        # The second part rises over the first around the middle of the block.
-        inside = sample - (blocks * side + side // 4)
-        second = np.array((0, *RISES[side // 2], 64))[np.clip(inside + 1, 0, side // 2 + 1)]
+        second = rising(sample - blocks * side, side)
         found.append(_Overlap(blocks, weights, (64 - second, second)))
     return found
+
+
+def rising(places: IntArray, side: int) -> IntArray:
+    """Weights of what lies behind the middle of `side` samples, at places counted from the first of them."""
+    overlap = side // 2
+    return np.array((0, *RISES[overlap], 64))[np.clip(places - side // 4 + 1, 0, overlap + 1)]
 
 
 def _interpolate(

@@ -25,6 +25,7 @@ from c3video.hybrid.compensation import (
     compensate,
     finish,
     whole_field,
+    rising,
 )
 from tests.hybrid.streams import plain_field, split_field
 
@@ -51,11 +52,16 @@ def test_taps_sum_to_one_and_mirror() -> None:
         assert TAPS[eighth].tolist() == TAPS[8 - eighth][::-1].tolist()
 
 
-@pytest.mark.parametrize("side", RISES)
-def test_windows_of_neighbours_sum_to_one(side: int) -> None:
-    assert len(RISES[side]) == side
-    assert [rise + mirrored for rise, mirrored in zip(RISES[side], RISES[side][::-1], strict=True)] == [64] * side
-    assert list(RISES[side]) == sorted(RISES[side])
+@pytest.mark.parametrize("overlap", RISES)
+def test_windows_of_neighbours_sum_to_one(overlap: int) -> None:
+    rises = RISES[overlap]
+    assert len(rises) == overlap
+    assert [rise + mirrored for rise, mirrored in zip(rises, rises[::-1], strict=True)] == [64] * overlap
+    assert list(rises) == sorted(rises)
+
+
+def test_rising_around_the_middle() -> None:
+    assert rising(np.arange(-2, 10), 8).tolist() == [0, 0, 0, 0, 2, 20, 44, 62, 64, 64, 64, 64]
 
 
 @pytest.mark.parametrize(("bit_depth", "value"), [(8, 0), (8, 200), (8, 255), (10, 3), (10, 1023)])
@@ -118,8 +124,7 @@ def test_neighbouring_blocks_blend_by_their_windows() -> None:
     first, second = np.full((8, 16), 128 + 64), np.full((8, 16), 128)
     field = whole_field(np.zeros((2, 2, 1, 2), dtype=np.int64), np.array([[FORWARD, BACKWARD]]))
     found = compensate([first, second], field, 8, LUMA, 8)
-    rises = RISES[8]
-    expected = [64, 64, 64, 64, *(64 - rise for rise in rises), 0, 0, 0, 0]
+    expected = [64, 64, 64, 64, 64, 64, 62, 44, 20, 2, 0, 0, 0, 0, 0, 0]
     assert found[3].tolist() == [64 * value for value in expected]
 
 
@@ -141,7 +146,7 @@ def test_beside_a_split_block_its_parts_fade_with_it() -> None:
     modes = np.array([[BACKWARD, BACKWARD, FORWARD, FORWARD], [BACKWARD] * 4])
     field = plain_field(np.zeros((2, 2, 2, 4), dtype=np.int64), modes, np.array([[WHOLE, ROWS]]))
     found = compensate([first, second], field, 8, LUMA, 8)
-    along_x = [0, 0, 0, 0, *RISES[8], 64, 64, 64, 64]
+    along_x = [0, 0, 0, 0, 0, 0, *RISES[4], 64, 64, 64, 64, 64, 64]
     along_y = [64, 64, *(64 - rise for rise in RISES[4]), 0, 0]
     for y, x in np.ndindex(8, 16):
         assert found[y, x] == along_x[x] * along_y[y]

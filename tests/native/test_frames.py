@@ -23,6 +23,7 @@ from c3video.hybrid.compensation import (
     compensate,
     finish,
     whole_field,
+    rising,
 )
 from c3video.hybrid.loop_filter import FILTER_SHAPES, LoopFilter, filter_of, plane_filters
 from c3video.hybrid.loop_filter import filter_plane as filter_by_oracle
@@ -212,7 +213,8 @@ def expected_errors(search: dict[str, Any]) -> np.ndarray:
     """Each block's whole plane moved by its vector, cut to its window."""
     side, current = search["block_size"], search["current"].astype(np.int64)
     height, width = current.shape
-    window = np.concatenate([RISES[side], 64 - np.array(RISES[side])])
+    rise = rising(np.arange(side), side)
+    window = np.concatenate([rise, 64 - rise])
 
     def moved(reference: int, vector: np.ndarray) -> np.ndarray:
         plane = search["planes"][reference].astype(np.int64) - (1 << (search["bit_depth"] - 1))

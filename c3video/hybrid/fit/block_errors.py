@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.hybrid.compensation import RISES, SAMPLE_BITS, TAPS, block_shape
+from c3video.hybrid.compensation import SAMPLE_BITS, TAPS, block_shape, rising
 
 IntArray = NDArray[np.int64]
 
@@ -40,7 +40,7 @@ class BlockErrors:
     ) -> None:
         self.blocks = block_shape(current.shape, block_size)
         self._phases = [_phase_planes(reference, bit_depth) for reference in references]
-        rise = np.array(RISES[block_size], dtype=np.float32) / 64.0
+        rise = rising(np.arange(block_size), block_size).astype(np.float32) / 64.0
         window = np.concatenate([rise, 1.0 - rise])
         self._rows = _window_places(current.shape[0], self.blocks[0], block_size)
         self._columns = _window_places(current.shape[1], self.blocks[1], block_size)

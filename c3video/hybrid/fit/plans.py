@@ -88,6 +88,7 @@ class PlanSearch(Generic[AnyOutcome]):
     Args:
         attempt: codes the segment by a plan.
         weigh: learns from an outcome what is important; attempts with its `gop` know it from then on.
+        forget: lets attempts with a `gop` know no more than what is usual.
         longest: most frames from anchor to anchor.
         most: attempts.
         can_filter: whether asking for filtered anchors has an effect.
@@ -96,6 +97,7 @@ class PlanSearch(Generic[AnyOutcome]):
 
     attempt: Callable[[Plan], AnyOutcome]
     weigh: Callable[[AnyOutcome], None]
+    forget: Callable[[int], None]
     longest: int
     most: int
     can_filter: bool
@@ -146,7 +148,11 @@ class PlanSearch(Generic[AnyOutcome]):
         """The same again, knowing what the first attempt showed; the better one of both."""
         self.weigh(first)
         self._weighed.add(first.plan.gop)
-        return min(first, self._attempt(first.plan), key=lambda outcome: outcome.loss)
+        again = self._attempt(first.plan)
+        if again.loss < first.loss:
+            return again
+        self.forget(first.plan.gop)
+        return first
 
     def _attempt(self, plan: Plan) -> AnyOutcome:
         self._num_attempts += 1

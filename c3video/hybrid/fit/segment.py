@@ -2,7 +2,7 @@
 """Fitting a segment of the hybrid model.
 
     planes --> the usual plan --> its first frame as a picture --> plan after plan --> networks tuned, coded again
-               (trials.py)        (key_picture.py)                 (plans.py)          (own_networks.py)
+               (trials.py)        (key_picture.py)                 (plans.py)          (own_networks.py), motion too
 
 Each trial codes all frames as frame_coding.py says.
 """
@@ -70,15 +70,19 @@ def fit_segment(
     trials = Trials(task, report)
     longest = 1 if fit_config.low_delay else max(1, min(MAX_GOP, len(planes) - 1))
     search = PlanSearch(
-        trials.attempt, trials.weigh, longest, fit_config.plans, fit_engine.is_fast, weighs=len(planes) > 2
+        trials.attempt,
+        trials.weigh,
+        trials.forget,
+        longest,
+        fit_config.plans,
+        fit_engine.is_fast,
+        weighs=len(planes) > 2,
     )
     best = search.improved(_with_picture(task, trials, search.first(), seed))
     trials.end_search()
     for _ in range(fit_config.passes):
         trials.tune(best, seed)
-        again = trials.attempt(best.plan)
-        if again.loss < best.loss:
-            best = again
+        best = _again(trials, best)
     coded, picture = best.coded, None if best.key is None else best.key.data
     return FittedFrames(
         HybridParameters(best.plan.gop, coded.step_indexes, best.networks, best.exponents, picture),
@@ -87,6 +91,16 @@ def fit_segment(
         best.bits,
         coded.squared_error,
     )
+
+
+def _again(trials: Trials, best: Trial) -> Trial:
+    """The same with networks as they are now, its motion searched for anew or else as it was; the best of them."""
+    trials.search_again()
+    found = trials.attempt(best.plan)
+    if found.loss < best.loss:
+        return found
+    trials.keep_motion(best)
+    return min(best, trials.attempt(best.plan), key=lambda trial: trial.loss)
 
 
 def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> Trial:

@@ -27,6 +27,9 @@ from c3video.hybrid.symbol_coding import write_frames_motion
 from c3video.progress import Progress
 from c3video.video import Planes
 
+_TRIALS_A_PASS = 2
+"""At most, of coding with tuned networks."""
+
 _PICTURE_STEPS_A_FRAME = 4
 """Steps of a picture's fit that take about as long as coding a frame does."""
 
@@ -71,7 +74,7 @@ class Trials:
         self._activities = [activity(frame[0], block_size, bit_depth) for frame in task.planes]
         config, num_frames = task.fit_config, len(task.planes)
         of_picture = config.key_steps // _PICTURE_STEPS_A_FRAME + num_frames if config.key_steps else 0
-        most_steps = num_frames * (config.plans + config.passes) + of_picture
+        most_steps = num_frames * (config.plans + _TRIALS_A_PASS * config.passes) + of_picture
         self._progress = Progress("plan", 0, most_steps, 0.0, 0.0, 0.0)
 
     def attempt(self, plan: Plan) -> Trial:
@@ -94,7 +97,7 @@ class Trials:
     def end_search(self) -> None:
         """Say that of all steps that might have come only those of the passes will."""
         step = self._progress.step
-        passes = len(self._task.planes) * self._task.fit_config.passes
+        passes = len(self._task.planes) * _TRIALS_A_PASS * self._task.fit_config.passes
         self._progress = replace(self._progress, num_steps=step + passes)
         if passes:  # tuning the networks comes first, which has no steps
             self._report(self._progress)
@@ -130,6 +133,22 @@ class Trials:
             BLOCK_SIZE,
             task.fit_config.importance,
         )
+
+    def forget(self, gop: int) -> None:
+        """Let blocks count as is usual in trials with anchors so far apart: what was measured has not helped."""
+        self._importance.pop(gop, None)
+
+    def search_again(self) -> None:
+        """Let motion be searched for anew in the next trial: against its references and steps, by its networks.
+
+        What is known was found by the first one: of other steps, and maybe from another first frame.
+        """
+        self._motion = {}
+
+    def keep_motion(self, trial: Trial) -> None:
+        """Let the next trials have the motion of this one."""
+        pairs = zip(trial.coded.frames, trial.coded.fields, strict=True)
+        self._motion = {(frame.index, frame.references): field for frame, field in pairs if field is not None}
 
     def tune(self, trial: Trial, seed: int) -> None:
         """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""

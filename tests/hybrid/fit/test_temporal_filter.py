@@ -182,7 +182,7 @@ def test_no_plan_is_coded_twice() -> None:
         coded.append(plan)
         return fit.attempt(plan)
 
-    PlanSearch(counted, fit.weigh, longest=4, most=40, can_filter=True).best()
+    PlanSearch(counted, fit.weigh, fit.forget, longest=4, most=40, can_filter=True).best()
     assert len(coded) > 4
     assert all(plan.filtered for plan in coded)
 
@@ -211,7 +211,7 @@ def test_a_filter_that_does_harm_is_switched_off(monkeypatch: pytest.MonkeyPatch
     config = HybridFitConfig(plans=24, passes=0)
     monkeypatch.setattr(trials, "temporal_target", wrong)
     fit = Trials(task_of(planes, clip.format, config))
-    best = PlanSearch(fit.attempt, fit.weigh, longest=8, most=24, can_filter=True).best().plan
+    best = PlanSearch(fit.attempt, fit.weigh, fit.forget, longest=8, most=24, can_filter=True).best().plan
     assert not best.filtered or best.gop < 8
     harmed = fit_segment(planes, clip.format, HybridConfig(), replace(config, plans=1), choose_engine())
     rescued = fit_segment(planes, clip.format, HybridConfig(), config, choose_engine())

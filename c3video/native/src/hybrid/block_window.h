@@ -35,14 +35,11 @@ class BlockWindow {
 public:
     void set_weights(int block_size) {
         side_ = block_size, size_ = 2 * block_size;
-        const uint8_t *rising = rise(side_), *second = rise(side_ / 2);
-        const auto weight = [&](int i) { return i < side_ ? rising[i] : 64 - rising[i - side_]; };
+        const auto weight = [&](int i) { return i < side_ ? rising(i, side_) : 64 - rising(i - side_, side_); };
         // Of the half of a block before or behind its middle: as if it were a block of its own, of half the side.
         const auto half_weight = [&](int i, int half) {
-            const int inside = i - (side_ - (half ? side_ / 4 : 3 * side_ / 4));
-            return inside < 0 || inside >= side_ ? 0
-                   : inside < side_ / 2          ? second[inside]
-                                                 : 64 - second[inside - side_ / 2];
+            const int place = i - half * side_ / 2;
+            return place < side_ - side_ / 4 ? rising(place, side_) : 64 - rising(place - side_ / 2, side_);
         };
         for (int i = 0; i < size_ * size_; i++) {
             const int y = i / size_, x = i % size_, whole = 2 * weight(y) * weight(x);
@@ -124,10 +121,11 @@ private:
 
     template <bool kMean>
     float total_error(Source source, Source other, int window) const {
-        // Rows of an upper or lower half that weigh anything, in whole groups.
+        // Rows that weigh anything, in whole groups.
         const int overlap = (side_ / 4 + kGroupRows - 1) / kGroupRows * kGroupRows;
-        const int first = window == kWholeWindow || window < 2 ? 0 : side_ - overlap;
-        const int last = window == kWholeWindow || window >= 2 ? size_ : side_ + overlap;
+        const int margin = side_ / 4 / kGroupRows * kGroupRows;
+        const int first = window == kWholeWindow || window < 2 ? margin : side_ - overlap;
+        const int last = window == kWholeWindow || window >= 2 ? size_ - margin : side_ + overlap;
         int64_t error = 0;
         for_vectors(size_, [&](auto vectors, int x) {
             error += column_error<decltype(vectors), kMean>(source, other, weights_[window], first, last, x);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Motion compensation and the wavelet of a plane in one walk down its rows. Compiled once for each instruction set.
 //
-// Where the windows of four blocks overlap lies a *cell*: as large as a block, half a block up and left of it. Rows of
-// cells are predicted one after the other into a band that stays in the cache; then rows of the residual come out of
-// the wavelet's finest level and are added. The coarser levels are made before, a level at a time.
+// Around a corner where four blocks meet lies a *cell*: as large as a block, half a block up and left of it. Their
+// windows overlap in the middle of its rows and columns. Rows of cells are predicted one after the other into a band
+// that stays in the cache; then rows of the residual come out of the wavelet's finest level and are added. The coarser
+// levels are made before, a level at a time.
 #include "hybrid/frame.h"
 
 #include <algorithm>
@@ -19,7 +20,8 @@ namespace C3_ISA {
 namespace {
 
 constexpr int kFewRows = 128;  // a level with no more rows a thread is not worth a thread
-constexpr int kMaxLead = 16;   // columns before the plane that a cell may cover
+constexpr int kLargestSide = 32;
+constexpr int kMaxLead = kLargestSide / 2;  // columns before the plane that a cell may cover
 
 // What a block or a quarter of it is predicted from, with unused vectors left out: equal keys, equal samples. A split
 // block has a key of its own, with this bit and its number.
@@ -39,8 +41,9 @@ struct Room {
     static constexpr size_t kBuffer = (size_t)kStripRows * kStride;
 
     StripRoom strip = {};
-    int16_t windows[4][kBuffer] = {};             // of the blocks above and below, two buffers each
-    int16_t quarters[4][kBuffer + kStride] = {};  // rows are made in pairs: an odd first one needs one more behind
+    // Rows are made in pairs: behind an odd first one there must be room for one more.
+    int16_t windows[4][kBuffer + kStride] = {};  // of the blocks above and below, two buffers each
+    int16_t quarters[4][kBuffer + kStride] = {};
     int16_t weights[2][kStride] = {};
     WeightPairs pairs[2] = {}, quarter_pairs = {};
 };
@@ -66,7 +69,7 @@ void mix(const int16_t* const (&rows)[4], const WeightPairs& upper, const Weight
             low = multiply_add(low, unpack_low(first, second), multiply16(S::load(pairs.low + x), weight_y));
             high = multiply_add(high, unpack_high(first, second), multiply16(S::load(pairs.high + x), weight_y));
         };
-        add(rows[0], rows[1], upper, upper_weight);
+        if (upper_weight) add(rows[0], rows[1], upper, upper_weight);
         if (lower_weight) add(rows[2], rows[3], lower, lower_weight);
         store(out + x, pack(shift_right32(low, 12), shift_right32(high, 12)));
     });
@@ -143,17 +146,11 @@ private:
         else interpolate_motion(motion, y, rows, x, columns, out, stride, room);
     }
 
-    // Weight of the second of a block's two halves along an axis, at `place` from the block's edge.
-    static int second_weight(int place, int side) {
-        const int inside = place - side / 4;
-        return inside < 0 ? 0 : inside >= side / 2 ? 64 : rise(side / 2)[inside];
-    }
-
     void blend_quarters(size_t block, int y, int rows, int x, int columns, int16_t* out, ptrdiff_t stride,
                         Room& room) const {
         const int row = (int)(block / job_.block_columns), column = (int)(block % job_.block_columns);
-        const auto weight_y = [&](int i) { return second_weight(y + i - row * job_.side_y, job_.side_y); };
-        const auto weight_x = [&](int j) { return second_weight(x + j - column * job_.side_x, job_.side_x); };
+        const auto weight_y = [&](int i) { return rising(y + i - row * job_.side_y, job_.side_y); };
+        const auto weight_x = [&](int j) { return rising(x + j - column * job_.side_x, job_.side_x); };
         // Where both halves count, the second begins and the first ends.
         int first_row = 0, last_row = rows, first_column = 0, last_column = columns;
         while (first_row < rows && weight_y(first_row) == 0) first_row++;
@@ -200,35 +197,41 @@ private:
     // buffers in turn, since a window meets only the one before and the one behind it.
     void blend(int cell_row, int first, int last, int cell, int end, bool same_rows, int16_t* out, ptrdiff_t stride,
                Room& room) const {
-        const int side = job_.side_x, columns = (end - cell) * side;
-        const uint8_t* rising = rise(side);
+        const int side = job_.side_x, columns = (end - cell) * side, lead = side / 4;
+        const int top = cell_row * job_.side_y - job_.side_y / 2, lead_y = job_.side_y / 4;
+        int16_t rise_x[kLargestSide];
+        for (int i = 0; i < side; i++) rise_x[i] = (int16_t)rising(i, side);
+        // Each run's samples, where they weigh anything.
         for (int half = 0; half < (same_rows ? 1 : 2); half++) {
             const int block_row = cell_row - 1 + half;
+            const int first_row = half ? std::max(first, top + lead_y) : first;
+            const int last_row = half || same_rows ? last : std::min(last, top + job_.side_y - lead_y);
             int run = 0;
             for (int block = cell - 1; block < end; run++) {
                 int next = block + 1;
                 while (next < end && at(block_row, next) == at(block_row, block)) next++;
-                const int from = std::max(block, cell), to = std::min(next, end - 1);
-                block_samples(at(block_row, block), first, last - first, column_of(from), (to - from + 1) * side,
-                              room.windows[2 * half + run % 2] + (from - cell) * side, Room::kStride, room);
+                const int from = block < cell ? 0 : (block - cell) * side + lead;
+                const int to = next < end ? (next + 1 - cell) * side - lead : columns;
+                if (first_row < last_row)
+                    block_samples(at(block_row, block), first_row, last_row - first_row, column_of(cell) + from,
+                                  to - from,
+                                  room.windows[2 * half + run % 2] + (first_row - first) * Room::kStride + from,
+                                  Room::kStride, room);
                 // In its first cell a window rises over the run before, in its last it falls; between them it is alone.
                 int16_t *own = room.weights[run % 2] - cell * side, *other = room.weights[1 - run % 2] - cell * side;
                 if (block >= cell)
-                    for (int i = 0; i < side; i++) own[block * side + i] = rising[i];
+                    for (int i = 0; i < side; i++) own[block * side + i] = rise_x[i];
                 for (int i = (block + 1) * side; i < std::min(next, end) * side; i++) own[i] = 64, other[i] = 0;
                 if (next < end)
-                    for (int i = 0; i < side; i++) own[next * side + i] = (int16_t)(64 - rising[i]);
+                    for (int i = 0; i < side; i++) own[next * side + i] = (int16_t)(64 - rise_x[i]);
                 block = next;
             }
             make_pairs(room.weights[0], room.weights[1], columns, room.pairs[half]);
         }
-        const int top = cell_row * job_.side_y - job_.side_y / 2;
-        const int lower = same_rows ? 0 : 1;
         for (int y = first; y < last; y++, out += stride) {
-            const int rising_y = same_rows ? 0 : rise(job_.side_y)[y - top];
+            const int rising_y = same_rows ? 0 : rising(y - top, job_.side_y);
             const int16_t* rows[4];
-            for (int i = 0; i < 4; i++)
-                rows[i] = room.windows[i < 2 ? i : 2 * lower + i - 2] + (size_t)(y - first) * Room::kStride;
+            for (int i = 0; i < 4; i++) rows[i] = room.windows[i] + (size_t)(y - first) * Room::kStride;
             mix(rows, room.pairs[0], room.pairs[1], 64 - rising_y, rising_y, columns, out);
         }
     }

@@ -45,15 +45,19 @@ constexpr int16_t kTaps[8][kNumTaps] = {
     {-1, 3, -7, 19, 58, -11, 5, -2},  {0, 1, -3, 9, 61, -6, 3, -1},
 };
 
-// Rising half of the window of a block, by its side.
-inline const uint8_t* rise(int side) {
+// Weights of what lies behind an edge, by the samples that both sides of it overlap in.
+inline const uint8_t* rise(int overlap) {
     static const uint8_t rise2[] = {10, 54};
     static const uint8_t rise4[] = {2, 20, 44, 62};
     static const uint8_t rise8[] = {1, 5, 14, 26, 38, 50, 59, 63};
     static const uint8_t rise16[] = {0, 1, 4, 7, 12, 17, 23, 29, 35, 41, 47, 52, 57, 60, 63, 64};
-    static const uint8_t rise32[] = {0,  0,  1,  2,  3,  5,  6,  8,  11, 13, 16, 18, 21, 24, 27, 30,
-                                     34, 37, 40, 43, 46, 48, 51, 53, 56, 58, 59, 61, 62, 63, 64, 64};
-    return side == 2 ? rise2 : side == 4 ? rise4 : side == 8 ? rise8 : side == 16 ? rise16 : rise32;
+    return overlap == 2 ? rise2 : overlap == 4 ? rise4 : overlap == 8 ? rise8 : rise16;
+}
+
+// Weight of what lies behind the middle of `side` samples, at a place counted from the first of them.
+inline int rising(int place, int side) {
+    const int inside = place - side / 4;
+    return inside < 0 ? 0 : inside >= side / 2 ? 64 : rise(side / 2)[inside];
 }
 
 }  // namespace c3

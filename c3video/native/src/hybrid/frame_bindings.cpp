@@ -220,9 +220,9 @@ auto block_errors(Centred current, const c3::Phases& phases, Ints4 vectors, int 
     return result;
 }
 
-std::vector<int> rise(int side) {
-    require(side == 2 || side == 4 || side == 8 || side == 16 || side == 32, "a side is 2, 4, 8, 16 or 32");
-    return {c3::rise(side), c3::rise(side) + side};
+std::vector<int> rise(int overlap) {
+    require(overlap == 2 || overlap == 4 || overlap == 8 || overlap == 16, "an overlap is 2, 4, 8 or 16");
+    return {c3::rise(overlap), c3::rise(overlap) + overlap};
 }
 
 std::vector<std::vector<int>> taps() {
@@ -254,6 +254,6 @@ void bind_frame(nb::module_& m) {
     m.def("block_errors", &block_errors, nb::arg("current").noconvert(), "phases"_a, nb::arg("vectors").noconvert(),
           "block_size"_a, nb::arg("other").none(), nb::arg("other_vectors").noconvert().none(), "num_threads"_a,
           "isa"_a);
-    m.def("rise", &rise, "side"_a);
+    m.def("rise", &rise, "overlap"_a);
     m.def("taps", &taps);
 }

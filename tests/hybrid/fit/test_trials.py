@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""What one trial of a segment leaves for the next: importance that helps, and motion until it is searched for anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from c3video.engine import choose_engine
+from c3video.hybrid.coded_planes import coded_format, to_coded
+from c3video.hybrid.config import HybridConfig, HybridFitConfig
+from c3video.hybrid.engine import ENGINES
+from c3video.hybrid.fit import frame_coding
+from c3video.hybrid.fit.engine import FIT_ENGINES
+from c3video.hybrid.fit.plans import Plan, PlanSearch
+from c3video.hybrid.fit.task import FitTask
+from c3video.hybrid.fit.trials import Trials
+from tests.conftest import moving_clip
+
+
+@dataclass(frozen=True)
+class Found:
+    plan: Plan
+    loss: float
+
+
+class Weighing:
+    """A segment that costs more, or less, by `change` once its importance is known."""
+
+    def __init__(self, change: float) -> None:
+        self.change, self.known = change, False
+
+    def attempt(self, plan: Plan) -> Found:
+        return Found(plan, 1.0 + self.change * self.known + abs(plan.base - 1.0))
+
+    def weigh(self, found: Found) -> None:
+        self.known = True
+
+    def forget(self, gop: int) -> None:
+        assert gop == 8
+        self.known = False
+
+
+@pytest.mark.parametrize("change", [-0.1, 0.1])
+def test_importance_stays_where_it_helps(change: float) -> None:
+    segment = Weighing(change)
+    first = PlanSearch(segment.attempt, segment.weigh, segment.forget, longest=8, most=5, can_filter=False).first()
+    assert segment.known == (change < 0)
+    assert first.loss == min(1.0, 1.0 + change)
+
+
+def trials() -> Trials:
+    clip = moving_clip(4, 32, 48)
+    planes, engine = [to_coded(frame.planes, clip.format.layout) for frame in clip], choose_engine()
+    config = HybridFitConfig(rd_weight=2e-3)
+    video = clip.format
+    return Trials(
+        FitTask(planes, video, coded_format(video), HybridConfig(), config, ENGINES[engine], FIT_ENGINES[engine])
+    )
+
+
+def test_motion_is_searched_for_once_and_anew_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, plan, searched = trials(), Plan(2, 0.4, 1.0), []
+    usual = frame_coding._motion
+
+    def counted(task, decisions, frame, references, earlier, known):  # type: ignore[no-untyped-def]
+        if frame.references and (frame.index, frame.references) not in known:
+            searched.append(frame.index)
+        return usual(task, decisions, frame, references, earlier, known)
+
+    monkeypatch.setattr(frame_coding, "_motion", counted)
+    first = fit.attempt(plan)
+    assert sorted(searched) == [1, 2, 3]
+    fit.attempt(replace(plan, base=1.2))
+    assert len(searched) == 3
+    fit.search_again()
+    coarse = fit.attempt(replace(plan, base=4.0))
+    assert len(searched) == 6
+    assert coarse.coded.fields[1] is not first.coded.fields[1]
+    fit.keep_motion(first)
+    again = fit.attempt(plan)
+    assert len(searched) == 6
+    assert again.loss == first.loss
+    for ours, theirs in zip(again.coded.fields, first.coded.fields, strict=True):
+        assert ours is theirs
