@@ -24,8 +24,8 @@ from c3video.hybrid.compensation import (
     block_shape,
     compensate,
     finish,
-    whole_field,
     rising,
+    whole_field,
 )
 from tests.hybrid.streams import plain_field, split_field
 

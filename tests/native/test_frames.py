@@ -22,8 +22,8 @@ from c3video.hybrid.compensation import (
     block_shape,
     compensate,
     finish,
-    whole_field,
     rising,
+    whole_field,
 )
 from c3video.hybrid.loop_filter import FILTER_SHAPES, LoopFilter, filter_of, plane_filters
 from c3video.hybrid.loop_filter import filter_plane as filter_by_oracle
