@@ -53,8 +53,8 @@ RISES = {
     16: (0, 1, 4, 7, 12, 17, 23, 29, 35, 41, 47, 52, 57, 60, 63, 64),
 }
 # fmt: on
-"""Weights of what lies behind an edge, by how many samples both sides of it overlap in, half a block's side, in units of
-1/64. What lies before it has 64 minus them."""
+"""Weights of what lies behind an edge, by how many samples both sides of it overlap in (half a block's side), in units
+of 1/64. What lies before it has 64 minus them."""
 
 
 WHOLE, ROWS, COLUMNS, QUARTERS = 0, 1, 2, 3
