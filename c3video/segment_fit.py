@@ -28,7 +28,7 @@ from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
 from c3video.pyramid.fit.encode import open_picture_encoder
 from c3video.segment_model import EncodingOptions, SegmentEncoder
 from c3video.stream.layout import Segment
-from c3video.video import Frame, Planes, VideoFormat, frame_crc32
+from c3video.video import Frame, Planes, VideoFormat, frame_crc32, frame_hash
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class FitSegment:
             number=self.number,
             pts=tuple(frame.pts for frame in frames),
             durations=tuple(frame.duration for frame in frames),
-            frame_crcs=tuple(frame_crc32(planes) for planes in encoded.decoded),
+            frame_hashes=tuple(frame_hash(planes) for planes in encoded.decoded),
             patches=encoded.patches,
         )
         figures = SegmentReport(

@@ -336,8 +336,13 @@ def check_planes(planes: Planes, format: VideoFormat, name: str) -> None:
             )
 
 
+def frame_hash(planes: Planes) -> int:
+    """What a stream says of a frame's samples: the lower 16 bits of `frame_crc32`."""
+    return frame_crc32(planes) & 0xFFFF
+
+
 def frame_crc32(planes: Planes) -> int:
-    """The hash of a frame in a stream: CRC-32 (zlib's) over its planes in order.
+    """CRC-32 (zlib's) over the planes of a frame in order.
 
     Each plane counts row by row without padding, samples of more than 8 bits as two bytes, the low one first.
     """

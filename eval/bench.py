@@ -41,7 +41,7 @@ from c3video.hybrid.fit.segment import fit_segment
 from c3video.media.source import open_source
 from c3video.stream.layout import VERSION, Header, Segment
 from c3video.stream.writer import Writer
-from c3video.video import ArraySource, Planes, VideoFormat, cells_to_planes, frame_crc32
+from c3video.video import ArraySource, Planes, VideoFormat, cells_to_planes, frame_hash
 from eval.bench_pictures import print_pictures
 from eval.clock import median_seconds
 from handover import provenance
@@ -102,8 +102,8 @@ def repeat_patch(data: bytes, width: int, height: int) -> bytes:
     tiled = Header(video, header.model, header.segment_frames, rows, columns)
     out = io.BytesIO()
     with Writer(out, tiled) as writer:
-        crcs = tuple(frame_crc32(planes) for planes in frames)
-        writer.write_segment(replace(segment, frame_crcs=crcs, patches=segment.patches * (rows * columns)))
+        hashes = tuple(frame_hash(planes) for planes in frames)
+        writer.write_segment(replace(segment, frame_hashes=hashes, patches=segment.patches * (rows * columns)))
     return out.getvalue()
 
 
@@ -139,7 +139,7 @@ def bench_decode(name: str, rate: str, data: bytes, repeats: int) -> dict[str, A
 
     def frames() -> None:
         for index in range(num_frames):
-            frame_crc32(cells_to_planes(cells[:, index], video))
+            frame_hash(cells_to_planes(cells[:, index], video))
 
     def whole(threads: int = 1) -> None:
         for _ in decode_segment(header, segment, "native", threads):

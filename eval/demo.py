@@ -31,7 +31,7 @@ from c3video.media.source import RgbConverter, open_source
 from c3video.metrics import Comparison, compare
 from c3video.stream.layout import Segment
 from c3video.stream.reader import Reader
-from c3video.video import Frame, VideoFormat, frame_crc32
+from c3video.video import Frame, VideoFormat, frame_hash
 from eval import classic
 
 CLIP = Path(__file__).resolve().parent.parent / "pipelines" / "clips" / "bunny_320x180.mkv"
@@ -185,14 +185,14 @@ def check_frames(stream: Path, played: Path, source: Sequence[Frame], decoded: S
         hashes: list[int] = []
         for segment in Reader(file).segments(0, None):
             assert isinstance(segment, Segment)  # damage raises, since no concealment was asked for
-            hashes += segment.frame_crcs
+            hashes += segment.frame_hashes
     with open_source(played) as clip:
         piped = list(clip)
     counts = {"source": len(source), "hashes": len(hashes), "pipe": len(piped), "c3video.open": len(decoded)}
     if len(set(counts.values())) != 1:
         raise DemoError("frames are missing: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
-    for index, (frame, crc, same) in enumerate(zip(piped, hashes, decoded, strict=True)):
-        if frame_crc32(frame.planes) != crc:
+    for index, (frame, hashed, same) in enumerate(zip(piped, hashes, decoded, strict=True)):
+        if frame_hash(frame.planes) != hashed:
             raise DemoError(f"frame {index} from the pipe does not have the hash in {stream}")
         if not all(np.array_equal(a, b) for a, b in zip(frame.planes, same.planes, strict=True)):
             raise DemoError(f"frame {index} from the pipe differs from that of c3video.open")

@@ -94,10 +94,10 @@ def _write(path: Path, header: Header, segment: Segment) -> None:
     try:
         list(decode_segment(header, segment, choose_engine()))
     except CorruptSegmentError as error:
-        found = re.search(r"decoded to CRC ([0-9a-f]{8})", str(error))
+        found = re.search(r"decoded to hash ([0-9a-f]{4})", str(error))
         if found is None:
             raise
-        segment = replace(segment, frame_crcs=(int(found[1], 16),))
+        segment = replace(segment, frame_hashes=(int(found[1], 16),))
     with path.open("wb") as file, Writer(file, header) as writer:
         writer.write_segment(segment)
 

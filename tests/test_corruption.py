@@ -128,8 +128,8 @@ def test_frame_hash_that_differs_is_an_error(stream: bytes) -> None:
     broken = bytearray(stream)
     offset = record_offsets(stream)[0]
     with Decoder(io.BytesIO(stream)) as clip:
-        crcs = b"".join(crc.to_bytes(4, "little") for crc in next(clip.coded_segments()).frame_crcs)
-    broken[broken.index(crcs, offset) + 4] ^= 1
+        hashes = b"".join(each.to_bytes(2, "little") for each in next(clip.coded_segments()).frame_hashes)
+    broken[broken.index(hashes, offset) + 2] ^= 1
     _, error = decoded(repaired(broken, offset))
     assert isinstance(error, CorruptSegmentError)
     assert "frame 1" in str(error)

@@ -257,7 +257,7 @@ def test_frames_leave_before_the_next_is_decoded() -> None:
     segment = synthetic_segment(header, 3, gop=1, density=0.1).segment
     file = io.BytesIO()
     with Writer(file, header) as writer:
-        writer.write_segment(replace(segment, frame_crcs=(*segment.frame_crcs[:2], 7)))
+        writer.write_segment(replace(segment, frame_hashes=(*segment.frame_hashes[:2], 7)))
     frames = Decoder(io.BytesIO(file.getvalue())).frames()
     assert times(next(frames) for _ in range(2)) == [0, 1]
     with pytest.raises(CorruptSegmentError, match="frame 2"):

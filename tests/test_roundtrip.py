@@ -48,13 +48,13 @@ def test_smallest_clips(num_frames: int, height: int, width: int) -> None:
 
 
 def test_decoded_frames_are_the_encoder_s_reconstruction() -> None:
-    """Frame CRCs are of the encoder's own reconstruction; the mse it reports is that of the decoded file."""
+    """Frame hashes are of the encoder's own reconstruction; the mse it reports is that of the decoded file."""
     source = moving_clip(4, 16, 20)
     file = io.BytesIO()
     from c3video.encoder import encode
 
     (report,) = encode(source, file, TINY_MODEL, QUICK_FIT)
-    decoded = frames_of(file.getvalue())  # raises where a CRC differs
+    decoded = frames_of(file.getvalue())  # raises where a hash differs
     squares = [
         (a.astype(float) - b.astype(float)) ** 2
         for frame, original in zip(decoded, source, strict=True)

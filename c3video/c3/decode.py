@@ -18,7 +18,7 @@ from c3video.engine import EngineName
 from c3video.errors import CorruptSegmentError
 from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
-from c3video.video import Planes, cells_to_planes, frame_crc32
+from c3video.video import Planes, cells_to_planes, frame_hash
 
 
 def patch_grid(header: Header) -> PatchGrid:
@@ -47,7 +47,7 @@ def decode_patches(header: Header, segment: Segment, engine: EngineName, threads
         deque(executor.map(decode, jobs), maxlen=0)  # raises what a patch raised
     for index in range(num_frames):
         planes = cells_to_planes(cells[:, index], header.video)
-        segment.check_frame(index, frame_crc32(planes))
+        segment.check_frame(index, frame_hash(planes))
         yield planes
 
 

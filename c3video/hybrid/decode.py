@@ -53,7 +53,7 @@ from c3video.hybrid.subbands import (
 from c3video.pyramid.decode import picture_memory
 from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
-from c3video.video import Planes, frame_crc32
+from c3video.video import Planes, frame_hash
 
 _STEPS_OF_8_BITS = 64
 """Steps are in units of 2^-14 of the full range; what is shown is in units of 2^-8."""
@@ -459,7 +459,7 @@ class FrameDecoder:
 
     def _check(self, frame: CodedFrame, planes: Planes) -> None:
         """Raise CorruptSegmentError unless a frame is what the encoder saw."""
-        self._segment.check_frame(frame.index, frame_crc32(planes))
+        self._segment.check_frame(frame.index, frame_hash(planes))
 
     def _note_decoded(self, place: int, samples: Planes, planes: Planes) -> None:
         """Keep a frame's coded planes while it is a reference, and those to be shown."""

@@ -25,7 +25,7 @@ from c3video.hybrid.key_picture import key_symbols
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout, slice_layouts
 from c3video.segment_model import Salvaged
 from c3video.stream.layout import Header, Segment
-from c3video.video import Planes, frame_crc32
+from c3video.video import Planes, frame_hash
 
 
 def salvage_frames(header: Header, segment: Segment, engine: HybridEngine) -> Iterator[Salvaged | None]:
@@ -85,7 +85,7 @@ class _Salvage(FrameDecoder):
     def _check(self, frame: CodedFrame, planes: Planes) -> None:
         if not self._is_adrift:
             super()._check(frame, planes)
-        if frame_crc32(planes) == self._segment.frame_crcs[frame.index]:
+        if frame_hash(planes) == self._segment.frame_hashes[frame.index]:
             self._exact.add(frame.index)
 
 

@@ -24,7 +24,7 @@ from c3video.pyramid.runs import MAX_LAYERS
 from c3video.pyramid.weights import PyramidWeights
 from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
-from c3video.video import Planes, VideoFormat, frame_crc32
+from c3video.video import Planes, VideoFormat, frame_hash
 
 
 def join_pictures(pictures: Sequence[bytes]) -> bytes:
@@ -58,7 +58,7 @@ def decode_pictures(header: Header, segment: Segment, engine: EngineName, thread
     kernels, layout = ENGINES[engine], header.video.layout
     for index, (weights, symbols) in enumerate(_read_frames(header, segment, kernels.reading, threads)):
         planes = kernels.synthesise(weights, symbols, layout, threads)
-        segment.check_frame(index, frame_crc32(planes))
+        segment.check_frame(index, frame_hash(planes))
         yield planes
 
 

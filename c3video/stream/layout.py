@@ -204,7 +204,15 @@ SEGMENT = Structure(
         Field("num_pts_steps", VARINT, 0, 1023, "1: one step for all, else num_frames - 1"),
         Field("pts_steps", VARINT, 1, MAX_TIME, "from each time stamp to the next", "num_pts_steps"),
         Field("last_duration", VARINT, 0, MAX_TIME, "of the last frame; 0: not known"),
-        Field("frame_crcs", U32, 0, (1 << 32) - 1, "crc32 of each decoded frame (section 10)", "num_frames"),
+        Field(
+            "frame_hashes",
+            U16,
+            0,
+            65535,
+            "lower 16 bits of the crc32 of each decoded frame (section 10)",
+            "num_frames",
+            since=9,
+        ),
         Field("patches", BLOB, 0, MAX_PAYLOAD_BYTES, "row by row (sections 6 to 8, or 17)", "num_patches"),
     ),
 )
@@ -373,7 +381,7 @@ class Segment:
         number: from 0.
         pts: time stamp of each frame in units of the time base, increasing.
         durations: of each frame, likewise. Only the last is written; others reach to the next frame's pts.
-        frame_crcs: crc32 of each decoded frame, see `c3video.video.frame_crc32`.
+        frame_hashes: of each decoded frame, see `c3video.video.frame_hash`.
         patches: bytes of each patch, row by row, see `c3video.c3.payload`; the hybrid model has one, see
             `c3video.hybrid.payload`.
     """
@@ -381,15 +389,15 @@ class Segment:
     number: int
     pts: tuple[int, ...]
     durations: tuple[int, ...]
-    frame_crcs: tuple[int, ...]
+    frame_hashes: tuple[int, ...]
     patches: tuple[bytes, ...]
 
-    def check_frame(self, index: int, crc: int) -> None:
-        """Raise CorruptSegmentError unless a decoded frame's crc32 is the one that the encoder saw."""
-        if crc != self.frame_crcs[index]:
+    def check_frame(self, index: int, found: int) -> None:
+        """Raise CorruptSegmentError unless a decoded frame's hash is the one that the encoder saw."""
+        if found != self.frame_hashes[index]:
             raise CorruptSegmentError(
-                f"segment {self.number}, frame {index}: decoded to CRC {crc:08x}, the encoder saw "
-                f"{self.frame_crcs[index]:08x}; the stream is damaged or this decoder is faulty",
+                f"segment {self.number}, frame {index}: decoded to hash {found:04x}, the encoder saw "
+                f"{self.frame_hashes[index]:04x}; the stream is damaged or this decoder is faulty",
                 segment=self.number,
             )
 
@@ -409,7 +417,7 @@ def _segment_values(segment: Segment) -> dict[str, Any]:
         "num_pts_steps": len(steps),
         "pts_steps": steps,
         "last_duration": segment.durations[-1],
-        "frame_crcs": segment.frame_crcs,
+        "frame_hashes": segment.frame_hashes,
         "patches": segment.patches,
         "num_patches": len(segment.patches),
     }
@@ -428,7 +436,7 @@ def _segment_of(number: int, values: Mapping[str, Any], header: Header) -> Segme
     pts = tuple(accumulate(steps, initial=values["first_pts"]))
     if pts[-1] > MAX_TIME:
         raise StreamError(f"last time stamp {pts[-1]}: must be at most {MAX_TIME}")
-    return Segment(number, pts, (*steps, values["last_duration"]), values["frame_crcs"], values["patches"])
+    return Segment(number, pts, (*steps, values["last_duration"]), values["frame_hashes"], values["patches"])
 
 
 def write_segment(segment: Segment, header: Header) -> bytes:

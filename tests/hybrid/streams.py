@@ -50,7 +50,7 @@ from c3video.pyramid.payload import encode_picture
 from c3video.pyramid.synthesis import layout_key, synthesise
 from c3video.stream.layout import Header, Segment
 from c3video.stream.writer import Writer
-from c3video.video import Planes, VideoFormat, frame_crc32
+from c3video.video import Planes, VideoFormat, frame_hash
 from tests.pyramid.models import random_symbols, random_weights
 
 IntArray = NDArray[np.int64]
@@ -148,7 +148,7 @@ def synthetic_segment(
         number,
         tuple(range(first, first + num_frames)),
         (1,) * num_frames,
-        tuple(map(frame_crc32, planes)),
+        tuple(map(frame_hash, planes)),
         (data,),
     )
     return SyntheticSegment(segment, model, symbols, bits, planes)

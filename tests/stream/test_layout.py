@@ -136,11 +136,11 @@ def test_a_varint_has_one_form_only(data: str) -> None:
 
 
 @pytest.mark.parametrize(("header", "expected"), [(HEADER_A, HEADER_A_HEX), (HEADER_B, HEADER_B_HEX)])
-def test_header_bytes_of_version_8_are_these(header: Header, expected: str) -> None:
+def test_header_bytes_of_version_9_are_these(header: Header, expected: str) -> None:
     """Change them only with the format version."""
     data = syntax.write_header(header)
     payload = bytes.fromhex(expected)
-    assert data[:11] == b"\x89C3V\r\n\x1a\n\x08" + len(payload).to_bytes(2, "little")
+    assert data[:11] == b"\x89C3V\r\n\x1a\n\x09" + len(payload).to_bytes(2, "little")
     assert data[11:-4] == payload
     assert syntax.read_header(payload) == header
 
@@ -306,8 +306,8 @@ def test_what_a_reader_would_refuse_is_not_written() -> None:
 
 
 def segment(pts: tuple[int, ...], durations: tuple[int, ...], num_patches: int = 44) -> Segment:
-    crcs = tuple(range(1 << 31, (1 << 31) + len(pts)))
-    return Segment(7, pts, durations, crcs, tuple(bytes(i) for i in range(num_patches)))
+    hashes = tuple(range(0xFFFF - len(pts), 0xFFFF))
+    return Segment(7, pts, durations, hashes, tuple(bytes(i) for i in range(num_patches)))
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_segment_round_trip_and_size(pts: tuple[int, ...], durations: tuple[int,
     original = segment(pts, durations)
     record = syntax.write_segment(original, HEADER_A)
     patch_bytes = sum(1 + i for i in range(44))
-    assert len(record) == 20 + 1 + time_bytes + 4 * len(pts) + patch_bytes
+    assert len(record) == 20 + 1 + time_bytes + 2 * len(pts) + patch_bytes
     assert original.size_bytes == len(record)
     head = syntax.read_record_head(record[:16], 0)
     assert (head.kind, head.number, head.payload_size) == (syntax.SEGMENT_KIND, 7, len(record) - 20)
@@ -351,7 +351,7 @@ def test_durations_but_the_last_follow_from_the_time_stamps() -> None:
         (segment((1, 0), (1, 1)), "pts_steps = -1"),
         (segment((1 << 62,), (1,)), "time stamp"),
         (segment((-(1 << 62),), (1,)), "first_pts"),
-        (replace(segment((0,), (1,)), frame_crcs=(1, 2)), "2 frame_crcs: must be 1"),
+        (replace(segment((0,), (1,)), frame_hashes=(1, 2)), "2 frame_hashes: must be 1"),
         (replace(segment((0,), (1,)), number=-1), "number = -1"),
     ],
 )
@@ -364,12 +364,12 @@ def test_segment_that_no_stream_may_carry_is_not_written(bad: Segment, words: st
     ("start", "words"),
     [
         ("00", "num_frames"),
-        ("31 00 01 01 01" + "00000000" * 49, "num_frames = 49: must be in 1..48"),
-        ("01 00 01 01 01 00000000", "num_pts_steps = 1"),
-        ("04 00 02 0101 01" + "00000000" * 4, "num_pts_steps = 2"),
-        ("03 00 02 0101 01" + "00000000" * 3, "2 equal pts_steps"),
-        ("02 00 01 00 01" + "00000000" * 2, "pts_steps at byte 53"),
-        ("02 feffffffffffffff7f 01 01 01" + "00000000" * 2, "last time stamp"),
+        ("31 00 01 01 01" + "0000" * 49, "num_frames = 49: must be in 1..48"),
+        ("01 00 01 01 01 0000", "num_pts_steps = 1"),
+        ("04 00 02 0101 01" + "0000" * 4, "num_pts_steps = 2"),
+        ("03 00 02 0101 01" + "0000" * 3, "2 equal pts_steps"),
+        ("02 00 01 00 01" + "0000" * 2, "pts_steps at byte 53"),
+        ("02 feffffffffffffff7f 01 01 01" + "0000" * 2, "last time stamp"),
     ],
 )
 def test_segment_payload_that_makes_no_sense_is_refused(start: str, words: str) -> None:
