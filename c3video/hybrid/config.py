@@ -109,6 +109,7 @@ class HybridFitConfig:
         plans: most ways of ordering and quantising the frames that are tried.
         passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
         tuning_steps, tuning_rate: of Adam on the context networks before each pass.
+        search_each: motion is searched for anew in each trial, not in the first ones and the last ones alone.
         low_delay: frames are coded in the order in which they are shown, each from those before it.
         key_steps: that the first frame is fitted for as a picture of the pyramid model; 0: it is not tried as one.
     """
@@ -122,6 +123,7 @@ class HybridFitConfig:
     tuning_steps: int = 300
     tuning_rate: float = 3e-3
     key_steps: int = 0
+    search_each: bool = False
     low_delay: bool = False
 
     def check(self) -> None:
@@ -134,10 +136,11 @@ class HybridFitConfig:
 HYBRID_PRESETS: dict[str, HybridFitConfig] = {
     "ultrafast": HybridFitConfig(plans=1, passes=0),
     "fast": HybridFitConfig(plans=5, passes=1, tuning_steps=300, key_steps=1_000),
-    "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600, key_steps=2_400),
-    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500, key_steps=8_000),
-    "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000, key_steps=24_000),
+    "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600, key_steps=2_400, search_each=True),
+    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500, key_steps=8_000, search_each=True),
+    "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000, key_steps=24_000, search_each=True),
 }
 """Efforts by name. Each tries more plans of ordering and quantising the frames, all but `ultrafast` with a picture for
 their first one; then it codes them again, with networks tuned on its result: once for `fast`, three times for `medium`,
-six and twelve times for the slowest two."""
+six and twelve times for the slowest two, or until that helps no more. From `medium` on each trial has a motion search
+of its own."""

@@ -82,7 +82,10 @@ def fit_segment(
     trials.end_search()
     for _ in range(fit_config.passes):
         trials.tune(best, seed)
-        best = _again(trials, best)
+        again = _again(trials, best)
+        if again is best:  # so would be what comes of tuning by the same symbols once more
+            break
+        best = again
     coded, picture = best.coded, None if best.key is None else best.key.data
     return FittedFrames(
         HybridParameters(best.plan.gop, coded.step_indexes, best.networks, best.exponents, picture),
@@ -100,7 +103,7 @@ def _again(trials: Trials, best: Trial) -> Trial:
     if found.loss < best.loss:
         return found
     trials.keep_motion(best)
-    return min(best, trials.attempt(best.plan), key=lambda trial: trial.loss)
+    return min(best, trials.attempt(best.plan, with_known_motion=True), key=lambda trial: trial.loss)
 
 
 def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> Trial:
@@ -120,4 +123,5 @@ def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> Tria
     if again.loss < best.loss:
         return again
     trials.start_from(None)
+    trials.keep_motion(best)
     return best

@@ -77,9 +77,15 @@ class Trials:
         most_steps = num_frames * (config.plans + _TRIALS_A_PASS * config.passes) + of_picture
         self._progress = Progress("plan", 0, most_steps, 0.0, 0.0, 0.0)
 
-    def attempt(self, plan: Plan) -> Trial:
-        """Code the segment by a plan with the present networks."""
+    def attempt(self, plan: Plan, *, with_known_motion: bool = False) -> Trial:
+        """Code the segment by a plan with the present networks.
+
+        Args:
+            with_known_motion: not to search for motion that is known, whatever `search_each` says.
+        """
         task, rd_weight = self._task, self._task.fit_config.rd_weight
+        if task.fit_config.search_each and not with_known_motion:
+            self.search_again()
         importance = self._importance.get(plan.gop, typical_importance(len(task.planes), plan.gop))
         steps = plan.step_indexes(rd_weight, task.num_samples / task.num_pixels, importance.depths)
         decisions = Decisions(plan.gop, steps, self._networks, importance.blocks, self.targets(plan), self._key)
@@ -91,8 +97,9 @@ class Trials:
         return Trial(plan, coded, dict(self._networks), dict(self._exponents), bits, loss, self._key)
 
     def start_from(self, key: KeyPicture | None) -> None:
-        """Let what is attempted from now on have this first frame, or subbands for None."""
+        """Let what is attempted from now on have this first frame, or subbands for None, and motion of its own."""
         self._key = key
+        self.search_again()
 
     def end_search(self) -> None:
         """Say that of all steps that might have come only those of the passes will."""
@@ -141,7 +148,7 @@ class Trials:
     def search_again(self) -> None:
         """Let motion be searched for anew in the next trial: against its references and steps, by its networks.
 
-        What is known was found by the first one: of other steps, and maybe from another first frame.
+        What is known was found by a trial of other steps.
         """
         self._motion = {}
 

@@ -66,8 +66,8 @@ def test_first_frames_that_are_pictures(
 ) -> None:
     attempt = Trials.attempt
 
-    def favoured(self: Trials, plan: Plan) -> Trial:
-        trial = attempt(self, plan)
+    def favoured(self: Trials, plan: Plan, *, with_known_motion: bool = False) -> Trial:
+        trial = attempt(self, plan, with_known_motion=with_known_motion)
         return trial if trial.key is None else replace(trial, loss=trial.loss - 1e3)
 
     monkeypatch.setattr(Trials, "attempt", favoured)

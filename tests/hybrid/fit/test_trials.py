@@ -50,10 +50,10 @@ def test_importance_stays_where_it_helps(change: float) -> None:
     assert first.loss == min(1.0, 1.0 + change)
 
 
-def trials() -> Trials:
+def trials(search_each: bool = False) -> Trials:
     clip = moving_clip(4, 32, 48)
     planes, engine = [to_coded(frame.planes, clip.format.layout) for frame in clip], choose_engine()
-    config = HybridFitConfig(rd_weight=2e-3)
+    config = HybridFitConfig(rd_weight=2e-3, search_each=search_each)
     video = clip.format
     return Trials(
         FitTask(planes, video, coded_format(video), HybridConfig(), config, ENGINES[engine], FIT_ENGINES[engine])
@@ -84,3 +84,15 @@ def test_motion_is_searched_for_once_and_anew_when_asked(monkeypatch: pytest.Mon
     assert again.loss == first.loss
     for ours, theirs in zip(again.coded.fields, first.coded.fields, strict=True):
         assert ours is theirs
+
+
+def test_each_trial_may_have_a_search_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, plan, searched = trials(search_each=True), Plan(2, 0.4, 1.0), []
+    usual = frame_coding.FrameSearch
+    monkeypatch.setattr(frame_coding, "FrameSearch", lambda *args: searched.append(1) or usual(*args))
+    first = fit.attempt(plan)
+    fit.attempt(plan)
+    assert len(searched) == 6
+    fit.keep_motion(first)
+    assert fit.attempt(plan, with_known_motion=True).loss == first.loss
+    assert len(searched) == 6
