@@ -126,9 +126,12 @@ private:
         const int margin = side_ / 4 / kGroupRows * kGroupRows;
         const int first = window == kWholeWindow || window < 2 ? margin : side_ - overlap;
         const int last = window == kWholeWindow || window >= 2 ? size_ - margin : side_ + overlap;
+        // Columns likewise, in whole vectors: a quarter's window is as wide as the block.
+        const bool is_half = window != kWholeWindow && side_ >= Narrow::lanes;
+        const int left = is_half ? side_ / 4 + window % 2 * side_ / 2 : 0;
         int64_t error = 0;
-        for_vectors(size_, [&](auto vectors, int x) {
-            error += column_error<decltype(vectors), kMean>(source, other, weights_[window], first, last, x);
+        for_vectors(is_half ? side_ : size_, [&](auto vectors, int x) {
+            error += column_error<decltype(vectors), kMean>(source, other, weights_[window], first, last, left + x);
         });
         return (float)error * (1.0f / (1 << 22));
     }
