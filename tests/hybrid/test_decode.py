@@ -117,10 +117,10 @@ def test_readers_stay_a_few_frames_ahead_and_references_are_dropped() -> None:
 
 @pytest.mark.parametrize("engine", NAMES)
 def test_hash_that_differs_names_segment_and_frame(header: Header, made: SyntheticSegment, engine: str) -> None:
-    crcs = list(made.segment.frame_hashes)
-    crcs[3] ^= 1
+    hashes = list(made.segment.frame_hashes)
+    hashes[3] ^= 1
     with pytest.raises(CorruptSegmentError, match=r"segment 0, frame 3: decoded to hash") as caught:
-        list(decode_frames(header, replace(made.segment, frame_hashes=tuple(crcs)), ENGINES[engine], 2))
+        list(decode_frames(header, replace(made.segment, frame_hashes=tuple(hashes)), ENGINES[engine], 2))
     assert caught.value.segment == 0
 
 
@@ -175,9 +175,9 @@ def test_frames_come_out_before_later_ones_are_read(threads: int) -> None:
 def test_frames_before_a_damaged_one_come_out_whatever_the_threads(
     header: Header, made: SyntheticSegment, threads: int
 ) -> None:
-    crcs = list(made.segment.frame_hashes)
-    crcs[3] ^= 1  # the fifth in coding order 0 4 2 1 3 5
-    frames = decode_frames(header, replace(made.segment, frame_hashes=tuple(crcs)), ENGINES["numpy"], threads)
+    hashes = list(made.segment.frame_hashes)
+    hashes[3] ^= 1  # the fifth in coding order 0 4 2 1 3 5
+    frames = decode_frames(header, replace(made.segment, frame_hashes=tuple(hashes)), ENGINES["numpy"], threads)
     assert_equal([next(frames) for _ in range(3)], made.planes[:3])
     with pytest.raises(CorruptSegmentError, match="frame 3"):
         next(frames)

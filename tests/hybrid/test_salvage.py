@@ -94,9 +94,9 @@ def test_frames_go_on_by_motion_without_a_broken_slice(num_slices: int, broken: 
 def test_frames_that_come_first_in_coding_order_are_kept_where_all_else_is_lost() -> None:
     """Frame 4 too, which stands after the damage in display order."""
     header, made = made_of(1)
-    crcs = list(made.segment.frame_hashes)
-    crcs[3] ^= 1  # the fifth in coding order 0 4 2 1 3 5
-    found = salvage(header, replace(made.segment, frame_hashes=tuple(crcs)))
+    hashes = list(made.segment.frame_hashes)
+    hashes[3] ^= 1  # the fifth in coding order 0 4 2 1 3 5
+    found = salvage(header, replace(made.segment, frame_hashes=tuple(hashes)))
     assert [item is not None for item in found] == [True, True, True, False, True, False]
     assert all(item.is_exact for item in found if item is not None)
 

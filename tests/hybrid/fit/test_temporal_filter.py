@@ -10,11 +10,9 @@ import pytest
 
 from c3video import native
 from c3video.engine import choose_engine
-from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
+from c3video.hybrid.coded_planes import from_coded
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
-from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit import trials
-from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.plans import Plan, PlanSearch
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.fit.task import FitTask
@@ -22,31 +20,12 @@ from c3video.hybrid.fit.temporal_filter import temporal_target
 from c3video.hybrid.fit.trials import Trial, Trials
 from c3video.video import Planes, VideoFormat
 from tests.conftest import moving_clip
+from tests.hybrid.fit.tasks import task_of
 
 SLOPE = 1.5e-3
 """Of rd_weight 1e-3 in 4:2:0."""
 
 needs_native = pytest.mark.skipif(not native.available(), reason="the extension was not built")
-
-
-def task_of(
-    planes: list[Planes],
-    video: VideoFormat,
-    config: HybridFitConfig | None = None,
-    name: str | None = None,
-    threads: int = 1,
-) -> FitTask:
-    coded, engine = [to_coded(frame, video.layout) for frame in planes], choose_engine(name)
-    return FitTask(
-        coded,
-        video,
-        coded_format(video),
-        HybridConfig(),
-        config or HybridFitConfig(),
-        ENGINES[engine],
-        FIT_ENGINES[engine],
-        threads,
-    )
 
 
 def target(planes: list[Planes], video: VideoFormat, index: int, slope: float = SLOPE, threads: int = 1) -> Planes:

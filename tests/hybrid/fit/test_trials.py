@@ -7,16 +7,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from c3video.engine import choose_engine
-from c3video.hybrid.coded_planes import coded_format, to_coded
-from c3video.hybrid.config import HybridConfig, HybridFitConfig
-from c3video.hybrid.engine import ENGINES
+from c3video.hybrid.config import HybridFitConfig
 from c3video.hybrid.fit import frame_coding
-from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.plans import Plan, PlanSearch
-from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.trials import Trials
 from tests.conftest import moving_clip
+from tests.hybrid.fit.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -52,12 +48,8 @@ def test_importance_stays_where_it_helps(change: float) -> None:
 
 def trials(search_each: bool = False) -> Trials:
     clip = moving_clip(4, 32, 48)
-    planes, engine = [to_coded(frame.planes, clip.format.layout) for frame in clip], choose_engine()
     config = HybridFitConfig(rd_weight=2e-3, search_each=search_each)
-    video = clip.format
-    return Trials(
-        FitTask(planes, video, coded_format(video), HybridConfig(), config, ENGINES[engine], FIT_ENGINES[engine])
-    )
+    return Trials(task_of([frame.planes for frame in clip], clip.format, config))
 
 
 def test_motion_is_searched_for_once_and_anew_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:

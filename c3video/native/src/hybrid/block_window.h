@@ -35,17 +35,18 @@ class BlockWindow {
 public:
     void set_weights(int block_size) {
         side_ = block_size, size_ = 2 * block_size;
-        const auto weight = [&](int i) { return i < side_ ? rising(i, side_) : 64 - rising(i - side_, side_); };
-        // Of the half of a block before or behind its middle: as if it were a block of its own, of half the side.
-        const auto half_weight = [&](int i, int half) {
-            const int place = i - half * side_ / 2;
-            return place < side_ - side_ / 4 ? rising(place, side_) : 64 - rising(place - side_ / 2, side_);
+        // At a place of a window, of what is so long and begins in the middle of the window's first `side_` samples.
+        const auto weight = [&](int place, int length) {
+            return place < length + side_ / 4 ? rising(place, side_) : 64 - rising(place - length, side_);
         };
+        // Half a block, before or behind its middle, is a block of its own there.
+        const int half = side_ / 2;
         for (int i = 0; i < size_ * size_; i++) {
-            const int y = i / size_, x = i % size_, whole = 2 * weight(y) * weight(x);
+            const int y = i / size_, x = i % size_, whole = 2 * weight(y, side_) * weight(x, side_);
             inner_weights_[kWholeWindow][i] = (int16_t)whole;
             for (int quarter = 0; quarter < 4; quarter++)
-                inner_weights_[quarter][i] = (int16_t)(2 * half_weight(y, quarter / 2) * half_weight(x, quarter % 2));
+                inner_weights_[quarter][i] =
+                    (int16_t)(2 * weight(y - quarter / 2 * half, half) * weight(x - quarter % 2 * half, half));
         }
     }
 
