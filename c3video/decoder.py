@@ -206,7 +206,7 @@ class Decoder:
 
         for item in self._coded_or_lost(first, last):
             if isinstance(item, LostSegment):
-                if item.salvaged is None or not self._is_plausible(item.salvaged, before):
+                if item.salvaged is None or not (item.is_only or self._is_plausible(item.salvaged, before)):
                     lost.append(item)
                     continue
                 segment, reason = item.salvaged, item.reason

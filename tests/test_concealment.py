@@ -110,6 +110,29 @@ def test_frames_of_a_damaged_record_that_are_right_are_kept(coded: tuple[bytes, 
     assert max(kept) > 0
 
 
+@pytest.mark.parametrize("is_pipe", [False, True])
+def test_right_frames_of_a_damaged_only_segment_are_kept(is_pipe: bool) -> None:
+    """There is no index that could say the same of it."""
+    header, file = frame_header(16, 24, "yuv420p", HybridConfig()), io.BytesIO()
+    made = synthetic_segment(header, 4, seed=2, density=0.2)
+    with Writer(file, header) as writer:
+        writer.write_segment(made.segment)
+    data = file.getvalue()
+    kept = []
+    for position in range(20, 400, 20):
+        at = len(data) - position
+        if at > data.index(b"C3R") + 60:
+            broken = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+            with Decoder(Pipe(broken) if is_pipe else io.BytesIO(broken), conceal=True) as clip:  # type: ignore[arg-type]
+                frames = list(clip)
+                filled = {frame.number for frame in clip.concealed}
+            right = [frame for number, frame in enumerate(frames) if number not in filled]
+            for frame in right:
+                assert all(np.array_equal(*pair) for pair in zip(frame.planes, made.planes[frame.pts], strict=True))
+            kept.append(len(right))
+    assert max(kept) > 0
+
+
 @pytest.mark.parametrize("number", [0, 2])
 def test_segment_at_an_end_is_filled_from_one_side(coded: tuple[bytes, list[Planes]], number: int) -> None:
     data, planes = coded

@@ -46,14 +46,18 @@ MAX_PICTURE_SAMPLES = 1 << 27
 PYRAMID_MODEL = Structure(
     "pyramid model",
     (
-        Field("num_grids", U8, 1, 8, "latent grids; grid k has ceil(H / 2^k) x ceil(W / 2^k) latents", since=5),
-        Field("num_taps", U8, 4, 16, "causal taps of the entropy network in a latent's own grid", since=5),
-        Field("num_entropy_layers", U8, 1, 2, "hidden layers of the entropy network", since=5),
-        Field("entropy_layers", U8, 4, 48, "their widths", "num_entropy_layers", since=5),
-        Field("synthesis_width", U8, 4, 48, "hidden units of each group's synthesis", since=5),
-        Field("refine_width", U8, 0, 32, "hidden channels of the refinement; 0: none", since=5),
-        Field("filter_reach", U8, 0, 3, "the filter of a grid's own latents has 2 r + 1 taps; 0: none", since=7),
-        Field("patch_units", U8, 1, 255, "side of a patch of latents in units of 128 luma samples", since=5),
+        Field(
+            "num_grids", U8, 1, 8, "latent grids; grid k has ceil(H / 2^k) x ceil(W / 2^k) latents", since=5, usual=7
+        ),
+        Field("num_taps", U8, 4, 16, "causal taps of the entropy network in a latent's own grid", since=5, usual=12),
+        Field("num_entropy_layers", U8, 1, 2, "hidden layers of the entropy network", since=5, usual=2),
+        Field("entropy_layers", U8, 4, 48, "their widths", "num_entropy_layers", since=5, usual=(16, 16)),
+        Field("synthesis_width", U8, 4, 48, "hidden units of each group's synthesis", since=5, usual=16),
+        Field("refine_width", U8, 0, 32, "hidden channels of the refinement; 0: none", since=5, usual=8),
+        Field(
+            "filter_reach", U8, 0, 3, "the filter of a grid's own latents has 2 r + 1 taps; 0: none", since=7, usual=0
+        ),
+        Field("patch_units", U8, 1, 255, "side of a patch of latents in units of 128 luma samples", since=5, usual=4),
         Field("num_previous", U8, 0, 9, "taps in the previous latent frame; 0: each frame is a picture", since=7),
     ),
 )

@@ -132,6 +132,7 @@ class Field:
             that the structure is read with.
         since: version of the format that brought the field.
         get: where the value is found in what is written, if not in its attribute of that name.
+        usual: the value, or values of a repeated field, that it has where it is not written.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Field:
     count: str | None = None
     since: int = 1
     get: Callable[[Any], Any] | None = None
+    usual: int | tuple[int, ...] | None = None
 
     def check(self, value: int | bytes) -> None:
         """Raise ValueError where a value is out of range."""
@@ -156,15 +158,28 @@ def constant(name: str, content: bytes, meaning: str) -> Field:
 
 @dataclass(frozen=True)
 class Structure:
-    """Fields one after the other, without padding; values are a dict by name of int, bytes or tuples."""
+    """Fields one after the other, without padding; values are a dict by name of int, bytes or tuples.
+
+    Where some have usual values a mask comes first: bit i says that the i-th of those fields has another value, and is
+    written. Its bytes are as few as hold all bits, low bits first.
+    """
 
     name: str
     fields: tuple[Field, ...]
 
     @property
+    def mask_bytes(self) -> int:
+        """Size of the mask."""
+        return -(-self._num_usual // 8)
+
+    @property
+    def _num_usual(self) -> int:
+        return sum(field.usual is not None for field in self.fields)
+
+    @property
     def size_bytes(self) -> int:
         """Size of a structure whose fields all have a fixed one."""
-        sizes = [field.type.size_bytes for field in self.fields if field.count is None]
+        sizes = [field.type.size_bytes for field in self.fields if field.count is None and field.usual is None]
         assert len(sizes) == len(self.fields)
         return sum(size for size in sizes if size is not None)
 
@@ -192,7 +207,7 @@ class Structure:
         Raises:
             ConfigError: a value is out of its range.
         """
-        out = bytearray()
+        mask, bit, out = 0, 1, bytearray()
         for field in self.fields:
             value = field.type.content if isinstance(field.type, Constant) else values[field.name]
             if field.count is not None and len(value) != values[field.count]:
@@ -204,8 +219,11 @@ class Structure:
                     field.check(item)
                 except ValueError as error:
                     raise ConfigError(f"{self.name}: {field.name} = {error}") from None
-                out += field.type.write(item)
-        return bytes(out)
+            if value != field.usual:
+                mask |= bit if field.usual is not None else 0
+                out += b"".join(map(field.type.write, (value,) if field.count is None else value))
+            bit <<= int(field.usual is not None)
+        return mask.to_bytes(self.mask_bytes, "little") + out
 
     def read(self, data: Data, offset_bytes: int, **counts: int) -> dict[str, Any]:
         """Values of a structure that fills `data`.
@@ -224,21 +242,43 @@ class Structure:
     def read_start(self, data: Data, offset_bytes: int, at: int, **counts: int) -> tuple[dict[str, Any], int]:
         """Values of a structure that starts at `data[at:]`, and where it ends. Otherwise as `read`."""
         values: dict[str, Any] = dict(counts)
+        mask, at = self._read_mask(data, offset_bytes, at)
         for field in self.fields:
+            written = True
+            if field.usual is not None:
+                written, mask = bool(mask & 1), mask >> 1
+            start, count = at, None if field.count is None else values[field.count]
             items = []
-            for _ in range(1 if field.count is None else values[field.count]):
+            for _ in range((1 if count is None else count) if written else 0):
                 try:
                     item, end = field.type.read(data, at)
                     field.check(item)
                 except ValueError as error:
-                    raise StreamError(
-                        f"{self.name}: {field.name} at byte {offset_bytes + at}: {error}",
-                        offset_bytes=offset_bytes + at,
-                    ) from None
+                    raise self._wrong(field.name, str(error), offset_bytes + at) from None
                 items.append(item)
                 at = end
-            values[field.name] = items[0] if field.count is None else tuple(items)
+            value: Any = (items[0] if count is None else tuple(items)) if written else field.usual
+            if written and value == field.usual:
+                raise self._wrong(field.name, f"{value}: is usual and must not be written", offset_bytes + start)
+            if count is not None and len(value) != count:
+                raise self._wrong(
+                    field.name, f"{len(value)} values: must be {count} ({field.count})", offset_bytes + at
+                )
+            values[field.name] = value
         return values, at
+
+    def _read_mask(self, data: Data, offset_bytes: int, at: int) -> tuple[int, int]:
+        try:
+            content, end = take(data, at, self.mask_bytes)
+        except ValueError as error:
+            raise self._wrong("mask", str(error), offset_bytes + at) from None
+        mask = int.from_bytes(content, "little")
+        if mask >> self._num_usual:
+            raise self._wrong("mask", f"{mask:#x}: has more than {self._num_usual} bits", offset_bytes + at)
+        return mask, end
+
+    def _wrong(self, name: str, problem: str, offset_bytes: int) -> StreamError:
+        return StreamError(f"{self.name}: {name} at byte {offset_bytes}: {problem}", offset_bytes=offset_bytes)
 
     def check_end(self, data: Data, offset_bytes: int, at: int) -> None:
         """Raise StreamError where `data` goes on after `at`."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The layout of a .c3v stream, version 9: each structure is declared once, as a table of fields.
+"""The layout of a .c3v stream, version 10: each structure is declared once, as a table of fields.
 
     stream = START, HEADER, model, crc32, record of segment 0, record of segment 1, ..., record of the index, TRAILER
+           | START, HEADER, model, crc32, record of segment 0, TAIL_MAGIC
     model  = C3_MODEL or HYBRID_MODEL
     record = RECORD, payload (SEGMENT or INDEX), crc32
 
@@ -35,7 +36,7 @@ from c3video.video import LAYOUTS, ContentLight, MasteringDisplay, VideoFormat
 
 MAGIC = b"\x89C3V\r\n\x1a\n"
 """As in PNG: not text, and damaged by whatever changes line ends or strips the eighth bit."""
-VERSION = 9
+VERSION = 10
 """No file of the versions before was ever released; nothing reads them."""
 TAIL_MAGIC = b"\x89C3Vend\n"
 SYNC = b"C3R"
@@ -101,15 +102,9 @@ HEADER = Structure(
             255,
             "number of the pixel format (table of section 10)",
             get=_NUMBER,
+            usual=LAYOUTS["yuv420p"].number,
         ),
-        Field(
-            "time_base_num",
-            VARINT,
-            1,
-            (1 << 31) - 1,
-            "seconds a unit of pts, numerator",
-            get=_BASE[0],
-        ),
+        Field("time_base_num", VARINT, 1, (1 << 31) - 1, "seconds a unit of pts, numerator", get=_BASE[0], usual=1),
         Field("time_base_den", VARINT, 1, (1 << 31) - 1, "denominator", get=_BASE[1]),
         Field(
             "frame_rate_num",
@@ -119,7 +114,7 @@ HEADER = Structure(
             "nominal frames a second, numerator; 0: not known",
             get=_RATE[0],
         ),
-        Field("frame_rate_den", VARINT, 1, (1 << 31) - 1, "denominator", get=_RATE[1]),
+        Field("frame_rate_den", VARINT, 1, (1 << 31) - 1, "denominator", get=_RATE[1], usual=1),
         Field(
             "sample_aspect_num",
             VARINT,
@@ -127,26 +122,26 @@ HEADER = Structure(
             (1 << 31) - 1,
             "width : height of a luma sample; 0: not known",
             get=_ASPECT[0],
+            usual=0,
         ),
+        Field("sample_aspect_den", VARINT, 1, (1 << 31) - 1, "denominator", get=_ASPECT[1], usual=1),
+        Field("color_primaries", U8, 0, 255, "code point of ISO/IEC 23091-2; 2: unspecified", usual=2),
+        Field("color_trc", U8, 0, 255, "transfer characteristics, likewise", usual=2),
+        Field("color_space", U8, 0, 255, "matrix coefficients, likewise", usual=2),
+        Field("color_range", U8, 0, 2, "0: unspecified, 1: limited (tv), 2: full (pc)", usual=1),
+        Field("chroma_location", U8, 0, 6, "0: unspecified, else as AVChromaLocation of FFmpeg: 1 left ...", usual=1),
         Field(
-            "sample_aspect_den",
-            VARINT,
-            1,
-            (1 << 31) - 1,
-            "denominator",
-            get=_ASPECT[1],
+            "field_order",
+            U8,
+            0,
+            3,
+            "0: unknown, 1: progressive, 2: top field first, 3: bottom field first",
+            since=5,
+            usual=1,
         ),
-        Field("color_primaries", U8, 0, 255, "code point of ISO/IEC 23091-2; 2: unspecified"),
-        Field("color_trc", U8, 0, 255, "transfer characteristics, likewise"),
-        Field("color_space", U8, 0, 255, "matrix coefficients, likewise"),
-        Field("color_range", U8, 0, 2, "0: unspecified, 1: limited (tv), 2: full (pc)"),
-        Field("chroma_location", U8, 0, 6, "0: unspecified, else as AVChromaLocation of FFmpeg: 1 left ..."),
-        Field(
-            "field_order", U8, 0, 3, "0: unknown, 1: progressive, 2: top field first, 3: bottom field first", since=5
-        ),
-        Field("quarter_turns", U8, 0, 3, "by which a player turns pictures clockwise", since=5, get=_turns),
-        Field("mirrored", U8, 0, 1, "1: it flips them left to right before that", since=5, get=_mirrored),
-        Field("num_mastering", U8, 0, 10, "10 where the mastering display is known, else 0", since=5),
+        Field("quarter_turns", U8, 0, 3, "by which a player turns pictures clockwise", since=5, get=_turns, usual=0),
+        Field("mirrored", U8, 0, 1, "1: it flips them left to right before that", since=5, get=_mirrored, usual=0),
+        Field("num_mastering", U8, 0, 10, "10 where the mastering display is known, else 0", since=5, usual=0),
         Field(
             "mastering_display",
             U32,
@@ -156,24 +151,38 @@ HEADER = Structure(
             "num_mastering",
             since=5,
             get=_screen,
+            usual=(),
         ),
-        Field("num_content_light", U8, 0, 2, "2 where the content light level is known, else 0", since=5),
-        Field("content_light", U16, 0, 65535, "MaxCLL, MaxFALL in cd/m2", "num_content_light", since=5, get=_light),
-        Field("profile", U8, 0, 255, f"that it was encoded with; 0: not said, {_PROFILES}", since=6, get=_PROFILE),
-        Field("preset", U8, 0, 255, f"likewise; 0: not said, {_PRESETS}", since=6, get=_PRESET),
-        Field("rd_weight", VARINT, 0, 10**9, "likewise, in 10^-9; 0: not said", since=6, get=_RD_WEIGHT),
-        Field("segment_frames", U16, 1, 1024, "most frames a segment"),
-        Field("patch_rows", U16, 1, 256, "rows of patches; edge i lies at cell row i * Hc // patch_rows"),
-        Field("patch_columns", U16, 1, 256, "columns; edge i lies at cell column i * Wc // patch_columns"),
+        Field("num_content_light", U8, 0, 2, "2 where the content light level is known, else 0", since=5, usual=0),
         Field(
-            "model_kind",
-            U8,
-            min(MODEL_CONFIGS),
-            max(MODEL_CONFIGS),
-            _KINDS,
-            since=2,
-            get=_KIND,
+            "content_light",
+            U16,
+            0,
+            65535,
+            "MaxCLL, MaxFALL in cd/m2",
+            "num_content_light",
+            since=5,
+            get=_light,
+            usual=(),
         ),
+        Field(
+            "profile", U8, 0, 255, f"that it was encoded with; 0: not said, {_PROFILES}", since=6, get=_PROFILE, usual=1
+        ),
+        Field(
+            "preset",
+            U8,
+            0,
+            255,
+            f"likewise; 0: not said, {_PRESETS}",
+            since=6,
+            get=_PRESET,
+            usual=PRESET_NUMBERS["fast"],
+        ),
+        Field("rd_weight", VARINT, 0, 10**9, "likewise, in 10^-9; 0: not said", since=6, get=_RD_WEIGHT),
+        Field("segment_frames", U16, 1, 1024, "most frames a segment", usual=64),
+        Field("patch_rows", U16, 1, 256, "rows of patches; edge i lies at cell row i * Hc // patch_rows", usual=1),
+        Field("patch_columns", U16, 1, 256, "columns; edge i lies at cell column i * Wc // patch_columns", usual=1),
+        Field("model_kind", U8, min(MODEL_CONFIGS), max(MODEL_CONFIGS), _KINDS, since=2, get=_KIND, usual=2),
     ),
 )
 
@@ -478,8 +487,10 @@ class IndexEntry:
     first_pts: int
 
 
-def write_index(entries: Sequence[IndexEntry], offset_bytes: int) -> bytes:
-    """The record of the index, which will lie at `offset_bytes`, and the trailer."""
+def write_end(entries: Sequence[IndexEntry], offset_bytes: int) -> bytes:
+    """What ends a stream at `offset_bytes`: index and trailer, or of one segment the magic of the latter alone."""
+    if len(entries) == 1:
+        return TAIL_MAGIC
     payload = INDEX.write(
         {
             "num_segments": len(entries),
@@ -494,6 +505,8 @@ def write_index(entries: Sequence[IndexEntry], offset_bytes: int) -> bytes:
 
 def read_index(num_segments: int, payload: Data, offset_bytes: int) -> tuple[IndexEntry, ...]:
     """The index from the payload of its record, which lies at `offset_bytes`. Raises StreamError."""
+    if num_segments == 1:
+        raise StreamError("index: of one segment, which has none", offset_bytes=offset_bytes)
     values = INDEX.read(payload, offset_bytes, num_segments=num_segments)
     columns = ("segment_sizes", "segment_num_frames", "segment_first_pts")
     entries = tuple(IndexEntry(*entry) for entry in zip(*(values[name] for name in columns), strict=True))
@@ -512,15 +525,25 @@ def markdown_tables() -> dict[str, str]:
 
 
 def _markdown_table(structure: Structure) -> str:
-    lines = ["| field | type | range | meaning | since |", "|---|---|---|---|---|"]
+    lines = ["| field | type | range | usual | meaning | since |", "|---|---|---|---|---|---|"]
     for field in structure.fields:
         count = f" x {field.count}" if field.count else ""
         if isinstance(field.type, Constant):
             values = field.type.content.hex(" ").upper()
         else:
             values = f"{_number(field.low)}..{_number(field.high)}"
-        lines.append(f"| `{field.name}` | {field.type.name}{count} | {values} | {field.meaning} | {field.since} |")
+        usual = _usual(field.usual)
+        lines.append(
+            f"| `{field.name}` | {field.type.name}{count} | {values} | {usual} | {field.meaning} | {field.since} |"
+        )
     return "\n".join(lines)
+
+
+def _usual(value: int | tuple[int, ...] | None) -> str:
+    """What a table says of a usual value."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return "" if value is None else str(value)
 
 
 def _number(value: int) -> str:

@@ -38,6 +38,7 @@ from c3video.stream.layout import (
     SEGMENT_KIND,
     START,
     SYNC,
+    TAIL_MAGIC,
     TRAILER,
     VERSION,
     Header,
@@ -56,6 +57,7 @@ _SMALLEST_SEGMENT_BYTES = RECORD_OVERHEAD_BYTES + 9
 """Of a record: one frame's count, time stamp, steps, duration and crc32, and an empty patch."""
 _FACTS_BYTES = 24
 """Enough of a segment's payload to hold the number of its frames and its first time stamp."""
+_MORE_AFTER_END = "there is more after the end of the stream; cut it off there"
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,14 @@ class LostSegment:
         reason: what was wrong first.
         salvaged: what a record looks like whose crc32 is wrong: some of its frames may be right, as their own hashes
             tell.
+        is_only: whether the stream has no other segment, and so nothing else says where this one stands.
     """
 
     number: int
     num_segments: int | None
     reason: StreamError
     salvaged: Segment | None = None
+    is_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,8 @@ class Reader:
                 continue  # comes again or too late: its place has been filled or reported
             stop = number if last is None else min(number, last)
             if reason is not None:
-                yield LostSegment(walk.next, max(0, stop - walk.next), reason, walk.take_salvaged())
+                is_only = walk.next == 0 and item == 1
+                yield LostSegment(walk.next, max(0, stop - walk.next), reason, walk.take_salvaged(), is_only)
                 reason = None
             if not isinstance(item, Segment) or stop == last:
                 return
@@ -272,8 +277,15 @@ class Reader:
         return walk
 
     def _entries_from_end(self) -> tuple[IndexEntry, ...]:
-        """The index as the trailer of a seekable file gives it. Raises StreamError."""
+        """The index as the trailer of a seekable file gives it, or what it would say of one segment.
+
+        Raises:
+            StreamError: there is none, or it is damaged.
+        """
         size = self._input.size()
+        only = self._head_at(self._first_record)
+        if only is not None and self._first_record + only.size_bytes + len(TAIL_MAGIC) == size:
+            return self._only_entry()
         trailer_offset = max(self._first_record, size - TRAILER.size_bytes)
         try:
             data = self._input.at(trailer_offset).read(TRAILER.size_bytes)
@@ -307,6 +319,16 @@ class Reader:
         if not entries:
             raise _no_segments(index_offset)
         return entries
+
+    def _only_entry(self) -> tuple[IndexEntry, ...]:
+        """Of a stream that ends after its first record: its bytes are read, since no index says the same of them."""
+        found = []
+        for item in _Walk(self, self._input.at(self._first_record)).items(0):
+            if isinstance(item, StreamError):
+                raise item
+            if isinstance(item, Segment):
+                found.append(IndexEntry(item.size_bytes, len(item.pts), item.pts[0]))
+        return tuple(found)
 
     def room(self, offset: int) -> int:
         """Most segments that can lie before an index at `offset`."""
@@ -367,6 +389,7 @@ class _Walk:
         self._is_whole = True  # nothing was damaged or left out so far
         self._salvaged: Segment | None = None
         self._seen = _Seen()
+        self._after_first: int | None = None  # where the magic of the trailer ends a stream of one segment
 
     def take_salvaged(self) -> Segment | None:
         """What the record of segment `next` looks like, if it came by with a wrong crc32."""
@@ -376,6 +399,7 @@ class _Walk:
     def go_on_from(self, other: _Walk) -> None:
         """Know what another walk through the same pipe has come by."""
         self._last_pts, self._is_whole, self._seen = other._last_pts, other._is_whole, other._seen
+        self._after_first = other._after_first
 
     def items(self, first: int) -> Iterator[Segment | StreamError | int]:
         """All that comes: good segments, what is wrong, and at the index the number of segments.
@@ -386,6 +410,14 @@ class _Walk:
         while True:
             offset = source.offset
             data = source.peek(RECORD.size_bytes)
+            if offset == self._after_first and data.startswith(TAIL_MAGIC):
+                source.skip(len(TAIL_MAGIC))
+                if source.peek(1):
+                    yield CorruptSegmentError(
+                        f"after segment 0: {_MORE_AFTER_END} (byte {source.offset})", offset_bytes=source.offset
+                    )
+                yield 1
+                return
             if len(data) < RECORD.size_bytes:
                 source.skip(len(data))
                 yield self._truncated()
@@ -398,6 +430,8 @@ class _Walk:
                 _skip_to_record(source)
                 continue
             source.skip(RECORD.size_bytes)
+            if offset == self._reader._first_record:
+                self._after_first = offset + RECORD_OVERHEAD_BYTES + head.payload_size
             if head.kind == INDEX_KIND:
                 yield from self._end(head)
                 return
@@ -475,7 +509,7 @@ class _Walk:
             if index_offset != promised:
                 raise StreamError(f"trailer: index_offset = {index_offset}: its segments say {promised}")
             if source.peek(1):
-                raise StreamError("there is more after the end of the stream; cut it off there")
+                raise StreamError(_MORE_AFTER_END)
             problem = self._seen.contradiction(entries)
             if problem is not None:
                 raise problem

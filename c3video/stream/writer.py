@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from c3video.errors import ConfigError
-from c3video.stream.layout import Header, IndexEntry, Segment, write_header, write_index, write_segment
+from c3video.stream.layout import Header, IndexEntry, Segment, write_end, write_header, write_segment
 
 
 class Writer:
@@ -51,12 +51,12 @@ class Writer:
             assert self._start is not None
             self._end_file(self._start)
         else:
-            self._write(start if self._start is None else start + self._index())
+            self._write(start if self._start is None else start + self._ending())
 
     @property
     def size_bytes(self) -> int:
         """Of the stream with its index, as it is or, in a pipe, will be."""
-        return self._end + len(self._index())
+        return self._end + len(self._ending())
 
     @property
     def num_segments(self) -> int:
@@ -84,7 +84,7 @@ class Writer:
             self._write(data)
         else:
             self._file.seek(self._start + self._end)
-            self._write(data + self._index(entry))
+            self._write(data + self._ending(entry))
         self._entries.append(entry)
         self._unfinished = False
         return len(data)
@@ -109,7 +109,7 @@ class Writer:
         self._closed = True
         if self._start is None:
             if not self._unfinished:
-                self._write(self._index())
+                self._write(self._ending())
         elif self._unfinished:
             # Over the half segment, not behind it: these bytes are the file's already, on a full disk too.
             self._end_file(self._start)
@@ -127,12 +127,12 @@ class Writer:
     def _end_file(self, start: int) -> None:
         """Let the file end after the segments there are."""
         self._file.seek(start + self._end)
-        self._write(self._index())
+        self._write(self._ending())
         self._file.truncate()
 
-    def _index(self, *more: IndexEntry) -> bytes:
-        """Index and trailer of what is written and `more`."""
-        return write_index([*self._entries, *more], self._end + sum(entry.size_bytes for entry in more))
+    def _ending(self, *more: IndexEntry) -> bytes:
+        """What ends a stream of what is written and `more`."""
+        return write_end([*self._entries, *more], self._end + sum(entry.size_bytes for entry in more))
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)

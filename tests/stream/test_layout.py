@@ -16,7 +16,7 @@ from c3video.errors import ConfigError, CorruptSegmentError, StreamError
 from c3video.hybrid.config import HYBRID_MODEL, HybridConfig, max_slices
 from c3video.pyramid.config import PyramidConfig
 from c3video.stream import layout as syntax
-from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, FieldType, Structure
+from c3video.stream.fields import BLOB, SVARINT, U8, U16, U32, U64, VARINT, Constant, Field, FieldType, Structure
 from c3video.stream.layout import HEADER, Header, Segment
 from c3video.video import LAYOUTS, ContentLight, MasteringDisplay, VideoFormat
 
@@ -34,7 +34,7 @@ HEADER_A = Header(
         color_primaries=9,
         color_trc=16,
         color_space=10,
-        color_range=1,
+        color_range=2,
         chroma_location=3,
         field_order=2,
         rotation=270,
@@ -59,7 +59,7 @@ HEADER_A = Header(
     settings=EncoderSettings.of("paper", "slow", 0.0025),
 )
 HEADER_A_HEX = (
-    "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 02 03 01"
+    "ffff7f 4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 02 03 02 03 01"
     "0a d0840000 803e0000 c2330000 c4860000 4c1d0000 b80b0000 133d0000 42400000 80969800 01000000 02 e803 9001"
     "03 04 a0cb9801 3000 0400 0b00 01"
     "03 000507 010602 010001 2c01 05 03 21 02 080c 03 181410 02 03"
@@ -86,8 +86,7 @@ HEADER_B = replace(
     settings=EncoderSettings(),
 )
 HEADER_B_HEX = (
-    "4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 01 03 00 00 00 00 00 00 00 00 3000 0100 0100 02 06"
-    "05 07 02 090a 0c 03 02 02"
+    "ff070e 4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 02 03 00 00 00 00 3000fb 06 05 07 090a 0c 03 02 02"
 )
 
 
@@ -136,32 +135,85 @@ def test_a_varint_has_one_form_only(data: str) -> None:
 
 
 @pytest.mark.parametrize(("header", "expected"), [(HEADER_A, HEADER_A_HEX), (HEADER_B, HEADER_B_HEX)])
-def test_header_bytes_of_version_9_are_these(header: Header, expected: str) -> None:
+def test_header_bytes_of_version_10_are_these(header: Header, expected: str) -> None:
     """Change them only with the format version."""
     data = syntax.write_header(header)
     payload = bytes.fromhex(expected)
-    assert data[:11] == b"\x89C3V\r\n\x1a\n\x09" + len(payload).to_bytes(2, "little")
+    assert data[:11] == b"\x89C3V\r\n\x1a\n\x0a" + len(payload).to_bytes(2, "little")
     assert data[11:-4] == payload
     assert syntax.read_header(payload) == header
 
 
+def changed_header(header: Header, change: dict[str, Any]) -> bytes:
+    """The payload of a header with other values, which `write_header` might refuse as a whole."""
+    values = HEADER.values_of(header, header.video) | header.model.FIELDS.values_of(header.model) | change
+    return HEADER.write(values) + MODEL_CONFIGS[values["model_kind"]].FIELDS.write(values)
+
+
 @pytest.mark.parametrize(
-    ("at", "new", "words"),
+    ("change", "words"),
     [
-        (0, "04", "field_order at byte"),
-        (1, "04", "quarter_turns at byte"),
-        (2, "02", "mirrored at byte"),
-        (3, "01 00000000", "1 numbers of a mastering display, 0 of content light: a part of them"),
-        (4, "01 0000", "0 numbers of a mastering display, 1 of content light: a part of them"),
-        (3, "0a ffff0100" + 36 * "00", "chromaticity of mastering_display = 131071"),
+        (
+            {"num_mastering": 1, "mastering_display": (0,)},
+            "1 numbers of a mastering display, 0 of content light: a part",
+        ),
+        (
+            {"num_content_light": 1, "content_light": (0,)},
+            "0 numbers of a mastering display, 1 of content light: a part",
+        ),
+        ({"num_mastering": 10, "mastering_display": (131071, *9 * (0,))}, "chromaticity of mastering_display = 131071"),
     ],
 )
-def test_what_is_said_of_showing_pictures_is_whole_and_in_range(at: int, new: str, words: str) -> None:
-    payload = bytes.fromhex(HEADER_B_HEX)
-    at += payload.index(bytes(5))  # field_order and the four after it
-    changed = payload[:at] + bytes.fromhex(new) + payload[at + 1 :]
+def test_what_is_said_of_showing_pictures_is_whole_and_in_range(change: dict[str, Any], words: str) -> None:
     with pytest.raises(StreamError, match=words):
-        syntax.read_header(changed)
+        syntax.read_header(changed_header(HEADER_B, change))
+
+
+def usual_header() -> Header:
+    return Header(VideoFormat(16, 8, "yuv420p", Fraction(1, 25), Fraction(25)), HybridConfig(), 64, 1, 1)
+
+
+def test_a_header_where_nothing_is_unusual_has_a_mask_and_what_must_be_said() -> None:
+    video = replace(usual_header().video, color_range=1, chroma_location=1, field_order=1)
+    header = replace(usual_header(), video=video, settings=EncoderSettings.of("default", "fast", 1e-3))
+    payload = syntax.write_header(header)[syntax.START.size_bytes : -4]
+    assert payload.hex() == "000000" + "1000" + "0800" + "19" + "19" + "c0843d" + "00" + "01"
+    assert syntax.read_header(payload) == header
+
+
+@pytest.mark.parametrize(
+    "field", [field for field in (*HEADER.fields, *HYBRID_MODEL.fields) if field.usual is not None]
+)
+def test_a_usual_value_that_is_written_is_refused(field: Field) -> None:
+    """Else a header had several forms."""
+    structure = HEADER if field in HEADER.fields else HYBRID_MODEL
+    usual = [other for other in structure.fields if other.usual is not None]
+    values = {other.name: other.low for other in structure.fields}
+    values |= {other.name: other.usual for other in usual}
+    items = (field.usual,) if field.count is None else field.usual
+    data = structure.write(values)
+    mask, at = (1 << usual.index(field)).to_bytes(structure.mask_bytes, "little"), structure.mask_bytes
+    for other in structure.fields[: structure.fields.index(field)]:
+        at += len(other.type.write(values[other.name])) if other.usual is None else 0
+    data = mask + data[len(mask) : at] + b"".join(map(field.type.write, items)) + data[at:]
+    with pytest.raises(StreamError, match=f"{field.name} at byte {100 + at}: .*: is usual and must not be written"):
+        structure.read(data, 100)
+
+
+def test_mask_has_no_bits_of_no_field() -> None:
+    payload = bytearray(syntax.write_header(usual_header())[syntax.START.size_bytes : -4])
+    payload[2] |= 0x80
+    with pytest.raises(StreamError, match=r"header: mask at byte 11: 0x8.....: has more than 23 bits"):
+        syntax.read_header(bytes(payload))
+
+
+def test_usual_values_are_as_many_as_are_counted() -> None:
+    values = HYBRID_MODEL.values_of(HybridConfig(1)) | {"num_entropy_layers": 1, "entropy_layers": (9,)}
+    data = bytearray(HYBRID_MODEL.write(values))
+    assert HYBRID_MODEL.read(data, 0)["entropy_layers"] == (9,)
+    data[0] &= ~8  # the widths are no longer there
+    with pytest.raises(StreamError, match=r"entropy_layers at byte 3: 2 values: must be 1 \(num_entropy_layers\)"):
+        HYBRID_MODEL.read(data[:-1], 0)
 
 
 @pytest.mark.parametrize("model", [HEADER_A, replace(HEADER_B, model=HybridConfig(2))])
@@ -223,11 +275,14 @@ def test_every_header_value_out_of_range_is_refused_by_name_and_offset(
             largest = (1 << 8 * field.type.size_bytes) - 1 if field.type.size_bytes else (1 << 63) - 1
             if not 0 <= value <= largest:
                 continue
-            data, offset = b"", -1
+            unusual = [bad[other.name] != other.usual for other in structure.fields if other.usual is not None]
+            mask = sum(1 << bit for bit, is_set in enumerate(unusual) if is_set)
+            data, offset = mask.to_bytes(structure.mask_bytes, "little"), -1
             for other in structure.fields:
                 offset = len(data) if other is field else offset
                 item = bad[other.name]
-                data += b"".join(map(other.type.write, item if other.count else (item,)))
+                if item != other.usual:
+                    data += b"".join(map(other.type.write, item if other.count else (item,)))
             with pytest.raises(StreamError, match=f"{structure.name}: {field.name} at byte {100 + offset}") as caught:
                 structure.read(data, 100)
             assert caught.value.offset_bytes == 100 + offset
@@ -286,10 +341,8 @@ def test_frame_model_header_that_makes_no_sense_as_a_whole_is_refused(change: di
 
 
 def check_refused(header: Header, change: dict[str, int], words: str) -> None:
-    values = HEADER.values_of(header, header.video) | header.model.FIELDS.values_of(header.model) | change
-    payload = HEADER.write(values) + MODEL_CONFIGS[values["model_kind"]].FIELDS.write(values)
     with pytest.raises(StreamError, match=words) as caught:
-        syntax.read_header(payload)
+        syntax.read_header(changed_header(header, change))
     assert caught.value.offset_bytes == syntax.START.size_bytes
 
 
@@ -381,12 +434,20 @@ def test_segment_payload_that_makes_no_sense_is_refused(start: str, words: str) 
 
 def test_index_round_trip_and_its_sum() -> None:
     entries = (syntax.IndexEntry(120, 32, -4), syntax.IndexEntry(1 << 20, 5, 28))
-    data = syntax.write_index(entries, 77)
+    data = syntax.write_end(entries, 77)
     assert len(data) == 20 + (1 + 3 + 2 + 2 + 1) + 16
     assert syntax.read_index(2, data[16:-20], 0) == entries
     wrong_sum = data[16:-21] + bytes([data[-21] + 1])
     with pytest.raises(StreamError, match="total_frames = 38"):
         syntax.read_index(2, wrong_sum, 0)
+
+
+def test_one_segment_has_no_index() -> None:
+    entry = syntax.IndexEntry(120, 32, -4)
+    assert syntax.write_end((entry,), 77) == syntax.TAIL_MAGIC
+    values = {"num_segments": 1, "segment_sizes": (120,), "segment_num_frames": (32,), "segment_first_pts": (-4,)}
+    with pytest.raises(StreamError, match="of one segment, which has none"):
+        syntax.read_index(1, syntax.INDEX.write(values | {"total_frames": 32}), 0)
 
 
 def test_sizes_of_fixed_structures() -> None:

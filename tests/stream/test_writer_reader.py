@@ -180,6 +180,64 @@ def test_stream_of_no_segments_says_so() -> None:
         Reader(io.BytesIO(make_stream([]))).frame_map()
 
 
+ONE = make_stream([replace(SEGMENTS[3], number=0)])
+"""A stream of one segment, which has no index."""
+
+
+@pytest.mark.parametrize("open_", [io.BytesIO, pipe])
+def test_stream_of_one_segment_ends_with_eight_bytes(open_: Callable[[bytes], BinaryIO]) -> None:
+    segment = replace(SEGMENTS[3], number=0)
+    assert syntax.write_header(HEADER) + syntax.write_segment(segment, HEADER) + syntax.TAIL_MAGIC == ONE
+    for conceal in (False, True):
+        assert list(Reader(open_(ONE)).segments(conceal=conceal)) == [segment]
+    with pytest.raises(ConfigError, match="the stream has 1 segments"):
+        list(Reader(open_(ONE)).segments(1))
+
+
+def test_frames_of_one_segment_are_known_without_an_index() -> None:
+    reader = Reader(io.BytesIO(ONE))
+    (entry,) = reader.entries()
+    assert entry == syntax.IndexEntry(len(RECORDS[3]), 4, 30)
+    assert reader.frame_map().num_frames == 4
+
+
+@pytest.mark.parametrize("open_", [io.BytesIO, pipe])
+def test_one_segment_that_is_cut_or_damaged_is_not_taken_for_whole(open_: Callable[[bytes], BinaryIO]) -> None:
+    whole = len(ONE) - len(syntax.TAIL_MAGIC)
+    for size in range(HEADER_BYTES, len(ONE)):
+        found, error = read_until_error(open_(ONE[:size]))
+        assert len(found) == (size >= whole)
+        assert isinstance(error, TruncatedStreamError)
+        assert f"ends at byte {size}" in str(error)
+        (*_, lost), none = read_until_error(open_(ONE[:size]), conceal=True)
+        assert none is None
+        assert isinstance(lost, LostSegment)
+    for bit in range(8 * HEADER_BYTES, 8 * len(ONE)):
+        data = bytearray(ONE)
+        data[bit // 8] ^= 1 << bit % 8
+        found, error = read_until_error(open_(bytes(data)))
+        assert isinstance(error, CorruptSegmentError | TruncatedStreamError), bit
+        assert len(found) == (bit // 8 >= whole)
+        if open_ is io.BytesIO:
+            with pytest.raises(StreamError):
+                Reader(io.BytesIO(data)).frame_map()
+
+
+def test_several_segments_do_not_end_without_their_index() -> None:
+    data = STREAM[: HEADER_BYTES + sum(map(len, RECORDS[:2]))] + syntax.TAIL_MAGIC
+    for open_ in (io.BytesIO, pipe):
+        found, error = read_until_error(open_(data))
+        assert found == SEGMENTS[:2]
+        assert isinstance(error, TruncatedStreamError)
+
+
+def test_what_follows_the_end_of_one_segment_is_refused() -> None:
+    for open_ in (io.BytesIO, pipe):
+        found, error = read_until_error(open_(ONE + b"x"))
+        assert len(found) == 1
+        assert "more after the end of the stream" in str(error)
+
+
 def test_a_segment_comes_out_of_a_pipe_before_the_next_one_is_written() -> None:
     read_end, write_end = os.pipe()
     with os.fdopen(read_end, "rb") as source, os.fdopen(write_end, "wb") as target:
@@ -525,11 +583,11 @@ def test_missing_moved_and_repeated_segments_are_seen(order: tuple[int, ...], fi
 
 
 def test_index_that_knows_of_fewer_segments_is_refused() -> None:
-    index = syntax.write_index([syntax.IndexEntry(len(RECORDS[0]), 1, 0)], HEADER_BYTES + len(RECORDS[0]))
+    index = syntax.write_end(ENTRIES[:2], HEADER_BYTES + sum(map(len, RECORDS[:2])))
     data = STREAM[:HEADER_BYTES] + b"".join(RECORDS) + index
     found, error = read_until_error(io.BytesIO(data))
     assert found == SEGMENTS
-    assert "the index says 1 segments, but 4 have come" in str(error)
+    assert "the index says 2 segments, but 4 have come" in str(error)
 
 
 def test_what_follows_the_end_is_refused() -> None:
@@ -633,7 +691,7 @@ def test_reading_is_lazy() -> None:
 
 
 def with_index(entries: Iterable[syntax.IndexEntry], records: bytes = b"".join(RECORDS)) -> bytes:
-    return STREAM[:HEADER_BYTES] + records + syntax.write_index(list(entries), HEADER_BYTES + len(records))
+    return STREAM[:HEADER_BYTES] + records + syntax.write_end(list(entries), HEADER_BYTES + len(records))
 
 
 ENTRIES = tuple(
@@ -688,7 +746,7 @@ def test_index_that_leads_to_another_segment_is_an_error() -> None:
 def test_trailer_that_points_elsewhere_is_an_error() -> None:
     end = HEADER_BYTES + sum(map(len, RECORDS))
     shorter = replace(ENTRIES[3], size_bytes=len(RECORDS[3]) - 7)
-    data = STREAM[:end] + syntax.write_index((*ENTRIES[:3], shorter), end - 7)
+    data = STREAM[:end] + syntax.write_end((*ENTRIES[:3], shorter), end - 7)
     for first in (0, 3):
         found, error = read_until_error(io.BytesIO(data), first=first)
         assert found == SEGMENTS[first:]
