@@ -175,15 +175,17 @@ class PyramidFit:
         rd_weight: float,
         *,
         num_grids: int,
+        longest: int = 32,
         num_threads: int = 1,
     ) -> tuple[int, float]:
-        """Choose integers of latents one by one, in place: a neighbour's value, or one more or less, where the loss of
-        `step` falls.
+        """Choose integers of latents, alone and by rectangles, in place: a neighbour's value, or one more or less, where
+        the loss of `step` falls.
 
         Args:
             latents: (L,) whole numbers.
             weights, targets, rd_weight: as of `step`.
             num_grids: of the finest grids whose latents are gone through, once each.
+            longest: side of a rectangle in the finest grid, 1..32; a quarter of that in each coarser one.
             num_threads: threads to use; the choice is the same on any number, but for the slopes' rounding.
 
         Returns:
@@ -203,6 +205,7 @@ class PyramidFit:
             rd_weight / self.num_pixels,
             np.full(self.num_planes, 1.0 / self.num_samples),
             num_grids,
+            longest,
             num_threads,
             native.isa(),
         )

@@ -166,11 +166,15 @@ class PictureFit:
             config.rounding_rate if tiles is None else _TILE_RATE * config.rounding_rate,
         )
         chosen = choose_integers(task)
-        self.choose_latents(1)  # for the weights as they are now; little is left to find
+        self.choose_latents(longest=2)  # for the weights as they are now; little is left to find
         return chosen, self.coded(wants_weights=False)
 
-    def choose_latents(self, num_grids: int = _CHOSEN_GRIDS) -> None:
-        """Integers of a picture's latents in the finest grids anew, alone and by rectangles, where the loss falls."""
+    def choose_latents(self, longest: int = 32) -> None:
+        """Integers of a picture's latents in the finest grids anew, alone and by rectangles, where the loss falls.
+
+        Args:
+            longest: side of a rectangle.
+        """
         if not isinstance(self.plan, PyramidFit):
             return
         self.plan.choose(
@@ -178,7 +182,8 @@ class PictureFit:
             self.state.weights,
             self.targets,
             self.fit_config.rd_weight,
-            num_grids=num_grids,
+            num_grids=_CHOSEN_GRIDS,
+            longest=longest,
             num_threads=self.num_threads,
         )
 

@@ -70,6 +70,7 @@ def test_threads_choose_the_same() -> None:
             case.rd_weight / plan.num_pixels,
             np.full(plan.num_planes, 1.0 / plan.num_samples),
             5,
+            32,
             num_threads,
             native.isa(),
         )
@@ -113,6 +114,17 @@ def test_no_single_latent_of_the_finest_grid_is_left_that_should_change() -> Non
             assert loss(plan, case, moved) > best * 0.97
 
 
+def test_rectangles_are_no_longer_than_asked_for() -> None:
+    """Each longer one has something to win that shorter ones have not."""
+    case = case_of(SMALL, "420", 37, 51)
+    plan, gains = PyramidFit(SMALL, "420", 37, 51), []
+    for longest in (1, 2, 32):
+        latents = case.latents.copy()
+        _, gain = plan.choose(latents, case.weights, case.targets, case.rd_weight, num_grids=1, longest=longest)
+        gains.append(gain)
+    assert 0.0 < gains[0] < gains[1] < gains[2]
+
+
 def test_sizes_are_checked() -> None:
     case = case_of(SMALL, "420", 37, 51)
     plan = PyramidFit(SMALL, "420", 37, 51)
@@ -120,6 +132,9 @@ def test_sizes_are_checked() -> None:
         plan.choose(case.latents, case.weights, case.targets[:-1].copy(), 1e-3, num_grids=1)
     with pytest.raises(ValueError, match="latents"):
         plan.choose(case.latents[:-1].copy(), case.weights, case.targets, 1e-3, num_grids=1)
+    for longest in (0, 33):
+        with pytest.raises(ValueError, match="sides of rectangles"):
+            plan.choose(case.latents.copy(), case.weights, case.targets, 1e-3, num_grids=1, longest=longest)
 
 
 @pytest.mark.parametrize("isa", native.instruction_sets() if native.available() else [])

@@ -224,7 +224,7 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
 
 // (latents that changed, by how much less the loss is).
 std::pair<int64_t, double> choose(const Plan& plan, Out latents, In weights, In targets, In slopes, double bits_weight,
-                                  InDoubles error_weights, int num_grids, int num_threads, const std::string& isa) {
+                                  InDoubles error_weights, int num_grids, int longest, int num_threads, const std::string& isa) {
     require(latents.shape(0) == plan.num_latents, "as many latents as the plan has");
     require(weights.shape(0) == plan.num_weights, "as many weights as the plan has");
     require(targets.shape(0) == plan.num_samples, "as many targets as the plan has samples");
@@ -232,6 +232,7 @@ std::pair<int64_t, double> choose(const Plan& plan, Out latents, In weights, In 
     require(error_weights.shape(0) == (size_t)plan.num_planes, "a weight for each plane's errors");
     require(bits_weight > 0.0, "the weight of bits must be above 0");
     require(num_grids >= 0, "grids are 0 or more");
+    require(longest >= 1 && longest <= c3::pyramid::kLongestChoice, "sides of rectangles are 1 .. 32");
     require_threads(num_threads);
     Ranges ranges;
     for (const In* array : {&weights, &targets, &slopes}) ranges.add(*array, false);
@@ -244,6 +245,7 @@ std::pair<int64_t, double> choose(const Plan& plan, Out latents, In weights, In 
                   bits_weight,
                   error_weights.data(),
                   num_grids,
+                  longest,
                   0,
                   0.0};
     nb::gil_scoped_release release;
@@ -336,7 +338,7 @@ void bind_pyramid_fit(nb::module_& m) {
           "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_choose", &choose, "plan"_a, "latents"_a.noconvert(), "weights"_a.noconvert(),
           "targets"_a.noconvert(), "slopes"_a.noconvert(), "bits_weight"_a, "error_weights"_a.noconvert(),
-          "num_grids"_a, "num_threads"_a, "isa"_a);
+          "num_grids"_a, "longest"_a, "num_threads"_a, "isa"_a);
     m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "deviation"_a, "seed"_a,
           "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(),

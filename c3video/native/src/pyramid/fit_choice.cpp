@@ -629,8 +629,8 @@ public:
     }
 
 private:
-    // Of rectangles that are given one value, in the finest grid; a quarter as long in each coarser one.
-    static constexpr int kLongest = 32;
+    // Side of a rectangle that is given one value, in the finest grid; a quarter of that in each coarser one.
+    static constexpr int kLongest = c3::pyramid::kLongestChoice;
     static constexpr std::pair<int, int> kShapes[] = {{1, 1},  {1, 2},  {2, 1},   {2, 2},  {1, 4},
                                                       {4, 1},  {4, 4},  {1, 8},   {8, 1},  {8, 8},
                                                       {1, 16}, {16, 1}, {16, 16}, {1, 32}, {32, 1}};
@@ -672,7 +672,9 @@ private:
         worker.bend = 0.0;
         worker.num_bends = 0;
         for (const auto& [height, width] : kShapes) {
-            if (std::max(height, width) > std::max(1, kLongest >> (2 * k))) continue;
+            if (std::max(height, width) > std::max(1, job_.longest >> (2 * k))) continue;
+            // Areas of coarser grids take a third of the time and bring a hundredth of what there is to win.
+            if (k > 0 && std::min(height, width) > 1) continue;
             // Larger ones overlap by three quarters.
             for (int y = 0; y + height <= grid.height; y += std::max(1, height / 4)) {
                 const int top = std::max(0, (y << k) - margin(k)),
