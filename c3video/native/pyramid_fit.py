@@ -178,8 +178,9 @@ class PyramidFit:
         longest: int = 32,
         num_threads: int = 1,
     ) -> tuple[int, float]:
-        """Choose integers of latents, alone and by rectangles, in place: a neighbour's value, or one more or less, where
-        the loss of `step` falls.
+        """Choose integers of latents, alone and by rectangles, in place, where the loss of `step` falls.
+
+        They take the value of a neighbour, or a single one moves by one.
 
         Args:
             latents: (L,) whole numbers.

@@ -33,6 +33,7 @@ def search_field(
     network: ContextNetwork,
     component_bits: NDArray[np.float32],
     mode_bits: Sequence[float],
+    unit: int | None = None,
     passes: int = 1,
     num_threads: int = 1,
 ) -> MotionField:
@@ -53,6 +54,7 @@ def search_field(
         component_bits: (n,) guess of the price of a component by the size of its difference, in bits; further
             differences cost two bits a doubling.
         mode_bits: guess of the price of FORWARD, BACKWARD and BOTH where there are two references.
+        unit: of the field's vectors, 1 or 2 quarters of a sample; None: the one of the cheaper field.
         passes: over all blocks by themselves, 1..100.
         num_threads: the result does not depend on it.
 
@@ -74,6 +76,7 @@ def search_field(
         frame.depth,
         np.ascontiguousarray(component_bits, dtype=np.float32),
         list(mode_bits),
+        (1, 2) if unit is None else (unit, unit),
         passes,
         num_threads,
         native.isa(),

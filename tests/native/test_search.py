@@ -79,6 +79,18 @@ def search(current: np.ndarray, references: list[np.ndarray], **changes: Any) ->
     return search_field(**{**arguments, **changes})
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_unit_that_is_asked_for_is_the_one_tried(seed: int) -> None:
+    """One of the two gives what a search with both of them finds."""
+    current, references, _ = random_scene(seed)
+    both = search(current, references)
+    alone = {unit: search(current, references, unit=unit) for unit in (1, 2)}
+    assert [field.unit for field in alone.values()] == [1, 2]
+    assert not (alone[2].vectors % 2).any()
+    np.testing.assert_array_equal(alone[both.unit].vectors, both.vectors)
+    np.testing.assert_array_equal(alone[both.unit].splits, both.splits)
+
+
 def motion_bits(field: MotionField) -> float:
     counter, frame = SymbolCounter(), FRAMES[len(field.vectors)]
     write_motion(counter, prior("motion"), to_symbols(wide(field), frame, None), frame.depth)
@@ -315,6 +327,10 @@ class TestSeam:
             {"mode_bits": [1.0, 1.0]},
             {"mode_bits": [1.0, 1.0, float("nan")]},
             {"mode_bits": [1.0, 1.0, -1.0]},
+            {"units": (0, 1)},
+            {"units": (2, 1)},
+            {"units": (1, 3)},
+            {"units": (1,)},
             {"times": [1]},
             {"times": [0, 1]},
             {"times": [-1, 1]},
@@ -346,6 +362,7 @@ class TestSeam:
             "level": 2,
             "component_bits": np.ones(4, np.float32),
             "mode_bits": [1.0, 1.0, 1.0],
+            "units": (1, 2),
             "passes": 2,
             "num_threads": 1,
             "isa": "",

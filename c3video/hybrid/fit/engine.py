@@ -114,6 +114,7 @@ class _NativeFit:
             search.network,
             COMPONENT_BITS,
             MODE_BITS,
+            search.unit,
             PASSES,
             num_threads,
         )

@@ -58,8 +58,22 @@ class KeyPicture:
 _BITS_OF_CHANGE = 3.0
 """What another filter than the usual one costs more."""
 
-MotionCache = dict[tuple[int, tuple[int, ...]], MotionField]
-"""Fields by display index of a frame and its references."""
+
+@dataclass
+class KnownMotion:
+    """What earlier codings of a segment have found of its motion.
+
+    Args:
+        fields: by display index of a frame and its references.
+        units: by display index, of the vectors of a field that was found for the frame; they seldom change.
+    """
+
+    fields: dict[tuple[int, tuple[int, ...]], MotionField] = field(default_factory=dict)
+    units: dict[int, int] = field(default_factory=dict)
+
+    def add(self, frame: CodedFrame, found: MotionField) -> None:
+        self.fields[frame.index, frame.references] = found
+        self.units[frame.index] = found.unit
 
 
 def luma_step(step_index: int, coded_as: CodedFormat) -> float:
@@ -121,13 +135,13 @@ class CodedFrames:
 def code_frames(
     task: FitTask,
     decisions: Decisions,
-    motion: MotionCache,
+    motion: KnownMotion,
     report: Callable[[], None] = lambda: None,
 ) -> CodedFrames:
     """Code all frames once.
 
     Args:
-        motion: fields known from earlier times; those found here are added.
+        motion: known from earlier times; what is found here is added.
         report: called after each frame.
     """
     coded = CodedFrames(decisions.step_indexes, coding_order(len(task.planes), decisions.gop))
@@ -244,19 +258,18 @@ def _motion(
     frame: CodedFrame,
     references: Sequence[Planes],
     earlier: EarlierMotion | None,
-    known: MotionCache,
+    known: KnownMotion,
 ) -> MotionField | None:
     """Where a frame is predicted from, searched for unless it is known."""
     if not frame.references:
         return None
-    if (frame.index, frame.references) not in known:
+    if (frame.index, frame.references) not in known.fields:
         current, luma = task.planes[frame.index][0], [reference[0] for reference in references]
         step, network = luma_step(decisions.step_indexes[frame.depth], task.coded_as), decisions.networks["motion"]
-        search = FrameSearch(
-            current, luma, frame, earlier, network, task.coded_as.bit_depth, SLOPE_OF_STEP * step * step
-        )
-        known[frame.index, frame.references] = task.fit_engine.search(search, task.num_threads)
-    return known[frame.index, frame.references]
+        slope, unit = SLOPE_OF_STEP * step * step, known.units.get(frame.index)
+        search = FrameSearch(current, luma, frame, earlier, network, task.coded_as.bit_depth, slope, unit)
+        known.add(frame, task.fit_engine.search(search, task.num_threads))
+    return known.fields[frame.index, frame.references]
 
 
 @dataclass(frozen=True)

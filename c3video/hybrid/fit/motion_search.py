@@ -63,6 +63,7 @@ class FrameSearch:
         network: of motion.
         bit_depth: of all samples.
         slope: squared error (full range 1) that a bit is worth.
+        unit: of the field's vectors in quarters of a sample; None: the cheaper one, for up to twice the time.
     """
 
     current: NDArray[np.generic]
@@ -72,6 +73,7 @@ class FrameSearch:
     network: ContextNetwork
     bit_depth: int
     slope: float
+    unit: int | None = None
 
 
 def search_at_once(search: FrameSearch) -> MotionField:

@@ -15,7 +15,7 @@ from c3video.coding.rangecoder import SymbolCounter
 from c3video.hybrid.coded_planes import UNIT_NORM
 from c3video.hybrid.compensation import BLOCK_SIZE
 from c3video.hybrid.context_network import ContextNetwork
-from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, KeyPicture, MotionCache, code_frames, luma_step
+from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, KeyPicture, KnownMotion, code_frames, luma_step
 from c3video.hybrid.fit.importance import Importance, activity, measured_importance, typical_importance
 from c3video.hybrid.fit.own_networks import segment_samples, tuned_network
 from c3video.hybrid.fit.plans import SLOPE_OF_STEP, Plan
@@ -66,7 +66,7 @@ class Trials:
         self._task, self._report = task, report
         self._networks = {name: prior(name) for name in CONTEXT_NETWORKS}
         self._exponents: dict[str, int | None] = dict.fromkeys(CONTEXT_NETWORKS)
-        self._motion: MotionCache = {}
+        self._motion = KnownMotion()
         self._key: KeyPicture | None = None
         self._importance: dict[int, Importance] = {}  # by frames from anchor to anchor
         self._filtered: dict[int, Planes] = {}  # by display index
@@ -148,14 +148,16 @@ class Trials:
     def search_again(self) -> None:
         """Let motion be searched for anew in the next trial: against its references and steps, by its networks.
 
-        What is known was found by a trial of other steps.
+        What is known was found by a trial of other steps. Units of vectors stay.
         """
-        self._motion = {}
+        self._motion = KnownMotion(units=self._motion.units)
 
     def keep_motion(self, trial: Trial) -> None:
         """Let the next trials have the motion of this one."""
-        pairs = zip(trial.coded.frames, trial.coded.fields, strict=True)
-        self._motion = {(frame.index, frame.references): field for frame, field in pairs if field is not None}
+        self.search_again()
+        for frame, field in zip(trial.coded.frames, trial.coded.fields, strict=True):
+            if field is not None:
+                self._motion.add(frame, field)
 
     def tune(self, trial: Trial, seed: int) -> None:
         """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""

@@ -57,7 +57,7 @@ def test_motion_is_searched_for_once_and_anew_when_asked(monkeypatch: pytest.Mon
     usual = frame_coding._motion
 
     def counted(task, decisions, frame, references, earlier, known):  # type: ignore[no-untyped-def]
-        if frame.references and (frame.index, frame.references) not in known:
+        if frame.references and (frame.index, frame.references) not in known.fields:
             searched.append(frame.index)
         return usual(task, decisions, frame, references, earlier, known)
 
@@ -76,6 +76,20 @@ def test_motion_is_searched_for_once_and_anew_when_asked(monkeypatch: pytest.Mon
     assert again.loss == first.loss
     for ours, theirs in zip(again.coded.fields, first.coded.fields, strict=True):
         assert ours is theirs
+
+
+def test_units_of_vectors_stay_as_they_were_found_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searching by the other one takes nearly as long again."""
+    fit, plan, asked = trials(), Plan(2, 0.4, 1.0), []
+    usual = frame_coding.FrameSearch
+    monkeypatch.setattr(frame_coding, "FrameSearch", lambda *args: asked.append(args[-1]) or usual(*args))
+    first = fit.attempt(plan)
+    assert asked == [None] * 3
+    fit.search_again()
+    again = fit.attempt(plan)
+    units = [field.unit for field in first.coded.fields if field is not None]
+    assert asked[3:] == units
+    assert [field.unit for field in again.coded.fields if field is not None] == units
 
 
 def test_each_trial_may_have_a_search_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@
 // First every block is searched by itself, in raster order: W, N, NE and NW lend what they have found, E, S, SE and SW
 // what the pass before has. Then the tree is chosen, in the order in which it is coded, so that it is known what can be
 // taken over and what bits cost: a superblock as one part, or else its quarters likewise; of blocks also halves and
-// quarters. That is done with vectors in quarters of a sample and in halves; the cheaper tree is the field's.
+// quarters, which are looked at where halves help. That is done with vectors in quarters of a sample and in halves,
+// unless one of them is asked for; the cheaper tree is the field's.
 #include "hybrid/search.h"
 
 #include <atomic>
@@ -364,6 +365,7 @@ private:
                 if (hint.motion.uses(r)) hint.alone[r] = hint.motion.vectors[r];
             float least = by_quarters;
             for (const int split : {kRows, kColumns, kQuarters}) {
+                if (split == kQuarters && best == kWhole) continue;  // where halves do not help they seldom do
                 constexpr int symbols[] = {0, 1, -1, 2};
                 float total = tree_price(context, kSplitClass, symbols[split]);
                 Quarter parts[4];
@@ -442,7 +444,7 @@ void search_field(const SearchJob& job, MotionField field) {
     std::vector<int32_t> splits(now.found.size());
     std::unique_ptr<Tree> best;
     float least = INFINITY;
-    for (int unit = 1; unit <= kMostUnit; unit++) {
+    for (int unit = job.units[0]; unit <= job.units[1]; unit++) {
         auto tree = std::make_unique<Tree>(job, prices, symbols, unit == 1 ? now : halves, splits.data(), unit);
         const float cost = search_tree(*tree, windows.get());
         if (best && !(cost < least)) continue;

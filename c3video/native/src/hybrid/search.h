@@ -25,6 +25,7 @@ struct SearchJob {
     const float* component_bits;  // by size of a component's difference: a guess, before contexts are known
     int num_component_bits;
     float mode_bits[3];
+    int units[2];  // of vectors in quarters of a sample, the least and the largest that is tried
     int passes, num_threads;
 };
 

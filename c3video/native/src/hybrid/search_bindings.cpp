@@ -28,7 +28,7 @@ bool is_price(float bits) { return bits >= 0.0f && bits <= kMostBits; }
 auto search_field(Centred current, const std::vector<const c3::Phases*>& phases, Ints4 starts, float slope,
                   const std::vector<int>& times, const std::optional<Earlier>& earlier,
                   const c3::ContextNetwork& network, Costs costs, int level, Floats component_bits,
-                  std::array<float, 3> mode_bits, int passes, int num_threads, const std::string& isa) {
+                  std::array<float, 3> mode_bits, std::array<int, 2> units, int passes, int num_threads, const std::string& isa) {
     require_size((int64_t)current.shape(0), (int64_t)current.shape(1));
     require_settings(c3::kMotionBlock, 8, num_threads);
     c3::SearchJob job{};
@@ -64,6 +64,8 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
     job.num_component_bits = (int)component_bits.size();
     for (int mode = 0; mode < 3; mode++) job.mode_bits[mode] = mode_bits[mode];
     require(passes >= 1 && passes <= kMostPasses, "passes must be 1..100");
+    require(1 <= units[0] && units[0] <= units[1] && units[1] <= c3::kMostUnit, "units: 1 <= first <= last <= 2");
+    job.units[0] = units[0], job.units[1] = units[1];
     job.passes = passes, job.num_threads = num_threads;
     const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     auto vectors = new_array<int32_t>(phases.size(), 2, 2 * rows, 2 * columns);
@@ -98,6 +100,6 @@ auto coarse_vectors(Centred current, Centred reference, const std::string& isa) 
 void bind_search(nb::module_& m) {
     m.def("search_field", &search_field, nb::arg("current").noconvert(), "phases"_a, nb::arg("starts").noconvert(),
           "slope"_a, "times"_a, "earlier"_a.none(), "network"_a, nb::arg("costs").noconvert(), "level"_a,
-          nb::arg("component_bits").noconvert(), "mode_bits"_a, "passes"_a, "num_threads"_a, "isa"_a);
+          nb::arg("component_bits").noconvert(), "mode_bits"_a, "units"_a, "passes"_a, "num_threads"_a, "isa"_a);
     m.def("coarse_vectors", &coarse_vectors, nb::arg("current").noconvert(), nb::arg("reference").noconvert(), "isa"_a);
 }
