@@ -170,11 +170,11 @@ class Structure:
     @property
     def mask_bytes(self) -> int:
         """Size of the mask."""
-        return -(-self._num_usual // 8)
+        return -(-len(self._with_usual) // 8)
 
     @property
-    def _num_usual(self) -> int:
-        return sum(field.usual is not None for field in self.fields)
+    def _with_usual(self) -> tuple[Field, ...]:
+        return tuple(field for field in self.fields if field.usual is not None)
 
     @property
     def size_bytes(self) -> int:
@@ -207,7 +207,9 @@ class Structure:
         Raises:
             ConfigError: a value is out of its range.
         """
-        mask, bit, out = 0, 1, bytearray()
+        unusual = [values[field.name] != field.usual for field in self._with_usual]
+        mask = sum(1 << bit for bit, is_unusual in enumerate(unusual) if is_unusual)
+        out = bytearray(mask.to_bytes(self.mask_bytes, "little"))
         for field in self.fields:
             value = field.type.content if isinstance(field.type, Constant) else values[field.name]
             if field.count is not None and len(value) != values[field.count]:
@@ -219,11 +221,9 @@ class Structure:
                     field.check(item)
                 except ValueError as error:
                     raise ConfigError(f"{self.name}: {field.name} = {error}") from None
-            if value != field.usual:
-                mask |= bit if field.usual is not None else 0
-                out += b"".join(map(field.type.write, (value,) if field.count is None else value))
-            bit <<= int(field.usual is not None)
-        return mask.to_bytes(self.mask_bytes, "little") + out
+                if value != field.usual:
+                    out += field.type.write(item)
+        return bytes(out)
 
     def read(self, data: Data, offset_bytes: int, **counts: int) -> dict[str, Any]:
         """Values of a structure that fills `data`.
@@ -242,40 +242,39 @@ class Structure:
     def read_start(self, data: Data, offset_bytes: int, at: int, **counts: int) -> tuple[dict[str, Any], int]:
         """Values of a structure that starts at `data[at:]`, and where it ends. Otherwise as `read`."""
         values: dict[str, Any] = dict(counts)
-        mask, at = self._read_mask(data, offset_bytes, at)
+        usual, at = self._read_mask(data, offset_bytes, at)
         for field in self.fields:
-            written = True
-            if field.usual is not None:
-                written, mask = bool(mask & 1), mask >> 1
             start, count = at, None if field.count is None else values[field.count]
-            items = []
-            for _ in range((1 if count is None else count) if written else 0):
-                try:
-                    item, end = field.type.read(data, at)
-                    field.check(item)
-                except ValueError as error:
-                    raise self._wrong(field.name, str(error), offset_bytes + at) from None
-                items.append(item)
-                at = end
-            value: Any = (items[0] if count is None else tuple(items)) if written else field.usual
-            if written and value == field.usual:
-                raise self._wrong(field.name, f"{value}: is usual and must not be written", offset_bytes + start)
-            if count is not None and len(value) != count:
-                raise self._wrong(
-                    field.name, f"{len(value)} values: must be {count} ({field.count})", offset_bytes + at
-                )
+            value: Any = field.usual
+            if field not in usual:
+                items = []
+                for _ in range(1 if count is None else count):
+                    try:
+                        item, end = field.type.read(data, at)
+                        field.check(item)
+                    except ValueError as error:
+                        raise self._wrong(field.name, str(error), offset_bytes + at) from None
+                    items.append(item)
+                    at = end
+                value = items[0] if count is None else tuple(items)
+                if value == field.usual:
+                    raise self._wrong(field.name, f"{value}: is usual and must not be written", offset_bytes + start)
+            elif count is not None and len(value) != count:
+                problem = f"{len(value)} values: must be {count} ({field.count})"
+                raise self._wrong(field.name, problem, offset_bytes + at)
             values[field.name] = value
         return values, at
 
-    def _read_mask(self, data: Data, offset_bytes: int, at: int) -> tuple[int, int]:
+    def _read_mask(self, data: Data, offset_bytes: int, at: int) -> tuple[list[Field], int]:
+        """The fields that are not written, and where the mask ends."""
         try:
             content, end = take(data, at, self.mask_bytes)
         except ValueError as error:
             raise self._wrong("mask", str(error), offset_bytes + at) from None
-        mask = int.from_bytes(content, "little")
-        if mask >> self._num_usual:
-            raise self._wrong("mask", f"{mask:#x}: has more than {self._num_usual} bits", offset_bytes + at)
-        return mask, end
+        mask, fields = int.from_bytes(content, "little"), self._with_usual
+        if mask >> len(fields):
+            raise self._wrong("mask", f"{mask:#x}: has more than {len(fields)} bits", offset_bytes + at)
+        return [field for bit, field in enumerate(fields) if not mask >> bit & 1], end
 
     def _wrong(self, name: str, problem: str, offset_bytes: int) -> StreamError:
         return StreamError(f"{self.name}: {name} at byte {offset_bytes}: {problem}", offset_bytes=offset_bytes)
