@@ -28,7 +28,8 @@ bool is_price(float bits) { return bits >= 0.0f && bits <= kMostBits; }
 auto search_field(Centred current, const std::vector<const c3::Phases*>& phases, Ints4 starts, float slope,
                   const std::vector<int>& times, const std::optional<Earlier>& earlier,
                   const c3::ContextNetwork& network, Costs costs, int level, Floats component_bits,
-                  std::array<float, 3> mode_bits, std::array<int, 2> units, int passes, int num_threads, const std::string& isa) {
+                  std::array<float, 3> mode_bits, std::array<int, 2> units, int passes, int num_threads,
+                  const std::string& isa) {
     require_size((int64_t)current.shape(0), (int64_t)current.shape(1));
     require_settings(c3::kMotionBlock, 8, num_threads);
     c3::SearchJob job{};

@@ -224,7 +224,8 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
 
 // (latents that changed, by how much less the loss is).
 std::pair<int64_t, double> choose(const Plan& plan, Out latents, In weights, In targets, In slopes, double bits_weight,
-                                  InDoubles error_weights, int num_grids, int longest, int num_threads, const std::string& isa) {
+                                  InDoubles error_weights, int num_grids, int longest, int num_threads,
+                                  const std::string& isa) {
     require(latents.shape(0) == plan.num_latents, "as many latents as the plan has");
     require(weights.shape(0) == plan.num_weights, "as many weights as the plan has");
     require(targets.shape(0) == plan.num_samples, "as many targets as the plan has samples");
