@@ -20,6 +20,9 @@ from c3video.pyramid.config import GROUPS, TAPS, PyramidConfig, grid_shapes, wei
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+LONGEST_CHOICE = 32
+"""Side of the largest rectangle of latents that are given one value (native/src/pyramid/fit_choice.h)."""
+
 
 @dataclass(frozen=True, eq=False)
 class FitStep:
@@ -175,7 +178,7 @@ class PyramidFit:
         rd_weight: float,
         *,
         num_grids: int,
-        longest: int = 32,
+        longest: int = LONGEST_CHOICE,
         num_threads: int = 1,
     ) -> tuple[int, float]:
         """Choose integers of latents, alone and by rectangles, in place, where the loss of `step` falls.
@@ -186,7 +189,7 @@ class PyramidFit:
             latents: (L,) whole numbers.
             weights, targets, rd_weight: as of `step`.
             num_grids: of the finest grids whose latents are gone through, once each.
-            longest: side of a rectangle in the finest grid, 1..32; a quarter of that in each coarser one.
+            longest: side of a rectangle in the finest grid, 1..LONGEST_CHOICE; a quarter of that in each coarser one.
             num_threads: threads to use; the choice is the same on any number, but for the slopes' rounding.
 
         Returns:

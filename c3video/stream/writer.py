@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Segments -> .c3v, to any binary file object: header, segments as they are finished, index.
 
+What is said here of the index holds for what ends a stream of one segment, which has none, too.
+
 A file has its index after every segment; the next segment is written over it. So it is a valid stream whenever the work
 ends, by a signal that nobody can catch too, and a full disk has room for the index: it is there. A pipe gets the index
 at the end, and so does a file that others read while it grows: what they have read stays.
@@ -55,7 +57,7 @@ class Writer:
 
     @property
     def size_bytes(self) -> int:
-        """Of the stream with its index, as it is or, in a pipe, will be."""
+        """Of the stream with its ending, as it is or, in a pipe, will be."""
         return self._end + len(self._ending())
 
     @property

@@ -155,18 +155,29 @@ def changed_header(header: Header, change: dict[str, Any]) -> bytes:
     [
         (
             {"num_mastering": 1, "mastering_display": (0,)},
-            "1 numbers of a mastering display, 0 of content light: a part",
+            "1 numbers of a mastering display, 0 of content light: a part of them",
         ),
         (
             {"num_content_light": 1, "content_light": (0,)},
-            "0 numbers of a mastering display, 1 of content light: a part",
+            "0 numbers of a mastering display, 1 of content light: a part of them",
         ),
         ({"num_mastering": 10, "mastering_display": (131071, *9 * (0,))}, "chromaticity of mastering_display = 131071"),
     ],
 )
-def test_what_is_said_of_showing_pictures_is_whole_and_in_range(change: dict[str, Any], words: str) -> None:
+def test_what_is_said_of_showing_pictures_is_whole(change: dict[str, Any], words: str) -> None:
     with pytest.raises(StreamError, match=words):
         syntax.read_header(changed_header(HEADER_B, change))
+
+
+@pytest.mark.parametrize(
+    ("at", "new", "words"),
+    [(0, 4, "field_order at byte"), (1, 4, "quarter_turns at byte"), (2, 2, "mirrored at byte")],
+)
+def test_what_is_said_of_showing_pictures_is_in_range(at: int, new: int, words: str) -> None:
+    payload = bytearray.fromhex(HEADER_A_HEX)
+    payload[payload.index(bytes.fromhex("02 03 02 03 01 0a")) + 2 + at] = new  # after color_range, chroma_location
+    with pytest.raises(StreamError, match=words):
+        syntax.read_header(bytes(payload))
 
 
 def usual_header() -> Header:

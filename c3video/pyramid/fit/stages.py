@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.errors import FitError
-from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_noise
+from c3video.native.pyramid_fit import LONGEST_CHOICE, Adam, FitStep, Floats, PyramidFit, add_noise
 from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, is_of_entropy, weight_shapes
 from c3video.pyramid.fit.bounds import hold_sums
@@ -169,7 +169,7 @@ class PictureFit:
         self.choose_latents(longest=2)  # for the weights as they are now; little is left to find
         return chosen, self.coded(wants_weights=False)
 
-    def choose_latents(self, longest: int = 32) -> None:
+    def choose_latents(self, longest: int = LONGEST_CHOICE) -> None:
         """Integers of a picture's latents in the finest grids anew, alone and by rectangles, where the loss falls.
 
         Args:
