@@ -26,6 +26,7 @@ using c3::pyramid::ChoiceJob;
 using c3::pyramid::Group;
 using c3::pyramid::kEntropyLimit;
 using c3::pyramid::kGivenGain;
+using c3::pyramid::kLongestChoice;
 using c3::pyramid::kMaxGrids;
 using c3::pyramid::kMaxPlanes;
 using c3::pyramid::kMaxTaps;
@@ -629,8 +630,6 @@ public:
     }
 
 private:
-    // Side of a rectangle that is given one value, in the finest grid; a quarter of that in each coarser one.
-    static constexpr int kLongest = c3::pyramid::kLongestChoice;
     static constexpr std::pair<int, int> kShapes[] = {{1, 1},  {1, 2},  {2, 1},   {2, 2},  {1, 4},
                                                       {4, 1},  {4, 4},  {1, 8},   {8, 1},  {8, 8},
                                                       {1, 16}, {16, 1}, {16, 16}, {1, 32}, {32, 1}};
@@ -640,7 +639,7 @@ private:
     // Rows of luma to either side of a latent of grid k that anything about it may touch: contexts of contexts, and the
     // samples that its upsampling reaches, with what refinement and chroma read around them.
     static int margin(int k) { return (7 << k) + 8; }
-    static_assert(2 * (2 * ((7 << (kBandGrids - 1)) + 8) + kLongest) <= kBand);
+    static_assert(2 * (2 * ((7 << (kBandGrids - 1)) + 8) + kLongestChoice) <= kBand);
 
     // Of how single latents bend the errors, what a rectangle's are taken to do at least; found by trial.
     static constexpr double kBendShare = 0.25;

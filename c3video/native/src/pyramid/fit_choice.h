@@ -6,7 +6,7 @@
 namespace c3 {
 namespace pyramid {
 
-constexpr int kLongestChoice = 32;
+constexpr int kLongestChoice = 32;  // side of a rectangle that is given one value; native/pyramid_fit.py
 
 struct ChoiceJob {
     float* latents;  // whole numbers, in and out
@@ -15,7 +15,7 @@ struct ChoiceJob {
     double bits_weight;           // of a bit in the loss
     const double* error_weights;  // of a squared error in each plane
     int num_grids;                // whose latents are chosen, from the finest
-    int longest;                  // side of a rectangle that is given one value, in the finest grid
+    int longest;                  // side of such a rectangle in the finest grid; a quarter in each coarser one
     // Out: latents that changed, and by how much less the loss is.
     int64_t changes;
     double gain;
