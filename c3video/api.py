@@ -101,7 +101,8 @@ def encode(
             (`c3video.video.ArraySource` makes one of arrays).
         out: path, "-" for standard output, or a binary file object; where it can be sought, a target may have its last
             segments written over.
-        profile: what the model is: "default", "pyramid" (C3 of today) or "paper" (C3 as published, on RGB).
+        profile: what the model is: "default", "pyramid" (C3 of today) or "paper" (C3 as published, on RGB);
+            "paper-per-grid" and "paper-shared" are its other published settings.
         preset: how long to fit: "ultrafast", "fast", "medium", "slow" or "paper".
         rd_weight: weight of bits per pixel against MSE on [0, 1]; larger means smaller files. 1e-3 if nothing else
             says what the rate is.

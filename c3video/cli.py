@@ -295,12 +295,13 @@ def _decode(arguments: argparse.Namespace) -> None:
     import c3video.decoder
     from c3video.media.orientation import Upright
     from c3video.media.selection import Selection
-    from c3video.media.sink import check_container, container_of
+    from c3video.media.sink import container_for, container_of
     from c3video.progress_display import DecodeDisplay
 
     if not arguments.verify and arguments.output is None:
         raise ConfigError("decode needs -o OUT.mkv, -o OUT.y4m or -o - for a pipe (or --verify to write nothing)")
-    container = container_of(arguments.output, arguments.format) if arguments.output else None
+    if arguments.output:
+        container_of(arguments.output, arguments.format)  # what is wrong with a name is said before anything is opened
     times = _times(arguments)
     by_frame = arguments.frames is not None or any(time is not None for time in times.values())
     if by_frame and arguments.segments is not None:
@@ -320,8 +321,7 @@ def _decode(arguments: argparse.Namespace) -> None:
         turn = Upright(clip.format) if arguments.rotate else None
         format = turn.format if turn else clip.format
         frames = clip.select(selection, arguments.input) if by_frame else clip.frames(first, last)
-        if container is not None:
-            check_container(container, format)
+        container = container_for(arguments.output, arguments.format, format) if arguments.output else None
         expected = None if arguments.segments is not None else _num_frames(clip, selection)
         written = _written(arguments, container, format) if container else contextlib.nullcontext(_not_written)
         display = DecodeDisplay(sys.stderr, expected, not arguments.quiet)
@@ -595,7 +595,7 @@ def _parser() -> argparse.ArgumentParser:
         "--patch",
         type=_patch,
         metavar="HxW",
-        help="largest patch of the profile paper, in luma samples (default 288x352)",
+        help="largest patch of the profiles of the paper, in luma samples (default 288x352)",
     )
     encode.add_argument(
         "--segment", type=_positive, metavar="N", help="most frames a segment (profile default: 64, others: 32)"
@@ -611,7 +611,7 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")
     encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
     encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
-    encode.add_argument("--device", default="cpu", help="where the profile paper fits: cpu, cuda, cuda:1")
+    encode.add_argument("--device", default="cpu", help="where the profiles of the paper fit: cpu, cuda, cuda:1")
     _add_effort(encode)
     encode.add_argument(
         "--pix-fmt",
@@ -632,7 +632,7 @@ def _parser() -> argparse.ArgumentParser:
         "-f",
         "--format",
         metavar="NAME",
-        help="container: matroska (keeps all), nut, mov, y4m (what a pipe gets if not told) or raw",
+        help="container: matroska (keeps all), nut, mov, y4m (what a pipe gets if not told, RGB apart) or raw",
     )
     _add_times(decode)
     decode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from c3video.c3.config import C3_PRESETS, C3Config, C3FitConfig
+from c3video.c3.config import C3_PRESETS, PAPER_MODELS, C3Config, C3FitConfig
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.pyramid.config import PYRAMID_PRESETS, PyramidConfig, PyramidFitConfig
@@ -79,13 +79,20 @@ PROFILES: dict[str, Profile] = {
         PYRAMID_PRESETS,
         "C3 of today: one entropy network that looks across grids and frames, without motion",
     ),
-    "paper": Profile(C3Config(), C3_PRESETS, "C3 as published (UVG, learned window), on RGB", as_rgb=True),
+    **{
+        name: Profile(PAPER_MODELS[name], C3_PRESETS, about, as_rgb=True)
+        for name, about in {
+            "paper": "C3 as published (UVG, learned window), on RGB",
+            "paper-per-grid": "its setting with whole contexts and a small entropy network per grid",
+            "paper-shared": "its setting with whole contexts and one entropy network",
+        }.items()
+    },
 }
 
 PRESETS = tuple(dict.fromkeys(name for profile in PROFILES.values() for name in profile.presets))
 """All names of efforts; which of them a profile has, it says."""
 
-PROFILE_NUMBERS = {"default": 1, "paper": 3, "pyramid": 4}
+PROFILE_NUMBERS = {"default": 1, "paper": 3, "pyramid": 4, "paper-per-grid": 5, "paper-shared": 6}
 PRESET_NUMBERS = {"ultrafast": 1, "fast": 2, "medium": 3, "slow": 4, "placebo": 5, "paper": 6}
 """On the wire since version 6: add, never change or reuse. 0 stands for what is not said; profile 2 is gone."""
 
@@ -155,7 +162,8 @@ def fit_config(
         raise ConfigError(f"preset {preset!r}: profile {profile_name} has {', '.join(presets)}")
     config = replace(presets[preset], rd_weight=rd_weight)
     if window_search is not None:
-        if not isinstance(config, C3FitConfig):
+        model = model_config(profile_name)
+        if not isinstance(config, C3FitConfig) or not (isinstance(model, C3Config) and model.windows_move):
             raise ConfigError(f"profile {profile_name!r}: has no windows to place; paper has")
         config = replace(config, window_search=window_search)
     if low_delay:

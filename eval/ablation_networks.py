@@ -7,7 +7,6 @@ They take the place of `PatchNetwork` in a fit (`fit_patch(..., network_type=...
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,35 +38,6 @@ class GeluNetwork(TorchNetwork):
         for index in range(0, len(weights), 2):
             hidden = torch.addmm(weights[index + 1][:, None], weights[index], F.gelu(hidden) if index else hidden)
         return hidden
-
-
-class SharedEntropyNetwork(TorchNetwork):
-    """One entropy network for all latent grids, in place of one a grid.
-
-    Grids without a window in the previous latent frame read zeros there.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        grids = self.config.grids
-        self.shared = next((index for index, grid in enumerate(grids) if grid.previous_window), 0)
-        kept = [spec.grid in (-1, self.shared) for spec in self.specs]
-        self.weights = torch.nn.ParameterList(self._layer_weights(list(self.weights), kept))
-        self.specs: tuple[LayerSpec, ...] = tuple(spec for spec, keep in zip(self.specs, kept, strict=True) if keep)
-
-    def context_weight(self, grid: int) -> Tensor:
-        """First-layer weights: of every grid the same."""
-        return super().context_weight(self.shared)  # type: ignore[misc, no-any-return]
-
-    def rate(self, steps: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        """(num_grids,) bits of the latents (L,) in steps."""
-        first, *rest = self._layer_weights(weights, [spec.grid == self.shared for spec in self.specs])
-        num_causal = self.config.context_size**2 // 2
-        bits = []
-        for grid, window in zip(self.split_grids(steps), self.windows, strict=True):
-            taps = first if window is not None else first[:, :num_causal]
-            bits.append(self._grid_bits(grid, window, [taps, *rest]))
-        return torch.stack(bits)
 
 
 def fixed_precision(

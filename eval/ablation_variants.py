@@ -10,7 +10,7 @@ from typing import Any
 
 from c3video.c3.config import C3Config, C3FitConfig
 from c3video.c3.fit.loop import fit_patch
-from eval.ablation_networks import GeluNetwork, SharedEntropyNetwork, fixed_precision
+from eval.ablation_networks import GeluNetwork, fixed_precision
 
 BASE = "base"
 
@@ -64,6 +64,11 @@ def _isotropic(config: C3Config) -> C3Config:
     return replace(config, grids=tuple(g for g in config.grids if g.time_exponent == g.space_exponent))
 
 
+def _shared(config: C3Config) -> C3Config:
+    grids = tuple(replace(grid, previous_window=True) for grid in config.grids)
+    return replace(config, grids=grids, shared_entropy=True)
+
+
 def _one_stage(config: C3FitConfig) -> C3FitConfig:
     steps = config.noise_steps + config.rounding_steps + config.weight_steps
     return replace(config, noise_steps=steps, rounding_steps=0, weight_steps=0)
@@ -72,8 +77,6 @@ def _one_stage(config: C3FitConfig) -> C3FitConfig:
 def _no_weight_stage(config: C3FitConfig) -> C3FitConfig:
     return replace(config, rounding_steps=config.rounding_steps + config.weight_steps, weight_steps=0)
 
-
-_NO_STREAM = "streams have no such network"
 
 VARIANTS: tuple[Variant, ...] = (
     Variant(BASE, "all ingredients"),
@@ -103,11 +106,15 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("correlation-window", "windows from correlations of latents", fit=_fit(window_search="correlation")),
     Variant(
         "shared-entropy",
-        "one entropy network for all grids",
-        options={"network_type": SharedEntropyNetwork},
-        no_stream=_NO_STREAM,
+        "one entropy network for all grids, which all have a window then",
+        model=_shared,
     ),
-    Variant("gelu", "GELU for the exact activation", options={"network_type": GeluNetwork}, no_stream=_NO_STREAM),
+    Variant(
+        "gelu",
+        "GELU for the exact activation",
+        options={"network_type": GeluNetwork},
+        no_stream="streams have no such network",
+    ),
     Variant("residual-3d", "residual convolutions over three frames", model=_model(residual_time_size=3)),
     Variant("residual-2d", "residual convolutions within a frame", model=_model(residual_time_size=1)),
     Variant("no-residual", "no residual convolutions", model=_model(residual_layers=0)),

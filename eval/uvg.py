@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from c3video.c3.config import PAPER_MODELS
 from c3video.errors import C3VideoError, SourceError
 from eval.rd import QUALITIES, Codec, Point, bd_rate, codec_of, read_points
 from handover.clips import read_clips
@@ -81,6 +82,26 @@ def means(rows: Sequence[Mapping[str, str]], clips: Sequence[str]) -> list[dict[
     return found
 
 
+def adaptive(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """For each clip and rd_weight the best of the paper's settings, as rows of the profile `paper-adaptive`.
+
+    The paper chooses for each patch. A stream has one setting, so this is the choice for each clip.
+
+    Args:
+        rows: of points.csv; those of settings that a clip has beside others at the same preset and rd_weight count.
+    """
+    found: dict[tuple[str, str, str], list[Mapping[str, str]]] = defaultdict(list)
+    for row in rows:
+        if row["profile"] in PAPER_MODELS and row["psnr_rgb_seq"]:
+            found[row["clip"], row["preset"], row["quality"]].append(row)
+
+    def loss(row: Mapping[str, str]) -> float:
+        return 10 ** (-float(row["psnr_rgb_seq"]) / 10) + float(row["quality"]) * float(row["bpp"])
+
+    best = [min(settings, key=loss) for settings in found.values() if len(settings) == len(PAPER_MODELS)]
+    return [{**row, "profile": "paper-adaptive"} for row in best]
+
+
 def curves_of(rows: Sequence[Mapping[str, Any]], quality: str) -> dict[Codec, list[Point]]:
     """(bpp, dB) of the means, by codec."""
     curves: dict[Codec, list[Point]] = defaultdict(list)
@@ -139,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         clips = [clip.name for clip in read_clips(options.out)]
-        rows = means(read_points(options.out / "points.csv"), clips)
+        points = read_points(options.out / "points.csv")
+        rows = means([*points, *adaptive(points)], clips)
         write_csv(options.out / "means.csv", MEAN_COLUMNS, rows)
         run = read_json(options.out / "run.json") if (options.out / "run.json").exists() else {}
         print(summary(rows, len(clips), run.get("published", "")))

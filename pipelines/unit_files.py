@@ -75,7 +75,7 @@ class OutOfTimeError(Exception):
 def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[str, Any]:
     """Encode one segment and write its files; returns its record."""
     fit = fit_config(unit.profile, unit.preset, unit.rd_weight)
-    if isinstance(fit, C3FitConfig) and unit.profile == "paper" and unit.clip.max_gradient_norm is not None:
+    if isinstance(fit, C3FitConfig) and unit.clip.max_gradient_norm is not None:
         fit = replace(fit, max_gradient_norm=unit.clip.max_gradient_norm)
     steps: list[tuple[str, int, float, float, float, int]] = []
     last: Progress | None = None

@@ -437,8 +437,8 @@ def test_pipes_of_every_container(coded: Path, tmp_path: Path, container: str) -
 def test_rgb_goes_through_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "clip.c3v"
     path.write_bytes(encode_quickly(moving_clip(2, 8, 8, "gbrp")))
-    assert "-f matroska to a pipe" in one_line(c3v("decode", path, "-o", "-"))
-    run = c3v("decode", path, "-o", "-", "-f", "matroska")
+    assert "-f matroska to a pipe" in one_line(c3v("decode", path, "-o", "-", "-f", "y4m"))
+    run = c3v("decode", path, "-o", "-")
     assert (run.returncode, run.stderr) == (0, b"")
     (tmp_path / "clip.mkv").write_bytes(run.stdout)
     assert read_all(tmp_path / "clip.mkv")[0].pix_fmt == "gbrp"

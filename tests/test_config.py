@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from c3video.c3.config import C3_PRESETS, WINDOW_SEARCHES, C3FitConfig
+from c3video.c3.config import C3_PRESETS, WINDOW_SEARCHES, C3Config, C3FitConfig, isotropic_grids
 from c3video.config import fit_config, model_config
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
@@ -48,6 +48,17 @@ def test_windows_can_be_learned_in_every_preset(preset: str, search: str) -> Non
     assert isinstance(config, C3FitConfig)
     assert config.window_search == search
     assert config.window_steps > 0
+
+
+def test_windows_that_have_one_place_cannot_be_searched() -> None:
+    with pytest.raises(ConfigError, match="no windows to place"):
+        fit_config("paper-shared", "fast", 1e-3, "wide")
+
+
+def test_a_shared_network_needs_grids_of_one_kind() -> None:
+    with pytest.raises(ConfigError, match="all grids must have a previous-frame window, or none"):
+        C3Config(isotropic_grids(3, 2), shared_entropy=True).check()
+    C3Config(isotropic_grids(3, 0), shared_entropy=True).check()
 
 
 def test_only_the_hybrid_model_has_an_order_of_frames() -> None:

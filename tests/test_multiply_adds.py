@@ -68,6 +68,12 @@ def test_paper_configuration_has_the_published_count() -> None:
     assert macs.interpolation == pytest.approx(sum(2 + 2 / 2**k + 2 / 4**k for k in range(1, 6)))
 
 
+def test_a_shared_network_is_counted_for_each_grid_by_hand() -> None:
+    macs = patch_multiply_adds(model_config("paper-shared"), "gbrp")
+    network = (40 + 81) * 16 + 16 * 16 + 16 * 2  # 9x9 before, half of it now
+    assert macs.entropy == tuple(network / 8**k for k in range(6))
+
+
 @pytest.mark.parametrize("model", [model_config("paper"), FLAT], ids=["paper", "flat"])
 @pytest.mark.parametrize(("pix_fmt", "channels", "pixels"), [("yuv420p", 6, 4), ("gbrp", 3, 1)])
 def test_parts_add_up_to_every_weight_times_its_uses(model: C3Config, pix_fmt: str, channels: int, pixels: int) -> None:

@@ -57,10 +57,11 @@ C3_MODEL = Structure(
         ),
         Field("q_step_256", U16, 1, 1024, "quantisation step of the latents in units of 1/256"),
         Field("context_size", U8, 3, 9, "odd side of the causal window"),
-        Field("previous_size", U8, 1, 8, "side of the window in the previous latent frame"),
+        Field("previous_size", U8, 1, 9, "side of the window in the previous latent frame"),
         Field("previous_range", U8, 1, 65, "odd side of the wide window that it lies in; >= previous_size"),
         Field("num_entropy_layers", U8, 1, 3, "hidden layers of the entropy networks"),
-        Field("entropy_layers", U8, 4, 64, "their widths", "num_entropy_layers"),
+        Field("entropy_layers", U8, 2, 64, "their widths", "num_entropy_layers"),
+        Field("shared_entropy", U8, 0, 1, "1: one entropy network serves all grids", since=11),
         Field("num_synthesis_layers", U8, 0, 4, "pointwise hidden layers of the synthesis"),
         Field("synthesis_layers", U8, 4, 64, "their widths", "num_synthesis_layers"),
         Field("residual_layers", U8, 0, 4, "residual convolutions at the end of the synthesis"),
@@ -105,9 +106,10 @@ class C3Config:
         grids: the latent grids, 1..16 of them.
         q_step_256: quantisation step of the latents in units of 1/256, 1..1024 (paper: 0.3, so 77).
         context_size: odd side of the causal window in the current latent frame, 3..9.
-        previous_size: side of the window in the previous latent frame, 1..8.
+        previous_size: side of the window in the previous latent frame, 1..9.
         previous_range: odd side of the wide window in which that one is placed, previous_size..65.
-        entropy_layers: widths of the hidden layers of the entropy networks, 1..3 of 4..64.
+        entropy_layers: widths of the hidden layers of the entropy networks, 1..3 of 2..64.
+        shared_entropy: one entropy network for all grids, which then all have a window or all have none.
         synthesis_layers: widths of the pointwise hidden layers, 0..4 of 4..64.
         residual_layers: number of residual 3x3 convolutions at the end, 0..4.
         residual_time_size: 3 for 3x3x3 residual convolutions (paper), 1 for 3x3.
@@ -119,6 +121,7 @@ class C3Config:
     previous_size: int = 4
     previous_range: int = 65
     entropy_layers: tuple[int, ...] = (8, 8)
+    shared_entropy: bool = False
     synthesis_layers: tuple[int, ...] = (32, 32)
     residual_layers: int = 2
     residual_time_size: int = 3
@@ -128,6 +131,15 @@ class C3Config:
     HAS_PATCHES: ClassVar[bool] = True
     FIELDS: ClassVar[Structure] = C3_MODEL
 
+    @property
+    def windows_move(self) -> bool:
+        """Whether a previous-frame window has more than one place to be in, so that patches say where it is."""
+        return self.previous_range > self.previous_size
+
+    def entropy_network(self, grid: int) -> int:
+        """The first grid that has the entropy network of this one."""
+        return 0 if self.shared_entropy else grid
+
     def check(self) -> None:
         """Raise ConfigError where a value is out of the range that a stream may carry."""
         check_range("number of latent grids", len(self.grids), 1, 16)
@@ -136,15 +148,19 @@ class C3Config:
             check_range("space_exponent", grid.space_exponent, 0, 7)
         check_range("q_step_256", self.q_step_256, 1, 1024)
         check_range("context_size", self.context_size, 3, 9)
-        check_range("previous_size", self.previous_size, 1, 8)
+        check_range("previous_size", self.previous_size, 1, 9)
         check_range("previous_range", self.previous_range, self.previous_size, 65)
         for name in ("context_size", "previous_range"):
             if getattr(self, name) % 2 == 0:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be odd")
         check_range("number of entropy layers", len(self.entropy_layers), 1, 3)
         check_range("number of synthesis layers", len(self.synthesis_layers), 0, 4)
-        for width in self.entropy_layers + self.synthesis_layers:
-            check_range("layer width", width, 4, 64)
+        for width in self.entropy_layers:
+            check_range("width of an entropy layer", width, 2, 64)
+        for width in self.synthesis_layers:
+            check_range("width of a synthesis layer", width, 4, 64)
+        if self.shared_entropy and len({grid.previous_window for grid in self.grids}) > 1:
+            raise ConfigError("a shared entropy network: all grids must have a previous-frame window, or none")
         check_range("residual_layers", self.residual_layers, 0, 4)
         if self.residual_time_size not in (1, 3):
             raise ConfigError(f"residual_time_size = {self.residual_time_size}: must be 1 or 3")
@@ -157,7 +173,7 @@ class C3Config:
         )
         return cls(
             grids=tuple(LatentGrid(time, space, bool(previous)) for time, space, previous in grids),
-            **{name: values[name] for name in _PLAIN_FIELDS},
+            **{name: values[name] for name in _PLAIN_FIELDS} | {"shared_entropy": bool(values["shared_entropy"])},
         )
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
@@ -174,6 +190,26 @@ class C3Config:
         """The model as clips of that format are best coded: as it is."""
         return self
 
+
+PAPER_MODELS: dict[str, C3Config] = {
+    "paper": C3Config(),
+    "paper-per-grid": C3Config(
+        isotropic_grids(5, 5), context_size=9, previous_size=9, previous_range=9, entropy_layers=(2, 2)
+    ),
+    "paper-shared": C3Config(
+        isotropic_grids(6, 6),
+        context_size=9,
+        previous_size=9,
+        previous_range=9,
+        entropy_layers=(16, 16),
+        shared_entropy=True,
+    ),
+}
+"""The three settings of the published sweep over UVG, best of which for each patch is the paper's *adaptive* C3.
+
+Source: google-deepmind/c3_neural_compression, `configs/uvg.py`: learned masks and networks per grid; networks per grid
+with whole 9x9 contexts in both frames; the same contexts with one network, "no conditioning".
+"""
 
 _PLAIN_FIELDS = tuple(field.name for field in C3_MODEL.fields if not field.name.startswith(("num_", "grid_")))
 

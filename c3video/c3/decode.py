@@ -87,6 +87,7 @@ def _read_patch(
 
 def describe_patches(header: Header, segment: Segment) -> SegmentFacts:
     """Bits by part of a segment, and the windows of its patches. Raises CorruptSegmentError."""
+    assert isinstance(header.model, C3Config)
     parts: dict[str, float] = {}
     windows = []
     for number, shape in enumerate(patch_grid(header).shapes(len(segment.pts))):
@@ -95,5 +96,7 @@ def describe_patches(header: Header, segment: Segment) -> SegmentFacts:
         assert patch.bits is not None
         for name, bits in patch.bits.by_part().items():
             parts[name] = parts.get(name, 0.0) + bits
+    if not header.model.windows_move:
+        return SegmentFacts(parts, {}, "windows that see all around a latent")
     shown = " ".join("-" if window is None else f"{window[0]},{window[1]}" for window in windows[0])
     return SegmentFacts(parts, {"previous_windows": windows}, f"windows of patch 0: {shown}")

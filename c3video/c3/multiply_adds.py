@@ -61,16 +61,17 @@ def patch_multiply_adds(model: C3Config, pix_fmt: str) -> PatchMultiplyAdds:
     """
     layout = LAYOUTS[pix_fmt]
     pixels = layout.cell_height * layout.cell_width
-    entropy = [0.0] * len(model.grids)
+    network = [0.0] * len(model.grids)  # of one latent
     pointwise = residual = 0.0
     for spec in layer_specs(model, layout.num_cell_channels):
         macs = _multiplications(spec) / pixels
         if spec.network == "entropy":
-            entropy[spec.grid] += macs * latents_per_cell(model.grids[spec.grid])
+            network[spec.grid] += macs
         elif len(spec.weight_shape) == 2:
             pointwise += macs
         else:
             residual += macs
+    entropy = [network[model.entropy_network(i)] * latents_per_cell(grid) for i, grid in enumerate(model.grids)]
     interpolation = sum(map(_interpolation, model.grids)) / pixels
     return PatchMultiplyAdds(tuple(entropy), interpolation, pointwise, residual)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """PatchModel: the integers that make one patch decodable, in one fixed order.
 
-A patch has an entropy network per latent grid and one synthesis network. `layer_specs` lists their layers; the weights
-of a stream follow that order, each layer's weights before its biases. Weights are integers with a binary point of
-their own (`Precision`), chosen by the encoder.
+A patch has an entropy network per latent grid (or one for all) and one synthesis network. `layer_specs` lists their
+layers; the weights of a stream follow that order, each layer's weights before its biases. Weights are integers with a
+binary point of their own (`Precision`), chosen by the encoder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LayerSpec:
 
     Args:
         network: "entropy" or "synthesis".
-        grid: index of the latent grid whose entropy network this is; -1 for synthesis.
+        grid: index of the (first) latent grid whose entropy network this is; -1 for synthesis.
         weight_shape: (C_out, C_in), or (C_out, C_in, kt, 3, 3) for a residual convolution.
         input_bits: binary point of the inputs.
     """
@@ -54,7 +54,7 @@ def num_context_taps(config: C3Config, grid: LatentGrid) -> int:
 def layer_specs(config: C3Config, num_channels: int) -> tuple[LayerSpec, ...]:
     """All layers of a patch in stream order; `num_channels` = samples a cell."""
     specs = []
-    for index, grid in enumerate(config.grids):
+    for index, grid in enumerate(config.grids[:1] if config.shared_entropy else config.grids):
         num_inputs, bits = num_context_taps(config, grid), LATENT_BITS
         for width in (*config.entropy_layers, 2):
             specs.append(LayerSpec("entropy", index, (width, num_inputs), bits))
@@ -139,7 +139,8 @@ class PatchModel:
     windows: tuple[tuple[int, int] | None, ...]
 
     def entropy_layers(self, grid: int) -> Sequence[Layer]:
-        return [layer for layer in self.layers if layer.spec.network == "entropy" and layer.spec.grid == grid]
+        network = self.config.entropy_network(grid)
+        return [layer for layer in self.layers if layer.spec.network == "entropy" and layer.spec.grid == network]
 
     @property
     def pointwise_layers(self) -> Sequence[Layer]:

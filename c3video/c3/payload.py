@@ -3,7 +3,7 @@
 
 4 bytes   WeightCode of the entropy networks
 4 bytes   WeightCode of the synthesis
-2 bytes   corner (y, x) of the previous-frame window, for each grid that has one
+2 bytes   corner (y, x) of the previous-frame window, for each grid that has one, if it has places to choose from
 rest      coder payload: weights, then latent grids in the order of the configuration
 """
 
@@ -55,7 +55,8 @@ def encode_patch(
 ) -> tuple[bytes, PatchBits]:
     """Bytes of a patch and their accounting. `symbols`: per grid (t, h, w)."""
     side = b"".join(codes[network].to_bytes() for network in NETWORKS)
-    side += b"".join(bytes(window) for window in model.windows if window is not None)
+    if model.config.windows_move:
+        side += b"".join(bytes(window) for window in model.windows if window is not None)
     coder = SymbolWriter()
     code_weights(coder, model.config, model.num_channels, codes, model.layers)
     weight_bits = coder.estimated_bits
@@ -82,7 +83,8 @@ def decode_patch(
     Raises:
         CorruptSegmentError: the bytes are too few, out of range or do not decode to their end.
     """
-    side_size = 4 * len(NETWORKS) + 2 * sum(grid.previous_window for grid in config.grids)
+    num_corners = sum(grid.previous_window for grid in config.grids) if config.windows_move else 0
+    side_size = 4 * len(NETWORKS) + 2 * num_corners
     if len(data) < side_size:
         raise CorruptSegmentError(f"patch of {len(data)} bytes: at least {side_size} are needed")
     codes = {network: WeightCode.from_bytes(data[4 * i : 4 * i + 4]) for i, network in enumerate(NETWORKS)}
@@ -102,6 +104,8 @@ def decode_patch(
 
 
 def _read_windows(data: bytes, config: C3Config) -> tuple[tuple[int, int] | None, ...]:
+    if not config.windows_move:
+        return tuple((0, 0) if grid.previous_window else None for grid in config.grids)
     largest = config.previous_range - config.previous_size
     if data and max(data) > largest:
         raise CorruptSegmentError(f"previous-frame window at {max(data)}: must be 0..{largest}")

@@ -235,7 +235,7 @@ def nominal_rate(frames: list[Frame], video: VideoFormat) -> Fraction:
 
 
 def container_of(path: str | os.PathLike[str], container: str | None = None) -> str:
-    """The container that a name and an option ask for; "-" is y4m unless the option says otherwise.
+    """The container that a name and an option ask for; "-" is y4m unless the option (or the video) says otherwise.
 
     Raises:
         ConfigError: an unknown name, or one that says another container than the option.
@@ -258,6 +258,19 @@ def container_of(path: str | os.PathLike[str], container: str | None = None) -> 
     if container is not None and named is not None and container not in (named, "raw"):
         raise ConfigError(f"{path}: is the name of a {named} file, and {container} was asked for")
     return container or named or "raw"
+
+
+def container_for(path: str | os.PathLike[str], container: str | None, video: VideoFormat) -> str:
+    """The same for a video that is known: a pipe of which nothing was asked is Matroska where y4m cannot carry it.
+
+    Raises:
+        ConfigError: as `container_of` and `check_container`; nothing has been opened yet.
+    """
+    chosen = container_of(path, container)
+    if container is None and chosen == "y4m" and str(path) == "-" and video.pix_fmt not in y4m.PIX_FMTS:
+        chosen = "matroska"
+    check_container(chosen, video)
+    return chosen
 
 
 def check_container(container: str, video: VideoFormat) -> None:
@@ -343,15 +356,14 @@ def open_sink(
     """A sink by the name of its file, or by the container asked for; "-" for standard output.
 
     Args:
-        container: one of CONTAINERS; what "-" needs for anything but y4m.
+        container: one of CONTAINERS; what "-" needs for anything but y4m, or Matroska where y4m cannot carry the video.
         raw: the same as container="raw".
 
     Raises:
         ConfigError: a name of no container, or one that cannot carry the video; nothing is created then.
         C3VideoError: the file cannot be created.
     """
-    chosen = container_of(path, "raw" if raw else container)
-    check_container(chosen, video)
+    chosen = container_for(path, "raw" if raw else container, video)
     if str(path) == "-":
         return make_sink(sys.stdout.buffer, chosen, video)
     try:

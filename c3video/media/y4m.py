@@ -34,6 +34,8 @@ _TAGS: dict[str, tuple[str, int]] = {
     "444p10": ("yuv444p10le", 0),
     "mono10": ("gray10le", 0),
 }
+PIX_FMTS = frozenset(pix_fmt for pix_fmt, _ in _TAGS.values())
+"""Pixel formats that a header line can name."""
 _NEAREST = {
     # What other tags start with -> the coded format that keeps most of them.
     "444alpha": "yuv444p",
@@ -104,7 +106,7 @@ def header_line(video: VideoFormat) -> bytes:
         ConfigError: y4m has no tag for the pixel format (planar RGB).
     """
     tags = {pix_fmt: tag for tag, (pix_fmt, _) in reversed(_TAGS.items())}  # the first tag of each format
-    if video.pix_fmt not in tags:
+    if video.pix_fmt not in PIX_FMTS:
         options = f"-pix_fmt {video.pix_fmt} -s {video.width}x{video.height}"
         raise ConfigError(
             f"y4m cannot carry {video.pix_fmt}: write OUT.mkv (-f matroska to a pipe), or raw video (OUT.yuv) and read "

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from c3video.c3.config import C3Config, isotropic_grids
+from c3video.c3.config import PAPER_MODELS, C3Config, isotropic_grids
 from c3video.c3.patch_model import PatchModel, Precision
 from c3video.c3.payload import decode_patch, encode_patch
 from c3video.c3.weight_coding import NETWORKS, WeightCode, choose_code
@@ -39,6 +39,17 @@ def test_patch_round_trip(
     assert all(np.array_equal(a, b) for a, b in zip(symbols, decoded.symbols, strict=True))
     assert decoded.bits == bits
     assert sum(bits.weights.values()) + sum(bits.grids) + bits.overhead == pytest.approx(8 * len(data))
+
+
+@pytest.mark.parametrize("name", ["paper-per-grid", "paper-shared"])
+def test_windows_with_one_place_to_be_in_are_not_said(random_patch: Callable, name: str) -> None:
+    config = PAPER_MODELS[name]
+    model, symbols = random_patch(config, 3, (2, 5, 6))
+    data, _ = encode_patch(model, codes_of(model), symbols)
+    assert set(decode_patch(data, config, 3, (2, 5, 6)).model.windows) == {(0, 0)}
+    wider = replace(config, previous_range=11)
+    moved = replace(model, config=wider, windows=((1, 1),) * len(config.grids))  # the same latents as before
+    assert len(encode_patch(moved, codes_of(moved), symbols)[0]) == len(data) + 2 * len(config.grids)
 
 
 def test_symbols_far_outside_the_tables_survive(random_patch: Callable) -> None:

@@ -16,7 +16,7 @@ from c3video.c3.fit.network import PatchNetwork, default_windows
 from c3video.config import PROFILES, Profile
 from eval import ablate
 from eval.ablate import Result, Task, as_markdown, main, read_clip, results_of, write_results
-from eval.ablation_networks import GeluNetwork, SharedEntropyNetwork
+from eval.ablation_networks import GeluNetwork
 from eval.ablation_variants import BASE, VARIANTS, Variant
 from handover import provenance
 from tests.conftest import QUICK_FIT, TINY_MODEL
@@ -160,18 +160,3 @@ def test_gelu_network_has_gelu_between_its_layers(tiny_model: C3Config) -> None:
     expected = weights[2] @ F.gelu(weights[0] @ inputs + weights[1][:, None]) + weights[3][:, None]
     torch.testing.assert_close(network.pointwise(inputs, *weights), expected)
     torch.testing.assert_close(network.activate(inputs), F.gelu(inputs))
-
-
-@pytest.mark.skipif(not BY_NAME["shared-entropy"].can_run(), reason="fits take no networks of others yet")
-def test_shared_network_is_one_network_a_grid_with_equal_weights(tiny_model: C3Config) -> None:
-    shared, apart = new_network(SharedEntropyNetwork, tiny_model), new_network(PatchNetwork, tiny_model)
-    assert {spec.grid for spec in shared.specs} == {-1, 0}
-    with torch.no_grad():
-        for spec, *pair in zip(apart.specs, apart.weights[::2], apart.weights[1::2], strict=True):
-            if spec.network == "entropy":
-                layer = [s for s in apart.specs if s.grid == spec.grid].index(spec)
-                for own, common in zip(pair, shared.weights[2 * layer : 2 * layer + 2], strict=True):
-                    own.copy_(common[:, : own.shape[1]] if own.dim() == 2 else common)
-    steps = torch.randn(len(shared.latents)).round()
-    torch.testing.assert_close(shared.rate(steps, list(shared.weights)), apart.rate(steps, list(apart.weights)))
-    assert shared.context_weight(2) is shared.weights[0]

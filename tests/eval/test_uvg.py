@@ -55,6 +55,20 @@ def test_a_quality_that_a_clip_lacks_has_no_mean(tmp_path: Path) -> None:
     assert {row["quality"] for row in uvg.means(rows, CLIPS)} == {"0.0001", "0.003"}
 
 
+def test_the_best_setting_is_chosen_for_each_clip_and_rate() -> None:
+    def row(clip: str, profile: str, quality: str, psnr: str, bpp: str) -> dict[str, str]:
+        return {"clip": clip, "preset": "p", "quality": quality, "psnr_rgb_seq": psnr, "bpp": bpp, "profile": profile}
+
+    rows = [
+        row("a", "paper", "0.001", "30", "0.5"),
+        row("a", "paper-per-grid", "0.001", "30", "0.4"),  # the same error for less
+        row("a", "paper-shared", "0.001", "31", "0.9"),  # 0.2e-3 less error, 0.5e-3 more bits
+        row("a", "paper", "0.01", "30", "0.5"),  # without the others: no choice
+        row("a", "default", "0.001", "30", "0.1"),
+    ]
+    assert uvg.adaptive(rows) == [rows[1] | {"profile": "paper-adaptive"}]
+
+
 @pytest.mark.parametrize(("name", "num_codecs"), [("uvg", 16), ("kodak", 27), ("clic2020", 10)])
 def test_published_curves_are_there_and_rise(name: str, num_codecs: int) -> None:
     curves = uvg.published(name)

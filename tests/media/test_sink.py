@@ -20,7 +20,7 @@ import pytest
 
 from c3video.errors import C3VideoError, ConfigError
 from c3video.media.avframe import to_av_frame
-from c3video.media.sink import RawSink, Y4MSink, open_sink
+from c3video.media.sink import RawSink, Y4MSink, container_for, open_sink
 from c3video.media.source import open_source
 from c3video.video import LAYOUTS, Frame, VideoFormat, plane_bytes
 
@@ -97,7 +97,13 @@ def test_y4m_of_rgb_raises_config_error_and_creates_nothing(tmp_path: Path, pix_
         open_sink(path, VideoFormat(5, 4, pix_fmt))
     assert not path.exists()
     with pytest.raises(ConfigError, match="y4m cannot carry"):
-        open_sink("-", VideoFormat(5, 4, pix_fmt))
+        open_sink("-", VideoFormat(5, 4, pix_fmt), container="y4m")
+
+
+def test_a_pipe_is_what_can_carry_the_video() -> None:
+    assert container_for("-", None, VideoFormat(5, 4, "gray10le")) == "y4m"
+    assert container_for("-", None, VideoFormat(5, 4, "gbrp")) == "matroska"
+    assert container_for("-", "raw", VideoFormat(5, 4, "gbrp")) == "raw"
 
 
 @pytest.mark.parametrize("pix_fmt", Y4M_FORMATS)

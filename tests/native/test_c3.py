@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from c3video import native
-from c3video.c3.config import C3Config, LatentGrid
+from c3video.c3.config import PAPER_MODELS, C3Config, LatentGrid
 from c3video.c3.engine import ENGINES
 from c3video.c3.patch_model import PatchModel
 from c3video.c3.payload import decode_patch, encode_patch
@@ -45,7 +45,7 @@ def random_case(random_patch: Callable, trial: int) -> tuple[PatchModel, tuple[n
         ),
         q_step_256=int(rng.integers(1, 1025)),
         context_size=(3, 5, 7, 9)[trial % 4],
-        previous_size=1 + trial % 8,
+        previous_size=1 + trial % 9,
         previous_range=65 if trial % 3 else 9,
         entropy_layers=((8, 8), (5,), (16, 7, 4))[trial % 3],
         synthesis_layers=((32, 32), (), (5, 33), (64,))[trial % 4],
@@ -66,6 +66,20 @@ def random_case(random_patch: Callable, trial: int) -> tuple[PatchModel, tuple[n
         values[rng.random(values.shape) < 0.01] = rng.choice([-60000, 300, 60000])
         symbols.append(values)
     return replace(model, windows=tuple(corners)), tuple(symbols), shape
+
+
+@pytest.mark.parametrize("name", PAPER_MODELS)
+@pytest.mark.parametrize("shape", [(1, 9, 11), (3, 20, 31)])
+def test_published_settings_give_the_oracle_s_symbols(
+    random_patch: Callable, isa: str, name: str, shape: tuple[int, int, int]
+) -> None:
+    model, symbols = random_patch(PAPER_MODELS[name], 3, shape, 5)
+    codes = {n: choose_code([x for x in model.layers if x.spec.network == n]) for n in NETWORKS}
+    data, _ = encode_patch(model, codes, symbols)
+    for engine in ENGINES.values():
+        decoded = decode_patch(data, model.config, 3, shape, engine.open_reader, engine.decode_grid)
+        assert decoded.model.windows == model.windows
+        assert all(np.array_equal(a, b) for a, b in zip(decoded.symbols, symbols, strict=True))
 
 
 @pytest.mark.parametrize("trial", range(12))

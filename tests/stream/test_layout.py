@@ -62,7 +62,7 @@ HEADER_A_HEX = (
     "ffff7f 4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 02 03 02 03 01"
     "0a d0840000 803e0000 c2330000 c4860000 4c1d0000 b80b0000 133d0000 42400000 80969800 01000000 02 e803 9001"
     "03 04 a0cb9801 3000 0400 0b00 01"
-    "03 000507 010602 010001 2c01 05 03 21 02 080c 03 181410 02 03"
+    "03 000507 010602 010001 2c01 05 03 21 02 080c 00 03 181410 02 03"
 )
 HEADER_B = replace(
     HEADER_A,
@@ -135,11 +135,11 @@ def test_a_varint_has_one_form_only(data: str) -> None:
 
 
 @pytest.mark.parametrize(("header", "expected"), [(HEADER_A, HEADER_A_HEX), (HEADER_B, HEADER_B_HEX)])
-def test_header_bytes_of_version_10_are_these(header: Header, expected: str) -> None:
+def test_header_bytes_of_version_11_are_these(header: Header, expected: str) -> None:
     """Change them only with the format version."""
     data = syntax.write_header(header)
     payload = bytes.fromhex(expected)
-    assert data[:11] == b"\x89C3V\r\n\x1a\n\x0a" + len(payload).to_bytes(2, "little")
+    assert data[:11] == b"\x89C3V\r\n\x1a\n\x0b" + len(payload).to_bytes(2, "little")
     assert data[11:-4] == payload
     assert syntax.read_header(payload) == header
 
@@ -320,6 +320,7 @@ def test_header_that_is_cut_or_has_more_behind_it_is_refused(header: str) -> Non
     ("change", "words"),
     [
         ({"pix_fmt": 99}, "pix_fmt = 99"),
+        ({"shared_entropy": 1}, "a shared entropy network"),
         ({"context_size": 4}, "context_size = 4: must be odd"),
         ({"previous_range": 1}, "previous_range"),
         ({"residual_time_size": 2}, "residual_time_size = 2"),

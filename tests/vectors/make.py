@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from c3video.c3.config import C3Config, LatentGrid, isotropic_grids
+from c3video.c3.config import PAPER_MODELS, C3Config, LatentGrid, isotropic_grids
 from c3video.decoder import Decoder
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.payload import CONTEXT_NETWORKS
@@ -43,6 +43,8 @@ STREAMS: dict[str, Callable[[], bytes]] = {
         patch_size=(16, 20),
     ),
     "rgb_paper": lambda: encode_quickly(moving_clip(4, 16, 20, "gbrp"), C3Config()),
+    "rgb_paper_shared": lambda: encode_quickly(moving_clip(3, 17, 21, "gbrp"), PAPER_MODELS["paper-shared"]),
+    "rgb_paper_per_grid": lambda: encode_quickly(moving_clip(2, 14, 18, "gbrp"), PAPER_MODELS["paper-per-grid"]),
     "gray_still": lambda: encode_quickly(
         moving_clip(1, 13, 9, "gray"),
         C3Config(grids=isotropic_grids(4, 0), synthesis_layers=(), residual_layers=0, q_step_256=51),

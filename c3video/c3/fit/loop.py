@@ -119,8 +119,13 @@ class _PatchFit:
     @property
     def total_steps(self) -> int:
         config = self.config
-        wide = config.window_steps if config.window_search == "wide" else 0
+        wide = config.window_steps if config.window_search == "wide" and self._can_place_windows else 0
         return wide + config.noise_steps + config.rounding_steps + config.weight_steps
+
+    @property
+    def _can_place_windows(self) -> bool:
+        config = self.model_config
+        return config.windows_move and any(g.previous_window for g in config.grids) and self.samples.shape[1] > 1
 
     def _new_network(self, windows: list[Window], wide: bool = False) -> PatchNetwork:
         return self.network_type(
@@ -219,7 +224,7 @@ class _PatchFit:
     def find_windows(self) -> None:
         """Place the previous-frame windows the paper's way, with a network that is thrown away afterwards."""
         config = self.config
-        if config.window_search != "wide" or not any(self.network.windows) or self.samples.shape[1] < 2:
+        if config.window_search != "wide" or not self._can_place_windows:
             return
         windows = list(self.network.windows)
         self.network = self._new_network(windows, wide=True)
@@ -234,7 +239,8 @@ class _PatchFit:
         """Stage 1. With "correlation", the windows are placed once the latents show what moves."""
         config = self.config
         for step in self._noisy_steps("noise", config.noise_steps, config.noise_steps):
-            if config.window_search == "correlation" and step + 1 == config.window_steps:
+            is_due = config.window_search == "correlation" and step + 1 == config.window_steps
+            if is_due and self._can_place_windows:
                 self._place_windows_by_correlation()
 
     def _place_windows_by_correlation(self) -> None:

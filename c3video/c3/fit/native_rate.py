@@ -78,7 +78,7 @@ def patch_bits(
         previous_size: side of the window in the previous frame.
         q_step: quantisation step; a tap is a step times it.
         weights: grid by grid and layer by layer weight (C_out, C_in) and bias (C_out,); hidden widths are the same in
-            all grids.
+            all grids. Grids that share a network have the same tensors.
 
     Returns:
         (G,) bits.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -128,7 +129,8 @@ class PatchNetwork(nn.Module):
 
     def context_weight(self, grid: int) -> Tensor:
         """First-layer weights of a grid's entropy network: causal taps, then those of the previous frame's window."""
-        return self.weights[2 * next(index for index, spec in enumerate(self.specs) if spec.grid == grid)]
+        network = self.config.entropy_network(grid)
+        return self.weights[2 * next(index for index, spec in enumerate(self.specs) if spec.grid == network)]
 
     def in_steps(self) -> Tensor:
         """(L,) the latents in units of one quantisation step, not yet rounded."""
@@ -174,19 +176,20 @@ class PatchNetwork(nn.Module):
 
     def rate(self, steps: Tensor, weights: Sequence[Tensor]) -> Tensor:
         """(num_grids,) bits of the latents (L,) in steps."""
+        config = self.config
+        networks = [
+            self._layer_weights(weights, [spec.grid == config.entropy_network(index) for spec in self.specs])
+            for index in range(len(config.grids))
+        ]
         if self.is_native and not self.wide:
-            config = self.config
             corners = [None if w is None else previous_offsets(config, w)[0] for w in self.windows]
-            entropy = self._layer_weights(weights, [spec.network == "entropy" for spec in self.specs])
             q_step = config.q_step_256 / 256.0
+            flat = list(chain.from_iterable(networks))
             return native_rate.patch_bits(
-                steps, self.grid_shapes, corners, config.context_size, config.previous_size, q_step, entropy
+                steps, self.grid_shapes, corners, config.context_size, config.previous_size, q_step, flat
             )
-        grids, bits = self.split_grids(steps), []
-        for index, grid in enumerate(grids):
-            layers = self._layer_weights(weights, [spec.grid == index for spec in self.specs])
-            bits.append(self._grid_bits(grid, self.windows[index], layers))
-        return torch.stack(bits)
+        grids = self.split_grids(steps)
+        return torch.stack([self._grid_bits(*part) for part in zip(grids, self.windows, networks, strict=True)])
 
     def _layer_weights(self, weights: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
         """Weights and biases of the layers that are wanted."""

@@ -12,7 +12,7 @@ import torch
 from c3video.c3.config import C3_PRESETS, C3Config, C3FitConfig
 from c3video.c3.fit.loop import Progress, _PatchFit, fit_patch
 from c3video.c3.fit.network import PatchNetwork
-from c3video.c3.fit.precision import search_precisions
+from c3video.c3.fit.precision import search_precisions, weight_bits
 from c3video.c3.payload import encode_patch
 from c3video.c3.synthesis import synthesise
 from c3video.c3.weight_coding import NETWORKS, choose_code
@@ -130,12 +130,14 @@ def test_better_parameters_are_kept(samples: torch.Tensor, tiny_model: C3Config)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_frames", [1, 4])
-def test_more_steps_are_not_worse(samples: torch.Tensor, tiny_model: C3Config, num_frames: int) -> None:
-    losses = [
-        fit_patch(samples[:, :num_frames], 320 * num_frames, tiny_model, C3_PRESETS[preset], 0).loss
-        for preset in ("ultrafast", "fast", "medium", "slow")
-    ]
-    assert all(longer < 1.03 * shorter for shorter, longer in pairwise(losses)), losses
+def test_more_steps_are_better(samples: torch.Tensor, tiny_model: C3Config, num_frames: int) -> None:
+    """Bits of weights apart: nearly all of so small a patch, and nothing in the published method bounds them."""
+    num_pixels, losses = 320 * num_frames, []
+    for preset in ("ultrafast", "fast", "medium", "slow"):
+        fitted = fit_patch(samples[:, :num_frames], num_pixels, tiny_model, C3_PRESETS[preset], 0)
+        bits_of_weights = sum(weight_bits(fitted.model.layers, name) for name in NETWORKS)
+        losses.append(fitted.loss - 1e-3 * bits_of_weights / num_pixels)
+    assert all(longer < shorter for shorter, longer in pairwise(losses)), losses
 
 
 def test_hopeless_fit_raises_fit_error(samples: torch.Tensor, tiny_model: C3Config) -> None:

@@ -99,8 +99,8 @@ def test_windows_may_lie_anywhere_even_outside_the_grid(window: tuple[int, int])
 
 
 @pytest.mark.parametrize("context_size", [3, 5, 9])
-@pytest.mark.parametrize("previous_size", [1, 3, 8])
-@pytest.mark.parametrize("hidden", [(4,), (8, 5, 17), (64, 64)])
+@pytest.mark.parametrize("previous_size", [1, 3, 8, 9])
+@pytest.mark.parametrize("hidden", [(4,), (2, 2), (8, 5, 17), (64, 64)])
 def test_all_sizes_of_the_family(context_size: int, previous_size: int, hidden: tuple[int, ...]) -> None:
     sizes = {"context_size": context_size, "previous_size": previous_size, "entropy_layers": hidden}
     config = replace(SMALL, q_step_256=51, **sizes)

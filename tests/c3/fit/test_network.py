@@ -74,8 +74,16 @@ def test_samples_of_the_twin_are_the_exact_ones_up_to_rounding(random_patch: Cal
     assert exact.std() > 50
 
 
-def test_bits_of_the_twin_are_what_the_tables_take(random_patch: Callable, tiny_model: C3Config) -> None:
+def sharing(config: C3Config) -> C3Config:
+    """The same with one entropy network for all grids, which all have a window then."""
+    grids = tuple(replace(grid, previous_window=True) for grid in config.grids)
+    return replace(config, grids=grids, shared_entropy=True)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_bits_of_the_twin_are_what_the_tables_take(random_patch: Callable, tiny_model: C3Config, shared: bool) -> None:
     """With weights small enough that no latent costs more than the twin's limit of 16 bits."""
+    tiny_model = sharing(tiny_model) if shared else tiny_model
     model, symbols = random_patch(tiny_model, 6, SHAPE)
     tame = [
         replace(
@@ -183,3 +191,39 @@ def test_engines_agree_on_loss_and_gradients(time_size: int) -> None:
     torch.testing.assert_close(results["native"][0], results["torch"][0], rtol=1e-5, atol=0)
     for found, expected in zip(results["native"][1], results["torch"][1], strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
+def test_a_shared_network_gets_the_gradients_of_all_its_grids(tiny_model: C3Config) -> None:
+    config = sharing(tiny_model)
+    found = {}
+    for engine in ("torch", "native"):
+        network = PatchNetwork(
+            config, 6, SHAPE, torch.zeros(6), default_windows(config), torch.Generator().manual_seed(1), engine=engine
+        )
+        assert sum(spec.network == "entropy" for spec in network.specs) == len(config.entropy_layers) + 1
+        if engine == "torch":
+            network.double()  # the reference; the kernels know float32 alone
+        generator = torch.Generator().manual_seed(2)
+        steps = torch.randn(sum(network.grid_sizes), generator=generator).to(network.latents.dtype)
+        bits = network.rate(steps, list(network.weights))
+        bits.sum().backward()
+        found[engine] = [bits.detach(), *(weight.grad for weight in network.weights if weight.grad is not None)]
+    assert len(found["torch"]) == 1 + 2 * (len(config.entropy_layers) + 1)
+    for ours, reference in zip(found["native"], found["torch"], strict=True):
+        assert float((ours - reference).abs().max()) <= 1e-4 * float(reference.abs().max())
+
+
+def test_a_shared_network_is_one_a_grid_with_equal_weights(tiny_model: C3Config) -> None:
+    config = sharing(tiny_model)
+    shared, apart = (
+        PatchNetwork(c, 6, SHAPE, torch.zeros(6), default_windows(c), torch.Generator().manual_seed(1))
+        for c in (config, replace(config, shared_entropy=False))
+    )
+    num_layers = len(config.entropy_layers) + 1
+    with torch.no_grad():
+        for index, weight in enumerate(list(apart.weights)[: 2 * num_layers * len(config.grids)]):
+            weight.copy_(shared.weights[index % (2 * num_layers)])
+    steps = torch.randn(len(shared.latents), generator=torch.Generator().manual_seed(3)).round()
+    torch.testing.assert_close(shared.rate(steps, list(shared.weights)), apart.rate(steps, list(apart.weights)))
+    assert shared.context_weight(2) is shared.weights[0]

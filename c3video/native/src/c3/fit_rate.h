@@ -6,7 +6,7 @@
 
 namespace c3 {
 
-constexpr int kMaxContextSize = 9, kMaxPreviousSize = 8, kMaxHiddenLayers = 3, kMaxHiddenWidth = 64;
+constexpr int kMaxContextSize = 9, kMaxPreviousSize = 9, kMaxHiddenLayers = 3, kMaxHiddenWidth = 64;
 
 struct RateGrid {
     int num_frames, height, width;

@@ -43,7 +43,7 @@ c3::RatePlan make_plan(const std::vector<std::vector<int>>& shapes,
                        int previous_size, float q_step, const std::vector<int>& hidden) {
     require(context_size >= 3 && context_size <= c3::kMaxContextSize && context_size % 2,
             "context_size must be odd, 3..9");
-    require(previous_size >= 1 && previous_size <= c3::kMaxPreviousSize, "previous_size must be 1..8");
+    require(previous_size >= 1 && previous_size <= c3::kMaxPreviousSize, "previous_size must be 1..9");
     require(std::isfinite(q_step) && q_step > 0.0f, "q_step must be above 0");
     require(hidden.size() >= 1 && hidden.size() <= c3::kMaxHiddenLayers, "1..3 hidden layers");
     for (int width : hidden) require(width >= 1 && width <= c3::kMaxHiddenWidth, "hidden layers are 1..64 wide");
