@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What encoding costs: CPU seconds a megapixel and peak memory of `c3v encode`, by clip and preset.
+"""What encoding costs and gives: CPU time and memory of `c3v encode` and the loss of its file, by clip and preset.
 
     python -m eval.encode_cost clip.mkv --presets ultrafast fast --frames 0:16
+    python -m eval.encode_cost clip.mkv --profile pyramid --presets fast medium slow --crop 176x144 --seeds 0 1
 
-Each encode is a process of its own, and all it does counts: start, reading, fit, coding.
+Each encode is a process of its own, and all it does counts: start, reading, fit, coding. The loss is that of the fits,
+MSE over all coded samples on [0, 1] + rd_weight x bpp, of the decoded frames and of all bytes of the file. Presets that
+are no better than the one before them are named at the end.
 """
 
 from __future__ import annotations
@@ -13,11 +16,18 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean
+
+import numpy as np
 
 import c3video
 from c3video.config import PROFILES
+from c3video.media.sink import open_sink
+from c3video.media.source import open_source
+from c3video.video import Frame
 
 _MIB_A_UNIT = (1 << 20) if sys.platform == "darwin" else (1 << 10)
 """Units of ru_maxrss in a MiB: bytes on macOS, KiB elsewhere."""
@@ -31,26 +41,38 @@ class Cost:
         num_pixels: luma samples of all frames.
         cpu_seconds: of all its threads, in user and system mode.
         peak_mib: largest resident memory.
+        size_bytes: of the file.
+        mse: over all samples of all frames, on [0, 1].
+        rd_weight: that it was encoded with.
     """
 
     num_pixels: int
     num_frames: int
     cpu_seconds: float
     peak_mib: float
+    size_bytes: int
+    mse: float
+    rd_weight: float
 
     @property
     def cpu_seconds_a_megapixel(self) -> float:
         return 1e6 * self.cpu_seconds / self.num_pixels
 
+    @property
+    def loss(self) -> float:
+        return self.mse + self.rd_weight * 8 * self.size_bytes / self.num_pixels
 
-def measure(clip: Path, profile: str, preset: str, frames: str, threads: int) -> Cost:
+
+def measure(
+    clip: Path, profile: str, preset: str, frames: str, threads: int, rd_weight: float = 1e-3, seed: int = 0
+) -> Cost:
     """Encode some frames of a clip. Raises OSError where that fails."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.c3v"
         command = [sys.executable, "-m", "c3video", "encode", str(clip), str(out), "--quiet", "--frames", frames]
+        command += ["--profile", profile, "--preset", preset, "--rd-weight", str(rd_weight), "--seed", str(seed)]
         process = subprocess.Popen(
-            [*command, "--profile", profile, "--preset", preset, "--threads", str(threads)],
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            [*command, "--threads", str(threads)], env=os.environ | {"OMP_NUM_THREADS": str(threads)}
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -58,28 +80,100 @@ def measure(clip: Path, profile: str, preset: str, frames: str, threads: int) ->
             raise OSError(f"{clip}: encoding with {preset} ended with exit code {process.returncode}")
         with c3video.open(out) as decoder:
             num_frames, video = len(decoder), decoder.format
-    cpu_seconds = usage.ru_utime + usage.ru_stime
-    return Cost(num_frames * video.width * video.height, num_frames, cpu_seconds, usage.ru_maxrss / _MIB_A_UNIT)
+        return Cost(
+            num_frames * video.width * video.height,
+            num_frames,
+            usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss / _MIB_A_UNIT,
+            out.stat().st_size,
+            _mse(clip, out, frames, PROFILES[profile].as_rgb),
+            rd_weight,
+        )
+
+
+def _mse(clip: Path, out: Path, frames: str, as_rgb: bool) -> float:
+    """Mean squared error of a decoded file on [0, 1]."""
+    first, last = (int(word) for word in frames.split(":"))
+    errors = count = 0
+    with c3video.open(out) as decoder, open_source(clip, frames=(first, last), as_rgb=as_rgb) as source:
+        for found, wanted in zip(decoder, source, strict=True):
+            for a, b in zip(found.planes, wanted.planes, strict=True):
+                errors += int(np.square(a.astype(np.int64) - b).sum())
+                count += a.size
+        return errors / count / decoder.format.layout.max_value**2
+
+
+def cropped(clip: Path, width: int, height: int, frames: str, folder: Path) -> Path:
+    """The middle of some frames of a clip as a file in `folder`, from even places, every sample kept."""
+    first, last = (int(word) for word in frames.split(":"))
+    out = folder / f"{clip.stem}.mkv"
+    with open_source(clip, frames=(first, last)) as source:
+        video = source.format
+        if width > video.width or height > video.height:
+            raise OSError(f"{clip}: is {video.width}x{video.height}, smaller than {width}x{height}")
+        top, left = (video.height - height) // 4 * 2, (video.width - width) // 4 * 2
+        inner = replace(video, width=width, height=height)
+        with open_sink(out, inner) as sink:
+            for frame in source:
+                planes = [
+                    plane[top >> down :, left >> across :][:rows, :columns]
+                    for plane, (down, across), (rows, columns) in zip(
+                        frame.planes, video.layout.planes, inner.plane_shapes, strict=True
+                    )
+                ]
+                sink.write(Frame(tuple(planes), frame.pts, frame.duration))
+    return out
+
+
+def _rows(options: argparse.Namespace, clip: Path, frames: str) -> list[float]:
+    """Print the lines of a clip; returns the mean loss of each preset over the seeds."""
+    losses = []
+    for preset in options.presets:
+        costs = [
+            measure(clip, options.profile, preset, frames, options.threads, options.rd_weight, seed)
+            for seed in options.seeds
+        ]
+        for seed, cost in zip(options.seeds, costs, strict=True):
+            print(
+                f"| {clip.stem} | {cost.num_frames} | {preset} | {seed} | {1e4 * cost.loss:.3f} | {cost.size_bytes} | "
+                f"{cost.cpu_seconds_a_megapixel:.1f} | {cost.cpu_seconds:.1f} | {cost.peak_mib:.0f} |",
+                flush=True,
+            )
+        losses.append(mean(cost.loss for cost in costs))
+    return losses
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m eval.encode_cost", description=__doc__)
+    """Print the table; returns 1 where a preset is no better than the one before it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.encode_cost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--profile", choices=PROFILES, default="default")
-    parser.add_argument("--presets", nargs="+", default=["ultrafast", "fast", "medium"])
+    parser.add_argument("--presets", nargs="+", default=["ultrafast", "fast", "medium"], help="from quick to slow")
     parser.add_argument("--frames", default="0:32", metavar="A:B")
+    parser.add_argument("--crop", metavar="WxH", help="only the middle of each frame")
+    parser.add_argument("--rd-weight", type=float, default=1e-3, metavar="W")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="presets are compared by the mean of these")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    print("| clip | frames | preset | CPU s a megapixel | CPU s | peak MiB |\n|---|---|---|---|---|---|")
+    print("| clip | frames | preset | seed | loss x 1e4 | bytes | CPU s a megapixel | CPU s | peak MiB |")
+    print("|---|--:|---|--:|--:|--:|--:|--:|--:|")
+    worse = []
     for clip in options.clips:
-        for preset in options.presets:
-            cost = measure(clip, options.profile, preset, options.frames, options.threads)
-            print(
-                f"| {clip.stem} | {cost.num_frames} | {preset} | {cost.cpu_seconds_a_megapixel:.1f} | "
-                f"{cost.cpu_seconds:.1f} | {cost.peak_mib:.0f} |",
-                flush=True,
-            )
-    return 0
+        with tempfile.TemporaryDirectory() as folder:
+            source, frames = clip, options.frames
+            if options.crop:
+                width, height = (int(word) for word in options.crop.split("x"))
+                source = cropped(clip, width, height, frames, Path(folder))
+                first, last = (int(word) for word in frames.split(":"))
+                frames = f"0:{last - first}"
+            losses = _rows(options, source, frames)
+        for (before, preset), (shorter, longer) in zip(pairwise(options.presets), pairwise(losses), strict=True):
+            if longer >= shorter:
+                worse.append(f"{clip.stem}: {preset} has {100 * (longer / shorter - 1):.1f}% more loss than {before}")
+    print("\n" + ("\n".join(worse) or "every preset is better than the one before it"))
+    return int(bool(worse))
 
 
 if __name__ == "__main__":

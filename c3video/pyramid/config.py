@@ -253,7 +253,8 @@ class PyramidFitConfig:
         latent_restarts: steps at which Adam's means on the latents start again: the first gradients are far larger
             than the later ones, and the memory of their squares would hold the latents back.
         weight_decay: draws weights to those of the prior, by this share of the rate a step. Without it they wander
-            where the loss does not care, take bits for it, and in long fits leave what integers can hold.
+            where the loss does not care, take bits for it, and in long fits leave what integers can hold. Small
+            pictures multiply it (fit/loop.py).
         network_rate: of the second stage, falling to a tenth.
         rounding_steps, rounding_rate: of the weights that are still free after each array that is rounded; the rate
             falls to a tenth, and is a third for large pictures, where each step sees another part.
