@@ -11,10 +11,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
-
-import torch
 
 from c3video import __version__, config, native
 from c3video.config import FitConfig, ModelConfig
@@ -40,6 +39,7 @@ from c3video.rate_target import RateModel, Target, TargetControl, achieved, rd_w
 from c3video.rate_trial import find_rate
 from c3video.segment_fit import Recipe, SegmentReport, fit_memory
 from c3video.stream.layout import VERSION, write_header
+from c3video.threads import usual_threads
 from c3video.video import ArraySource, Frame
 
 # fmt: off
@@ -129,7 +129,7 @@ def encode(
         workers: processes that fit segments side by side; None: as many as there are cores, memory and segments for.
             With more than one, the calling program's main module must be safe to import (`if __name__ == "__main__"`).
         threads: of each fit; the bytes may depend on it, and on nothing else of these. None: one where there are
-            several segments to be done side by side, else as torch is set.
+            several segments to be done side by side, else OMP_NUM_THREADS or one a core.
         cluster: of Ray, in place of processes: "auto" or an address (needs `c3video[cluster]`).
         resume: go on from what an interrupted encode to the same path has left; anew where there is nothing.
         live: let others read the file while it grows: it has its own name at once, and its index at the end alone. What
@@ -276,7 +276,7 @@ def _threads(
 ) -> int:
     most = segment_frames or usual_segment_frames(model, source.format)
     is_one = source.num_frames is not None and source.num_frames <= most
-    return torch.get_num_threads() if is_one or (workers == 1 and cluster is None) else 1
+    return usual_threads() if is_one or (workers == 1 and cluster is None) else 1
 
 
 @contextmanager
@@ -419,7 +419,7 @@ def _build() -> Identity:
         "c3video": __version__,
         "format version": VERSION,
         "code": f"{crc:08x}",
-        "torch": torch.__version__,
+        "torch": version("torch"),
         "instruction set": native.isa() if native.available() else "none",
     }
 

@@ -217,14 +217,10 @@ def _encode(arguments: argparse.Namespace) -> None:
     # took 1 minute and 15 CPU seconds with this, and were not done after 7 and 61 without (one thread: 14). Read by
     # libgomp when torch loads it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import torch
-
     from c3video.api import encode
     from c3video.progress_display import ProgressDisplay
 
     _say_if_slow(arguments)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     overwrite = _overwrite(arguments)
     with ProgressDisplay(sys.stderr, not arguments.quiet) as display, _logging_to(display.say, arguments):
 

@@ -457,7 +457,7 @@ def prepare(
         scene_cuts: whether a segment also begins where a scene does (scene_cuts.py).
         seed: same seed, machine and thread count, same file. 0..2^63 - 1.
         device: of a C3 model's fit, as torch names it. Bits and pixels are integers made on the CPU.
-        num_threads: that each fit may use; None: as torch is set.
+        num_threads: that each fit may use; None: OMP_NUM_THREADS or one a core.
         settings: the names that model and fit were chosen by, which the stream tells; None: only the rd_weight.
 
     Raises:
@@ -510,6 +510,7 @@ def encode(
     scene_cuts: bool = True,
     seed: int = 0,
     device: str = "cpu",
+    num_threads: int | None = None,
     settings: EncoderSettings | None = None,
     report: Callable[[EncodeProgress], None] = lambda progress: None,
 ) -> EncodeReport:
@@ -527,6 +528,7 @@ def encode(
         scene_cuts=scene_cuts,
         seed=seed,
         device=device,
+        num_threads=num_threads,
         settings=settings,
     )
     return encoding.write(out, report=report)

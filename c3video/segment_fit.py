@@ -15,10 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from c3video.c3.config import C3Config, C3FitConfig
-from c3video.c3.fit.encode import open_patch_encoder
 from c3video.config import FitConfig, ModelConfig
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
@@ -28,6 +26,7 @@ from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
 from c3video.pyramid.fit.encode import open_picture_encoder
 from c3video.segment_model import EncodingOptions, SegmentEncoder
 from c3video.stream.layout import Segment
+from c3video.threads import usual_threads
 from c3video.video import Frame, Planes, VideoFormat, frame_crc32, frame_hash
 
 
@@ -78,7 +77,7 @@ class Recipe:
     """How segments of a clip are made; what every worker must know.
 
     Args:
-        num_threads: that a fit may use; None: as it is set in the process.
+        num_threads: that a fit may use; None: OMP_NUM_THREADS or one a core.
     """
 
     video: VideoFormat
@@ -92,7 +91,8 @@ class Recipe:
         fitted_with, open_encoder = _ENCODERS[self.model.KIND]
         if not isinstance(self.fit_config, fitted_with):
             raise ConfigError(f"a {type(self.model).__name__} is not fitted with a {type(self.fit_config).__name__}")
-        return open_encoder(self.video, self.model, self.fit_config, self.options)
+        num_threads = self.num_threads or usual_threads()
+        return open_encoder(self.video, self.model, self.fit_config, self.options, num_threads)
 
     def at(self, rd_weight: float) -> Recipe:
         """The same at another rate."""
@@ -101,8 +101,14 @@ class Recipe:
         return replace(self, fit_config=replace(self.fit_config, rd_weight=rd_weight))
 
 
+def _open_patch_encoder(*arguments: Any) -> SegmentEncoder:
+    from c3video.c3.fit.encode import open_patch_encoder  # loads torch, which takes longer than some encodes
+
+    return open_patch_encoder(*arguments)
+
+
 _ENCODERS: dict[int, tuple[type, Callable[..., SegmentEncoder]]] = {
-    C3Config.KIND: (C3FitConfig, open_patch_encoder),
+    C3Config.KIND: (C3FitConfig, _open_patch_encoder),
     HybridConfig.KIND: (HybridFitConfig, open_frame_encoder),
     PyramidConfig.KIND: (PyramidFitConfig, open_picture_encoder),
 }
@@ -119,8 +125,6 @@ class FitSegment:
 
     def __call__(self, report: Callable[[Any], None]) -> FittedSegment:
         """Raises FitError."""
-        if self.recipe.num_threads is not None:
-            torch.set_num_threads(self.recipe.num_threads)
         started = time.perf_counter()
 
         def fit_report(patch: int, progress: Progress) -> None:

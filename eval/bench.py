@@ -85,7 +85,7 @@ def make_stream(width: int, height: int, rd_weight: float, steps: int, work: Pat
         if sys.stderr.isatty():
             print(f"\rfitting {path.name}: step {progress.fit.step}/{progress.fit.num_steps}", end="", file=sys.stderr)
 
-    encode(patch, file, c3_config("paper"), fit, report=report)
+    encode(patch, file, c3_config("paper"), fit, num_threads=1, report=report)
     data = repeat_patch(file.getvalue(), width, height) if large else file.getvalue()
     path.write_bytes(data)
     return data
@@ -170,7 +170,7 @@ def make_frames_stream(width: int, height: int, rd_weight: float, work: Path) ->
     if not path.exists():
         clip, file = clip_of_size(width, height), io.BytesIO()
         fit = replace(HYBRID_PRESETS["ultrafast"], rd_weight=rd_weight)
-        encode(clip, file, HybridConfig().for_video(clip.format), fit)
+        encode(clip, file, HybridConfig().for_video(clip.format), fit, num_threads=1)
         path.write_bytes(file.getvalue())
     return path.read_bytes()
 

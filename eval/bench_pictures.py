@@ -46,7 +46,7 @@ def picture_stream(clip: ArraySource, rd_weight: float, work: Path) -> bytes:
     if not path.exists():
         file = io.BytesIO()
         first = ArraySource([next(iter(clip)).planes], video)
-        encode(first, file, PyramidConfig().for_video(video), replace(FIT, rd_weight=rd_weight))
+        encode(first, file, PyramidConfig().for_video(video), replace(FIT, rd_weight=rd_weight), num_threads=1)
         path.write_bytes(file.getvalue())
     return path.read_bytes()
 

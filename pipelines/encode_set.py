@@ -22,14 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
-
 from c3video.crew.here import Here
 from c3video.crew.jobs import Crew, Report
 from c3video.crew.processes import Processes
 from c3video.crew.schedule import in_order
 from c3video.errors import C3VideoError
-from handover import provenance
+from c3video.threads import num_cores
 from handover.clips import write_clips
 from pipelines import datasets
 from pipelines.join import join_all
@@ -71,7 +69,7 @@ def run(
     mine = [unit for position, unit in enumerate(units) if position % of == index - 1]
     todo = [unit for unit in mine if not is_done(unit, out)]
     say(f"encode: {len(mine) - len(todo)} of {len(mine)} segments are done; {workers} at a time")
-    threads = threads or max(1, provenance.num_cores() // workers)
+    threads = threads or max(1, num_cores() // workers)
     deadline = None if budget_minutes is None else time.time() + 60 * budget_minutes
     left = count = 0
 
@@ -123,9 +121,8 @@ class _EncodeUnit:
     def __call__(self, report: Report) -> _Outcome:
         if self.deadline is not None and time.time() >= self.deadline:
             return "the budget is spent"
-        torch.set_num_threads(self.threads)
         try:
-            return encode_unit(self.unit, self.out, self.deadline)
+            return encode_unit(self.unit, self.out, self.threads, self.deadline)
         except OutOfTimeError as error:
             return str(error)
 

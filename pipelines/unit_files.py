@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from c3video.c3.config import C3FitConfig
 from c3video.config import PROFILES, EncoderSettings, fit_config, model_config
 from c3video.encoder import EncodeProgress, encode
@@ -72,7 +70,7 @@ class OutOfTimeError(Exception):
     """The budget does not reach to the end of a unit."""
 
 
-def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[str, Any]:
+def encode_unit(unit: Unit, out: Path, num_threads: int, deadline: float | None = None) -> dict[str, Any]:
     """Encode one segment and write its files; returns its record."""
     fit = fit_config(unit.profile, unit.preset, unit.rd_weight)
     if isinstance(fit, C3FitConfig) and unit.clip.max_gradient_norm is not None:
@@ -108,6 +106,7 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
             segment_frames=unit.last - unit.first,
             scene_cuts=False,  # a unit is a segment
             seed=unit.seed,
+            num_threads=num_threads,
             settings=EncoderSettings.of(unit.profile, unit.preset, unit.rd_weight),
             report=report,
         )
@@ -115,7 +114,7 @@ def encode_unit(unit: Unit, out: Path, deadline: float | None = None) -> dict[st
         bpp = 8 * segment.size_bytes / (segment.num_frames * unit.clip.width * unit.clip.height)
         loss = segment.mse + unit.rd_weight * bpp
         keep(replace(last, stage="file", loss=loss, mse=segment.mse, bpp=bpp), 0)
-    record = _record(unit, segment, time.time() - started, time.process_time() - cpu_started)
+    record = _record(unit, segment, num_threads, time.time() - started, time.process_time() - cpu_started)
     if segment.num_frames != unit.last - unit.first:
         raise SourceError(
             f"{unit.clip.path}: ends after {unit.clip.first + unit.first + segment.num_frames} frames, "
@@ -155,7 +154,7 @@ _RECORD_TYPES: dict[str, type | tuple[type, ...]] = {
 """What a record has, as `_record` writes it."""
 
 
-def _record(unit: Unit, segment: SegmentReport, seconds: float, cpu_seconds: float) -> dict[str, Any]:
+def _record(unit: Unit, segment: SegmentReport, num_threads: int, seconds: float, cpu_seconds: float) -> dict[str, Any]:
     return {
         "settings": unit.settings,
         "stream": unit.stream,
@@ -165,7 +164,7 @@ def _record(unit: Unit, segment: SegmentReport, seconds: float, cpu_seconds: flo
         "notes": list(segment.notes),
         "encode_seconds": round(seconds, 3),
         "encode_cpu_seconds": round(cpu_seconds, 3),
-        "threads": torch.get_num_threads(),
+        "threads": num_threads,
         "commit": provenance.commit(),
         "date": provenance.now(),
         "cpu": provenance.cpu_name(),

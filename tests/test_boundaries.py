@@ -130,7 +130,20 @@ def test_decoding_side_knows_nothing_of_fits_and_sources(room: str) -> None:
 def test_torch_is_of_the_encoder_only() -> None:
     importers = {path for path in FILES if "torch" in {n.split(".")[0] for n in imports_of(path)}}
     others = {str(path.relative_to(PACKAGE)) for path in importers if not is_encoder_only(path)}
-    assert others <= {"segment_fit.py", "api.py", "cli.py"}
+    assert not others
+
+
+def test_an_encode_that_tunes_no_network_loads_no_torch(tmp_path: Path) -> None:
+    """It takes longer to load than such an encode does."""
+    for profile in ("default", "pyramid"):
+        loaded = modules_after(
+            "import numpy as np, c3video\n"
+            "from c3video.video import ArraySource, VideoFormat\n"
+            "source = ArraySource(np.zeros((2, 16, 16), np.uint8), VideoFormat(16, 16, 'gray'))\n"
+            f"c3video.encode(source, {str(tmp_path / profile)!r}, profile={profile!r}, preset='ultrafast', workers=1)"
+        )
+        assert "c3video.segment_fit" in loaded
+        assert "torch" not in loaded
 
 
 def test_codec_knows_nothing_of_eval_and_pipelines() -> None:

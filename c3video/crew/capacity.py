@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from c3video.threads import num_cores
 
 MEMORY_SHARE = 0.9
 """Of the memory that is free, to be taken."""
@@ -42,8 +43,7 @@ class Capacity:
 
 def capacity(need_bytes: int) -> Capacity:
     """Of this machine for processes that take so much each."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Capacity(cores, free_memory(), need_bytes)
+    return Capacity(num_cores(), free_memory(), need_bytes)
 
 
 def free_memory() -> int | None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from scipy import ndimage
 
 import c3video.api
@@ -78,7 +77,6 @@ def test_joined_units_are_the_bytes_of_one_encode(tmp_path: Path, clip: Clip) ->
     out = tmp_path / "out"
     cut = Patches(2, (16, 40))
     run(out, plan([clip], [1e-3], ["default"], "quick", cut))
-    torch.set_num_threads(1)
     whole = tmp_path / "whole.c3v"
     c3video.api.encode(clip.path, whole, preset="quick", rd_weight=1e-3, patch_size=cut.size, segment_frames=2)
     stream = out / "streams" / "moving_default_quick_0.001.c3v"
@@ -93,7 +91,6 @@ def test_joined_units_are_the_bytes_of_one_encode(tmp_path: Path, clip: Clip) ->
 def test_units_of_the_frame_model_join_as_well(tmp_path: Path, clip: Clip) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole.c3v"
     run(out, plan([clip], [1e-3], ["frames"], "quick", CUT))
-    torch.set_num_threads(1)
     c3video.api.encode(clip.path, whole, profile="frames", preset="quick", rd_weight=1e-3, segment_frames=2)
     assert (out / "streams" / "moving_frames_quick_0.001.c3v").read_bytes() == whole.read_bytes()
 
@@ -217,7 +214,7 @@ def test_decoding_checks_hashes_and_keeps_seconds_and_memory(encoded: Path) -> N
 
 def test_paper_profile_starts_from_the_published_pixels(tmp_path: Path, clip: Clip) -> None:
     (unit, *_) = plan([clip], [1e-3], ["paper"], "quick", CUT)
-    encode_unit(unit, tmp_path)
+    encode_unit(unit, tmp_path, 1)
     with c3video.open(unit.path(tmp_path, ".c3v")) as decoder:
         assert decoder.format.pix_fmt == "gbrp"
         assert len(list(decoder)) == 2
@@ -269,7 +266,6 @@ def test_segments_begin_where_c3v_encode_has_them_begin(tmp_path: Path) -> None:
     units = plan([clip], [1e-3], ["frames"], "quick", Patches(3, scene_cuts=True))
     assert [(unit.first, unit.last) for unit in units] == [(0, 3), (3, 5), (5, 8), (8, 9)]
     run(tmp_path / "out", units)
-    torch.set_num_threads(1)
     whole = tmp_path / "whole.c3v"
     c3video.api.encode(path, whole, profile="frames", preset="quick", rd_weight=1e-3, segment_frames=3)
     assert (tmp_path / "out" / "streams" / "scenes_frames_quick_0.001.c3v").read_bytes() == whole.read_bytes()

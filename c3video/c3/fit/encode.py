@@ -32,6 +32,7 @@ class PatchEncoder:
     grid: PatchGrid
     seed: int
     device: torch.device
+    num_threads: int
 
     @property
     def patch_rows(self) -> int:
@@ -43,6 +44,7 @@ class PatchEncoder:
 
     def encode(self, frames: Sequence[Frame], report: Callable[[int, Progress], None]) -> EncodedSegment:
         """Fit and code frames; `report` is told the patch and the step. Raises FitError."""
+        torch.set_num_threads(self.num_threads)
         video = self.video
         cells = np.stack([planes_to_cells(frame.planes, video) for frame in frames], axis=1)  # (C, T, Hc, Wc)
         fitted = fit_patches(self.grid.cut(cells), video, self.config, self.fit_config, self.seed, self.device, report)
@@ -67,11 +69,11 @@ class PatchEncoder:
 
 
 def open_patch_encoder(
-    video: VideoFormat, config: C3Config, fit_config: C3FitConfig, options: EncodingOptions
+    video: VideoFormat, config: C3Config, fit_config: C3FitConfig, options: EncodingOptions, num_threads: int
 ) -> PatchEncoder:
     """What makes segments of a clip. Raises ConfigError for a patch size or a device that cannot be used."""
     grid = PatchGrid.for_patch_size(options.patch_size, (video.height, video.width), video.cell_shape)
-    return PatchEncoder(video, config, fit_config, grid, options.seed, _device(options.device))
+    return PatchEncoder(video, config, fit_config, grid, options.seed, _device(options.device), num_threads)
 
 
 def fit_patches(

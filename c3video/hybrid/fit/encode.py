@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
@@ -29,6 +27,7 @@ class FrameEncoder:
     fit_config: HybridFitConfig
     seed: int
     engine: EngineName
+    num_threads: int
     patch_rows: int = 1
     patch_columns: int = 1
 
@@ -42,7 +41,7 @@ class FrameEncoder:
             self.engine,
             seed=self.seed,
             report=lambda progress: report(0, progress),
-            num_threads=torch.get_num_threads(),
+            num_threads=self.num_threads,
         )
         layouts = slice_layouts(self.video.plane_shapes, self.video.layout.planes, self.config.num_slices)
         writing = FIT_ENGINES[self.engine].writing
@@ -51,9 +50,9 @@ class FrameEncoder:
 
 
 def open_frame_encoder(
-    video: VideoFormat, config: HybridConfig, fit_config: HybridFitConfig, options: EncodingOptions
+    video: VideoFormat, config: HybridConfig, fit_config: HybridFitConfig, options: EncodingOptions, num_threads: int
 ) -> FrameEncoder:
     """What makes segments of a clip. Raises ConfigError for a patch size: there are none."""
     if options.patch_size is not None:
         raise ConfigError(f"patch size {options.patch_size}: this profile codes whole frames, leave it out")
-    return FrameEncoder(video, config, fit_config, options.seed, choose_engine())
+    return FrameEncoder(video, config, fit_config, options.seed, choose_engine(), num_threads)

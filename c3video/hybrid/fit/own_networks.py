@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from c3video.errors import CorruptSegmentError
 from c3video.hybrid.config import HybridFitConfig
@@ -64,16 +65,20 @@ def segment_samples(
     return {name: joined(parts) for name, parts in (("subbands", subbands), ("motion", motion)) if parts}
 
 
-def tuned_network(name: str, samples: Samples, config: HybridFitConfig, seed: int) -> tuple[ContextNetwork, int | None]:
+def tuned_network(
+    name: str, samples: Samples, config: HybridFitConfig, seed: int, num_threads: int
+) -> tuple[ContextNetwork, int | None]:
     """The network that codes samples in the fewest bits, those of its differences counted.
 
     Args:
         name: of CONTEXT_NETWORKS.
         seed: of the batches.
+        num_threads: that torch may use.
 
     Returns:
         the network and the exponent of its differences; the prior and None where tuning does not pay.
     """
+    torch.set_num_threads(num_threads)
     start = prior(name)
     network = tune(samples, start, config.tuning_steps, config.tuning_rate, seed)
     least = total_bits(FloatNetwork(start), samples)

@@ -17,7 +17,6 @@ from c3video.hybrid.compensation import BLOCK_SIZE
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, KeyPicture, KnownMotion, code_frames, luma_step
 from c3video.hybrid.fit.importance import Importance, activity, measured_importance, typical_importance
-from c3video.hybrid.fit.own_networks import segment_samples, tuned_network
 from c3video.hybrid.fit.plans import SLOPE_OF_STEP, Plan
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.temporal_filter import temporal_target
@@ -161,12 +160,16 @@ class Trials:
 
     def tune(self, trial: Trial, seed: int) -> None:
         """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""
+        # Here, since it loads torch, which takes longer than some encodes that tune nothing.
+        from c3video.hybrid.fit.own_networks import segment_samples, tuned_network
+
         coded = trial.coded
         symbols = HybridSymbols(tuple(coded.fields), coded.symbols, coded.filters)
         list_motion, num_pictures = self._task.fit_engine.writing.list_motion, int(trial.key is not None)
         found = segment_samples(coded.frames, symbols, self._task.layout, list_motion, num_pictures)
         for name, samples in found.items():
-            self._networks[name], self._exponents[name] = tuned_network(name, samples, self._task.fit_config, seed)
+            found_network = tuned_network(name, samples, self._task.fit_config, seed, self._task.num_threads)
+            self._networks[name], self._exponents[name] = found_network
 
     def _advance(self) -> None:
         self._progress = replace(self._progress, step=self._progress.step + 1)

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import ConfigError
 from c3video.native.pyramid import NATIVE_WRITING
@@ -98,7 +96,7 @@ class PyramidEncoder:
 
 
 def open_picture_encoder(
-    video: VideoFormat, config: PyramidConfig, fit_config: PyramidFitConfig, options: EncodingOptions
+    video: VideoFormat, config: PyramidConfig, fit_config: PyramidFitConfig, options: EncodingOptions, num_threads: int
 ) -> PyramidEncoder:
     """What makes segments of a clip. Raises ConfigError for a patch size, or without the C++ extension."""
     if options.patch_size is not None:
@@ -106,4 +104,4 @@ def open_picture_encoder(
     engine = choose_engine()
     if engine != "native":
         raise ConfigError("the profile pyramid is fitted by the C++ extension, which is not there")
-    return PyramidEncoder(video, config, fit_config, options.seed, engine, torch.get_num_threads())
+    return PyramidEncoder(video, config, fit_config, options.seed, engine, num_threads)
