@@ -257,10 +257,20 @@ class Adam:
     Args:
         parameter: (L,) float32, changed by `step`.
         beta1, beta2, epsilon: as in torch.optim.Adam.
+        longest: times the learning rate, what a step moves a parameter by at most. Adam's own steps are longer where
+            gradients grow faster than the mean of their squares, by up to 1 / sqrt(1 - beta2).
     """
 
-    def __init__(self, parameter: Floats, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> None:
+    def __init__(
+        self,
+        parameter: Floats,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        longest: float = math.inf,
+    ) -> None:
         self.parameter, self.beta1, self.beta2, self.epsilon = parameter, beta1, beta2, epsilon
+        self.longest = longest
         self.mean, self.square = np.zeros_like(parameter), np.zeros_like(parameter)
         self.num_steps = 0
 
@@ -285,6 +295,7 @@ class Adam:
             self.beta1,
             self.beta2,
             self.epsilon,
+            self.longest,
             self.num_steps,
             grad_scale,
             num_threads,

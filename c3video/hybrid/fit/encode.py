@@ -46,7 +46,7 @@ class FrameEncoder:
         layouts = slice_layouts(self.video.plane_shapes, self.video.layout.planes, self.config.num_slices)
         writing = FIT_ENGINES[self.engine].writing
         data, bits = encode_payload(fitted.parameters, fitted.symbols, len(frames), self.config, layouts, writing)
-        return EncodedSegment((data,), list(fitted.decoded), fitted.estimated_bits, bits.by_part())
+        return EncodedSegment((data,), list(fitted.decoded), fitted.estimated_bits, bits.by_part(), fitted.notes)
 
 
 def open_frame_encoder(

@@ -49,10 +49,12 @@ class KeyPicture:
     Args:
         data: its bytes.
         planes: coded planes, decoded.
+        notes: what went wrong in its fit and was mended.
     """
 
     data: bytes
     planes: Planes
+    notes: tuple[str, ...] = ()
 
 
 _BITS_OF_CHANGE = 3.0

@@ -59,4 +59,4 @@ def fit_key(
     data, _ = encode_picture(fitted.weights, fitted.symbols, task.video, fitted.differences, NATIVE_WRITING)
     synthesise = task.engine.pictures.synthesise
     planes = synthesise(fitted.weights, fitted.symbols, task.video.layout, task.num_threads)
-    return KeyPicture(data, to_coded(planes, task.video.layout))
+    return KeyPicture(data, to_coded(planes, task.video.layout), fitted.notes)

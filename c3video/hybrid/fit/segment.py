@@ -37,6 +37,7 @@ class FittedFrames:
         decoded: planes of each frame in display order, as a decoder will have them.
         estimated_bits: what the tables promise.
         squared_error: over all samples, full range 1.
+        notes: what went wrong and was mended.
     """
 
     parameters: HybridParameters
@@ -44,6 +45,7 @@ class FittedFrames:
     decoded: tuple[Planes, ...]
     estimated_bits: float
     squared_error: float
+    notes: tuple[str, ...] = ()
 
 
 def fit_segment(
@@ -78,7 +80,8 @@ def fit_segment(
         fit_engine.is_fast,
         weighs=len(planes) > 2,
     )
-    best = search.improved(_with_picture(task, trials, search.first(), seed))
+    first, notes = _with_picture(task, trials, search.first(), seed)
+    best = search.improved(first)
     trials.end_search()
     for _ in range(fit_config.passes):
         trials.tune(best, seed)
@@ -93,6 +96,7 @@ def fit_segment(
         tuple(from_coded(frame, video.layout) for frame in decode_again(task, coded, best.key)),
         best.bits,
         coded.squared_error,
+        notes,
     )
 
 
@@ -106,22 +110,22 @@ def _again(trials: Trials, best: Trial) -> Trial:
     return min(best, trials.attempt(best.plan, with_known_motion=True), key=lambda trial: trial.loss)
 
 
-def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> Trial:
-    """The same again with its first frame a picture; the better one of both."""
+def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> tuple[Trial, tuple[str, ...]]:
+    """The same again with its first frame a picture; the better one of both, and what went wrong in its fit."""
     config = task.fit_config
     if not config.key_steps or not task.fit_engine.is_fast:
-        return best
+        return best, ()
     target = trials.targets(best.plan).get(0, task.planes[0])
     is_still = len(task.planes) == 1
     rd_weight = config.rd_weight if is_still else picture_rd_weight(task, best.coded.step_indexes[0])
     try:
         key = fit_key(task, target, rd_weight, seed, trials.note_picture_step)
-    except FitError:  # its weights do not fit into a decoder's integers: there are subbands
-        return best
+    except FitError as error:  # there are subbands
+        return best, (f"the first frame is coded by subbands: {error}",)
     trials.start_from(key)
     again = trials.attempt(best.plan)
     if again.loss < best.loss:
-        return again
+        return again, key.notes
     trials.start_from(None)
     trials.keep_motion(best)
-    return best
+    return best, key.notes

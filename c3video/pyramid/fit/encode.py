@@ -68,12 +68,13 @@ class PyramidEncoder:
             )
             for parts in fitted.shape.parts
         ]
-        return EncodedSegment((data,), decoded, fitted.estimated_bits, bits.by_part())
+        return EncodedSegment((data,), decoded, fitted.estimated_bits, bits.by_part(), fitted.notes)
 
     def _encode_pictures(self, frames: Sequence[Frame], report: Callable[[int, Progress], None]) -> EncodedSegment:
         pictures: list[bytes] = []
         decoded: list[Planes] = []
         parts: dict[str, float] = {}
+        notes: list[str] = []
         estimated_bits = 0.0
         for frame in frames:
             fitted = fit_picture(
@@ -90,9 +91,10 @@ class PyramidEncoder:
             synthesise = ENGINES[self.engine].synthesise
             decoded.append(synthesise(fitted.weights, fitted.symbols, self.video.layout, self.num_threads))
             estimated_bits += fitted.estimated_bits
+            notes += fitted.notes
             for name, value in bits.by_part().items():
                 parts[name] = parts.get(name, 0.0) + value
-        return EncodedSegment((join_pictures(pictures),), decoded, estimated_bits, parts)
+        return EncodedSegment((join_pictures(pictures),), decoded, estimated_bits, parts, tuple(notes))
 
 
 def open_picture_encoder(

@@ -35,6 +35,7 @@ class FittedPicture:
         symbols: latents of each grid (h, w), finest first.
         estimated_bits: of latents and weights.
         loss: MSE on [0, 1] + rd_weight * bpp, by the floats of the fit.
+        notes: what went wrong and was mended.
     """
 
     weights: PyramidWeights
@@ -42,6 +43,7 @@ class FittedPicture:
     symbols: tuple[NDArray[np.int64], ...]
     estimated_bits: float
     loss: float
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class FittedRun:
         symbols: latents of each grid (h, w), finest first, of each latent frame.
         estimated_bits: of latents and weights.
         loss: MSE on [0, 1] + rd_weight * bpp, by the floats of the fit.
+        notes: what went wrong and was mended.
     """
 
     weights: PyramidWeights
@@ -64,6 +67,7 @@ class FittedRun:
     symbols: tuple[tuple[NDArray[np.int64], ...], ...]
     estimated_bits: float
     loss: float
+    notes: tuple[str, ...]
 
 
 def fit_picture(
@@ -91,9 +95,13 @@ def fit_picture(
     if fit_config.use_prior:
         config = choose_prior(config, layout, shape, targets, fit_config, seed, num_threads)
     plan = PyramidFit(config, layout, *shape)
-    state, chosen, found = _fit(plan, targets, fit_config, seed, report, num_threads)
+    state, chosen, found, notes = _fit(plan, targets, fit_config, seed, report, num_threads)
     return FittedPicture(
-        chosen.weights, chosen.differences, _grids(state.latents, plan), *_account(plan, chosen, found, fit_config)
+        chosen.weights,
+        chosen.differences,
+        _grids(state.latents, plan),
+        *_account(plan, chosen, found, fit_config),
+        tuple(notes),
     )
 
 
@@ -121,7 +129,7 @@ def fit_run(
     windows = find_windows([planes[0] for planes in frames], config.num_grids)
     plan = RunPlan.of_all(picture, RunShape(len(frames), spans), windows)
     targets = np.concatenate([_targets(planes, video) for planes in frames])
-    state, chosen, found = _fit(plan, targets, fit_config, seed, report, num_threads)
+    state, chosen, found, notes = _fit(plan, targets, fit_config, seed, report, num_threads)
     rows = state.latents.reshape(-1, picture.num_latents)
     symbols = tuple(_grids(row, picture) for row in rows)
     return FittedRun(
@@ -131,6 +139,7 @@ def fit_run(
         plan.windows,
         symbols,
         *_account(plan, chosen, found, fit_config),
+        tuple(notes),
     )
 
 
@@ -179,23 +188,24 @@ def _fit(
     seed: int,
     report: Callable[[Progress], None],
     num_threads: int,
-) -> tuple[FitState, ChosenWeights, FitStep]:
-    """All stages: what the latents and weights are at the end, the weights as integers, and what both come to."""
+) -> tuple[FitState, ChosenWeights, FitStep, list[str]]:
+    """All stages: the latents and weights at the end, the weights as integers, what both come to, what was mended."""
     fit_config = replace(fit_config, weight_decay=weight_decay(fit_config.weight_decay, plan.num_pixels))
     state, anchors = start_state(plan, seed)
+    notes: list[str] = []
     if isinstance(plan, RunPlan):
         first = fit_config.noise_steps
         total = 2 * first + fit_config.network_steps
-        _start_run(plan, targets, state, anchors, fit_config, seed, _counted(report, 0, total), num_threads)
+        _start_run(plan, targets, state, anchors, fit_config, seed, _counted(report, 0, total), num_threads, notes)
         report = _counted(report, first, total)
-    fit = PictureFit(plan, targets, state, anchors, fit_config, seed, report, num_threads)
+    fit = PictureFit(plan, targets, state, anchors, fit_config, seed, report, num_threads, notes)
     fit.noise_stage()
     half = fit_config.network_steps // 2
     fit.network_stage(0, half)
     fit.choose_latents()
     fit.network_stage(half, fit_config.network_steps)
     try:
-        return state, *fit.integer_stage()
+        return state, *fit.integer_stage(), notes
     except CorruptSegmentError as error:  # of weights that a decoder could not compute with
         raise FitError(
             f"the fit's weights do not fit into a decoder's integers ({error}); try another --seed"
@@ -216,6 +226,7 @@ def _start_run(
     seed: int,
     report: Callable[[Progress], None],
     num_threads: int,
+    notes: list[str],
 ) -> None:
     """Fit the first latent frame, and the weights, to the mean of the frames that it is part of.
 
@@ -227,5 +238,5 @@ def _start_run(
     rows = state.latents.reshape(-1, plan.picture.num_latents)
     first = FitState(rows[0], state.weights, state.arrays)
     config = replace(fit_config, rd_weight=fit_config.rd_weight / num_frames, network_steps=0)
-    PictureFit(plan.picture, mean, first, anchors, config, seed, report, num_threads).noise_stage()
+    PictureFit(plan.picture, mean, first, anchors, config, seed, report, num_threads, notes).noise_stage()
     rows[[number for number, frame in enumerate(plan.shape.latent_frames) if frame.layer == 0]] = rows[0]

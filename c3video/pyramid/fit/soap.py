@@ -7,6 +7,7 @@ loss of a picture's fit by 16% after 800 steps (eval/results/pyramid_trials.md).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,16 @@ class _Side:
 
     moment: Doubles
     basis: Doubles
+
+
+@dataclass
+class Moments:
+    """What SOAP has learned from gradients so far, by name of an array."""
+
+    num_steps: int
+    means: dict[str, Doubles]
+    squares: dict[str, Doubles]
+    sides: dict[str, tuple[_Side | None, _Side | None]]
 
 
 class Soap:
@@ -72,6 +83,20 @@ class Soap:
                 array -= (rate * self.decay * (array - self.anchors[name])).astype(array.dtype)
             if (self.num_steps - 1) % self.period == 0:
                 self._squares[name] = _turned(self._squares[name], left, right)
+
+    def moments(self) -> Moments:
+        """A copy of what it has learned from gradients."""
+        return copy.deepcopy(Moments(self.num_steps, self._means, self._squares, self._sides))
+
+    def take(self, moments: Moments) -> None:
+        """Go on from what it had learned then."""
+        mine = copy.deepcopy(moments)
+        self.num_steps, self._means, self._squares, self._sides = (
+            mine.num_steps,
+            mine.means,
+            mine.squares,
+            mine.sides,
+        )
 
     def _direction(self, name: str, grad: Doubles) -> Doubles:
         left, right = self._sides[name]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, is_of_entrop
 from c3video.pyramid.fit.bounds import hold_sums
 from c3video.pyramid.fit.precision import ChosenWeights, RoundingTask, choose_integers
 from c3video.pyramid.fit.run_plan import RunPlan
+from c3video.pyramid.fit.runaway import WayBack
 from c3video.pyramid.fit.sampled_picture import SampledPicture
 from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.fit.start import prior_weights, start_weights
@@ -86,6 +87,7 @@ class PictureFit:
         targets: (S,) all planes one after the other, on [0, 1].
         state: where it starts from, and where it stands.
         anchors: weights of the prior by name.
+        notes: where the fit ran away and went back.
     """
 
     plan: PyramidFit | RunPlan
@@ -96,6 +98,7 @@ class PictureFit:
     seed: int
     report: Callable[[Progress], None]
     num_threads: int
+    notes: list[str] = field(default_factory=list)
 
     @property
     def _num_steps(self) -> int:
@@ -104,11 +107,12 @@ class PictureFit:
     def noise_stage(self) -> None:
         """Latents and weights together; ends with latents rounded."""
         config, state = self.fit_config, self.state
-        adam = Adam(state.latents, epsilon=1e-12)
+        adam = Adam(state.latents, epsilon=1e-12, longest=1.0)
         soap = Soap(state.arrays, anchors=self.anchors, decay=config.weight_decay)
+        way_back = WayBack(state.latents, state.weights, soap, self.notes)
         for step in range(config.noise_steps):
             if step in config.latent_restarts:
-                adam = Adam(state.latents, epsilon=1e-12)
+                adam = Adam(state.latents, epsilon=1e-12, longest=1.0)
             done = step / config.noise_steps
             falling = 0.5 * (1.0 + math.cos(math.pi * done))
             cooled = done**config.annealing
@@ -120,8 +124,13 @@ class PictureFit:
                 num_threads=self.num_threads,
             )
             found = self._step(noisy, "noise", step + 1)
-            adam.step(found[0], config.latent_rate * falling, slopes=slopes, num_threads=self.num_threads)
-            soap.step(found[1], config.learning_rate * falling)
+            if way_back.look(step, found.loss, adam):
+                continue
+            falling *= way_back.factor
+            grads = weight_views(_given(found.grad_weights), self.plan.config, self.plan.layout)
+            latent_rate = config.latent_rate * falling
+            adam.step(_given(found.grad_latents), latent_rate, slopes=slopes, num_threads=self.num_threads)
+            soap.step(grads, config.learning_rate * falling)
             hold_sums(state.arrays, self.plan.config, self.plan.layout)
         np.rint(state.latents, out=state.latents)
 
@@ -205,12 +214,12 @@ class PictureFit:
             num_threads=self.num_threads,
         )
 
-    def _step(self, latents: Floats, stage: str, step: int) -> tuple[Floats, dict[str, Floats]]:
+    def _step(self, latents: Floats, stage: str, step: int) -> FitStep:
         found = self.plan.step(
             latents, self.state.weights, self.targets, self.fit_config.rd_weight, num_threads=self.num_threads
         )
         self._say(stage, step, found.loss, float(found.squared_errors.sum()), float(found.bits.sum()))
-        return _given(found.grad_latents), weight_views(_given(found.grad_weights), self.plan.config, self.plan.layout)
+        return found
 
     def _weights_step(self, step: int) -> tuple[float, dict[str, Floats]]:
         found = self.coded()

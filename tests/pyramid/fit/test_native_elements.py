@@ -99,3 +99,16 @@ def test_adam_is_that_of_torch() -> None:
         leaf.grad = torch.from_numpy(grad * slopes * 0.5).double()
         reference.step()
     np.testing.assert_allclose(ours, leaf.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_no_step_of_adam_is_longer_than_asked() -> None:
+    bounded, free = latents_of(100), latents_of(100)
+    steps = [Adam(bounded, beta1=0.5, longest=1.0), Adam(free, beta1=0.5)]
+    for grad in (*[1e-6] * 9, 1.0):  # it grows faster than the mean of its squares
+        before = bounded.copy(), free.copy()
+        for adam in steps:
+            adam.step(np.full(100, grad, np.float32), 0.1)
+        if grad < 1.0:
+            np.testing.assert_allclose(bounded, free, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(before[0] - bounded, 0.1, rtol=1e-4)
+    assert (before[1] - free > 0.12).all()

@@ -279,11 +279,13 @@ void add_noise(In latents, float temperature, float deviation, uint64_t seed, st
 }
 
 void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square, double rate, double beta1,
-          double beta2, double epsilon, int64_t step, double grad_scale, int num_threads, const std::string& isa) {
+          double beta2, double epsilon, double longest, int64_t step, double grad_scale, int num_threads,
+          const std::string& isa) {
     require_threads(num_threads);
     for (size_t size : {grad.shape(0), mean.shape(0), square.shape(0), slopes ? slopes->shape(0) : grad.shape(0)})
         require(size == parameter.shape(0), "parameter, gradient, slopes and moments must be of one size");
     require(step >= 1, "steps count from 1");
+    require(longest > 0.0, "longest must be above 0");
     require(beta1 >= 0.0 && beta1 < 1.0 && beta2 >= 0.0 && beta2 < 1.0, "betas must be 0 or more, below 1");
     Ranges ranges;
     ranges.add(grad, false);
@@ -303,7 +305,8 @@ void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square
                       (float)(1.0 - beta2),
                       (float)(rate / mean_correction),
                       (float)(1.0 / std::sqrt(square_correction)),
-                      (float)epsilon};
+                      (float)epsilon,
+                      (float)(longest * rate)};
     const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
     nb::gil_scoped_release release;
     chosen.pyramid_adam(job, num_threads);
@@ -343,6 +346,6 @@ void bind_pyramid_fit(nb::module_& m) {
     m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "deviation"_a, "seed"_a,
           "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(),
-          "mean"_a.noconvert(), "square"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a,
-          "grad_scale"_a, "num_threads"_a, "isa"_a);
+          "mean"_a.noconvert(), "square"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "longest"_a,
+          "step"_a, "grad_scale"_a, "num_threads"_a, "isa"_a);
 }

@@ -102,9 +102,9 @@ void pyramid_adam(const AdamJob& job, int num_threads) {
             square = fma(grad * job.add_square, grad, square * job.keep_square);
             store(means, mean);
             store(squares, square);
-            store(parameters,
-                  load(parameters) -
-                      job.step_size * mean / fma(square_root(square), splatf(job.root_scale), splatf(job.epsilon)));
+            const VF step =
+                job.step_size * mean / fma(square_root(square), splatf(job.root_scale), splatf(job.epsilon));
+            store(parameters, load(parameters) - minf(maxf(step, splatf(-job.longest)), splatf(job.longest)));
         }
     });
 }

@@ -26,8 +26,8 @@ struct AdamJob {
     const float *grad, *slopes;  // the gradient is their product; slopes may be null
     float *parameter, *mean, *square;
     // add_: what a new value weighs in its mean, 1 - beta; step_size and root_scale hold the corrections of the first
-    // steps.
-    float grad_scale, add_mean, keep_square, add_square, step_size, root_scale, epsilon;
+    // steps. No step is longer than `longest`.
+    float grad_scale, add_mean, keep_square, add_square, step_size, root_scale, epsilon, longest;
 };
 
 }  // namespace pyramid
