@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from c3video.errors import ConfigError
@@ -266,37 +266,25 @@ class C3FitConfig:
             check_range(name, getattr(self, name), 0, 10_000_000)
 
 
+_PUBLISHED = C3FitConfig(learning_rate=1e-2, latent_rate=1.0)
+
 C3_PRESETS: dict[str, C3FitConfig] = {
-    "ultrafast": C3FitConfig(noise_steps=120, rounding_steps=10, weight_steps=10, window_steps=60),
-    "fast": C3FitConfig(noise_steps=400, rounding_steps=30, weight_steps=20, window_steps=100),
-    "medium": C3FitConfig(
-        noise_steps=2_000,
-        rounding_steps=100,
-        weight_steps=50,
-        window_steps=200,
-        learning_rate=1e-2,
-        latent_rate=1.0,
-    ),
-    "slow": C3FitConfig(
-        noise_steps=10_000,
-        rounding_steps=500,
-        weight_steps=100,
-        window_steps=500,
-        learning_rate=1e-2,
-        latent_rate=1.0,
-    ),
-    "paper": C3FitConfig(
+    "ultrafast": replace(_PUBLISHED, noise_steps=120, rounding_steps=10, weight_steps=10, window_steps=60),
+    "fast": replace(_PUBLISHED, noise_steps=400, rounding_steps=30, weight_steps=20, window_steps=100),
+    "medium": replace(_PUBLISHED, noise_steps=2_000, rounding_steps=100, weight_steps=50, window_steps=200),
+    "slow": replace(_PUBLISHED, noise_steps=10_000, rounding_steps=500, weight_steps=100, window_steps=500),
+    "paper": replace(
+        _PUBLISHED,
         noise_steps=100_000,
         rounding_steps=10_000,
         weight_steps=200,
         window_search="wide",
         window_steps=1_000,
-        learning_rate=1e-2,
-        latent_rate=1.0,
     ),
 }
 """Efforts by name, in steps: about 1 : 3 : 15 : 75 : 800 in time. `paper` is the published schedule.
 
-The short ones take larger steps than the paper's. Kept up for thousands of steps these let the latents wander, so that
-their bits grow, until the fit runs away (eval/results/paper_convergence.md); from `medium` on they are the paper's.
+All have the paper's rates. Twice and four times as large ones fit patches of 88x72 a little sooner, but leave those of
+the paper's sizes unfitted, and kept up for thousands of steps they let the latents wander, so that their bits grow,
+until the fit runs away (eval/results/paper_convergence.md).
 """
