@@ -402,7 +402,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", choices=PRESETS, default="fast", help="the base's effort (default: fast)")
     parser.add_argument("--rd-weights", type=float, nargs="+", default=[1e-3], metavar="W", help="default: 1e-3")
     parser.add_argument("--frames", type=int, default=16, metavar="N", help="of each clip, the first (default: 16)")
-    parser.add_argument("--crop", type=_size, default=(144, 176), metavar="WxH", help="its middle (default: 176x144)")
+    parser.add_argument("--crop", type=crop_size, default=(144, 176), metavar="WxH", help="middle (default: 176x144)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, metavar="N", help="of the fits (default: as torch chooses)")
     parser.add_argument("--name", default="small", help="of the results (default: small)")
@@ -412,7 +412,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _size(text: str) -> tuple[int, int]:
+def crop_size(text: str) -> tuple[int, int]:
+    """WxH -> (H, W)."""
     width, separator, height = text.partition("x")
     if not (separator and width.isdigit() and height.isdigit() and int(width) >= 2 and int(height) >= 2):
         raise argparse.ArgumentTypeError(f"{text!r}: must look like 176x144 (width x height)")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -21,16 +20,14 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
-
 import c3video
+from c3video import metrics
 from c3video.config import PROFILES
 from c3video.media.sink import open_sink
 from c3video.media.source import open_source
 from c3video.video import Frame
-
-_MIB_A_UNIT = (1 << 20) if sys.platform == "darwin" else (1 << 10)
-"""Units of ru_maxrss in a MiB: bytes on macOS, KiB elsewhere."""
+from eval.ablate import crop_size
+from eval.launch import launch
 
 
 @dataclass(frozen=True)
@@ -71,43 +68,44 @@ def measure(
         out = Path(folder) / "out.c3v"
         command = [sys.executable, "-m", "c3video", "encode", str(clip), str(out), "--quiet", "--frames", frames]
         command += ["--profile", profile, "--preset", preset, "--rd-weight", str(rd_weight), "--seed", str(seed)]
-        process = subprocess.Popen(
-            [*command, "--threads", str(threads)], env=os.environ | {"OMP_NUM_THREADS": str(threads)}
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise OSError(f"{clip}: encoding with {preset} ended with exit code {process.returncode}")
+        run = launch([*command, "--threads", str(threads)], os.environ | {"OMP_NUM_THREADS": str(threads)})
+        sys.stderr.write(run.stderr)
+        if run.exit_code:
+            raise OSError(f"{clip}: encoding with {preset} ended with exit code {run.exit_code}")
         with c3video.open(out) as decoder:
             num_frames, video = len(decoder), decoder.format
         return Cost(
             num_frames * video.width * video.height,
             num_frames,
-            usage.ru_utime + usage.ru_stime,
-            usage.ru_maxrss / _MIB_A_UNIT,
+            run.cpu_seconds,
+            run.peak_bytes / (1 << 20),
             out.stat().st_size,
             _mse(clip, out, frames, PROFILES[profile].as_rgb),
             rd_weight,
         )
 
 
+def _span(frames: str) -> tuple[int, int | None]:
+    """A:B, A: or :B, which `c3v encode` has taken."""
+    first, _, last = frames.partition(":")
+    return int(first or 0), int(last) if last else None
+
+
 def _mse(clip: Path, out: Path, frames: str, as_rgb: bool) -> float:
     """Mean squared error of a decoded file on [0, 1]."""
-    first, last = (int(word) for word in frames.split(":"))
-    errors = count = 0
-    with c3video.open(out) as decoder, open_source(clip, frames=(first, last), as_rgb=as_rgb) as source:
+    errors, count = 0.0, 0
+    with c3video.open(out) as decoder, open_source(clip, frames=_span(frames), as_rgb=as_rgb) as source:
         for found, wanted in zip(decoder, source, strict=True):
             for a, b in zip(found.planes, wanted.planes, strict=True):
-                errors += int(np.square(a.astype(np.int64) - b).sum())
+                errors += a.size * metrics.mse(b, a)
                 count += a.size
         return errors / count / decoder.format.layout.max_value**2
 
 
 def cropped(clip: Path, width: int, height: int, frames: str, folder: Path) -> Path:
     """The middle of some frames of a clip as a file in `folder`, from even places, every sample kept."""
-    first, last = (int(word) for word in frames.split(":"))
     out = folder / f"{clip.stem}.mkv"
-    with open_source(clip, frames=(first, last)) as source:
+    with open_source(clip, frames=_span(frames)) as source:
         video = source.format
         if width > video.width or height > video.height:
             raise OSError(f"{clip}: is {video.width}x{video.height}, smaller than {width}x{height}")
@@ -152,7 +150,7 @@ def main() -> int:
     parser.add_argument("--profile", choices=PROFILES, default="default")
     parser.add_argument("--presets", nargs="+", default=["ultrafast", "fast", "medium"], help="from quick to slow")
     parser.add_argument("--frames", default="0:32", metavar="A:B")
-    parser.add_argument("--crop", metavar="WxH", help="only the middle of each frame")
+    parser.add_argument("--crop", type=crop_size, metavar="WxH", help="only the middle of each frame")
     parser.add_argument("--rd-weight", type=float, default=1e-3, metavar="W")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="presets are compared by the mean of these")
     parser.add_argument("--threads", type=int, default=1)
@@ -164,10 +162,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             source, frames = clip, options.frames
             if options.crop:
-                width, height = (int(word) for word in options.crop.split("x"))
-                source = cropped(clip, width, height, frames, Path(folder))
-                first, last = (int(word) for word in frames.split(":"))
-                frames = f"0:{last - first}"
+                height, width = options.crop
+                source, frames = cropped(clip, width, height, frames, Path(folder)), "0:"
             losses = _rows(options, source, frames)
         for (before, preset), (shorter, longer) in zip(pairwise(options.presets), pairwise(losses), strict=True):
             if longer >= shorter:

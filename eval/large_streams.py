@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -38,6 +37,7 @@ from c3video.pyramid.weights import PyramidWeights
 from c3video.stream.layout import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import ArraySource, VideoFormat
+from eval.launch import launch
 
 
 @dataclass(frozen=True)
@@ -123,25 +123,14 @@ STREAMS = (
 )
 
 
-_LAUNCH = (
-    "import os, subprocess, sys; process = subprocess.Popen(sys.argv[1:]); "
-    "_, status, usage = os.wait4(process.pid, 0); print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)"
-)
-
-
 def decoded(path: Path) -> tuple[str, int]:
-    """(outcome, peak memory in bytes) of decoding a stream in a process of its own.
-
-    A small process launches it: the peak of a process includes that of its parent when it was begun.
-    """
+    """(outcome, peak memory in bytes) of decoding a stream in a process of its own."""
     command = [sys.executable, "-m", "c3video", "decode", str(path), "--verify", "--threads", "1", "-q"]
-    run = subprocess.run([sys.executable, "-c", _LAUNCH, *command], capture_output=True, text=True, check=True)
-    code, peak = map(int, run.stdout.split())
-    peak *= 1 if sys.platform == "darwin" else 1024
-    if code == 0:
-        return "decoded", peak
+    run = launch(command)
+    if run.exit_code == 0:
+        return "decoded", run.peak_bytes
     said = run.stderr.strip().splitlines()[-1].removeprefix("c3v: ").removeprefix(f"{path}: ").partition(";")[0]
-    return f"refused: {said}", peak
+    return f"refused: {said}", run.peak_bytes
 
 
 def main(argv: Sequence[str] | None = None) -> int:

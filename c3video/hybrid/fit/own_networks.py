@@ -22,6 +22,8 @@ from c3video.hybrid.fit.context_tuning import (
     total_bits,
     tune,
 )
+from c3video.hybrid.fit.frame_coding import CodedFrames
+from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.payload import MAX_EXPONENT, HybridSymbols, network_bits, prior, reference_frames
 from c3video.hybrid.subbands import SliceLayout, reference_magnitudes
@@ -29,6 +31,21 @@ from c3video.hybrid.symbol_coding import ListSymbols, list_frames_motion
 
 MAX_SAMPLES = 1 << 20
 """Of subbands; each takes some 60 bytes, twice while they are put together."""
+
+
+def tuned_networks(
+    task: FitTask, coded: CodedFrames, num_pictures: int, seed: int
+) -> dict[str, tuple[ContextNetwork, int | None]]:
+    """For what a segment has of it, by name of CONTEXT_NETWORKS, `tuned_network`, on the task's threads.
+
+    Args:
+        num_pictures: first frames whose subbands are not coded.
+        seed: of the batches.
+    """
+    torch.set_num_threads(task.num_threads)
+    symbols = HybridSymbols(tuple(coded.fields), coded.symbols, coded.filters)
+    found = segment_samples(coded.frames, symbols, task.layout, task.fit_engine.writing.list_motion, num_pictures)
+    return {name: tuned_network(name, samples, task.fit_config, seed) for name, samples in found.items()}
 
 
 def segment_samples(
@@ -65,20 +82,16 @@ def segment_samples(
     return {name: joined(parts) for name, parts in (("subbands", subbands), ("motion", motion)) if parts}
 
 
-def tuned_network(
-    name: str, samples: Samples, config: HybridFitConfig, seed: int, num_threads: int
-) -> tuple[ContextNetwork, int | None]:
+def tuned_network(name: str, samples: Samples, config: HybridFitConfig, seed: int) -> tuple[ContextNetwork, int | None]:
     """The network that codes samples in the fewest bits, those of its differences counted.
 
     Args:
         name: of CONTEXT_NETWORKS.
         seed: of the batches.
-        num_threads: that torch may use.
 
     Returns:
         the network and the exponent of its differences; the prior and None where tuning does not pay.
     """
-    torch.set_num_threads(num_threads)
     start = prior(name)
     network = tune(samples, start, config.tuning_steps, config.tuning_rate, seed)
     least = total_bits(FloatNetwork(start), samples)

@@ -21,7 +21,7 @@ from c3video.hybrid.fit.plans import SLOPE_OF_STEP, Plan
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.temporal_filter import temporal_target
 from c3video.hybrid.frame_order import coding_order
-from c3video.hybrid.payload import CONTEXT_NETWORKS, HybridSymbols, filter_bits, network_bits, prior
+from c3video.hybrid.payload import CONTEXT_NETWORKS, filter_bits, network_bits, prior
 from c3video.hybrid.symbol_coding import write_frames_motion
 from c3video.progress import Progress
 from c3video.video import Planes
@@ -161,15 +161,11 @@ class Trials:
     def tune(self, trial: Trial, seed: int) -> None:
         """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""
         # Here, since it loads torch, which takes longer than some encodes that tune nothing.
-        from c3video.hybrid.fit.own_networks import segment_samples, tuned_network
+        from c3video.hybrid.fit.own_networks import tuned_networks
 
-        coded = trial.coded
-        symbols = HybridSymbols(tuple(coded.fields), coded.symbols, coded.filters)
-        list_motion, num_pictures = self._task.fit_engine.writing.list_motion, int(trial.key is not None)
-        found = segment_samples(coded.frames, symbols, self._task.layout, list_motion, num_pictures)
-        for name, samples in found.items():
-            found_network = tuned_network(name, samples, self._task.fit_config, seed, self._task.num_threads)
-            self._networks[name], self._exponents[name] = found_network
+        tuned = tuned_networks(self._task, trial.coded, int(trial.key is not None), seed)
+        for name, (network, exponent) in tuned.items():
+            self._networks[name], self._exponents[name] = network, exponent
 
     def _advance(self) -> None:
         self._progress = replace(self._progress, step=self._progress.step + 1)

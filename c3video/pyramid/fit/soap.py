@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,12 @@ class _Side:
 
 @dataclass
 class Moments:
-    """What SOAP has learned from gradients so far, by name of an array."""
+    """What SOAP has learned from gradients in so many steps, by name of an array."""
 
-    num_steps: int
     means: dict[str, Doubles]
     squares: dict[str, Doubles]
-    sides: dict[str, tuple[_Side | None, _Side | None]]
+    sides: dict[str, tuple[_Side | None, _Side | None]] = field(default_factory=dict)
+    num_steps: int = 0
 
 
 class Soap:
@@ -60,50 +60,44 @@ class Soap:
     ) -> None:
         self.arrays, self.beta1, self.beta2, self.epsilon, self.period = dict(arrays), beta1, beta2, epsilon, period
         self.anchors, self.decay = anchors or {}, decay
-        self.num_steps = 0
         shapes = {name: _matrix_shape(array.shape) for name, array in self.arrays.items()}
-        self._means = {name: np.zeros(shape) for name, shape in shapes.items()}
-        self._squares = {name: np.zeros(shape) for name, shape in shapes.items()}
-        self._sides: dict[str, tuple[_Side | None, _Side | None]] = {}
+        means, squares = ({name: np.zeros(shape) for name, shape in shapes.items()} for _ in range(2))
+        self._learned = Moments(means, squares)
 
     def step(self, grads: Mapping[str, NDArray[np.floating]], rate: float) -> None:
         """One step along the gradients, by name. The first only measures them."""
-        self.num_steps += 1
+        learned = self._learned
+        learned.num_steps += 1
         for name, array in self.arrays.items():
-            grad = grads[name].reshape(self._means[name].shape).astype(np.float64)
-            if self.num_steps == 1:
-                self._sides[name] = (_first_side(grad @ grad.T), _first_side(grad.T @ grad))
+            grad = grads[name].reshape(learned.means[name].shape).astype(np.float64)
+            if learned.num_steps == 1:
+                learned.sides[name] = (_first_side(grad @ grad.T), _first_side(grad.T @ grad))
                 continue
-            left, right = self._sides[name]
+            left, right = learned.sides[name]
             for side, product in ((left, lambda g: g @ g.T), (right, lambda g: g.T @ g)):
                 if side is not None:
                     side.moment += (1.0 - self.beta2) * (product(grad) - side.moment)
             array -= (rate * self._direction(name, grad)).reshape(array.shape).astype(array.dtype)
             if name in self.anchors:
                 array -= (rate * self.decay * (array - self.anchors[name])).astype(array.dtype)
-            if (self.num_steps - 1) % self.period == 0:
-                self._squares[name] = _turned(self._squares[name], left, right)
+            if (learned.num_steps - 1) % self.period == 0:
+                learned.squares[name] = _turned(learned.squares[name], left, right)
 
     def moments(self) -> Moments:
         """A copy of what it has learned from gradients."""
-        return copy.deepcopy(Moments(self.num_steps, self._means, self._squares, self._sides))
+        return copy.deepcopy(self._learned)
 
     def take(self, moments: Moments) -> None:
         """Go on from what it had learned then."""
-        mine = copy.deepcopy(moments)
-        self.num_steps, self._means, self._squares, self._sides = (
-            mine.num_steps,
-            mine.means,
-            mine.squares,
-            mine.sides,
-        )
+        self._learned = copy.deepcopy(moments)
 
     def _direction(self, name: str, grad: Doubles) -> Doubles:
-        left, right = self._sides[name]
-        mean, square = self._means[name], self._squares[name]
+        learned = self._learned
+        left, right = learned.sides[name]
+        mean, square = learned.means[name], learned.squares[name]
         mean += (1.0 - self.beta1) * (grad - mean)
         square += (1.0 - self.beta2) * (np.square(_into(grad, left, right)) - square)
-        count = self.num_steps - 1
+        count = learned.num_steps - 1
         root = np.sqrt(square / (1.0 - self.beta2**count)) + self.epsilon
         direction = _into(mean, left, right) / (1.0 - self.beta1**count) / root
         if left is not None:
