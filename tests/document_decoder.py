@@ -103,6 +103,20 @@ def sparse_bounds(i: int, k: int) -> list[int]:
     return bounds
 
 
+def magnitude_bounds(i: int, k: int) -> list[int]:
+    """Section 13."""
+    rest, spread, widths = (1 << 30) - P[i], (1 << 24) - 17 * 16, []
+    for _ in range(15):
+        fade = (rest * Q[k]) >> 30
+        widths.append(16 + (((rest - fade) * spread) >> 30))
+        rest = fade
+    widths.append(16 + ((rest * spread) >> 30))
+    bounds = [0, (1 << 24) - sum(widths)]
+    for width in widths:
+        bounds.append(bounds[-1] + width)
+    return bounds
+
+
 class Coder:
     """Section 6."""
 
@@ -143,6 +157,9 @@ class Coder:
 
     def symbol(self, tables: tuple[int, int]) -> int:
         return self.escaped(self.slot(sparse_bounds(*tables)) - 16, 15)
+
+    def magnitude(self, tables: tuple[int, int]) -> int:
+        return self.escaped(self.slot(magnitude_bounds(*tables)), 15)
 
     def is_done(self) -> bool:
         return self.state == 0 and not self.words
@@ -591,11 +608,44 @@ def subband_inputs(
     return [feature(tap) for tap in taps]
 
 
+def sign_inputs(symbols: Symbols, sizes: Sizes, plane: int, b: int, y: int, x: int) -> list[int]:
+    """Section 15, signs."""
+
+    def square(band: int, v: int, u: int) -> list[int]:
+        return [symbols.get((plane, band, v + dy, u + dx), 0) for dy in range(-1, 2) for dx in range(-1, 2)]
+
+    orientation, nothing = (b - 1) % 3, [0] * 9
+    around = [(-3, 0)] + [(-2, dx) for dx in range(-1, 2)] + [(-1, dx) for dx in range(-2, 3)]
+    taps = [symbols.get((plane, b, y + dy, x + dx), 0) for dy, dx in [*around, (0, -3), (0, -2), (0, -1)]]
+    taps += square(b - orientation, y, x) if b and orientation > 0 else nothing
+    taps += square(b - 1, y, x) if b and orientation > 1 else nothing
+    rows, columns = sizes[plane][b - 3] if b > 3 else (0, 0)
+    for number in range(4):
+        is_there = rows * columns and number == 2 * (y % 2) + x % 2
+        taps += square(b - 3, min(y // 2, rows - 1), min(x // 2, columns - 1)) if is_there else nothing
+    return [clip(tap, -2, 2) for tap in taps]
+
+
+class SignNetwork:
+    """Section 15, signs."""
+
+    def __init__(self) -> None:
+        data = (ROOT / "c3video" / "hybrid" / "priors" / "signs.i16").read_bytes()
+        numbers = [int.from_bytes(data[i : i + 2], "little", signed=True) for i in range(0, len(data), 2)]
+        self.first, self.last = numbers[: 64 * 66], numbers[64 * 66 :]
+
+    def table(self, x: Sequence[int], c: int) -> int:
+        seen = [n for n in range(66) if x[n]]
+        h = [clip(sum(self.first[66 * o + n] * x[n] for n in seen), -(1 << 10), 1 << 10) for o in range(64)]
+        return clip(rs(sum(self.last[64 * c + o] * h[o] for o in range(64)), 18) + 16, 0, 32)
+
+
 def read_slice(
     coder: Coder, network: Network, sizes: Sizes, frames: list[Coded], of_picture: Symbols | None
 ) -> dict[int, Symbols]:
     """Section 15: the symbols of a slice, by display index of the frame; those of a picture are known."""
     found: dict[int, Symbols] = {} if of_picture is None else {0: of_picture}
+    signs = SignNetwork()
     for frame in frames:
         if frame.index in found:
             continue
@@ -608,9 +658,15 @@ def read_slice(
                 for y in range(rows):
                     for x in range(columns):
                         inputs = subband_inputs(symbols, references, sizes, plane, b, y, x)
-                        symbol = coder.symbol(network.tables(inputs, symbol_class, frame.level))
-                        if symbol:
-                            symbols[plane, b, y, x] = clip(symbol, -(1 << 15), 1 << 15)
+                        magnitude = coder.magnitude(network.tables(inputs, symbol_class, frame.level))
+                        if magnitude:
+                            symbols[plane, b, y, x] = min(magnitude, 1 << 15)
+                for y in range(rows):
+                    for x in range(columns):
+                        if (plane, b, y, x) in symbols:
+                            i = signs.table(sign_inputs(symbols, sizes, plane, b, y, x), symbol_class)
+                            if coder.symbol((i, 16)):
+                                symbols[plane, b, y, x] *= -1
     return found
 
 

@@ -45,8 +45,18 @@ def _sparse_model(zero: int, tail: int) -> constriction.stream.model.Categorical
 
 
 @cache
+def _magnitude_model(zero: int, tail: int) -> constriction.stream.model.Categorical:
+    return _exact_model(sparse_tables.magnitude_cumulative(zero, tail))
+
+
+@cache
 def _raw_model(num_bits: int) -> constriction.stream.model.Uniform:
     return constriction.stream.model.Uniform(1 << num_bits)
+
+
+def _bits_without_signs(zeros: IntArray, tails: IntArray, magnitudes: IntArray) -> float:
+    bits = float(sparse_tables.magnitude_bits(zeros, tails, magnitudes).sum())
+    return bits - sparse_tables.SIGN_BITS * np.count_nonzero(magnitudes)
 
 
 class Coder(Protocol):
@@ -78,6 +88,12 @@ class SparseWriter(Protocol):
     def code_sparse(self, zeros: IntArray, tails: IntArray, symbols: IntArray) -> IntArray:
         """Take symbols (N,) under tables (zeros, tails)."""
 
+    def code_magnitudes(self, zeros: IntArray, tails: IntArray, magnitudes: IntArray) -> IntArray:
+        """Take magnitudes (N,) under tables of them."""
+
+    def code_signs(self, zeros: IntArray, tails: IntArray, are_negative: IntArray) -> IntArray:
+        """Take flags (N,), 1 where a symbol whose magnitude was taken before is negative."""
+
 
 class SymbolWriter:
     """Collects residuals; `finish` codes them (ANS runs backwards, so nothing can be written before the end)."""
@@ -103,6 +119,23 @@ class SymbolWriter:
             self._write(models, np.full(last - first, radius), symbols[chosen])
         self.estimated_bits += float(sparse_tables.symbol_bits(zeros, tails, symbols).sum())
         return symbols
+
+    def code_magnitudes(self, zeros: IntArray, tails: IntArray, magnitudes: IntArray) -> IntArray:
+        """Write magnitudes (N,) under their tables (zeros, tails); escapes follow each one."""
+        radius = sparse_tables.RADIUS
+        starts = np.concatenate([[0], np.flatnonzero(magnitudes > radius) + 1, [len(magnitudes)]])
+        for first, last in pairwise(starts):
+            chosen = slice(first, last)
+            self._slots.extend(np.minimum(magnitudes[chosen], radius + 1).tolist())
+            self._models.extend(map(_magnitude_model, zeros[chosen].tolist(), tails[chosen].tolist()))
+            if last > first and magnitudes[last - 1] > radius:
+                self._escape(int(magnitudes[last - 1]) - radius)
+        self.estimated_bits += _bits_without_signs(zeros, tails, magnitudes)
+        return magnitudes
+
+    def code_signs(self, zeros: IntArray, tails: IntArray, are_negative: IntArray) -> IntArray:
+        """Write flags (N,)."""
+        return self.code_sparse(zeros, tails, are_negative)
 
     def _write(self, models: Iterable[object], radii: IntArray, residuals: IntArray) -> None:
         self._slots.extend(np.clip(residuals + radii + 1, 0, 2 * radii + 2).tolist())
@@ -154,6 +187,13 @@ class SymbolCounter:
         self.estimated_bits += float(sparse_tables.symbol_bits(zeros, tails, symbols).sum())
         return symbols
 
+    def code_magnitudes(self, zeros: IntArray, tails: IntArray, magnitudes: IntArray) -> IntArray:
+        self.estimated_bits += _bits_without_signs(zeros, tails, magnitudes)
+        return magnitudes
+
+    def code_signs(self, zeros: IntArray, tails: IntArray, are_negative: IntArray) -> IntArray:
+        return self.code_sparse(zeros, tails, are_negative)
+
 
 class SymbolReader:
     """Reads back what `SymbolWriter` wrote.
@@ -197,6 +237,16 @@ class SymbolReader:
             symbols[index] = symbol
         self.estimated_bits += float(sparse_tables.symbol_bits(zeros, tails, symbols).sum())
         return symbols
+
+    def code_magnitudes(self, zeros: IntArray, tails: IntArray) -> IntArray:
+        """Read magnitudes (N,) that lie under their tables (zeros, tails)."""
+        radius = sparse_tables.RADIUS
+        magnitudes = np.empty(len(zeros), dtype=np.int64)
+        for index, table in enumerate(zip(zeros.tolist(), tails.tolist(), strict=True)):
+            magnitude = int(self._coder.decode(_magnitude_model(*table)))
+            magnitudes[index] = radius + self._escape() if magnitude > radius else magnitude
+        self.estimated_bits += _bits_without_signs(zeros, tails, magnitudes)
+        return magnitudes
 
     def _escape(self) -> int:
         length = int(self._coder.decode(_raw_model(_LENGTH_BITS)))

@@ -2,7 +2,7 @@
 """Symbols of wavelet subbands: their order, their contexts and their quantisation (docs/c3v.md, sections 11 and 15).
 
 Each plane of a frame is a list of subbands, coarse to fine; a *slice* is a run of rows of each of them, coded on its
-own. A symbol's context is made of magnitudes, since signs of wavelet coefficients tell little:
+own. The context of a symbol's magnitude is made of magnitudes (that of its sign is in signs.py):
 
     8 causal neighbours in its subband     5 around the same place one level coarser
     5 around the same place in HL of its level (for LH and HH), 2 at and beside it in LH (for HH)

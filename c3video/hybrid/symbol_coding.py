@@ -25,6 +25,7 @@ from c3video.hybrid.motion_symbols import (
     read_field,
     to_symbols,
 )
+from c3video.hybrid.signs import SignContexts, sign_network, sign_tables
 from c3video.hybrid.subbands import (
     CAUSAL,
     MAX_SYMBOL,
@@ -72,7 +73,8 @@ def write_plane(
         at_zero = network.predict(np.zeros((len(features), 1)), classes, depth)
         tables = [np.full(values.size, int(index[0])) for index in at_zero]
         tables[0][seen], tables[1][seen] = network.predict(features[:, seen], classes, depth)
-        coder.code_sparse(tables[0], tables[1], values.ravel())
+        coder.code_magnitudes(tables[0], tables[1], np.abs(values.ravel()))
+        coder.code_signs(*sign_tables(bands, band, symbol_class(plane, band, len(bands) // 3)))
 
 
 def read_subbands(
@@ -85,14 +87,16 @@ def read_subbands(
             if values.size == 0:
                 continue
             known = known_features(symbols, reference, plane, band)
-            _read_subband(coder, network, values, known, symbol_class(plane, band, len(bands) // 3), depth)
+            classes = symbol_class(plane, band, len(bands) // 3)
+            _read_magnitudes(coder, network, values, known, classes, depth)
+            _read_signs(coder, bands, band, classes)
     return symbols
 
 
-def _read_subband(
+def _read_magnitudes(
     coder: SymbolReader, network: ContextNetwork, values: IntArray, known: IntArray, symbol_class: int, depth: int
 ) -> None:
-    """Read one subband in raster order into `values` (h, w)."""
+    """Read the magnitudes of one subband in raster order into `values` (h, w)."""
     height, width = values.shape
     magnitudes = np.zeros((height + 2, width + 4), dtype=np.int64)
     flat = magnitudes.ravel()
@@ -108,9 +112,18 @@ def _read_subband(
             else:
                 features = np.concatenate([magnitude_feature(taps), known[:, y * width + x]])
                 tables = network.predict(features[:, None], symbol_class, depth)
-            symbol = int(np.clip(coder.code_sparse(*tables)[0], -MAX_SYMBOL, MAX_SYMBOL))
-            values[y, x] = symbol
-            flat[place] = abs(symbol)
+            values[y, x] = flat[place] = min(int(coder.code_magnitudes(*tables)[0]), MAX_SYMBOL)
+
+
+def _read_signs(coder: SymbolReader, bands: Sequence[IntArray], band: int, symbol_class: int) -> None:
+    """Read the signs of one subband in raster order; `bands` has its magnitudes."""
+    values = bands[band]
+    contexts = SignContexts(bands, band)
+    for y, x in np.argwhere(values):
+        zeros = sign_network().predict(contexts.inputs(np.array([y]), np.array([x])), symbol_class)
+        if coder.code_sparse(zeros, np.full_like(zeros, FLAG))[0] > 0:
+            values[y, x] = -values[y, x]
+        contexts.put(y, x, values[y, x])
 
 
 ListSymbols = Callable[[MotionField, CodedFrame, EarlierMotion | None], MotionSymbols]

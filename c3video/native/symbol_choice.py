@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video import native
-from c3video.coding.sparse_tables import costs
+from c3video.coding.sparse_tables import costs, sign_costs
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.subbands import FrameSymbols
-from c3video.native.symbols import native_network
+from c3video.native.symbols import native_network, native_signs
 
 IntArray = NDArray[np.int64]
 Slopes = Sequence[NDArray[np.float32]]
@@ -71,7 +71,9 @@ def choose_plane(
     one, many = (slopes, []) if isinstance(slopes, float) else (0.0, slopes)
     return native.extension().choose_plane(
         native_network(network),
+        native_signs(),
         costs(),
+        sign_costs(),
         _integers(symbols[plane - 1]) if plane > 0 else [],
         _integers(reference[plane]),
         plane,
@@ -95,7 +97,9 @@ def count_frame(symbols: FrameSymbols, reference: FrameSymbols, network: Context
     """
     return native.extension().count_slice(
         native_network(network),
+        native_signs(),
         costs(),
+        sign_costs(),
         [_integers(plane) for plane in symbols],
         [_integers(plane) for plane in reference],
         level,
@@ -120,6 +124,7 @@ def write_subbands(
         coder.handle,
         native.sparse_tables(),
         native_network(network),
+        native_signs(),
         [_integers(plane) for plane in symbols],
         [_integers(plane) for plane in reference],
         depth,

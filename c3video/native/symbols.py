@@ -11,7 +11,7 @@ frame is read, so slices may be read by several threads, each of them by one at 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +24,7 @@ from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.motion_symbols import EarlierMotion, MotionSymbols
+from c3video.hybrid.signs import sign_network
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout
 from c3video.hybrid.symbol_coding import read_fields
 from c3video.native.frames import as_int32
@@ -83,6 +84,7 @@ class SliceReader:
                 self._coder.handle,
                 native.sparse_tables(),
                 self._network,
+                native_signs(),
                 self._slice,
                 frame.depth,
                 [self._features[index] for index in frame.references],
@@ -210,6 +212,13 @@ def read_motion(
     """
     reader = MotionReader(coder, network, shape)
     return read_fields(reader.read, reader.finish, frames)
+
+
+@cache
+def native_signs() -> Any:
+    """The network of signs as the extension takes it, handed over once."""
+    network = sign_network()
+    return native.extension().SignNetwork(network.first.astype(np.int32), network.last.astype(np.int32))
 
 
 @lru_cache(maxsize=8)

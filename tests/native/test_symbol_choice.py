@@ -21,10 +21,11 @@ from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.symbol_choice import PlaneChoice, choose_at_once
 from c3video.hybrid.payload import encode_payload, prior
+from c3video.hybrid.signs import sign_tables
 from c3video.hybrid.subbands import FrameSymbols, SliceLayout, slice_layouts
 from c3video.hybrid.symbol_coding import write_plane, write_subbands
 from c3video.native import symbol_choice
-from c3video.native.symbols import native_network
+from c3video.native.symbols import native_network, native_signs
 from tests.hybrid.streams import frame_header, synthetic_segment
 from tests.hybrid.test_symbol_coding import random_network, random_symbols
 
@@ -186,6 +187,15 @@ def test_choices_in_order_are_alike_everywhere(passes: int, kind: Any, monkeypat
         assert all(one == seen[0] for one in seen)
 
 
+def sign_bits_beyond_average(bands: Sequence[np.ndarray]) -> float:
+    """What choices do not look at."""
+    bits = 0.0
+    for band in range(len(bands)):
+        zeros, _, are_negative = sign_tables(bands, band, subbands.symbol_class(0, band, len(bands) // 3))
+        bits += float(sparse_tables.sign_costs()[zeros, are_negative].sum())
+    return bits
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_each_pass_costs_no_more_than_the_one_before(seed: int) -> None:
     """Where subbands fit each other, all that a choice does in its plane is known."""
@@ -202,7 +212,7 @@ def test_each_pass_costs_no_more_than_the_one_before(seed: int) -> None:
             magnitudes = np.abs(symbols)
             levels = np.where(magnitudes > 0, magnitudes - 1.0 / 16.0, 0.0)
             error += float(np.square(np.abs(band.astype(np.float64)) / step - levels).sum())
-        losses.append(error + slope * bits)
+        losses.append(error + slope * (bits - sign_bits_beyond_average(found)))
     assert losses[1] < 0.999 * losses[0]
     assert all(later <= earlier + 1e-3 for earlier, later in pairwise(losses))
 
@@ -326,9 +336,13 @@ class TestSeam:
     def test_costs(self) -> None:
         costs = sparse_tables.costs()
         network, good = native_network(networks()[0]), [[np.ones((4, 4), dtype=np.int64)] * 4]
+        signs, of_signs = native_signs(), sparse_tables.sign_costs()
         for bad in (costs[1:], costs.astype(np.float64), costs[..., ::-1], costs.ravel()):
             with pytest.raises(TypeError):
-                native.extension().count_slice(network, bad, good, good, 0, "")
+                native.extension().count_slice(network, signs, bad, of_signs, good, good, 0, "")
+        for bad in (of_signs[1:], of_signs.astype(np.float64), of_signs[:, ::-1], None):
+            with pytest.raises(TypeError):
+                native.extension().count_slice(network, signs, costs, bad, good, good, 0, "")
 
     def test_analyse(self) -> None:
         good = np.ones((4, 4), dtype=np.float32)

@@ -20,6 +20,7 @@ from c3video.hybrid import symbol_coding as oracle
 from c3video.hybrid.compensation import MotionField
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.frame_order import CodedFrame, coding_order
+from c3video.hybrid.signs import sign_tables
 from c3video.native import symbols as context
 from tests.hybrid.test_symbol_coding import random_field, random_network, random_symbols, sparse_field
 
@@ -115,6 +116,9 @@ def test_tables_are_the_oracle_s() -> None:
     for zero in range(sparse_tables.NUM_ZEROS):
         for tail in range(sparse_tables.NUM_TAILS + 1):
             assert tables.bounds(zero, tail) == sparse_tables.cumulative(zero, tail).tolist()
+            if tail != sparse_tables.FLAG:
+                bounds = sparse_tables.magnitude_cumulative(zero, tail)
+                assert tables.magnitude_bounds(zero, tail) == bounds.tolist()
 
 
 def test_symbols_under_given_tables_come_back() -> None:
@@ -207,7 +211,8 @@ def test_symbols_are_clipped_as_the_oracle_clips_them(isa: str) -> None:
     reference = layout.empty()
     writer = SymbolWriter()
     features = np.concatenate([subbands.causal_features(seen), subbands.known_features([[seen]], reference, 0, 0)])
-    writer.code_sparse(*network.predict(features, subbands.symbol_class(0, 0, 0), 0), (seen * 20).ravel())
+    writer.code_magnitudes(*network.predict(features, subbands.symbol_class(0, 0, 0), 0), np.abs(seen * 20).ravel())
+    writer.code_signs(*sign_tables([seen], 0, subbands.symbol_class(0, 0, 0)))
     payload, frames = writer.finish(), coding_order(1, 1)
     assert listed(oracle_slice(payload, network, layout, frames)) == [[[seen.tolist()]]]
     assert listed(list(context.read_slice(payload, network, layout, frames))) == [[[seen.tolist()]]]
@@ -402,6 +407,8 @@ class TestSeam:
             {"tables": None},
             {"network": None},
             {"network": "network"},
+            {"signs": None},
+            {"signs": "network"},
             {"slice": None},
             {"slice": "another"},
             {"level": -1},
@@ -426,6 +433,7 @@ class TestSeam:
                 "reader": native.extension().Reader(np.random.default_rng(0).bytes(400)),
                 "tables": native.sparse_tables(),
                 "network": native.extension().ContextNetwork(*self.arrays()),
+                "signs": context.native_signs(),
                 "slice": "ours",
                 "level": 0,
                 "references": ["first", "second"],

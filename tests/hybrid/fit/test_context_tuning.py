@@ -42,11 +42,12 @@ def exact_bits(network: object, frame: FrameSymbols) -> float:
 
 
 def test_the_twin_promises_the_bits_of_the_exact_network() -> None:
+    """Its tables hold signs too: each costs a bit, and what is rarest has two narrow slots in place of one."""
     network = prior("subbands")
     for share in (0.02, 0.3):
         frame = symbols(0, share)
         found = total_bits(FloatNetwork(network), subband_samples(frame, NOTHING, 2))
-        assert found == pytest.approx(exact_bits(network, frame), rel=0.02)
+        assert found == pytest.approx(exact_bits(network, frame), rel=0.03)
 
 
 def test_bits_of_symbols_are_those_of_the_tables() -> None:

@@ -28,14 +28,15 @@ namespace {
 
 constexpr size_t kMaxSymbols = 1 << 28;
 
+bool shaped(const Ints2& array, size_t rows, size_t columns) {
+    return array.shape(0) == rows && array.shape(1) == columns;
+}
+
 // ContextNetwork.check of hybrid/context_network.py.
 c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias, Ints2 second, Ints1 second_bias,
                                 Ints2 last, Ints2 last_bias) {
     using namespace c3;
     const size_t num_inputs = first.shape(1), num_classes = class_bias.shape(0);
-    const auto shaped = [](const Ints2& array, size_t rows, size_t columns) {
-        return array.shape(0) == rows && array.shape(1) == columns;
-    };
     require(num_inputs >= 1 && num_inputs <= 64 && num_classes >= 1 && num_classes <= 64,
             "1..64 inputs, 1..64 classes");
     require(shaped(first, kFirstWidth, num_inputs) && shaped(class_bias, num_classes, kFirstWidth) &&
@@ -210,8 +211,27 @@ private:
     std::shared_ptr<SymbolBlocks> blocks_;
 };
 
-auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network, Slice& slice,
-                int level, std::vector<c3::SliceFeatures*> references, c3::SliceFeatures& own, std::string isa) {
+c3::SignNetwork make_sign_network(Ints2 first, Ints2 last) {
+    require(shaped(first, c3::kSignWidth, c3::kSignInputs) && shaped(last, c3::kSubbandClasses, c3::kSignWidth),
+            "shapes of a network of signs");
+    for (const Ints2* weights : {&first, &last})
+        for (size_t i = 0; i < weights->size(); i++)
+            require(std::abs((int64_t)weights->data()[i]) <= 32767, "a weight must fit 16 bits");
+    for (int row = 0; row < c3::kSubbandClasses; row++) {
+        int64_t total = 0;
+        for (int o = 0; o < c3::kSignWidth; o++) total += std::abs((int64_t)last.data()[row * c3::kSignWidth + o]);
+        require(total << c3::kSignWeightBits < 1 << 30, "the sums of a layer must stay below 2^30");
+    }
+    c3::SignNetwork network{{}, {last.data(), last.data() + last.size()}};
+    for (int input = 0; input < c3::kSignInputs; input++)
+        for (int o = 0; o < c3::kSignWidth; o++)
+            network.first.push_back((int16_t)first.data()[o * c3::kSignInputs + input]);
+    return network;
+}
+
+auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network,
+                const c3::SignNetwork& signs, Slice& slice, int level, std::vector<c3::SliceFeatures*> references,
+                c3::SliceFeatures& own, std::string isa) {
     require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses,
             "not a network of subbands");
     require(level >= 0 && references.size() <= 2, "a level is not negative, and there are at most two references");
@@ -227,7 +247,7 @@ auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::Co
     for (auto& band : symbols) job.symbols.push_back(static_cast<int32_t*>(band.data()));
     {
         nb::gil_scoped_release release;
-        read(reader, tables, network, slice.scratch, job);
+        read(reader, tables, network, signs, slice.scratch, job);
     }
     return symbols;
 }
@@ -309,13 +329,20 @@ void bind_context(nb::module_& m) {
             nb::arg("first").noconvert(), nb::arg("class_bias").noconvert(), nb::arg("level_bias").noconvert(),
             nb::arg("second").noconvert(), nb::arg("second_bias").noconvert(), nb::arg("last").noconvert(),
             nb::arg("last_bias").noconvert());
+    nb::class_<c3::SignNetwork>(m, "SignNetwork")
+        .def(
+            "__init__",
+            [](c3::SignNetwork* self, Ints2 first, Ints2 last) {
+                new (self) c3::SignNetwork(make_sign_network(first, last));
+            },
+            nb::arg("first").noconvert(), nb::arg("last").noconvert());
     nb::class_<c3::SliceFeatures>(m, "SliceFeatures");
     nb::class_<Slice>(m, "Slice")
         .def(nb::init<std::vector<std::vector<std::pair<int, int>>>>(), "shapes"_a)
         .def("new_features", &Slice::new_features)
         .def("features_of", &Slice::features_of, nb::arg("symbols").noconvert());
-    m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "slice"_a, "level"_a, "references"_a, "own"_a,
-          "isa"_a);
+    m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "signs"_a, "slice"_a, "level"_a,
+          "references"_a, "own"_a, "isa"_a);
     nb::class_<Earlier>(m, "EarlierMotion")
         .def(
             "__init__",

@@ -229,12 +229,9 @@ inline int count_up_to(const int32_t* numbers, int32_t limit) {
 #endif
 }
 
-// Reads the symbol of `low`, which is not in the slot of zero.
+// Reads the magnitude of `low`, which is not in the slot of zero.
 inline int read_other_than_zero(Cursor& cursor, const SparseTables& tables, unsigned table, uint32_t low) {
-    const int32_t* bounds = tables.bounds_of(table);
-    const int slot = (int32_t)low < bounds[kZeroSlot] ? count_up_to(bounds + 1, (int32_t)low)
-                                                      : kZeroSlot + count_up_to(bounds + kZeroSlot + 1, (int32_t)low);
-    return tables.step(cursor, table, slot, low);
+    return tables.step_magnitude(cursor, table, count_up_to(tables.magnitudes_of(table) + 1, (int32_t)low), low);
 }
 
 }  // namespace C3_ISA

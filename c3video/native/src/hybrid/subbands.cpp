@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The walk over a slice's subbands. Compiled once for each instruction set.
 //
-// The sums of 64 places are made at once (subband_contexts.h), then the places are gone through one by one.
+// The sums of 64 places are made at once (subband_contexts.h), then the places are gone through one by one. Signs of a
+// subband come after its magnitudes.
 #include "hybrid/subbands.h"
 
-#include <cstdlib>
-
+#include "hybrid/sign_contexts.h"
 #include "hybrid/subband_contexts.h"
 
 namespace c3 {
@@ -42,7 +42,7 @@ private:
     uint32_t read_chunk(Cursor& shared, uint64_t busy, uint32_t left, int x0, int32_t* symbols) {
         Cursor cursor = shared;
         const int count = std::min(kChunk, width_ - x0);
-        const SparseTables::Zero blank = tables_.zeros[contexts_.blank_table()];
+        const uint32_t blank = tables_.zeros[contexts_.blank_table()];
         uint64_t found = 0;
         int i = 0;
         while (i < count) {
@@ -51,8 +51,8 @@ private:
                 const uint64_t rest = busy >> i;
                 const int end = rest ? i + __builtin_ctzll(rest) : count;
                 uint32_t low = cursor.low();
-                while (low - blank.from < blank.width) {
-                    cursor.advance(blank.from, blank.width, low);
+                while (low < blank) {
+                    cursor.advance(0, blank, low);
                     if (++i == end) break;
                     low = cursor.low();
                 }
@@ -60,18 +60,17 @@ private:
                 symbol = read_other_than_zero(cursor, tables_, contexts_.blank_table(), low);
             } else {
                 const unsigned table = contexts_.table(busy >> i & 1 ? sums_[i] : contexts_.blank_sums(), left);
-                const SparseTables::Zero zero = tables_.zeros[table];
-                const uint32_t low = cursor.low();
-                if (low - zero.from < zero.width) {
-                    cursor.advance(zero.from, zero.width, low);
+                const uint32_t zero = tables_.zeros[table], low = cursor.low();
+                if (low < zero) {
+                    cursor.advance(0, zero, low);
                     left >>= 16;
                     i++;
                     continue;
                 }
                 symbol = read_other_than_zero(cursor, tables_, table, low);
             }
-            symbol = std::clamp(symbol, -kMaxSubbandSymbol, kMaxSubbandSymbol);
-            const int16_t feature = kMagnitudeFeatures[std::min(std::abs(symbol), kMaxMagnitude)];
+            symbol = std::min(symbol, kMaxSubbandSymbol);
+            const int16_t feature = kMagnitudeFeatures[std::min(symbol, kMaxMagnitude)];
             symbols[i] = symbol;
             own_values_[x0 + i] = feature;
             found |= 1ull << i;
@@ -95,17 +94,22 @@ private:
     uint64_t* own_bits_ = nullptr;
 };
 
+void read_signs(Cursor& cursor, const SparseTables& tables, const SignContexts& contexts, FeaturePlane& own,
+                int32_t* symbols) {
+    for (int y = 0; y < own.height; y++, symbols += own.width)
+        for_each_place(own.bits(y), own.width, [&](int x) {
+            if (tables.read(cursor, contexts.table(y, x)) > 0) symbols[x] = -symbols[x];
+        });
+}
+
 }  // namespace
 
-void read_slice(Reader& reader, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch,
-                const SliceJob& job) {
-    size_t index = 0;
-    for (size_t plane = 0; plane < job.own->planes.size(); plane++)
-        for (size_t band = 0; band < job.own->planes[plane].size(); band++, index++) {
-            const FeaturePlane& own = job.own->planes[plane][band];
-            if (own.height == 0 || own.width == 0) continue;
-            SubbandWalk(tables, network, scratch, job, (int)plane, (int)band).read(reader.cursor(), job.symbols[index]);
-        }
+void read_slice(Reader& reader, const SparseTables& tables, const ContextNetwork& network, const SignNetwork& signs,
+                SliceScratch& scratch, const SliceJob& job) {
+    for_each_subband(job, [&](int plane, int band, FeaturePlane& own, int32_t* const* symbols) {
+        SubbandWalk(tables, network, scratch, job, plane, band).read(reader.cursor(), symbols[band]);
+        read_signs(reader.cursor(), tables, SignContexts(signs, job, symbols, plane, band), own, symbols[band]);
+    });
 }
 
 }  // namespace C3_ISA

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Reading the subbands of a slice of one frame: docs/c3v.md, section 15.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -36,6 +37,20 @@ private:
     std::vector<uint64_t> bits_;
 };
 
+// The network of signs as Python hands it over (hybrid/signs.py). Weights fit 16 bits and no sum leaves 32: checked
+// where one is made (context_bindings.cpp).
+constexpr int kSignWidth = 64, kSignWeightBits = 10, kSignMaxInput = 2, kSignEvenTable = 16;
+// (dy, dx) in a symbol's own subband; squares of 9 in HL and LH follow, then one in the coarser subband for each
+// parity.
+constexpr std::array<std::array<int, 2>, 12> kSignCausal = {
+    {{-3, 0}, {-2, -1}, {-2, 0}, {-2, 1}, {-1, -2}, {-1, -1}, {-1, 0}, {-1, 1}, {-1, 2}, {0, -3}, {0, -2}, {0, -1}}};
+constexpr int kSignInputs = (int)kSignCausal.size() + 9 * (2 + 4);
+
+struct SignNetwork {
+    std::vector<int16_t> first;  // (inputs, 64)
+    std::vector<int32_t> last;   // (classes, 64)
+};
+
 // Features of one frame's slice.
 struct SliceFeatures {
     std::vector<std::vector<FeaturePlane>> planes;  // by plane and subband
@@ -58,7 +73,7 @@ struct SliceJob {
 };
 
 // Throws Corrupt.
-using ReadSlice = void(Reader& reader, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch,
-                       const SliceJob& job);
+using ReadSlice = void(Reader& reader, const SparseTables& tables, const ContextNetwork& network,
+                       const SignNetwork& signs, SliceScratch& scratch, const SliceJob& job);
 
 }  // namespace c3

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 
+#include "hybrid/sign_contexts.h"
 #include "hybrid/subband_contexts.h"
 
 namespace c3 {
@@ -355,6 +356,14 @@ double count_subband(const ContextNetwork& network, SliceScratch& scratch, const
     return bits;
 }
 
+double count_signs(const SignContexts& contexts, FeaturePlane& own, const int32_t* symbols, const float* costs) {
+    double bits = 0.0;
+    for (int y = 0; y < own.height; y++, symbols += own.width)
+        for_each_place(own.bits(y), own.width,
+                       [&](int x) { bits += costs[2 * (contexts.table(y, x) - kFirstFlagTable) + (symbols[x] < 0)]; });
+    return bits;
+}
+
 void write_subband(Writer& writer, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch,
                    const SliceJob& slice, const int32_t* symbols, int plane, int band) {
     FeaturePlane& own = slice.own->planes[plane][band];
@@ -371,12 +380,19 @@ void write_subband(Writer& writer, const SparseTables& tables, const ContextNetw
             contexts.make_sums(row, busy, x0, sums);
             for (int i = 0; i < count; i++, symbols++) {
                 const bool is_busy = busy >> i & 1;
-                writer.sparse(tables,
-                              is_busy ? contexts.table(sums[i], left_of(own, y, x0 + i)) : contexts.blank_table(),
-                              *symbols);
+                writer.magnitude(tables,
+                                 is_busy ? contexts.table(sums[i], left_of(own, y, x0 + i)) : contexts.blank_table(),
+                                 std::abs(*symbols));
             }
         }
     }
+}
+
+void write_signs(Writer& writer, const SparseTables& tables, const SignContexts& contexts, FeaturePlane& own,
+                 const int32_t* symbols) {
+    for (int y = 0; y < own.height; y++, symbols += own.width)
+        for_each_place(own.bits(y), own.width,
+                       [&](int x) { writer.sparse(tables, contexts.table(y, x), symbols[x] < 0); });
 }
 
 }  // namespace
@@ -396,34 +412,32 @@ double choose_plane(const ContextNetwork& network, SliceScratch& scratch, const 
     double bits = 0.0;
     for (size_t band = 0; band < all.size(); band++) {
         all[band]->write_symbols();
-        const FeaturePlane& own = job.slice.own->planes[job.plane][band];
+        FeaturePlane& own = job.slice.own->planes[job.plane][band];
         if (own.height == 0 || own.width == 0) continue;
-        bits += count_subband(network, scratch, job.slice, job.slice.symbols[band], job.plane, (int)band, {job.costs});
+        int32_t* const* symbols = job.slice.symbols.data();
+        bits += count_subband(network, scratch, job.slice, symbols[band], job.plane, (int)band, {job.costs});
+        const SignContexts contexts(*job.signs, job.slice, symbols, job.plane, (int)band);
+        bits += count_signs(contexts, own, symbols[band], job.sign_costs);
     }
     return bits;
 }
 
-double count_slice(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice, const float* costs) {
+double count_slice(const ContextNetwork& network, const SignNetwork& signs, SliceScratch& scratch,
+                   const SliceJob& slice, const float* costs, const float* sign_costs) {
     double bits = 0.0;
-    size_t index = 0;
-    for (size_t plane = 0; plane < slice.own->planes.size(); plane++)
-        for (size_t band = 0; band < slice.own->planes[plane].size(); band++, index++) {
-            const FeaturePlane& own = slice.own->planes[plane][band];
-            if (own.height == 0 || own.width == 0) continue;
-            bits += count_subband(network, scratch, slice, slice.symbols[index], (int)plane, (int)band, {costs});
-        }
+    for_each_subband(slice, [&](int plane, int band, FeaturePlane& own, int32_t* const* symbols) {
+        bits += count_subband(network, scratch, slice, symbols[band], plane, band, {costs});
+        bits += count_signs(SignContexts(signs, slice, symbols, plane, band), own, symbols[band], sign_costs);
+    });
     return bits;
 }
 
-void write_slice(Writer& writer, const SparseTables& tables, const ContextNetwork& network, SliceScratch& scratch,
-                 const SliceJob& slice) {
-    size_t index = 0;
-    for (size_t plane = 0; plane < slice.own->planes.size(); plane++)
-        for (size_t band = 0; band < slice.own->planes[plane].size(); band++, index++) {
-            const FeaturePlane& own = slice.own->planes[plane][band];
-            if (own.height == 0 || own.width == 0) continue;
-            write_subband(writer, tables, network, scratch, slice, slice.symbols[index], (int)plane, (int)band);
-        }
+void write_slice(Writer& writer, const SparseTables& tables, const ContextNetwork& network, const SignNetwork& signs,
+                 SliceScratch& scratch, const SliceJob& slice) {
+    for_each_subband(slice, [&](int plane, int band, FeaturePlane& own, int32_t* const* symbols) {
+        write_subband(writer, tables, network, scratch, slice, symbols[band], plane, band);
+        write_signs(writer, tables, SignContexts(signs, slice, symbols, plane, band), own, symbols[band]);
+    });
 }
 
 }  // namespace C3_ISA

@@ -28,23 +28,25 @@ enum class Order {
 // `slice.own` has the features of the plane before and room for this plane's, and the reference, if there is one, those
 // of the sum of all references. `slice.symbols` holds this plane's subbands alone.
 struct ChoiceJob {
+    const SignNetwork* signs;
     SliceJob slice;
     int plane;
     std::vector<Coefficients> bands;
     int num_passes;
     Order order;
-    const float* costs;  // (64 * 16, 65) bits of magnitudes in each table
+    const float* costs;       // (64 * 16, 65) bits of magnitudes in each table (coding/sparse_tables.costs)
+    const float* sign_costs;  // (33, 2) what signs take beyond what is in them
 };
 
 // Writes symbols and features of one plane; returns its bits.
 using ChoosePlane = double(const ContextNetwork& network, SliceScratch& scratch, const ChoiceJob& job);
 
 // Bits of the symbols of a slice, whose features are there.
-using CountSlice = double(const ContextNetwork& network, SliceScratch& scratch, const SliceJob& slice,
-                          const float* costs);
+using CountSlice = double(const ContextNetwork& network, const SignNetwork& signs, SliceScratch& scratch,
+                          const SliceJob& slice, const float* costs, const float* sign_costs);
 
 // Writes the symbols of a slice likewise.
 using WriteSlice = void(Writer& writer, const SparseTables& tables, const ContextNetwork& network,
-                        SliceScratch& scratch, const SliceJob& slice);
+                        const SignNetwork& signs, SliceScratch& scratch, const SliceJob& slice);
 
 }  // namespace c3

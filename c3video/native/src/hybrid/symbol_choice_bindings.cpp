@@ -24,6 +24,7 @@ using Array2 = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using AnyArray2 = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Costs = nb::ndarray<const float, nb::shape<c3::kNumZeros, c3::kNumTails, c3::kCostRange + 1>, nb::c_contig,
                           nb::device::cpu>;
+using SignCosts = nb::ndarray<const float, nb::shape<2 * c3::kSignEvenTable + 1, 2>, nb::c_contig, nb::device::cpu>;
 using Bands = std::vector<Array2<int64_t>>;
 
 constexpr int kMaxSide = 1 << 15, kMaxPasses = 64;
@@ -105,8 +106,9 @@ void require_moderate(const T* values, size_t count, double largest) {
     require(good, "coefficients or slopes are too large or not finite");
 }
 
-auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& before, const Bands& reference,
-                  int plane, int level, const std::vector<AnyArray2>& coefficients, const std::vector<int>& steps,
+auto choose_plane(const c3::ContextNetwork& network, const c3::SignNetwork& signs, Costs costs, SignCosts sign_costs,
+                  const Bands& before, const Bands& reference, int plane, int level,
+                  const std::vector<AnyArray2>& coefficients, const std::vector<int>& steps,
                   const std::vector<Array2<float>>& slopes, float slope, int num_passes, bool at_once,
                   const std::string& isa) {
     check_network(network, level);
@@ -120,7 +122,8 @@ auto choose_plane(const c3::ContextNetwork& network, Costs costs, const Bands& b
     if (!slopes.empty()) require_same_shapes(coefficients, slopes);
     const auto chosen = c3::kernels<c3::HybridFitKernels>(isa);
     c3::ChoiceJob job;
-    job.plane = plane, job.num_passes = num_passes, job.costs = costs.data();
+    job.plane = plane, job.num_passes = num_passes, job.signs = &signs;
+    job.costs = costs.data(), job.sign_costs = sign_costs.data();
     job.order = at_once ? c3::Order::kAtOnce : c3::Order::kRaster;
     std::vector<nb::ndarray<nb::numpy, int32_t>> symbols;
     require(slopes.empty() ? std::abs(slope) <= kMaxSlope : true, "coefficients or slopes are too large or not finite");
@@ -180,22 +183,23 @@ void with_slice(const c3::ContextNetwork& network, const std::vector<Bands>& sym
     take(scratch, slice);
 }
 
-auto count_slice(const c3::ContextNetwork& network, Costs costs, const std::vector<Bands>& symbols,
-                 const std::vector<Bands>& reference, int level, const std::string& isa) {
+auto count_slice(const c3::ContextNetwork& network, const c3::SignNetwork& signs, Costs costs, SignCosts sign_costs,
+                 const std::vector<Bands>& symbols, const std::vector<Bands>& reference, int level,
+                 const std::string& isa) {
     const auto count = c3::kernels<c3::HybridFitKernels>(isa).count_slice;
     double bits = 0.0;
     with_slice(network, symbols, reference, level, [&](c3::SliceScratch& scratch, const c3::SliceJob& slice) {
-        bits = count(network, scratch, slice, costs.data());
+        bits = count(network, signs, scratch, slice, costs.data(), sign_costs.data());
     });
     return bits;
 }
 
 void write_slice(c3::Writer& writer, const c3::SparseTables& tables, const c3::ContextNetwork& network,
-                 const std::vector<Bands>& symbols, const std::vector<Bands>& reference, int level,
-                 const std::string& isa) {
+                 const c3::SignNetwork& signs, const std::vector<Bands>& symbols, const std::vector<Bands>& reference,
+                 int level, const std::string& isa) {
     const auto write = c3::kernels<c3::HybridFitKernels>(isa).write_slice;
     with_slice(network, symbols, reference, level, [&](c3::SliceScratch& scratch, const c3::SliceJob& slice) {
-        write(writer, tables, network, scratch, slice);
+        write(writer, tables, network, signs, scratch, slice);
     });
 }
 
@@ -226,12 +230,14 @@ auto analyse(Array2<float> plane, int levels, const std::string& isa) {
 }  // namespace
 
 void bind_symbol_choice(nb::module_& m) {
-    m.def("choose_plane", &choose_plane, "network"_a, nb::arg("costs").noconvert(), nb::arg("before").noconvert(),
-          nb::arg("reference").noconvert(), "plane"_a, "level"_a, nb::arg("coefficients").noconvert(), "steps"_a,
-          nb::arg("slopes").noconvert(), "slope"_a, "num_passes"_a, "at_once"_a, "isa"_a);
-    m.def("count_slice", &count_slice, "network"_a, nb::arg("costs").noconvert(), nb::arg("symbols").noconvert(),
-          nb::arg("reference").noconvert(), "level"_a, "isa"_a);
-    m.def("write_slice", &write_slice, "writer"_a, "tables"_a, "network"_a, nb::arg("symbols").noconvert(),
+    m.def("choose_plane", &choose_plane, "network"_a, "signs"_a, nb::arg("costs").noconvert(),
+          nb::arg("sign_costs").noconvert(), nb::arg("before").noconvert(), nb::arg("reference").noconvert(), "plane"_a,
+          "level"_a, nb::arg("coefficients").noconvert(), "steps"_a, nb::arg("slopes").noconvert(), "slope"_a,
+          "num_passes"_a, "at_once"_a, "isa"_a);
+    m.def("count_slice", &count_slice, "network"_a, "signs"_a, nb::arg("costs").noconvert(),
+          nb::arg("sign_costs").noconvert(), nb::arg("symbols").noconvert(), nb::arg("reference").noconvert(),
+          "level"_a, "isa"_a);
+    m.def("write_slice", &write_slice, "writer"_a, "tables"_a, "network"_a, "signs"_a, nb::arg("symbols").noconvert(),
           nb::arg("reference").noconvert(), "level"_a, "isa"_a);
     m.def("analyse", &analyse, nb::arg("plane").noconvert(), "levels"_a, "isa"_a);
 }

@@ -135,7 +135,15 @@ NB_MODULE(_native, m) {
                 const int32_t* first = tables.bounds_of(sparse_table(zero, tail));
                 return std::vector<int32_t>(first, first + c3::kSparseBounds);
             },
-            "zero"_a, "tail"_a, "Cumulative frequencies of one table, for tests.");
+            "zero"_a, "tail"_a, "Cumulative frequencies of one table, for tests.")
+        .def(
+            "magnitude_bounds",
+            [](const c3::SparseTables& tables, int zero, int tail) {
+                require(is_sparse_table(zero, tail) && tail < c3::kNumTails, "a table index is out of range");
+                const int32_t* first = tables.magnitudes_of(zero * c3::kNumTails + tail);
+                return std::vector<int32_t>(first, first + c3::kMagnitudeBounds);
+            },
+            "zero"_a, "tail"_a, "Those of magnitudes.");
     m.def("read_symbols", &read_symbols, "reader"_a, "tables"_a, nb::arg("zeros").noconvert(),
           nb::arg("tails").noconvert());
     m.def(

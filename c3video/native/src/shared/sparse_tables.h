@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The tables of docs/c3v.md, section 13 (coding/sparse_tables.py): 1024, and behind them 64 of flags.
+// The tables of docs/c3v.md, section 13 (coding/sparse_tables.py): 1024 of symbols, and behind them 64 of flags; and
+// 1024 of magnitudes, whose signs are coded apart.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -10,6 +11,7 @@ namespace c3 {
 
 constexpr int kNumZeros = 64, kNumTails = 16, kSparseRadius = 15;
 constexpr int kSparseBounds = 2 * kSparseRadius + 4;  // of a table
+constexpr int kMagnitudeBounds = kSparseRadius + 3;
 constexpr int kZeroSlot = kSparseRadius + 1;
 constexpr int kSparseMinWidth = 1 << 4;
 constexpr int kCostRange = 64;  // magnitudes whose costs are tabulated (coding/sparse_tables.all_costs)
@@ -19,16 +21,15 @@ constexpr int kFirstFlagTable = kNumZeros * kNumTails, kNumSparseTables = kFirst
 inline unsigned flag_table(unsigned table) { return kFirstFlagTable + table / kNumTails; }
 
 struct SparseTables {
-    struct Zero {
-        uint32_t from, width;
-    };
-    std::vector<Zero> zeros;      // (64 * 16,) the slot of zero, by itself, so that it stays in the first cache
-    std::vector<int32_t> bounds;  // (64 * 16 + 64, 34)
+    std::vector<int32_t> bounds;      // (64 * 16 + 64, 34)
+    std::vector<int32_t> magnitudes;  // (64 * 16, 18)
+    std::vector<uint32_t> zeros;  // (64 * 16,) their slots of zero, by themselves, so that they stay in the first cache
 
     // From the probabilities 0 < p < 2^30 of zero by i and of one more by k.
     SparseTables(const int32_t* zero, const int32_t* tail) {
         constexpr int64_t spread = (1 << kPrecisionBits) - (kSparseBounds - 1) * kSparseMinWidth;
         zeros.reserve(kNumZeros * kNumTails);
+        magnitudes.resize(kNumZeros * kNumTails * kMagnitudeBounds);
         bounds.resize(kNumSparseTables * kSparseBounds);
         for (int table = 0; table < kNumZeros * kNumTails; table++) {
             int32_t* bound = bounds.data() + table * kSparseBounds;
@@ -46,7 +47,7 @@ struct SparseTables {
             bound[kSparseBounds - 1] = 1 << kPrecisionBits;
             for (int slot = kSparseBounds - 2; slot > kZeroSlot; slot--)
                 bound[slot] = bound[slot + 1] - (int32_t)widths[slot - kZeroSlot - 1];
-            zeros.push_back({(uint32_t)bound[kZeroSlot], (uint32_t)(bound[kZeroSlot + 1] - bound[kZeroSlot])});
+            set_magnitudes(table, (1ll << 30) - zero[table / kNumTails], tail[table % kNumTails]);
         }
         for (int i = 0; i < kNumZeros; i++) {
             int32_t* bound = bounds.data() + (kFirstFlagTable + i) * kSparseBounds;
@@ -59,6 +60,7 @@ struct SparseTables {
     }
 
     const int32_t* bounds_of(unsigned table) const { return bounds.data() + table * kSparseBounds; }
+    const int32_t* magnitudes_of(unsigned table) const { return magnitudes.data() + table * kMagnitudeBounds; }
 
     int read(Cursor& cursor, unsigned table) const {
         const int32_t* bound = bounds_of(table);
@@ -77,6 +79,28 @@ struct SparseTables {
         if (symbol > kSparseRadius) return kSparseRadius + cursor.excess();
         if (symbol < -kSparseRadius) return -kSparseRadius - cursor.excess();
         return symbol;
+    }
+
+    // Steps over a magnitude and what escapes from it.
+    int step_magnitude(Cursor& cursor, unsigned table, int magnitude, uint32_t low) const {
+        const int32_t* bound = magnitudes_of(table) + magnitude;
+        cursor.advance((uint32_t)bound[0], (uint32_t)(bound[1] - bound[0]), low);
+        return magnitude > kSparseRadius ? kSparseRadius + cursor.excess() : magnitude;
+    }
+
+private:
+    void set_magnitudes(int table, int64_t rest, int64_t tail) {
+        constexpr int64_t spread = (1 << kPrecisionBits) - (kMagnitudeBounds - 1) * kSparseMinWidth;
+        int32_t* bound = magnitudes.data() + table * kMagnitudeBounds;
+        bound[0] = 0, bound[kMagnitudeBounds - 1] = 1 << kPrecisionBits;
+        int64_t widths[kSparseRadius + 2];
+        for (int m = 1; m <= kSparseRadius + 1; m++) {
+            const int64_t faded = m <= kSparseRadius ? rest * tail >> 30 : 0;
+            widths[m] = ((rest - faded) * spread >> 30) + kSparseMinWidth;
+            rest = faded;
+        }
+        for (int m = kSparseRadius + 1; m > 0; m--) bound[m] = bound[m + 1] - (int32_t)widths[m];
+        zeros.push_back((uint32_t)bound[1]);
     }
 };
 

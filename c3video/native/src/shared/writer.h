@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The writing side of shared/ans.h: constriction's AnsCoder, byte for byte.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -34,6 +35,13 @@ public:
         const int32_t* bound = tables.bounds_of(table) + slot;
         put((uint32_t)bound[0], (uint32_t)(bound[1] - bound[0]));
         if (std::abs(symbol) > kSparseRadius) excess(std::abs(symbol) - kSparseRadius);
+    }
+
+    // The magnitude of a symbol likewise, whose sign is coded apart.
+    void magnitude(const SparseTables& tables, unsigned table, int magnitude) {
+        const int32_t* bound = tables.magnitudes_of(table) + std::min(magnitude, kSparseRadius + 1);
+        put((uint32_t)bound[0], (uint32_t)(bound[1] - bound[0]));
+        if (magnitude > kSparseRadius) excess(magnitude - kSparseRadius);
     }
 
     void excess(int value) {
