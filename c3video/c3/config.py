@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from c3video.errors import ConfigError
@@ -245,8 +245,8 @@ class C3FitConfig:
     weight_steps: int = 20
     window_search: str = "correlation"
     window_steps: int = 100
-    learning_rate: float = 2e-2
-    latent_rate: float = 2.0
+    learning_rate: float = 1e-2
+    latent_rate: float = 1.0
     max_gradient_norm: float = 3e-2
     temperature_start: float = 0.3
     temperature_end: float = 0.1
@@ -266,15 +266,12 @@ class C3FitConfig:
             check_range(name, getattr(self, name), 0, 10_000_000)
 
 
-_PUBLISHED = C3FitConfig(learning_rate=1e-2, latent_rate=1.0)
-
 C3_PRESETS: dict[str, C3FitConfig] = {
-    "ultrafast": replace(_PUBLISHED, noise_steps=120, rounding_steps=10, weight_steps=10, window_steps=60),
-    "fast": replace(_PUBLISHED, noise_steps=400, rounding_steps=30, weight_steps=20, window_steps=100),
-    "medium": replace(_PUBLISHED, noise_steps=2_000, rounding_steps=100, weight_steps=50, window_steps=200),
-    "slow": replace(_PUBLISHED, noise_steps=10_000, rounding_steps=500, weight_steps=100, window_steps=500),
-    "paper": replace(
-        _PUBLISHED,
+    "ultrafast": C3FitConfig(noise_steps=120, rounding_steps=10, weight_steps=10, window_steps=60),
+    "fast": C3FitConfig(noise_steps=400, rounding_steps=30, weight_steps=20, window_steps=100),
+    "medium": C3FitConfig(noise_steps=2_000, rounding_steps=100, weight_steps=50, window_steps=200),
+    "slow": C3FitConfig(noise_steps=10_000, rounding_steps=500, weight_steps=100, window_steps=500),
+    "paper": C3FitConfig(
         noise_steps=100_000,
         rounding_steps=10_000,
         weight_steps=200,
