@@ -9,6 +9,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -222,7 +223,8 @@ c3::SignNetwork make_sign_network(Ints2 first, Ints2 last) {
         for (int o = 0; o < c3::kSignWidth; o++) total += std::abs((int64_t)last.data()[row * c3::kSignWidth + o]);
         require(total << c3::kSignWeightBits < 1 << 30, "the sums of a layer must stay below 2^30");
     }
-    c3::SignNetwork network{{}, {last.data(), last.data() + last.size()}};
+    static std::atomic<int> count{0};
+    c3::SignNetwork network{{}, {last.data(), last.data() + last.size()}, ++count};
     for (int input = 0; input < c3::kSignInputs; input++)
         for (int o = 0; o < c3::kSignWidth; o++)
             network.first.push_back((int16_t)first.data()[o * c3::kSignInputs + input]);

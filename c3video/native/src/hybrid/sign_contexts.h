@@ -2,12 +2,15 @@
 // What the sign of a subband's symbol is told from: docs/c3v.md, section 15 (hybrid/signs.py). Compiled once for each
 // instruction set.
 //
-// Few symbols are not zero, and few of those around them: each one that is adds its weights, all 64 at once.
+// The symbols of a plane are kept once more, clipped and with a margin of zeros around each subband, so that all inputs
+// of a place may be read in pairs: a pair of neighbours goes to 16 hidden units at once, like the features of
+// magnitudes.
 #pragma once
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
+#include "hybrid/predict.h"
 #include "hybrid/subbands.h"
 
 namespace c3 {
@@ -34,30 +37,60 @@ inline void for_each_subband(const SliceJob& job, Take&& take) {
 
 class SignContexts {
 public:
-    // `symbols` by subband of the plane. Those of `band` must be known before the place that is asked for.
-    SignContexts(const SignNetwork& network, const SliceJob& job, const int32_t* const* symbols, int plane, int band)
-        : network_(network) {
+    // Subbands are gone through in their order, and of those that are not empty `put` tells all symbols.
+    SignContexts(const SignNetwork& network, SliceScratch& scratch, const SliceJob& job, int plane, int band) {
         const std::vector<FeaturePlane>& bands = job.own->planes[plane];
         const int orientation = (band + 2) % 3, levels = (int)bands.size() / 3;
-        const auto view = [&](int index) { return View{symbols[index], bands[index].height, bands[index].width}; };
-        own_ = view(band);
-        if (band > 0 && orientation > 0) hl_ = view(band - orientation);
-        if (band > 0 && orientation > 1) lh_ = view(band - 1);
-        if (band > 3) parent_ = view(band - 3);
+        set_weights(network, scratch);
+        weights_ = scratch.sign_weights.data();
+        if (scratch.sign_planes.size() < bands.size()) scratch.sign_planes.resize(bands.size());
+        own_ = &scratch.sign_planes[band];
+        // The other subbands of a level may be larger by a row or a column; the room is that of the largest.
+        int height = 0, width = 0;
+        for (int i = band ? band - orientation : 0; i <= (band ? band - orientation + 2 : 0); i++)
+            height = std::max(height, bands[i].height), width = std::max(width, bands[i].width);
+        own_->resize(height, width);
+        const auto known = [&](int index) {
+            const bool is_empty = bands[index].height == 0 || bands[index].width == 0;
+            return is_empty ? nullptr : &scratch.sign_planes[index];
+        };
+        if (band > 0 && orientation > 0) hl_ = known(band - orientation);
+        if (band > 0 && orientation > 1) lh_ = known(band - 1);
+        if (band > 3 && (parent_ = known(band - 3)) != nullptr)
+            last_row_ = bands[band - 3].height - 1, last_column_ = bands[band - 3].width - 1;
         const int place = band == 0 ? 0 : 1 + 3 * (levels - 1 - (band - 1) / 3) + orientation;
         last_ = network.last.data() + (place + (plane ? kSubbandClasses / 2 : 0)) * kSignWidth;
     }
 
+    void put(int y, int x, int symbol) { own_->row(y)[x] = (int16_t)std::clamp(symbol, -kSignMaxInput, kSignMaxInput); }
+
     // Table of the flag that is set where the symbol at (y, x) is negative.
     unsigned table(int y, int x) const {
         alignas(64) int32_t sums[kSignWidth] = {};
-        const int16_t* weights = network_.first.data();
-        for (const auto& [dy, dx] : kSignCausal) weights = own_.add(y + dy, x + dx, weights, sums);
-        for (const View* beside : {&hl_, &lh_}) weights = beside->add_square(y, x, weights, sums);
-        if (parent_.height > 0 && parent_.width > 0) {
-            weights += (2 * (y % 2) + x % 2) * 9 * kSignWidth;
-            parent_.add_square(std::min(y / 2, parent_.height - 1), std::min(x / 2, parent_.width - 1), weights, sums);
+        Sums groups[kGroups];
+        for (int g = 0; g < kGroups; g++) groups[g] = Sums::from(sums);
+        const int16_t* weights = weights_;
+        const auto add = [&](const int16_t* pair) {
+            const int32_t inputs = load_pair(pair);
+            for (int g = 0; g < kGroups; g++) groups[g].add(weights + g * kPairWeights, inputs);
+            weights += kGroups * kPairWeights;
+        };
+        const auto add_square = [&](const SignPlane& plane, int row, int column) {
+            for (int dy = -1; dy <= 1; dy++)
+                add(plane.row(row + dy) + column - 1), add(plane.row(row + dy) + column + 1);
+        };
+        add(own_->row(y - 3) + x);
+        add(own_->row(y - 2) + x - 1), add(own_->row(y - 2) + x + 1);
+        add(own_->row(y - 1) + x - 2), add(own_->row(y - 1) + x), add(own_->row(y - 1) + x + 2);
+        add(own_->row(y) + x - 3), add(own_->row(y) + x - 1);
+        if (hl_ != nullptr) add_square(*hl_, y, x);
+        weights = weights_ + kLhPair * kGroups * kPairWeights;
+        if (lh_ != nullptr) add_square(*lh_, y, x);
+        if (parent_ != nullptr) {
+            weights = weights_ + (kParentPair + kSquarePairs * (2 * (y % 2) + x % 2)) * kGroups * kPairWeights;
+            add_square(*parent_, std::min(y / 2, last_row_), std::min(x / 2, last_column_));
         }
+        for (int g = 0; g < kGroups; g++) groups[g].to(sums + g * kFirstWidth);
         int32_t expected = 0;
         for (int o = 0; o < kSignWidth; o++)
             expected += std::clamp(sums[o], -(1 << kSignWeightBits), 1 << kSignWeightBits) * last_[o];
@@ -67,31 +100,35 @@ public:
     }
 
 private:
-    struct View {
-        const int32_t* symbols = nullptr;
-        int height = 0, width = 0;
+    static constexpr int kGroups = kSignWidth / kFirstWidth, kPairWeights = 2 * kFirstWidth;
+    static constexpr int kOwnPairs = 8, kSquarePairs = 6;
+    static constexpr int kLhPair = kOwnPairs + kSquarePairs, kParentPair = kLhPair + kSquarePairs;
+    static constexpr int kNumPairs = kParentPair + 4 * kSquarePairs;
 
-        // Returns the weights of the next input.
-        const int16_t* add(int y, int x, const int16_t* weights, int32_t* __restrict sums) const {
-            if (y >= 0 && y < height && x >= 0 && x < width) {
-                const int32_t symbol = symbols[(size_t)y * width + x];
-                if (symbol != 0) {
-                    const int32_t held = std::clamp(symbol, -kSignMaxInput, kSignMaxInput);
-                    for (int o = 0; o < kSignWidth; o++) sums[o] += weights[o] * held;
-                }
-            }
-            return weights + kSignWidth;
+    // The first layer as sums want it, made once: by pairs of inputs, -1 where a place is read that does not count.
+    static void set_weights(const SignNetwork& network, SliceScratch& scratch) {
+        static const char layout = 0;  // one for each instruction set
+        if (scratch.sign_network == network.number && scratch.sign_layout == &layout) return;
+        scratch.sign_network = network.number, scratch.sign_layout = &layout;
+        scratch.sign_weights.assign((size_t)kNumPairs * kGroups * kPairWeights, 0);
+        int pairs[kNumPairs][2] = {{0, -1}, {1, 2}, {3, -1}, {4, 5}, {6, 7}, {8, -1}, {9, 10}, {11, -1}};
+        for (int pair = kOwnPairs, input = (int)kSignCausal.size(); pair < kNumPairs; pair += 2, input += 3) {
+            pairs[pair][0] = input, pairs[pair][1] = input + 1;
+            pairs[pair + 1][0] = input + 2, pairs[pair + 1][1] = -1;
         }
+        int16_t* weights = scratch.sign_weights.data();
+        for (const auto& pair : pairs)
+            for (int g = 0; g < kGroups; g++, weights += kPairWeights)
+                for (int o = 0; o < kFirstWidth; o++)
+                    for (int k = 0; k < 2; k++)
+                        if (pair[k] >= 0)
+                            weights[Sums::weight_place(o, k)] =
+                                network.first[pair[k] * kSignWidth + g * kFirstWidth + o];
+    }
 
-        const int16_t* add_square(int y, int x, const int16_t* weights, int32_t* sums) const {
-            for (int dy = -1; dy <= 1; dy++)
-                for (int dx = -1; dx <= 1; dx++) weights = add(y + dy, x + dx, weights, sums);
-            return weights;
-        }
-    };
-
-    const SignNetwork& network_;
-    View own_, hl_, lh_, parent_;
+    const int16_t* weights_;
+    SignPlane *own_, *hl_ = nullptr, *lh_ = nullptr, *parent_ = nullptr;
+    int last_row_ = 0, last_column_ = 0;  // of the parent
     const int32_t* last_;
 };
 

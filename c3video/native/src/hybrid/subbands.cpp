@@ -94,11 +94,12 @@ private:
     uint64_t* own_bits_ = nullptr;
 };
 
-void read_signs(Cursor& cursor, const SparseTables& tables, const SignContexts& contexts, FeaturePlane& own,
+void read_signs(Cursor& cursor, const SparseTables& tables, SignContexts& contexts, FeaturePlane& own,
                 int32_t* symbols) {
     for (int y = 0; y < own.height; y++, symbols += own.width)
         for_each_place(own.bits(y), own.width, [&](int x) {
             if (tables.read(cursor, contexts.table(y, x)) > 0) symbols[x] = -symbols[x];
+            contexts.put(y, x, symbols[x]);
         });
 }
 
@@ -108,7 +109,8 @@ void read_slice(Reader& reader, const SparseTables& tables, const ContextNetwork
                 SliceScratch& scratch, const SliceJob& job) {
     for_each_subband(job, [&](int plane, int band, FeaturePlane& own, int32_t* const* symbols) {
         SubbandWalk(tables, network, scratch, job, plane, band).read(reader.cursor(), symbols[band]);
-        read_signs(reader.cursor(), tables, SignContexts(signs, job, symbols, plane, band), own, symbols[band]);
+        SignContexts contexts(signs, scratch, job, plane, band);
+        read_signs(reader.cursor(), tables, contexts, own, symbols[band]);
     });
 }
 

@@ -49,6 +49,7 @@ constexpr int kSignInputs = (int)kSignCausal.size() + 9 * (2 + 4);
 struct SignNetwork {
     std::vector<int16_t> first;  // (inputs, 64)
     std::vector<int32_t> last;   // (classes, 64)
+    int number;                  // no other one has it
 };
 
 // Features of one frame's slice.
@@ -56,10 +57,32 @@ struct SliceFeatures {
     std::vector<std::vector<FeaturePlane>> planes;  // by plane and subband
 };
 
-// What a walk needs beside them; of no meaning between two subbands.
+// Symbols of a subband, clipped to what the network of signs is told, with a margin of zeros.
+class SignPlane {
+public:
+    void resize(int height, int width) {
+        stride_ = width + 2 * kMargin;
+        values_.assign((size_t)(height + 2 * kMargin) * stride_, 0);
+    }
+    int16_t* row(int y) { return values_.data() + (y + kMargin) * stride_ + kMargin; }
+    const int16_t* row(int y) const { return values_.data() + (y + kMargin) * stride_ + kMargin; }
+
+private:
+    static constexpr int kMargin = 4;
+
+    ptrdiff_t stride_ = 0;
+    std::vector<int16_t> values_;
+};
+
+// What a walk needs beside them; of no meaning between two planes but for the weights.
 struct SliceScratch {
     FeaturePlane hl, lh, before;  // cut to a subband's shape, where it is not theirs
     FeaturePlane references;      // four rows, used in turn, of the sum of two references
+
+    std::vector<SignPlane> sign_planes;  // of the subbands of the plane in hand
+    std::vector<int16_t> sign_weights;   // of the network of that number, in a layout
+    int sign_network = 0;
+    const void* sign_layout = nullptr;
 };
 
 // All features have the same shapes, and `own` is none of the references: checked where a job is made

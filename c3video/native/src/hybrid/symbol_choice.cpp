@@ -356,11 +356,13 @@ double count_subband(const ContextNetwork& network, SliceScratch& scratch, const
     return bits;
 }
 
-double count_signs(const SignContexts& contexts, FeaturePlane& own, const int32_t* symbols, const float* costs) {
+double count_signs(SignContexts contexts, FeaturePlane& own, const int32_t* symbols, const float* costs) {
     double bits = 0.0;
     for (int y = 0; y < own.height; y++, symbols += own.width)
-        for_each_place(own.bits(y), own.width,
-                       [&](int x) { bits += costs[2 * (contexts.table(y, x) - kFirstFlagTable) + (symbols[x] < 0)]; });
+        for_each_place(own.bits(y), own.width, [&](int x) {
+            bits += costs[2 * (contexts.table(y, x) - kFirstFlagTable) + (symbols[x] < 0)];
+            contexts.put(y, x, symbols[x]);
+        });
     return bits;
 }
 
@@ -388,11 +390,13 @@ void write_subband(Writer& writer, const SparseTables& tables, const ContextNetw
     }
 }
 
-void write_signs(Writer& writer, const SparseTables& tables, const SignContexts& contexts, FeaturePlane& own,
+void write_signs(Writer& writer, const SparseTables& tables, SignContexts contexts, FeaturePlane& own,
                  const int32_t* symbols) {
     for (int y = 0; y < own.height; y++, symbols += own.width)
-        for_each_place(own.bits(y), own.width,
-                       [&](int x) { writer.sparse(tables, contexts.table(y, x), symbols[x] < 0); });
+        for_each_place(own.bits(y), own.width, [&](int x) {
+            writer.sparse(tables, contexts.table(y, x), symbols[x] < 0);
+            contexts.put(y, x, symbols[x]);
+        });
 }
 
 }  // namespace
@@ -416,8 +420,7 @@ double choose_plane(const ContextNetwork& network, SliceScratch& scratch, const 
         if (own.height == 0 || own.width == 0) continue;
         int32_t* const* symbols = job.slice.symbols.data();
         bits += count_subband(network, scratch, job.slice, symbols[band], job.plane, (int)band, {job.costs});
-        const SignContexts contexts(*job.signs, job.slice, symbols, job.plane, (int)band);
-        bits += count_signs(contexts, own, symbols[band], job.sign_costs);
+        bits += count_signs({*job.signs, scratch, job.slice, job.plane, (int)band}, own, symbols[band], job.sign_costs);
     }
     return bits;
 }
@@ -427,7 +430,7 @@ double count_slice(const ContextNetwork& network, const SignNetwork& signs, Slic
     double bits = 0.0;
     for_each_subband(slice, [&](int plane, int band, FeaturePlane& own, int32_t* const* symbols) {
         bits += count_subband(network, scratch, slice, symbols[band], plane, band, {costs});
-        bits += count_signs(SignContexts(signs, slice, symbols, plane, band), own, symbols[band], sign_costs);
+        bits += count_signs({signs, scratch, slice, plane, band}, own, symbols[band], sign_costs);
     });
     return bits;
 }
@@ -436,7 +439,7 @@ void write_slice(Writer& writer, const SparseTables& tables, const ContextNetwor
                  SliceScratch& scratch, const SliceJob& slice) {
     for_each_subband(slice, [&](int plane, int band, FeaturePlane& own, int32_t* const* symbols) {
         write_subband(writer, tables, network, scratch, slice, symbols[band], plane, band);
-        write_signs(writer, tables, SignContexts(signs, slice, symbols, plane, band), own, symbols[band]);
+        write_signs(writer, tables, {signs, scratch, slice, plane, band}, own, symbols[band]);
     });
 }
 
