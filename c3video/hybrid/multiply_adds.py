@@ -2,7 +2,8 @@
 """What decoding predicted frames costs: multiply-adds a pixel by part, counted from the model.
 
 Counted are the multiplications of a decoder that does what docs/c3v.md says and takes no shortcut; latents whose
-context is all zero, say, need none. A pixel is a luma sample.
+context is all zero, say, need none. A pixel is a luma sample. Signs are left out: only symbols that are not zero have
+one, 66 x 64 + 64 products each.
 """
 
 from __future__ import annotations
