@@ -36,11 +36,12 @@ from c3video.hybrid.fit.context_tuning import (
 )
 from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.own_networks import segment_samples
-from c3video.hybrid.fit.segment import fit_segment
+from c3video.hybrid.fit.segment import FittedFrames, fit_segment
 from c3video.hybrid.frame_order import coding_order
 from c3video.hybrid.payload import CONTEXT_NETWORKS, prior
 from c3video.hybrid.subbands import slice_layouts
 from c3video.media.source import open_source
+from c3video.video import VideoFormat
 
 RD_WEIGHTS = (2e-4, 8e-4, 2.5e-3, 6e-3)
 NUM_FRAMES = 17
@@ -49,16 +50,24 @@ LEARNING_RATE = 1e-2
 BATCH = 32768
 
 
-def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
-    """Symbols of the first frames of a clip, fitted with the priors that the package has. Raises SourceError."""
-    with open_source(path, frames=(0, NUM_FRAMES)) as source:
+def fit_clip(path: Path, rd_weight: float, num_frames: int) -> tuple[VideoFormat, FittedFrames]:
+    """The first frames of a clip, all of them subbands, fitted with the priors that the package has.
+
+    Raises:
+        SourceError: the clip cannot be read.
+    """
+    with open_source(path, frames=(0, num_frames)) as source:
         video, planes = source.format, [frame.planes for frame in source]
     fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0, key_steps=0)
-    engine = choose_engine()
-    fitted = fit_segment(planes, video, HybridConfig(), fit_config, engine)
+    return video, fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
+
+
+def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
+    """Symbols of the first frames of a clip. Raises SourceError."""
+    video, fitted = fit_clip(path, rd_weight, NUM_FRAMES)
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
-    frames = coding_order(len(planes), fitted.parameters.gop)
-    return segment_samples(frames, fitted.symbols, layout, FIT_ENGINES[engine].writing.list_motion)
+    frames = coding_order(len(fitted.decoded), fitted.parameters.gop)
+    return segment_samples(frames, fitted.symbols, layout, FIT_ENGINES[choose_engine()].writing.list_motion)
 
 
 def fit_prior(name: str, start: ContextNetwork, samples: Samples, steps: int) -> ContextNetwork:

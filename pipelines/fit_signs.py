@@ -15,7 +15,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +26,10 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from c3video.coding.sparse_tables import EVEN_ZERO
-from c3video.engine import choose_engine
 from c3video.errors import C3VideoError
-from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
-from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.signs import NUM_INPUTS, WEIGHT_BITS, WIDTH, SignContexts
 from c3video.hybrid.subbands import NUM_CLASSES, FrameSymbols, symbol_class
-from c3video.media.source import open_source
+from pipelines.fit_priors import fit_clip
 
 RD_WEIGHTS = (3e-4, 8e-4, 2.5e-3, 6e-3)
 NUM_FRAMES = 33
@@ -79,11 +76,8 @@ def frame_samples(symbols: FrameSymbols) -> SignSamples:
 
 
 def clip_samples(path: Path, rd_weight: float) -> SignSamples:
-    """Of the first frames of a clip, all of them subbands. Raises SourceError."""
-    with open_source(path, frames=(0, NUM_FRAMES)) as source:
-        video, planes = source.format, [frame.planes for frame in source]
-    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0, key_steps=0)
-    fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
+    """Of the first frames of a clip. Raises SourceError."""
+    _, fitted = fit_clip(path, rd_weight, NUM_FRAMES)
     return joined([frame_samples(symbols) for symbols in fitted.symbols.frames])
 
 
