@@ -134,8 +134,8 @@ def clip_pairs(path: Path, rd_weight: float) -> tuple[list[Pair], list[Pair]]:
     sources = [to_coded(frame, video.layout) for frame in planes]
     found: tuple[list[Pair], list[Pair]] = ([], [])
     frames = coding_order(len(planes), fitted.parameters.gop)
-    for frame, field, symbols in zip(frames, fitted.symbols.fields, fitted.symbols.frames, strict=True):
-        step_index = fitted.parameters.step_indexes[frame.depth]
+    fits = zip(frames, fitted.parameters.step_indexes, fitted.symbols.fields, fitted.symbols.frames, strict=True)
+    for frame, step_index, field, symbols in fits:
         for plane, (shifts, norm) in enumerate(zip(coded_as.shifts, coded_as.norms, strict=True)):
             samples = engine.reconstruct_plane(
                 [decoded[index][plane] for index in frame.references],

@@ -902,7 +902,7 @@ def decode(
 
     gop = byte()
     frames = order(num_frames, gop)
-    steps = [byte() for _ in range(1 + max(frame.level for frame in frames))]
+    first_steps = [byte() for _ in range(1 + max(frame.level for frame in frames))]
     picture: list[Plane] | None = None
     if byte() == 1:
         assert picture_planes is not None
@@ -928,6 +928,14 @@ def decode(
             shift, scales = code  # type: ignore[misc]
             residuals = coder.batch(scales[index], len(array))
             networks[name].arrays[index] = [old + (r << shift) for old, r in zip(array, residuals, strict=True)]
+    changes = iter(coder.batch(24, len(frames) - len(first_steps)) if len(frames) > len(first_steps) else [])
+    step_of_level: dict[int, int] = {}
+    steps: dict[int, int] = {}
+    for frame in frames:
+        is_first = frame.level not in step_of_level
+        index = first_steps[frame.level] if is_first else step_of_level[frame.level] + next(changes)
+        assert 0 <= index <= 85
+        steps[frame.index] = step_of_level[frame.level] = index
     with_subbands = frames[1:] if picture is not None else frames
     changes = iter(coder.batch(20, len(with_subbands) * len(planes)) if with_subbands else [])
     of_level: dict[int, list[int]] = {}
@@ -970,7 +978,7 @@ def decode(
         decoded[frame.index] = []
         for p, (size, (v, h)) in enumerate(planes):
             residual: Any = residual_of(
-                symbols[frame.index], p, sizes[p], steps[frame.level], RGB_NORMS[p] if is_rgb else 256
+                symbols[frame.index], p, sizes[p], steps[frame.index], RGB_NORMS[p] if is_rgb else 256
             )
             prediction = [[0] * size[1] for _ in range(size[0])]
             if frame.references:
@@ -984,7 +992,7 @@ def decode(
                 ]
                 for rows in zip(prediction, residual, strict=True)
             ]
-            number, q = numbers[frame.index][p], steps[frame.level]
+            number, q = numbers[frame.index][p], steps[frame.index]
             if number:
                 step = STEPS[q % 8] * 2 ** (q // 8) * 256 // (RGB_NORMS[p] if is_rgb else 256)
                 found = filtered(found, filters()[number - 1 if p == 0 else number + 2], step, bit_depth)

@@ -37,6 +37,7 @@ from c3video.hybrid.payload import (
     HybridBits,
     ParsedPayload,
     code_filters,
+    code_steps,
     parse_payload,
     read_network,
 )
@@ -69,6 +70,8 @@ class OpenPayload:
     Args:
         coders: of each payload, as far as it has been read.
         weight_bits: that each network took.
+        step_indexes: of the quantisation step of each frame, in coding order.
+        step_bits: that they took.
         filters: of each frame, in coding order; none for a picture.
         filter_bits: that all of them took.
         motion: gives the field of each frame that has subbands, in coding order, when it is asked for.
@@ -78,6 +81,8 @@ class OpenPayload:
     parsed: ParsedPayload
     coders: tuple[Any, ...]
     weight_bits: dict[str, float]
+    step_indexes: tuple[int, ...]
+    step_bits: float
     filters: tuple[FrameFilters, ...]
     filter_bits: float
     motion: Iterator[MotionField | None]
@@ -109,6 +114,8 @@ def open_payload(
         layouts = slice_layouts(video.plane_shapes, video.layout.planes, model.num_slices)
         frames = parsed.frames[parsed.num_pictures :]
         before = coders[0].bits_left
+        step_indexes = code_steps(coders[0], parsed.frames, parsed.first_steps, None)
+        step_bits, before = before - coders[0].bits_left, coders[0].bits_left
         filters = code_filters(coders[0], frames, len(video.plane_shapes), None)
         filter_bits = before - coders[0].bits_left
         if not frames:
@@ -122,6 +129,8 @@ def open_payload(
             parsed,
             coders,
             weight_bits,
+            step_indexes,
+            step_bits,
             ((),) * parsed.num_pictures + tuple(filters),
             filter_bits,
             engine.read_motion(coders[0], networks["motion"], blocks, frames),
@@ -148,14 +157,14 @@ def _naming(place: str, segment: Segment) -> Iterator[None]:
         raise CorruptSegmentError(f"{place}: {error}", segment=segment.number) from error
 
 
-def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[ParsedPayload, HybridBits]:
+def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[OpenPayload, HybridBits]:
     """Where the bits of a segment went; reads all symbols and makes no samples. Raises CorruptSegmentError."""
 
     def first() -> FrameSymbols:
         parsed = opened.parsed
         with _naming(f"segment {segment.number}, frame 0", segment):
             planes = to_coded(key_planes(header, parsed, engine, 1), header.video.layout)
-        return key_symbols(planes, coded_format(header.video), parsed.step_indexes[0], engine.plane_symbols)
+        return key_symbols(planes, coded_format(header.video), parsed.first_steps[0], engine.plane_symbols)
 
     opened = open_payload(header, segment, engine, first)
     motion, frames = 0.0, []
@@ -170,22 +179,31 @@ def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[Par
             for reader in opened.slices:
                 next(reader)
             frames.append(before - sum(coder.bits_left for coder in opened.coders[1:]))
-    counted = sum(opened.weight_bits.values()) + opened.filter_bits + motion + sum(frames)
+    of_all = opened.step_bits + opened.filter_bits
+    counted = sum(opened.weight_bits.values()) + of_all + motion + sum(frames)
     depths = tuple(frame.depth for frame in opened.parsed.frames)
     overhead = 8.0 * len(segment.patches[0]) - counted
-    bits = HybridBits(opened.weight_bits, opened.filter_bits, motion, tuple(frames), depths, overhead)
-    return opened.parsed, bits
+    bits = HybridBits(opened.weight_bits, opened.step_bits, opened.filter_bits, motion, tuple(frames), depths, overhead)
+    return opened, bits
 
 
 def describe_frames(header: Header, segment: Segment) -> SegmentFacts:
     """Bits by part of a segment, and what it says before its symbols. Raises CorruptSegmentError."""
-    parsed, bits = account(header, segment, ENGINES[choose_engine()])
+    opened, bits = account(header, segment, ENGINES[choose_engine()])
+    parsed = opened.parsed
     key = "subbands" if parsed.picture is None else "picture"
-    steps = tuple(map(quantisation_step, parsed.step_indexes))
-    shown = " ".join(f"{step / _STEPS_OF_8_BITS:.4g}" for step in steps)
+    by_level: dict[int, list[int]] = {}
+    indexes = [0] * len(parsed.frames)
+    for frame, index in zip(parsed.frames, opened.step_indexes, strict=True):
+        indexes[frame.index] = index
+        by_level.setdefault(frame.depth, []).append(index)
+    shown = " ".join(
+        "-".join(f"{quantisation_step(index) / _STEPS_OF_8_BITS:.4g}" for index in sorted({min(of), max(of)}))
+        for _, of in sorted(by_level.items())
+    )
     return SegmentFacts(
         bits.by_part(),
-        {"key": key, "gop": parsed.gop, "step_indexes": parsed.step_indexes, "steps": steps},
+        {"key": key, "gop": parsed.gop, "step_indexes": indexes, "steps": list(map(quantisation_step, indexes))},
         f"key {key}, gop {parsed.gop}, steps by level in 1/256 of the full range: {shown}",
     )
 
@@ -288,7 +306,7 @@ class FrameDecoder:
         self._coded = coded_format(header.video)
         opened = open_payload(header, segment, engine, self._symbols_of_picture)
         self._parsed, self._filters = opened.parsed, opened.filters
-        self._step_indexes, self._frames = opened.parsed.step_indexes, opened.parsed.frames
+        self._step_indexes, self._frames = opened.step_indexes, opened.parsed.frames
         self._places = {frame.index: place for place, frame in enumerate(self._frames)}
         # Motion takes so little that a step of its own would cost more: it comes with the first slice.
         self._readers: tuple[Iterator[Any], ...] = (
@@ -483,7 +501,7 @@ class FrameDecoder:
         symbols: FrameSymbols,
         num_threads: int,
     ) -> Planes:
-        coded, step_index, engine = self._coded, self._step_indexes[self._frames[place].depth], self._engine
+        coded, step_index, engine = self._coded, self._step_indexes[place], self._engine
         planes = []
         for plane, (shifts, norm) in enumerate(zip(coded.shifts, coded.norms, strict=True)):
             found = engine.reconstruct_plane(

@@ -2,12 +2,12 @@
 """A segment of the hybrid model <-> bytes (docs/c3v.md, section 17).
 
 1 byte            frames from anchor to anchor
-1 byte a depth    index of its quantisation step
+1 byte a depth    index of the quantisation step of its first frame
 1 byte            the first frame: 0 for subbands, 1 for a picture of the pyramid model
 varint, picture   there is one in the latter case only
 1 or 9 bytes      the network of subbands: 0, or 1, the exponent of its differences and the scale index of each array's
 the same          the network of motion
-varint, payload   differences of the networks, filters of all frames that have subbands, then their motion
+varint, payload   differences of the networks, steps and filters of frames that have subbands, then their motion
 varint, payload   for each slice the subbands of all frames, but for a first one that is a picture
 """
 
@@ -44,6 +44,8 @@ FrameFilters = tuple[int, ...]
 1."""
 _FILTER_SCALE = 20
 """Table of what filters differ by from those of the frame before of the same depth."""
+_STEP_SCALE = 24
+"""The same of indexes of quantisation steps."""
 
 CONTEXT_NETWORKS = {
     "subbands": (subbands.NUM_INPUTS, subbands.NUM_CLASSES),
@@ -80,7 +82,8 @@ class HybridParameters:
 
     Args:
         gop: frames from anchor to anchor.
-        step_indexes: quantisation step of each depth of the coding order.
+        step_indexes: quantisation step of each frame, in coding order; where the first one is a picture, its own serves
+            the contexts of others.
         networks: by name of CONTEXT_NETWORKS.
         exponents: of each network's differences; None where it is the prior.
         picture: the first frame's as the pyramid model has it; None where it is subbands like the others.
@@ -115,11 +118,13 @@ class HybridBits:
 
     Args:
         weights: of the differences of each network.
+        steps: of quantisation steps beyond those of the first frames of each depth.
         frames: of the subbands of each frame, or of its picture, in coding order.
         depths: of each frame, in coding order.
     """
 
     weights: dict[str, float]
+    steps: float
     filters: float
     motion: float
     frames: tuple[float, ...]
@@ -132,6 +137,7 @@ class HybridBits:
         for depth, bits in zip(self.depths, self.frames, strict=True):
             parts[f"level {depth}"] += bits
         parts["motion"] = self.motion
+        parts["steps"] = self.steps
         parts["filters"] = self.filters
         parts |= {f"{network} weights": bits for network, bits in self.weights.items()}
         return parts | {"segment overhead": self.overhead}
@@ -221,6 +227,51 @@ def code_filters(
     return [tuple(numbers.tolist()) for numbers in found]
 
 
+def _step_changes(frames: Sequence[CodedFrame], step_indexes: Sequence[int]) -> IntArray:
+    """What indexes of steps differ by from that of the frame before of the same depth, of frames that have one."""
+    pairs = zip(step_indexes, _depth_starts(frames), strict=True)
+    return np.array([index - step_indexes[start] for index, start in pairs if start is not None], dtype=np.int64)
+
+
+def step_bits(frames: Sequence[CodedFrame], step_indexes: Sequence[int]) -> float:
+    """What the steps of frames take beyond those of the first frames of each depth."""
+    return residual_bits(_STEP_SCALE, 0, _step_changes(frames, step_indexes))
+
+
+def code_steps(
+    coder: Coder, frames: Sequence[CodedFrame], firsts: Sequence[int], given: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Code the indexes of the quantisation steps of frames.
+
+    Args:
+        frames: in coding order.
+        firsts: those of the first frame of each depth.
+        given: what to write; None where it is read.
+
+    Raises:
+        CorruptSegmentError: there is no step of that index.
+    """
+    starts = _depth_starts(frames)
+    zeros = np.zeros(len(frames) - starts.count(None), dtype=np.int64)
+    changes: Iterator[int] = iter(())
+    if zeros.size:
+        residuals = coder.code(zeros + _STEP_SCALE, zeros, None if given is None else _step_changes(frames, given))
+        changes = iter(residuals.tolist())
+    found: list[int] = []
+    for frame, start in zip(frames, starts, strict=True):
+        index = firsts[frame.depth] if start is None else found[start] + next(changes)
+        if not 0 <= index <= subbands.MAX_STEP_INDEX:
+            raise CorruptSegmentError(f"quantisation step index {index}: must be in 0..{subbands.MAX_STEP_INDEX}")
+        found.append(index)
+    return tuple(found)
+
+
+def first_steps(frames: Sequence[CodedFrame], step_indexes: Sequence[int]) -> list[int]:
+    """Indexes of the quantisation steps of the first frame of each depth."""
+    starts = zip(frames, step_indexes, _depth_starts(frames), strict=True)
+    return [index for _, index in sorted((frame.depth, index) for frame, index, start in starts if start is None)]
+
+
 def encode_payload(
     parameters: HybridParameters,
     symbols: HybridSymbols,
@@ -237,7 +288,8 @@ def encode_payload(
         exponent = parameters.exponents[name]
         codes[name] = None if exponent is None else network_code(name, parameters.networks[name], exponent)
     picture = parameters.picture
-    head = bytes([parameters.gop, *parameters.step_indexes, int(picture is not None)])
+    firsts = first_steps(frames, parameters.step_indexes)
+    head = bytes([parameters.gop, *firsts, int(picture is not None)])
     head += b"" if picture is None else write_varint(len(picture)) + picture
     head += b"".join(b"\0" if code is None else code.to_bytes() for code in codes.values())
     coder = writing.open_writer()
@@ -249,6 +301,8 @@ def encode_payload(
         weight_bits[name] = coder.estimated_bits - before
     num_pictures = int(picture is not None)
     before = coder.estimated_bits
+    code_steps(coder, frames, firsts, parameters.step_indexes)
+    of_steps, before = coder.estimated_bits - before, coder.estimated_bits
     filters = symbols.filters[num_pictures:]
     code_filters(coder, frames[num_pictures:], len(symbols.frames[0]), filters)
     of_filters, before = coder.estimated_bits - before, coder.estimated_bits
@@ -274,9 +328,9 @@ def encode_payload(
 
     payloads += [writing.joined_payload(written_backwards(index, layout)) for index, layout in enumerate(layouts)]
     data = head + b"".join(write_varint(len(payload)) + payload for payload in payloads)
-    counted = sum(weight_bits.values()) + of_filters + motion_bits + float(frame_bits.sum())
+    counted = sum(weight_bits.values()) + of_steps + of_filters + motion_bits + float(frame_bits.sum())
     depths, of_frames = tuple(frame.depth for frame in frames), tuple(frame_bits.tolist())
-    return data, HybridBits(weight_bits, of_filters, motion_bits, of_frames, depths, 8 * len(data) - counted)
+    return data, HybridBits(weight_bits, of_steps, of_filters, motion_bits, of_frames, depths, 8 * len(data) - counted)
 
 
 @dataclass(frozen=True)
@@ -301,10 +355,14 @@ NUMPY_WRITING = SymbolWriting(SymbolWriter, write_subbands, joined_payload, moti
 
 @dataclass(frozen=True)
 class ParsedPayload:
-    """A segment's bytes taken apart, nothing decoded yet."""
+    """A segment's bytes taken apart, nothing decoded yet.
+
+    Args:
+        first_steps: index of the quantisation step of the first frame of each depth.
+    """
 
     gop: int
-    step_indexes: tuple[int, ...]
+    first_steps: tuple[int, ...]
     picture: bytes | None
     codes: dict[str, NetworkCode | None]
     payloads: tuple[bytes, ...]
@@ -345,7 +403,7 @@ def parse_payload(data: bytes, num_frames: int, config: HybridConfig) -> ParsedP
         return take(size, what)
 
     gop = in_range(take(1, "gop")[0], 1, MAX_GOP, "gop")
-    step_indexes = tuple(
+    firsts = tuple(
         in_range(value, 0, subbands.MAX_STEP_INDEX, "quantisation step index")
         for value in take(num_depths(num_frames, gop), "quantisation steps")
     )
@@ -361,7 +419,7 @@ def parse_payload(data: bytes, num_frames: int, config: HybridConfig) -> ParsedP
     payloads = tuple(take_sized("payload") for _ in range(1 + config.num_slices))
     if at != len(data):
         raise CorruptSegmentError(f"{len(data) - at} bytes are left over after the last payload")
-    return ParsedPayload(gop, step_indexes, picture, codes, payloads, coding_order(num_frames, gop))
+    return ParsedPayload(gop, firsts, picture, codes, payloads, coding_order(num_frames, gop))
 
 
 def read_network(coder: Coder, name: str, code: NetworkCode | None) -> ContextNetwork:

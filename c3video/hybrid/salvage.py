@@ -99,7 +99,7 @@ def _broken_parts(header: Header, segment: Segment, engine: HybridEngine) -> tup
 
     def first() -> FrameSymbols:
         planes = to_coded(key_planes(header, opened.parsed, engine, 1), video.layout)
-        return key_symbols(planes, coded_format(video), opened.parsed.step_indexes[0], engine.plane_symbols)
+        return key_symbols(planes, coded_format(video), opened.parsed.first_steps[0], engine.plane_symbols)
 
     opened = open_payload(header, segment, engine, first)
     broken = {index for index, slice in enumerate(opened.slices) if not _ends_well(slice)}

@@ -25,7 +25,7 @@ from c3video.hybrid.compensation import (
 )
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.context_network import ContextNetwork
-from c3video.hybrid.frame_order import CodedFrame, coding_order, num_depths
+from c3video.hybrid.frame_order import CodedFrame, coding_order
 from c3video.hybrid.key_picture import key_symbols
 from c3video.hybrid.loop_filter import filter_plane, plane_filters
 from c3video.hybrid.motion_symbols import PARTS, EarlierMotion, earlier_motion, uses
@@ -120,8 +120,10 @@ def synthetic_segment(
     networks, of_networks = {}, dict(zip(CONTEXT_NETWORKS, exponents, strict=True))
     for name, exponent in of_networks.items():
         networks[name] = prior(name) if exponent is None else nudged_network(name, rng, exponent)
-    depths = num_depths(num_frames, gop)
-    steps = tuple(min(step_index + 2 * depth, MAX_STEP_INDEX) for depth in range(depths))
+    steps = tuple(
+        int(np.clip(step_index + 2 * frame.depth + rng.integers(-2, 3) * (number > 0), 0, MAX_STEP_INDEX))
+        for number, frame in enumerate(frames)
+    )
     picture = None
     if has_picture:
         weights = random_weights(config.key, layout_key(video.layout), seed)
@@ -255,11 +257,12 @@ def reconstructed(
     coded, config = coded_format(header.video), header.model
     assert isinstance(config, HybridConfig)
     decoded: dict[int, Planes] = {}
-    for frame, field, found, filters in zip(frames, symbols.fields, symbols.frames, symbols.filters, strict=True):
+    of_frames = zip(frames, model.step_indexes, symbols.fields, symbols.frames, symbols.filters, strict=True)
+    for frame, step_index, field, found, filters in of_frames:
         if first is not None and not frame.references:
             decoded[frame.index] = first
             continue
-        planes, step_index = [], model.step_indexes[frame.depth]
+        planes = []
         for plane, (shifts, norm) in enumerate(zip(coded.shifts, coded.norms, strict=True)):
             samples = reconstruct_plane(
                 [decoded[index][plane] for index in frame.references],

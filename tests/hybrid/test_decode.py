@@ -198,8 +198,8 @@ def test_frames_held_are_those_that_coding_order_needs(num_frames: int, gop: int
 
 @pytest.mark.parametrize("engine", NAMES)
 def test_account_finds_the_bits_that_the_writer_promised(header: Header, made: SyntheticSegment, engine: str) -> None:
-    parsed, bits = account(header, made.segment, ENGINES[engine])
-    assert parsed.step_indexes == made.model.step_indexes
+    opened, bits = account(header, made.segment, ENGINES[engine])
+    assert opened.step_indexes == made.model.step_indexes
     found, promised = bits.by_part(), made.bits.by_part()
     assert sum(found.values()) == pytest.approx(8 * len(made.segment.patches[0]))
     for part, value in promised.items():

@@ -187,8 +187,8 @@ def test_a_picture_comes_out_before_what_is_damaged_after_it(threads: int) -> No
 def test_account_finds_the_bits_of_a_picture(engine: str, num_frames: int) -> None:
     header = frame_header(20, 30, "yuv420p", HybridConfig(key=SMALL))
     made = synthetic_segment(header, num_frames, gop=2, density=0.1, has_picture=True)
-    parsed, bits = account(header, made.segment, ENGINES[engine])
-    assert parsed.picture == made.model.picture
+    opened, bits = account(header, made.segment, ENGINES[engine])
+    assert opened.parsed.picture == made.model.picture
     assert made.model.picture is not None
     found, promised = bits.by_part(), made.bits.by_part()
     assert found["level 0"] == promised["level 0"] == 8 * len(made.model.picture)

@@ -19,12 +19,15 @@ from c3video.hybrid.payload import (
     HybridParameters,
     HybridSymbols,
     code_filters,
+    code_steps,
     encode_payload,
     filter_bits,
+    first_steps,
     parse_payload,
     prior,
     read_network,
     read_slice,
+    step_bits,
 )
 from c3video.hybrid.subbands import SliceLayout, join_slices, slice_layouts
 from c3video.hybrid.symbol_coding import read_frames_motion
@@ -45,6 +48,7 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
     parsed = parse_payload(data, num_frames, config)
     coder = SymbolReader(parsed.payloads[0])
     networks = {name: read_network(coder, name, code) for name, code in parsed.codes.items()}
+    steps = code_steps(coder, parsed.frames, parsed.first_steps, None)
     filters = code_filters(coder, parsed.frames, len(header.video.plane_shapes), None)
     blocks = block_shape(header.video.plane_shapes[0], BLOCK_SIZE)
     fields = tuple(read_frames_motion(coder, networks["motion"], blocks, parsed.frames))
@@ -56,7 +60,7 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
     frames = tuple(join_slices(parts) for parts in zip(*slices, strict=True))
     exponents = {name: None if code is None else code.exponent for name, code in parsed.codes.items()}
     symbols = HybridSymbols(fields, frames, filters)
-    return HybridParameters(parsed.gop, parsed.step_indexes, networks, exponents), symbols
+    return HybridParameters(parsed.gop, steps, networks, exponents), symbols
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +125,7 @@ def test_bits_add_up_to_the_bytes(made: SyntheticSegment) -> None:
     assert list(bits.by_part()) == [
         *(f"level {level}" for level in range(4)),
         "motion",
+        "steps",
         "filters",
         "subbands weights",
         "motion weights",
@@ -186,6 +191,38 @@ def test_differences_that_leave_16_bits_are_an_error() -> None:
     model = HybridParameters(made.model.gop, made.model.step_indexes, networks, {"subbands": 8, "motion": None})
     with pytest.raises(CorruptSegmentError, match="must fit 16 bits"):
         encode_payload(model, made.symbols, 1, HybridConfig(), layouts_of(header, HybridConfig()))
+
+
+def test_steps_come_back_and_cost_what_is_promised() -> None:
+    frames = coding_order(19, 4)
+    steps = [(7 * place) % 86 for place in range(19)]
+    writer = SymbolWriter()
+    assert code_steps(writer, frames, first_steps(frames, steps), steps) == tuple(steps)
+    assert writer.estimated_bits == pytest.approx(step_bits(frames, steps))
+    reader = SymbolReader(writer.finish())
+    assert code_steps(reader, frames, first_steps(frames, steps), None) == tuple(steps)
+    reader.finish()
+
+
+def test_a_step_of_each_depth_is_all_that_short_segments_have() -> None:
+    for num_frames, gop in ((1, 8), (2, 8), (3, 8)):
+        frames = coding_order(num_frames, gop)
+        writer = SymbolWriter()
+        steps = tuple(range(num_frames))
+        assert first_steps(frames, steps) == list(steps)
+        assert code_steps(writer, frames, steps, steps) == steps
+        assert writer.estimated_bits == 0.0
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, -1), (85, 86)])
+def test_a_step_that_there_is_not_is_an_error(first: int, second: int) -> None:
+    frames = coding_order(3, 1)
+    writer = SymbolWriter()
+    with pytest.raises(CorruptSegmentError, match=f"quantisation step index {second}: must be in 0..85"):
+        code_steps(writer, frames, (40, first), (40, first, second))
+    reader = SymbolReader(writer.finish())
+    with pytest.raises(CorruptSegmentError, match=f"quantisation step index {second}: must be in 0..85"):
+        code_steps(reader, frames, (40, first), None)
 
 
 def test_filters_come_back_and_cost_what_is_promised() -> None:

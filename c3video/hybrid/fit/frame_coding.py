@@ -68,14 +68,17 @@ class KnownMotion:
     Args:
         fields: by display index of a frame and its references.
         units: by display index, of the vectors of a field that was found for the frame; they seldom change.
+        is_rough: fields are found with the usual unit and will be searched for again.
     """
 
     fields: dict[tuple[int, tuple[int, ...]], MotionField] = field(default_factory=dict)
     units: dict[int, int] = field(default_factory=dict)
+    is_rough: bool = False
 
     def add(self, frame: CodedFrame, found: MotionField) -> None:
         self.fields[frame.index, frame.references] = found
-        self.units[frame.index] = found.unit
+        if not self.is_rough:
+            self.units[frame.index] = found.unit
 
 
 def luma_step(step_index: int, coded_as: CodedFormat) -> float:
@@ -89,7 +92,7 @@ class Decisions:
 
     Args:
         gop: frames from anchor to anchor.
-        step_indexes: of each depth's quantisation step.
+        step_indexes: of each frame's quantisation step, in coding order.
         networks: by name of CONTEXT_NETWORKS.
         importance: by display index (bh, bw), how much the error of each block counts against its frame's mean; None
             where all count alike.
@@ -115,6 +118,7 @@ class CodedFrames:
         prediction_errors: by place (bh, bw), mean square over each block of luma, full range 1.
         subband_bits: of all symbols, under the networks that they were chosen with, and of a picture.
         squared_error: over all samples, full range 1.
+        totals: by place, subband_bits and squared_error when it had been coded.
     """
 
     step_indexes: tuple[int, ...]
@@ -125,6 +129,14 @@ class CodedFrames:
     prediction_errors: list[NDArray[np.float64]] = field(default_factory=list)
     subband_bits: float = 0.0
     squared_error: float = 0.0
+    totals: list[tuple[float, float]] = field(default_factory=list)
+
+    def begins_with(self, num_frames: int) -> bool:
+        """Whether the first frames that are coded are the first to be shown."""
+        return all(frame.index < num_frames for frame in self.frames[:num_frames])
+
+    def end_frame(self) -> None:
+        self.totals.append((self.subband_bits, self.squared_error))
 
     def add_error(
         self, plane: int, found: NDArray[np.unsignedinteger], source: NDArray[Any], coded_as: CodedFormat
@@ -139,12 +151,14 @@ def code_frames(
     decisions: Decisions,
     motion: KnownMotion,
     report: Callable[[], None] = lambda: None,
+    is_hopeless: Callable[[CodedFrames], bool] = lambda coded: False,
 ) -> CodedFrames:
     """Code all frames once.
 
     Args:
         motion: known from earlier times; what is found here is added.
         report: called after each frame.
+        is_hopeless: asked after each frame that is predicted whether to leave it at those.
     """
     coded = CodedFrames(decisions.step_indexes, coding_order(len(task.planes), decisions.gop))
     last_use = {index: place for place, frame in enumerate(coded.frames) for index in frame.references}
@@ -155,6 +169,7 @@ def code_frames(
     for place, frame in enumerate(coded.frames):
         if decisions.key is not None and not frame.references:
             decoded[0], symbols[0] = decisions.key.planes, _add_key(task, decisions.key, coded)
+            coded.end_frame()
             report()
             continue
         references = [decoded[index] for index in frame.references]
@@ -165,8 +180,9 @@ def code_frames(
             task,
             decisions,
             frame,
+            decisions.step_indexes[place],
             references,
-            _motion(task, decisions, frame, references, earlier, motion),
+            _motion(task, decisions, frame, decisions.step_indexes[place], references, earlier, motion),
             reference_magnitudes(known, task.layout),
             task.layout.empty(),
         )
@@ -183,7 +199,10 @@ def code_frames(
         for index in {frame.index, *frame.references}:
             if last_use.get(index, -1) <= place:
                 del symbols[index], decoded[index]
+        coded.end_frame()
         report()
+        if is_hopeless(coded):
+            break
     return coded
 
 
@@ -198,7 +217,7 @@ def decode_again(task: FitTask, coded: CodedFrames, key: KeyPicture | None) -> t
         if key is not None and not frame.references:
             found[frame.index] = key.planes
             continue
-        symbols, step_index = coded.symbols[place], coded.step_indexes[frame.depth]
+        symbols, step_index = coded.symbols[place], coded.step_indexes[place]
         planes = []
         for plane, shifts in enumerate(task.coded_as.shifts):
             samples = task.engine.reconstruct_plane(
@@ -258,6 +277,7 @@ def _motion(
     task: FitTask,
     decisions: Decisions,
     frame: CodedFrame,
+    step_index: int,
     references: Sequence[Planes],
     earlier: EarlierMotion | None,
     known: KnownMotion,
@@ -267,8 +287,8 @@ def _motion(
         return None
     if (frame.index, frame.references) not in known.fields:
         current, luma = task.planes[frame.index][0], [reference[0] for reference in references]
-        step, network = luma_step(decisions.step_indexes[frame.depth], task.coded_as), decisions.networks["motion"]
-        slope, unit = SLOPE_OF_STEP * step * step, known.units.get(frame.index)
+        step, network = luma_step(step_index, task.coded_as), decisions.networks["motion"]
+        slope, unit = SLOPE_OF_STEP * step * step, 1 if known.is_rough else known.units.get(frame.index)
         search = FrameSearch(current, luma, frame, earlier, network, task.coded_as.bit_depth, slope, unit)
         known.add(frame, task.fit_engine.search(search, task.num_threads))
     return known.fields[frame.index, frame.references]
@@ -279,6 +299,7 @@ class _FrameCoder:
     """One frame on its way.
 
     Args:
+        step_index: of its quantisation step.
         references: decoded planes of each.
         field: where it is predicted from.
         reference_symbols: magnitudes of the references' symbols.
@@ -288,6 +309,7 @@ class _FrameCoder:
     task: FitTask
     decisions: Decisions
     frame: CodedFrame
+    step_index: int
     references: Sequence[Planes]
     field: MotionField | None
     reference_symbols: FrameSymbols
@@ -304,7 +326,7 @@ class _FrameCoder:
         """
         task, coded_as, index = self.task, self.task.coded_as, self.frame.index
         shifts = coded_as.shifts[plane]
-        steps = plane_steps(coded_as, self.decisions.step_indexes[self.frame.depth], plane)
+        steps = plane_steps(coded_as, self.step_index, plane)
         source = task.planes[index][plane]
         target = self.decisions.targets.get(index, task.planes[index])[plane]
         references = [reference[plane] for reference in self.references]
@@ -337,13 +359,12 @@ class _FrameCoder:
         self, samples: NDArray[np.unsignedinteger], target: NDArray[Any], plane: int, usual: int
     ) -> tuple[NDArray[np.unsignedinteger], int]:
         """A plane after the filter that brings it nearest to its target, and that filter's number."""
-        step_index = self.decisions.step_indexes[self.frame.depth]
         bit_depth = self.task.coded_as.bit_depth
-        step = plane_step(step_index, self.task.coded_as.norms[plane]) * 2.0 ** (bit_depth - SAMPLE_BITS)
+        step = plane_step(self.step_index, self.task.coded_as.norms[plane]) * 2.0 ** (bit_depth - SAMPLE_BITS)
         bits_worth = SLOPE_OF_STEP * step * step
         best, best_loss, best_number = samples, math.inf, 0
         for number in range(len(plane_filters(plane)) + 1):
-            found = _filtered(self.task, samples, plane, step_index, number)
+            found = _filtered(self.task, samples, plane, self.step_index, number)
             error = float(np.square(found.astype(np.float64) - target).sum())
             loss = error + _BITS_OF_CHANGE * bits_worth * (number != usual)
             if loss < best_loss:

@@ -2,9 +2,13 @@
 """How much of what comes later depends on each block: finer where it is seen again, coarser where it passes by.
 
 A block that is well predicted hands on what it got from its references, so that its references' errors are its own.
-Going through the coding order backwards, each block gives its importance, times the share of it that prediction brings,
+Going through the coding order backwards, each block gives its importance, times the share of errors that it inherits,
 to the places it is predicted from. The idea is that of x264's macroblock tree (Garrett-Glaser, A novel macroblock-tree
 algorithm for high-performance optimization of dependent video coding in H.264/AVC, 2009).
+
+What share that is, reverse water-filling tells: a residual that is smaller than what is coded at all stays as it is,
+and with it all of the reference's error; one of mean square s above the level t of distortion is coded down to t, and
+what the reference's error adds to it costs bits that are worth t / s of it. 1 / (1 + s / t) goes from one to the other.
 """
 
 from __future__ import annotations
@@ -28,11 +32,11 @@ class Importance:
     """What counts for how much in a segment.
 
     Args:
-        depths: mean importance of each depth.
+        frames: by display index, importance of each frame.
         blocks: by display index, importance within a frame, of mean 1; None: all alike.
     """
 
-    depths: tuple[float, ...]
+    frames: Mapping[int, float]
     blocks: Mapping[int, BlockImportance] | None
 
 
@@ -43,15 +47,14 @@ def typical_importance(num_frames: int, gop: int, share: float = 0.8) -> Importa
     for frame in reversed(frames):
         for index in frame.references:
             of_frames[index] += share * of_frames[frame.index] / len(frame.references)
-    return Importance(_means_by_depth(frames, of_frames), None)
+    return Importance(of_frames, None)
 
 
 def measured_importance(
     frames: Sequence[CodedFrame],
     fields: Sequence[MotionField | None],
-    activities: Sequence[NDArray[np.float64]],
     errors: Sequence[NDArray[np.float64]],
-    floor: float,
+    level: float,
     block_size: int,
     power: float,
 ) -> Importance:
@@ -60,26 +63,12 @@ def measured_importance(
     Args:
         power: of the importance within frames.
     """
-    found = block_importance(frames, fields, activities, errors, floor, block_size)
+    found = block_importance(frames, fields, errors, level, block_size)
     logs = {frame.index: np.log(blocks) for frame, blocks in zip(frames, found, strict=True)}
     return Importance(
-        _means_by_depth(frames, {index: float(np.exp(values.mean())) for index, values in logs.items()}),
+        {index: float(np.exp(values.mean())) for index, values in logs.items()},
         {index: np.exp(power * (values - values.mean())) for index, values in logs.items()},
     )
-
-
-def _means_by_depth(frames: Sequence[CodedFrame], of_frames: Mapping[int, float]) -> tuple[float, ...]:
-    """Geometric mean over the frames of each depth, from importance by display index."""
-    logs: dict[int, list[float]] = {}
-    for frame in frames:
-        logs.setdefault(frame.depth, []).append(np.log(of_frames[frame.index]))
-    return tuple(float(np.exp(np.mean(logs[depth]))) for depth in sorted(logs))
-
-
-def activity(luma: NDArray[np.generic], block_size: int, bit_depth: int) -> NDArray[np.float64]:
-    """(bh, bw) mean square of each block about its own mean, full range 1."""
-    scaled = luma.astype(np.float64) * 2.0**-bit_depth
-    return np.maximum(block_means(np.square(scaled), block_size) - np.square(block_means(scaled, block_size)), 0.0)
 
 
 def block_means(values: NDArray[np.floating], block_size: int) -> NDArray[np.float64]:
@@ -94,33 +83,27 @@ def block_means(values: NDArray[np.floating], block_size: int) -> NDArray[np.flo
 def block_importance(
     frames: Sequence[CodedFrame],
     fields: Sequence[MotionField | None],
-    activities: Sequence[NDArray[np.float64]],
     errors: Sequence[NDArray[np.float64]],
-    floor: float,
+    level: float,
     block_size: int,
 ) -> list[BlockImportance]:
     """Importance of each block's error, 1 for what nothing is predicted from.
 
     Args:
         frames: in coding order; the rest likewise.
-        activities: (bh, bw) mean square of each block about its own mean: what coding it afresh faces.
         errors: (bh, bw) mean square of each block's prediction error.
-        floor: mean square below which nothing is coded.
+        level: mean square of what is not coded.
 
     Returns:
         (bh, bw) for each frame.
     """
     places = {frame.index: place for place, frame in enumerate(frames)}
-    found = [np.ones_like(blocks) for blocks in activities]
+    found = [np.ones_like(blocks) for blocks in errors]
     for place in reversed(range(len(frames))):
         frame, field = frames[place], fields[place]
         if field is None:
             continue
-        fresh, predicted = np.log1p(activities[place] / floor), np.log1p(errors[place] / floor)
-        share = np.clip(1.0 - predicted / np.maximum(fresh, 1e-9), 0.0, 1.0)
-        # A block of no activity is all inherited, if its prediction is right.
-        share = np.where(fresh < 0.05, np.exp(-errors[place] / floor), share)
-        handed_on = found[place] * share
+        handed_on = found[place] / (1.0 + errors[place] / level)
         for quarter in (np.s_[..., y::2, x::2] for y in range(2) for x in range(2)):
             modes = field.modes[quarter]
             for reference, index in enumerate(frame.references):

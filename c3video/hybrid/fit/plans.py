@@ -6,17 +6,21 @@ first plan --> again, knowing what is important --> its neighbours, one move at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from c3video.hybrid.compensation import SAMPLE_BITS
+from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.subbands import MAX_STEP_INDEX, STEP_STEPS, quantisation_step
 
 SLOPE_OF_STEP = 0.105
 """Squared steps that a bit is worth at the best step; found by trial (eval/results/hybrid_trials.md)."""
+
+_WITHIN_DEPTH = 0.7
+"""Share of a plan's strength that counts between frames of one depth; found by trial, as what follows."""
 
 _LEAST_FILTERED_GOP = 8
 """Frames from anchor to anchor that make it pay to filter anchors; found by trial too."""
@@ -28,7 +32,7 @@ class Plan:
 
     Args:
         gop: frames from anchor to anchor.
-        strength: a depth's quantisation step shrinks with its importance (hybrid/fit/importance.py) to this power.
+        strength: the quantisation step of a depth shrinks with its importance (hybrid/fit/importance.py) to this power.
         base: step of a frame that nothing depends on, in units of the one that is best for a frame coded alone.
         filtered: whether anchors are coded for means along motion (hybrid/fit/temporal_filter.py).
     """
@@ -39,22 +43,36 @@ class Plan:
     filtered: bool = True
 
     def step_indexes(
-        self, rd_weight: float, samples_a_pixel: float, depth_importance: Sequence[float]
+        self, rd_weight: float, samples_a_pixel: float, frames: Sequence[CodedFrame], importance: Mapping[int, float]
     ) -> tuple[int, ...]:
-        """Index of the quantisation step of each depth.
+        """Index of the quantisation step of each frame, in coding order.
 
         Args:
-            depth_importance: mean importance of each depth's blocks.
+            importance: of frames, by display index.
         """
         alone = np.sqrt(rd_weight * samples_a_pixel / SLOPE_OF_STEP) * 2.0**SAMPLE_BITS / quantisation_step(0)
-        steps = self.base * alone * np.asarray(depth_importance) ** -self.strength
-        return tuple(np.clip(np.rint(STEP_STEPS * np.log2(steps)), 0, MAX_STEP_INDEX).astype(int).tolist())
+        logs, depths = (
+            np.log2([importance[frame.index] for frame in frames]),
+            np.array([frame.depth for frame in frames]),
+        )
+        means = np.array([logs[depths == depth].mean() for depth in depths])
+        usual = np.rint(STEP_STEPS * (np.log2(self.base * alone) - self.strength * means))
+        change = np.rint(STEP_STEPS * _WITHIN_DEPTH * self.strength * (means - logs))
+        return tuple(np.clip(usual + change, 0, MAX_STEP_INDEX).astype(int).tolist())
 
     def as_coded(self, can_filter: bool) -> Plan:
         """The same for all plans that code a segment alike: filtered only where that has an effect."""
         # Anchors that stand closer are too many of all frames to be coded for the sake of others.
         return replace(self, filtered=self.filtered and self.gop >= _LEAST_FILTERED_GOP and can_filter)
 
+
+def usual_plan(longest: int) -> Plan:
+    """Where a search begins, with at most `longest` frames from anchor to anchor."""
+    return Plan(min(8, longest), 0.4, 1.0)
+
+
+_MOST_BEFORE_IMPORTANCE = 1.05
+"""Times the best one's that the loss of a plan may be that does not yet know what is important."""
 
 _MOVES: tuple[tuple[Callable[[Plan], Plan], Callable[[Plan], Plan]], ...] = (
     (lambda plan: replace(plan, gop=2 * plan.gop), lambda plan: replace(plan, gop=max(1, plan.gop // 2))),
@@ -86,7 +104,8 @@ class PlanSearch(Generic[AnyOutcome]):
     """The way from plan to plan: how far apart anchors are, then how much finer what is seen again is.
 
     Args:
-        attempt: codes the segment by a plan.
+        attempt: codes the segment by a plan; given an outcome, and how many times its loss is too much, it may end as
+            soon as that is to be expected, with an infinite loss.
         weigh: learns from an outcome what is important; attempts with its `gop` know it from then on.
         forget: lets attempts with a `gop` know no more than what is usual.
         longest: most frames from anchor to anchor.
@@ -95,7 +114,7 @@ class PlanSearch(Generic[AnyOutcome]):
         weighs: whether there are frames enough for some to be more important than others.
     """
 
-    attempt: Callable[[Plan], AnyOutcome]
+    attempt: Callable[..., AnyOutcome]
     weigh: Callable[[AnyOutcome], None]
     forget: Callable[[int], None]
     longest: int
@@ -106,17 +125,19 @@ class PlanSearch(Generic[AnyOutcome]):
     _tried: set[Plan] = field(default_factory=set, init=False)
     _weighed: set[int] = field(default_factory=set, init=False)
 
-    def best(self) -> AnyOutcome:
-        """The best outcome of all attempts."""
-        return self.improved(self.first())
+    def best(self, first: AnyOutcome | None = None) -> AnyOutcome:
+        """The best outcome of all attempts.
 
-    def first(self) -> AnyOutcome:
-        """The usual plan, and the same again knowing what is important."""
-        first = self._attempt(Plan(min(8, self.longest), 0.4, 1.0))
-        return self._with_importance(first) if self.most > 1 and self.weighs else first
-
-    def improved(self, best: AnyOutcome) -> AnyOutcome:
-        """The best outcome of `best` and all attempts that are left."""
+        Args:
+            first: of the usual plan with what is important, where that is known.
+        """
+        if first is None:
+            best = self.first()
+        else:
+            best = first
+            self._num_attempts += 2
+            self._tried.add(first.plan.as_coded(self.can_filter))
+            self._weighed.add(first.plan.gop)
         improved = True
         while improved:
             improved = False
@@ -135,29 +156,35 @@ class PlanSearch(Generic[AnyOutcome]):
             plan = replace(plan, gop=min(plan.gop, self.longest))
             if plan.as_coded(self.can_filter) in self._tried or self._is_spent:
                 continue
-            found = self._attempt(plan)
-            if plan.gop not in self._weighed and not self._is_spent:
-                if found.loss > 1.05 * best.loss:
+            is_new = plan.gop not in self._weighed and not self._is_spent
+            found = self._attempt(plan, best, _MOST_BEFORE_IMPORTANCE if is_new else 1.0)
+            if is_new:
+                if found.loss > _MOST_BEFORE_IMPORTANCE * best.loss:
                     continue
-                found = self._with_importance(found)
+                found = self._with_importance(found, min(found, best, key=lambda outcome: outcome.loss))
             if found.loss < best.loss:
                 return found
         return None
 
-    def _with_importance(self, first: AnyOutcome) -> AnyOutcome:
+    def _with_importance(self, first: AnyOutcome, rival: AnyOutcome) -> AnyOutcome:
         """The same again, knowing what the first attempt showed; the better one of both."""
         self.weigh(first)
         self._weighed.add(first.plan.gop)
-        again = self._attempt(first.plan)
+        again = self._attempt(first.plan, rival)
         if again.loss < first.loss:
             return again
         self.forget(first.plan.gop)
         return first
 
-    def _attempt(self, plan: Plan) -> AnyOutcome:
+    def _attempt(self, plan: Plan, rival: AnyOutcome | None = None, most_loss: float = 1.0) -> AnyOutcome:
         self._num_attempts += 1
         self._tried.add(plan.as_coded(self.can_filter))
-        return self.attempt(plan)
+        return self.attempt(plan, rival, most_loss)
+
+    def first(self) -> AnyOutcome:
+        """The usual plan, and the same again knowing what is important."""
+        first = self._attempt(usual_plan(self.longest))
+        return self._with_importance(first, first) if self.most > 1 and self.weighs else first
 
     @property
     def _is_spent(self) -> bool:

@@ -8,6 +8,7 @@ motion, importance of blocks, tuned networks, for the trials after it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,18 +17,25 @@ from c3video.hybrid.coded_planes import UNIT_NORM
 from c3video.hybrid.compensation import BLOCK_SIZE
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, KeyPicture, KnownMotion, code_frames, luma_step
-from c3video.hybrid.fit.importance import Importance, activity, measured_importance, typical_importance
-from c3video.hybrid.fit.plans import SLOPE_OF_STEP, Plan
+from c3video.hybrid.fit.importance import Importance, measured_importance, typical_importance
+from c3video.hybrid.fit.plans import Plan
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.temporal_filter import temporal_target
 from c3video.hybrid.frame_order import coding_order
-from c3video.hybrid.payload import CONTEXT_NETWORKS, filter_bits, network_bits, prior
+from c3video.hybrid.payload import CONTEXT_NETWORKS, filter_bits, network_bits, prior, step_bits
 from c3video.hybrid.symbol_coding import write_frames_motion
 from c3video.progress import Progress
 from c3video.video import Planes
 
 _TRIALS_A_PASS = 2
 """At most, of coding with tuned networks."""
+
+_LEVEL_OF_STEP = 0.3
+"""Mean square of residuals that are not coded, in squares of the largest quantisation step; found by trial."""
+
+_EARLY_LOSS = 1.01
+"""Times its rival's that the loss of a trial may be after a quarter of the frames; after half of them it may not be
+more."""
 
 _PICTURE_STEPS_A_FRAME = 4
 """Steps of a picture's fit that take about as long as coding a frame does."""
@@ -41,7 +49,7 @@ class Trial:
         networks, exponents: that it was coded with, as in `HybridParameters`.
         key: the first frame, where it is a picture.
         bits: of everything, as tables promise them.
-        loss: mean squared error plus rd_weight times bits a pixel.
+        loss: mean squared error plus rd_weight times bits a pixel; infinite where it was given up.
     """
 
     plan: Plan
@@ -69,36 +77,69 @@ class Trials:
         self._key: KeyPicture | None = None
         self._importance: dict[int, Importance] = {}  # by frames from anchor to anchor
         self._filtered: dict[int, Planes] = {}  # by display index
-        block_size, bit_depth = BLOCK_SIZE, task.coded_as.bit_depth
-        self._activities = [activity(frame[0], block_size, bit_depth) for frame in task.planes]
         config, num_frames = task.fit_config, len(task.planes)
         of_picture = config.key_steps // _PICTURE_STEPS_A_FRAME + num_frames if config.key_steps else 0
         most_steps = num_frames * (config.plans + _TRIALS_A_PASS * config.passes) + of_picture
         self._progress = Progress("plan", 0, most_steps, 0.0, 0.0, 0.0)
 
-    def attempt(self, plan: Plan, *, with_known_motion: bool = False) -> Trial:
+    def attempt(
+        self, plan: Plan, rival: Trial | None = None, most_loss: float = 1.0, *, with_known_motion: bool = False
+    ) -> Trial:
         """Code the segment by a plan with the present networks.
 
         Args:
+            rival: what it must come up to, or else is given up on the way.
+            most_loss: times the rival's that its loss may be.
             with_known_motion: not to search for motion that is known, whatever `search_each` says.
         """
         task, rd_weight = self._task, self._task.fit_config.rd_weight
         if task.fit_config.search_each and not with_known_motion:
             self.search_again()
-        importance = self._importance.get(plan.gop, typical_importance(len(task.planes), plan.gop))
-        steps = plan.step_indexes(rd_weight, task.num_samples / task.num_pixels, importance.depths)
-        decisions = Decisions(plan.gop, steps, self._networks, importance.blocks, self.targets(plan), self._key)
-        coded = code_frames(task, decisions, self._motion, self._advance)
+        steps, blocks = self.step_indexes(plan), self._importance_at(plan.gop).blocks
+        decisions = Decisions(plan.gop, steps, self._networks, blocks, self.targets(plan), self._key)
+
+        def is_hopeless(coded: CodedFrames) -> bool:
+            return rival is not None and self._is_hopeless(coded, rival.coded, most_loss)
+
+        coded = code_frames(task, decisions, self._motion, self._advance, is_hopeless)
+        if len(coded.fields) < len(coded.frames):
+            return Trial(plan, coded, dict(self._networks), dict(self._exponents), math.inf, math.inf, self._key)
         bits = self._network_bits() + self._symbol_bits(coded)
         mse, bpp = coded.squared_error / task.num_samples, bits / task.num_pixels
         loss = mse + rd_weight * bpp
         self._progress = replace(self._progress, loss=loss, mse=mse, bpp=bpp)
         return Trial(plan, coded, dict(self._networks), dict(self._exponents), bits, loss, self._key)
 
+    def _is_hopeless(self, coded: CodedFrames, rival: CodedFrames, most_loss: float) -> bool:
+        """Whether a rival has lost so much less over the frames that have been coded that the rest will not help."""
+        count, num_frames = len(coded.fields), len(coded.frames)
+        if count == num_frames or not (coded.begins_with(count) and rival.begins_with(count)):
+            return False
+        if num_frames < 4 * count <= 2 * num_frames:
+            most_loss *= _EARLY_LOSS
+        elif 2 * count < num_frames:
+            return False
+        return self._loss_so_far(coded, count) > most_loss * self._loss_so_far(rival, count)
+
+    def _loss_so_far(self, coded: CodedFrames, count: int) -> float:
+        bits, squared_error = coded.totals[count - 1]
+        bits += self._motion_bits(coded, count)
+        return squared_error / self._task.num_samples + self._task.fit_config.rd_weight * bits / self._task.num_pixels
+
+    def step_indexes(self, plan: Plan) -> tuple[int, ...]:
+        """Of each frame's quantisation step in coding order, by what is known to be important."""
+        task = self._task
+        samples_a_pixel, frames = task.num_samples / task.num_pixels, coding_order(len(task.planes), plan.gop)
+        importance = self._importance_at(plan.gop).frames
+        return plan.step_indexes(task.fit_config.rd_weight, samples_a_pixel, frames, importance)
+
+    def _importance_at(self, gop: int) -> Importance:
+        return self._importance.get(gop, typical_importance(len(self._task.planes), gop))
+
     def start_from(self, key: KeyPicture | None) -> None:
         """Let what is attempted from now on have this first frame, or subbands for None, and motion of its own."""
         self._key = key
-        self.search_again()
+        self._motion = KnownMotion()
 
     def end_search(self) -> None:
         """Say that of all steps that might have come only those of the passes will."""
@@ -133,9 +174,8 @@ class Trials:
         self._importance[trial.plan.gop] = measured_importance(
             coded.frames,
             coded.fields,
-            [self._activities[frame.index] for frame in coded.frames],
             coded.prediction_errors,
-            0.72 * SLOPE_OF_STEP * step * step,
+            _LEVEL_OF_STEP * step * step,
             BLOCK_SIZE,
             task.fit_config.importance,
         )
@@ -143,6 +183,10 @@ class Trials:
     def forget(self, gop: int) -> None:
         """Let blocks count as is usual in trials with anchors so far apart: what was measured has not helped."""
         self._importance.pop(gop, None)
+
+    def search_roughly(self) -> None:
+        """Let the motion of the next trial be one that will be searched for again."""
+        self._motion = KnownMotion(is_rough=True)
 
     def search_again(self) -> None:
         """Let motion be searched for anew in the next trial: against its references and steps, by its networks.
@@ -179,9 +223,13 @@ class Trials:
         )
 
     def _symbol_bits(self, coded: CodedFrames) -> float:
-        counter = SymbolCounter()
-        network, list_motion = self._networks["motion"], self._task.fit_engine.writing.list_motion
-        write_frames_motion(counter, network, coded.fields, coded.frames, list_motion)
         num_pictures = int(self._key is not None)
         of_filters = filter_bits(coded.frames[num_pictures:], coded.filters[num_pictures:])
-        return coded.subband_bits + counter.estimated_bits + of_filters
+        of_steps = step_bits(coded.frames, coded.step_indexes)
+        return coded.subband_bits + self._motion_bits(coded, len(coded.frames)) + of_filters + of_steps
+
+    def _motion_bits(self, coded: CodedFrames, num_coded: int) -> float:
+        counter = SymbolCounter()
+        network, list_motion = self._networks["motion"], self._task.fit_engine.writing.list_motion
+        write_frames_motion(counter, network, coded.fields[:num_coded], coded.frames[:num_coded], list_motion)
+        return counter.estimated_bits

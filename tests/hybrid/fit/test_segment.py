@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,8 +67,8 @@ def test_first_frames_that_are_pictures(
 ) -> None:
     attempt = Trials.attempt
 
-    def favoured(self: Trials, plan: Plan, *, with_known_motion: bool = False) -> Trial:
-        trial = attempt(self, plan, with_known_motion=with_known_motion)
+    def favoured(self: Trials, plan: Plan, *rival: Any, with_known_motion: bool = False) -> Trial:
+        trial = attempt(self, plan, *rival, with_known_motion=with_known_motion)
         return trial if trial.key is None else replace(trial, loss=trial.loss - 1e3)
 
     monkeypatch.setattr(Trials, "attempt", favoured)
@@ -184,10 +185,20 @@ def test_progress_never_passes_its_end() -> None:
 
 
 def test_steps_shrink_with_the_importance_of_their_depth() -> None:
-    indexes = Plan(8, 0.4, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))
+    frames, importance = coding_order(5, 4), {0: 20.0, 4: 6.0, 2: 3.0, 1: 1.0, 3: 1.0}
+    indexes = Plan(8, 0.4, 1.0).step_indexes(1e-3, 1.5, frames, importance)
     assert list(indexes) == sorted(indexes)
-    assert Plan(8, 0.5, 1.0).step_indexes(1e-3, 1.5, (20.0, 6.0, 3.0, 1.0))[0] < indexes[0]
-    assert Plan(8, 0.5, 1.2).step_indexes(1e-3, 1.5, (1.0,))[0] == Plan(8, 0.3, 1.2).step_indexes(1e-3, 1.5, (1.0,))[0]
+    assert Plan(8, 0.5, 1.0).step_indexes(1e-3, 1.5, frames, importance)[0] < indexes[0]
+    alone = Plan(8, 0.5, 1.2).step_indexes(1e-3, 1.5, frames, importance)[-1]
+    assert alone == Plan(8, 0.3, 1.2).step_indexes(1e-3, 1.5, frames, importance)[-1]
+
+
+def test_steps_shrink_with_the_importance_of_their_frame() -> None:
+    frames, alike = coding_order(5, 4), {0: 20.0, 4: 6.0, 2: 3.0, 1: 2.0, 3: 2.0}
+    usual = Plan(8, 0.4, 1.0).step_indexes(1e-3, 1.5, frames, alike)
+    apart = Plan(8, 0.4, 1.0).step_indexes(1e-3, 1.5, frames, alike | {1: 8.0, 3: 0.5})
+    # Two octaves of importance to the power of 0.4, of which 0.7 counts: 4.48 eighths of an octave.
+    assert np.subtract(apart, usual).tolist() == [0, 0, 0, -4, 4]
 
 
 def test_fits_of_the_wrong_kind_are_refused() -> None:

@@ -157,9 +157,9 @@ def test_no_plan_is_coded_twice() -> None:
     fit = trials_of(9)
     coded: list[Plan] = []
 
-    def counted(plan: Plan) -> Trial:
+    def counted(plan: Plan, rival: Trial | None, most_loss: float) -> Trial:
         coded.append(plan)
-        return fit.attempt(plan)
+        return fit.attempt(plan, rival, most_loss)
 
     PlanSearch(counted, fit.weigh, fit.forget, longest=4, most=40, can_filter=True).best()
     assert len(coded) > 4

@@ -27,7 +27,7 @@ class Weighing:
     def __init__(self, change: float) -> None:
         self.change, self.known = change, False
 
-    def attempt(self, plan: Plan) -> Found:
+    def attempt(self, plan: Plan, rival: Found | None, most_loss: float) -> Found:
         return Found(plan, 1.0 + self.change * self.known + abs(plan.base - 1.0))
 
     def weigh(self, found: Found) -> None:
@@ -41,9 +41,9 @@ class Weighing:
 @pytest.mark.parametrize("change", [-0.1, 0.1])
 def test_importance_stays_where_it_helps(change: float) -> None:
     segment = Weighing(change)
-    first = PlanSearch(segment.attempt, segment.weigh, segment.forget, longest=8, most=5, can_filter=False).first()
+    search = PlanSearch(segment.attempt, segment.weigh, segment.forget, longest=8, most=5, can_filter=False)
+    assert search.first().loss == min(1.0, 1.0 + change)
     assert segment.known == (change < 0)
-    assert first.loss == min(1.0, 1.0 + change)
 
 
 def trials(search_each: bool = False) -> Trials:
@@ -56,10 +56,10 @@ def test_motion_is_searched_for_once_and_anew_when_asked(monkeypatch: pytest.Mon
     fit, plan, searched = trials(), Plan(2, 0.4, 1.0), []
     usual = frame_coding._motion
 
-    def counted(task, decisions, frame, references, earlier, known):  # type: ignore[no-untyped-def]
+    def counted(task, decisions, frame, step_index, references, earlier, known):  # type: ignore[no-untyped-def]
         if frame.references and (frame.index, frame.references) not in known.fields:
             searched.append(frame.index)
-        return usual(task, decisions, frame, references, earlier, known)
+        return usual(task, decisions, frame, step_index, references, earlier, known)
 
     monkeypatch.setattr(frame_coding, "_motion", counted)
     first = fit.attempt(plan)
