@@ -68,17 +68,14 @@ class KnownMotion:
     Args:
         fields: by display index of a frame and its references.
         units: by display index, of the vectors of a field that was found for the frame; they seldom change.
-        is_rough: fields are found with the usual unit and will be searched for again.
     """
 
     fields: dict[tuple[int, tuple[int, ...]], MotionField] = field(default_factory=dict)
     units: dict[int, int] = field(default_factory=dict)
-    is_rough: bool = False
 
     def add(self, frame: CodedFrame, found: MotionField) -> None:
         self.fields[frame.index, frame.references] = found
-        if not self.is_rough:
-            self.units[frame.index] = found.unit
+        self.units[frame.index] = found.unit
 
 
 def luma_step(step_index: int, coded_as: CodedFormat) -> float:
@@ -288,7 +285,7 @@ def _motion(
     if (frame.index, frame.references) not in known.fields:
         current, luma = task.planes[frame.index][0], [reference[0] for reference in references]
         step, network = luma_step(step_index, task.coded_as), decisions.networks["motion"]
-        slope, unit = SLOPE_OF_STEP * step * step, 1 if known.is_rough else known.units.get(frame.index)
+        slope, unit = SLOPE_OF_STEP * step * step, known.units.get(frame.index)
         search = FrameSearch(current, luma, frame, earlier, network, task.coded_as.bit_depth, slope, unit)
         known.add(frame, task.fit_engine.search(search, task.num_threads))
     return known.fields[frame.index, frame.references]

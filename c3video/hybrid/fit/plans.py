@@ -66,11 +66,6 @@ class Plan:
         return replace(self, filtered=self.filtered and self.gop >= _LEAST_FILTERED_GOP and can_filter)
 
 
-def usual_plan(longest: int) -> Plan:
-    """Where a search begins, with at most `longest` frames from anchor to anchor."""
-    return Plan(min(8, longest), 0.4, 1.0)
-
-
 _MOST_BEFORE_IMPORTANCE = 1.05
 """Times the best one's that the loss of a plan may be that does not yet know what is important."""
 
@@ -125,19 +120,17 @@ class PlanSearch(Generic[AnyOutcome]):
     _tried: set[Plan] = field(default_factory=set, init=False)
     _weighed: set[int] = field(default_factory=set, init=False)
 
-    def best(self, first: AnyOutcome | None = None) -> AnyOutcome:
-        """The best outcome of all attempts.
+    def best(self) -> AnyOutcome:
+        """The best outcome of all attempts."""
+        return self.improved(self.first())
 
-        Args:
-            first: of the usual plan with what is important, where that is known.
-        """
-        if first is None:
-            best = self.first()
-        else:
-            best = first
-            self._num_attempts += 2
-            self._tried.add(first.plan.as_coded(self.can_filter))
-            self._weighed.add(first.plan.gop)
+    def first(self) -> AnyOutcome:
+        """The usual plan, and the same again knowing what is important."""
+        first = self._attempt(Plan(min(8, self.longest), 0.4, 1.0))
+        return self._with_importance(first, first) if self.most > 1 and self.weighs else first
+
+    def improved(self, best: AnyOutcome) -> AnyOutcome:
+        """The best outcome of `best` and all attempts that are left."""
         improved = True
         while improved:
             improved = False
@@ -180,11 +173,6 @@ class PlanSearch(Generic[AnyOutcome]):
         self._num_attempts += 1
         self._tried.add(plan.as_coded(self.can_filter))
         return self.attempt(plan, rival, most_loss)
-
-    def first(self) -> AnyOutcome:
-        """The usual plan, and the same again knowing what is important."""
-        first = self._attempt(usual_plan(self.longest))
-        return self._with_importance(first, first) if self.most > 1 and self.weighs else first
 
     @property
     def _is_spent(self) -> bool:

@@ -2,7 +2,7 @@
 """Fitting a segment of the hybrid model.
 
     planes --> the usual plan --> its first frame as a picture --> plan after plan --> networks tuned, coded again
-               (trials.py)        (key_picture.py), or not         (plans.py)          (own_networks.py), motion too
+               (trials.py)        (key_picture.py)                 (plans.py)          (own_networks.py), motion too
 
 Each trial codes all frames as frame_coding.py says.
 """
@@ -18,9 +18,9 @@ from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.engine import ENGINES
 from c3video.hybrid.fit.engine import FIT_ENGINES
-from c3video.hybrid.fit.frame_coding import KeyPicture, decode_again
+from c3video.hybrid.fit.frame_coding import decode_again
 from c3video.hybrid.fit.key_picture import fit_key, picture_rd_weight
-from c3video.hybrid.fit.plans import Plan, PlanSearch, usual_plan
+from c3video.hybrid.fit.plans import PlanSearch
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.trials import Trial, Trials
 from c3video.hybrid.payload import MAX_GOP, HybridParameters, HybridSymbols
@@ -71,7 +71,6 @@ def fit_segment(
     task = FitTask(coded_planes, video, coded_as, config, fit_config, ENGINES[engine], fit_engine, num_threads)
     trials = Trials(task, report)
     longest = 1 if fit_config.low_delay else max(1, min(MAX_GOP, len(planes) - 1))
-    weighs = len(planes) > 2
     search = PlanSearch(
         trials.attempt,
         trials.weigh,
@@ -79,10 +78,10 @@ def fit_segment(
         longest,
         fit_config.plans,
         fit_engine.is_fast,
-        weighs=weighs,
+        weighs=len(planes) > 2,
     )
-    pictured, notes = _with_picture(task, trials, usual_plan(longest), weighs, seed)
-    best = search.best(pictured)
+    first, notes = _with_picture(task, trials, search.first(), seed)
+    best = search.improved(first)
     trials.end_search()
     for _ in range(fit_config.passes):
         trials.tune(best, seed)
@@ -111,39 +110,22 @@ def _again(trials: Trials, best: Trial) -> Trial:
     return min(best, trials.attempt(best.plan, with_known_motion=True), key=lambda trial: trial.loss)
 
 
-def _with_picture(
-    task: FitTask, trials: Trials, plan: Plan, weighs: bool, seed: int
-) -> tuple[Trial | None, tuple[str, ...]]:
-    """A plan with a picture for the first frame, if that is better than subbands, and what went wrong in its fit.
-
-    Args:
-        weighs: whether there are frames enough for some to be more important than others.
-    """
+def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> tuple[Trial, tuple[str, ...]]:
+    """The same again with its first frame a picture; the better one of both, and what went wrong in its fit."""
     config = task.fit_config
     if not config.key_steps or not task.fit_engine.is_fast:
-        return None, ()
-    trials.search_roughly()
-    rough = trials.attempt(plan)
-    if weighs:
-        trials.weigh(rough)
-    key, notes = _key(task, trials, plan, seed)
-    trials.start_from(key)
-    if key is not None:
-        pictured = trials.attempt(plan)
-        if pictured.loss < rough.loss:
-            return pictured, notes
-    trials.start_from(None)
-    trials.forget(plan.gop)
-    return None, notes
-
-
-def _key(task: FitTask, trials: Trials, plan: Plan, seed: int) -> tuple[KeyPicture | None, tuple[str, ...]]:
-    """A picture for the first frame, and what went wrong in its fit."""
-    target = trials.targets(plan).get(0, task.planes[0])
+        return best, ()
+    target = trials.targets(best.plan).get(0, task.planes[0])
     is_still = len(task.planes) == 1
-    rd_weight = task.fit_config.rd_weight if is_still else picture_rd_weight(task, trials.step_indexes(plan)[0])
+    rd_weight = config.rd_weight if is_still else picture_rd_weight(task, best.coded.step_indexes[0])
     try:
         key = fit_key(task, target, rd_weight, seed, trials.note_picture_step)
     except FitError as error:  # there are subbands
-        return None, (f"the first frame is coded by subbands: {error}",)
-    return key, key.notes
+        return best, (f"the first frame is coded by subbands: {error}",)
+    trials.start_from(key)
+    again = trials.attempt(best.plan)
+    if again.loss < best.loss:
+        return again, key.notes
+    trials.start_from(None)
+    trials.keep_motion(best)
+    return best, key.notes
