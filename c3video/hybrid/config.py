@@ -112,6 +112,7 @@ class HybridFitConfig:
         search_each: motion is searched for anew in each trial, not in the first ones and the last ones alone.
         low_delay: frames are coded in the order in which they are shown, each from those before it.
         key_steps: that the first frame is fitted for as a picture of the pyramid model; 0: it is not tried as one.
+        still_steps: at least, of a frame that is alone.
     """
 
     rd_weight: float = 1e-3
@@ -123,19 +124,24 @@ class HybridFitConfig:
     tuning_steps: int = 300
     tuning_rate: float = 3e-3
     key_steps: int = 0
+    still_steps: int = 0
     search_each: bool = False
     low_delay: bool = False
+
+    def picture_steps(self, num_frames: int) -> int:
+        """That the first one of so many frames is fitted for as a picture."""
+        return max(self.key_steps, self.still_steps) if num_frames == 1 else self.key_steps
 
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""
         check_rd_weight(self.rd_weight)
-        for name in ("choice_passes", "plans", "passes", "tuning_steps", "key_steps"):
+        for name in ("choice_passes", "plans", "passes", "tuning_steps", "key_steps", "still_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
 
 
 HYBRID_PRESETS: dict[str, HybridFitConfig] = {
     "ultrafast": HybridFitConfig(plans=1, passes=0),
-    "fast": HybridFitConfig(plans=5, passes=1, tuning_steps=300, key_steps=1_000),
+    "fast": HybridFitConfig(plans=5, passes=1, tuning_steps=300, key_steps=600, still_steps=1_000),
     "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600, key_steps=2_400, search_each=True),
     "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500, key_steps=8_000, search_each=True),
     "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000, key_steps=24_000, search_each=True),

@@ -57,6 +57,9 @@ class KeyPicture:
     notes: tuple[str, ...] = ()
 
 
+_DEPTH_OF_AGREEMENT = 3
+"""Least depth at which a frame's vectors may take the unit of those of its references unseen."""
+
 _BITS_OF_CHANGE = 3.0
 """What another filter than the usual one costs more."""
 
@@ -72,6 +75,13 @@ class KnownMotion:
 
     fields: dict[tuple[int, tuple[int, ...]], MotionField] = field(default_factory=dict)
     units: dict[int, int] = field(default_factory=dict)
+
+    def unit(self, frame: CodedFrame) -> int | None:
+        """Of the vectors of a frame, where it is known or, between anchors, its references agree on it."""
+        of_references = {self.units.get(index) for index in frame.references}
+        if frame.index in self.units or frame.depth < _DEPTH_OF_AGREEMENT or len(of_references) > 1:
+            return self.units.get(frame.index)
+        return of_references.pop()
 
     def add(self, frame: CodedFrame, found: MotionField) -> None:
         self.fields[frame.index, frame.references] = found
@@ -285,7 +295,7 @@ def _motion(
     if (frame.index, frame.references) not in known.fields:
         current, luma = task.planes[frame.index][0], [reference[0] for reference in references]
         step, network = luma_step(step_index, task.coded_as), decisions.networks["motion"]
-        slope, unit = SLOPE_OF_STEP * step * step, known.units.get(frame.index)
+        slope, unit = SLOPE_OF_STEP * step * step, known.unit(frame)
         search = FrameSearch(current, luma, frame, earlier, network, task.coded_as.bit_depth, slope, unit)
         known.add(frame, task.fit_engine.search(search, task.num_threads))
     return known.fields[frame.index, frame.references]

@@ -40,7 +40,7 @@ class Importance:
     blocks: Mapping[int, BlockImportance] | None
 
 
-def typical_importance(num_frames: int, gop: int, share: float = 0.8) -> Importance:
+def typical_importance(num_frames: int, gop: int, share: float = 0.9) -> Importance:
     """That of a segment of which nothing is known but the share of a frame that prediction usually brings."""
     frames = coding_order(num_frames, gop)
     of_frames = {frame.index: 1.0 for frame in frames}

@@ -45,8 +45,9 @@ def fit_key(
     Raises:
         FitError: the loss is not finite, or weights do not fit into a decoder's integers.
     """
-    network_steps = min(round(_NETWORK_SHARE * task.fit_config.key_steps), _MOST_NETWORK_STEPS)
-    noise_steps = task.fit_config.key_steps - network_steps
+    num_steps = task.fit_config.picture_steps(len(task.planes))
+    network_steps = min(round(_NETWORK_SHARE * num_steps), _MOST_NETWORK_STEPS)
+    noise_steps = num_steps - network_steps
     fitted = fit_picture(
         from_coded(target, task.video.layout),
         task.video,

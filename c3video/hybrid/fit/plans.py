@@ -66,7 +66,7 @@ class Plan:
         return replace(self, filtered=self.filtered and self.gop >= _LEAST_FILTERED_GOP and can_filter)
 
 
-_MOST_BEFORE_IMPORTANCE = 1.05
+_MOST_BEFORE_IMPORTANCE = 1.04
 """Times the best one's that the loss of a plan may be that does not yet know what is important."""
 
 _MOVES: tuple[tuple[Callable[[Plan], Plan], Callable[[Plan], Plan]], ...] = (

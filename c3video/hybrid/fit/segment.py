@@ -113,7 +113,7 @@ def _again(trials: Trials, best: Trial) -> Trial:
 def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> tuple[Trial, tuple[str, ...]]:
     """The same again with its first frame a picture; the better one of both, and what went wrong in its fit."""
     config = task.fit_config
-    if not config.key_steps or not task.fit_engine.is_fast:
+    if not config.picture_steps(len(task.planes)) or not task.fit_engine.is_fast:
         return best, ()
     target = trials.targets(best.plan).get(0, task.planes[0])
     is_still = len(task.planes) == 1

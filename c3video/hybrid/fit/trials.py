@@ -80,7 +80,8 @@ class Trials:
         self._importance: dict[int, Importance] = {}  # by frames from anchor to anchor
         self._filtered: dict[int, Planes] = {}  # by display index
         config, num_frames = task.fit_config, len(task.planes)
-        of_picture = config.key_steps // _PICTURE_STEPS_A_FRAME + num_frames if config.key_steps else 0
+        picture_steps = config.picture_steps(num_frames)
+        of_picture = picture_steps // _PICTURE_STEPS_A_FRAME + num_frames if picture_steps else 0
         most_steps = num_frames * (config.plans + _TRIALS_A_PASS * config.passes) + of_picture
         self._progress = Progress("plan", 0, most_steps, 0.0, 0.0, 0.0)
 

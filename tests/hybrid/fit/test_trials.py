@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import pytest
 
 from c3video.hybrid.config import HybridFitConfig
 from c3video.hybrid.fit import frame_coding
+from c3video.hybrid.fit.frame_coding import KnownMotion
 from c3video.hybrid.fit.plans import Plan, PlanSearch
 from c3video.hybrid.fit.trials import Trials
+from c3video.hybrid.frame_order import CodedFrame
 from tests.conftest import moving_clip
 from tests.hybrid.fit.tasks import task_of
 
@@ -102,3 +105,23 @@ def test_each_trial_may_have_a_search_of_its_own(monkeypatch: pytest.MonkeyPatch
     fit.keep_motion(first)
     assert fit.attempt(plan, with_known_motion=True).loss == first.loss
     assert len(searched) == 6
+
+
+def test_the_unit_of_vectors_is_taken_where_references_agree() -> None:
+    known = KnownMotion(units={0: 2, 8: 2, 4: 2, 2: 1})
+    assert known.unit(CodedFrame(6, (4, 8), 3)) == 2
+    assert known.unit(CodedFrame(3, (2, 4), 4)) is None
+    assert known.unit(CodedFrame(2, (0, 4), 3)) == 1  # found for the frame itself
+    assert known.unit(CodedFrame(12, (8, 16), 2)) is None  # too far apart to agree unseen
+    assert known.unit(CodedFrame(1, (0,), 1)) is None
+
+
+def test_a_trial_that_has_lost_half_way_is_given_up() -> None:
+    fit, plan = trials(), Plan(1, 0.4, 1.0)
+    best = fit.attempt(plan)
+    lost = fit.attempt(replace(plan, base=6.0), best)
+    assert math.isinf(lost.loss)
+    assert 0 < len(lost.coded.fields) < 4
+    assert fit.attempt(replace(plan, base=6.0), best, 1e3).loss > best.loss
+    assert fit.attempt(plan, best).loss == best.loss
+    assert not math.isinf(fit.attempt(replace(plan, base=1.02), best).loss)
