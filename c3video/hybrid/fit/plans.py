@@ -73,12 +73,13 @@ _MOVES: tuple[tuple[Callable[[Plan], Plan], Callable[[Plan], Plan]], ...] = (
     (lambda plan: replace(plan, gop=2 * plan.gop), lambda plan: replace(plan, gop=max(1, plan.gop // 2))),
     (lambda plan: replace(plan, base=1.2 * plan.base), lambda plan: replace(plan, base=plan.base / 1.2)),
     (
-        lambda plan: replace(plan, strength=plan.strength + 0.1),
-        lambda plan: replace(plan, strength=max(0.0, plan.strength - 0.1)),
+        lambda plan: replace(plan, strength=plan.strength + 0.1, base=1.2 * plan.base),
+        lambda plan: replace(plan, strength=max(0.0, plan.strength - 0.1), base=plan.base / 1.2),
     ),
     (lambda plan: replace(plan, filtered=True), lambda plan: replace(plan, filtered=False)),
 )
-"""Pairs of steps from a plan to its neighbours, one each way."""
+"""Pairs of steps from a plan to its neighbours, one each way. More strength makes all frames finer, which base makes up
+for."""
 
 
 class Outcome(Protocol):
