@@ -260,6 +260,7 @@ class PyramidFitConfig:
             falls to a tenth, and is a third for large pictures, where each step sees another part.
         temperature, noise_deviation: of soft rounding and of Gaussian noise, from the first step to the last.
         annealing: they go with this power of the share of steps that are done: above 1, slowly at first.
+        longest_choice: side of the largest rectangles of latents that are chosen anew together.
     """
 
     rd_weight: float = 1e-3
@@ -276,12 +277,14 @@ class PyramidFitConfig:
     temperature: tuple[float, float] = (0.35, 0.08)
     noise_deviation: tuple[float, float] = (0.22, 0.15)
     annealing: float = 1.5
+    longest_choice: int = 32
 
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""
         check_rd_weight(self.rd_weight)
         for name in ("noise_steps", "network_steps", "rounding_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
+        check_range("longest_choice", self.longest_choice, 1, 32)
 
 
 PYRAMID_PRESETS: dict[str, PyramidFitConfig] = {

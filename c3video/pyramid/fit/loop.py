@@ -202,7 +202,7 @@ def _fit(
     fit.noise_stage()
     half = fit_config.network_steps // 2
     fit.network_stage(0, half)
-    fit.choose_latents()
+    fit.choose_latents(fit_config.longest_choice)
     fit.network_stage(half, fit_config.network_steps)
     try:
         return state, *fit.integer_stage(), notes

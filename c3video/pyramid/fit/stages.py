@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.errors import FitError
-from c3video.native.pyramid_fit import LONGEST_CHOICE, Adam, FitStep, Floats, PyramidFit, add_noise
+from c3video.native.pyramid_fit import Adam, FitStep, Floats, PyramidFit, add_noise
 from c3video.progress import Progress
 from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, is_of_entropy, weight_shapes
 from c3video.pyramid.fit.bounds import hold_sums
@@ -46,9 +46,6 @@ _TILE_RATE = 1.0 / 3.0
 
 _CHOSEN_GRIDS = 3
 """Finest grids whose latents are chosen anew: coarser ones take few bits, and a look at each of theirs much time."""
-
-_LONGEST_OF_FEW, _FEW_STEPS = 8, 2_000
-"""Side of a rectangle that is looked at in fits of no more steps: larger ones find nothing there, and take 7% of it."""
 
 _LONGEST_STEP, _LONGEST_OF_MANY, _MANY_STEPS = 2.0, 1.0, 5_000
 """What a step moves a latent by at most, times the learning rate, and in fits of so many steps, which have the time to
@@ -186,16 +183,14 @@ class PictureFit:
         self.choose_latents(longest=2)  # for the weights as they are now; little is left to find
         return chosen, self.coded(wants_weights=False)
 
-    def choose_latents(self, longest: int | None = None) -> None:
+    def choose_latents(self, longest: int) -> None:
         """Integers of a picture's latents in the finest grids anew, alone and by rectangles, where the loss falls.
 
         Args:
-            longest: side of a rectangle; as the number of steps has it if None.
+            longest: side of a rectangle.
         """
         if not isinstance(self.plan, PyramidFit):
             return
-        if longest is None:
-            longest = _LONGEST_OF_FEW if self.fit_config.noise_steps <= _FEW_STEPS else LONGEST_CHOICE
         self.plan.choose(
             self.state.latents,
             self.state.weights,
