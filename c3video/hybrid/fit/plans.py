@@ -150,7 +150,7 @@ class PlanSearch(Generic[AnyOutcome]):
             plan = replace(plan, gop=min(plan.gop, self.longest))
             if plan.as_coded(self.can_filter) in self._tried or self._is_spent:
                 continue
-            is_new = plan.gop not in self._weighed and not self._is_spent
+            is_new = plan.gop not in self._weighed and self._num_attempts + 1 < self.most
             found = self._attempt(plan, best, _MOST_BEFORE_IMPORTANCE if is_new else 1.0)
             if is_new:
                 if found.loss > _MOST_BEFORE_IMPORTANCE * best.loss:

@@ -125,3 +125,15 @@ def test_a_trial_that_has_lost_half_way_is_given_up() -> None:
     assert fit.attempt(replace(plan, base=6.0), best, 1e3).loss > best.loss
     assert fit.attempt(plan, best).loss == best.loss
     assert not math.isinf(fit.attempt(replace(plan, base=1.02), best).loss)
+
+
+def test_no_more_plans_are_tried_than_asked_for() -> None:
+    for most in range(1, 8):
+        tried: list[Plan] = []
+
+        def attempt(plan: Plan, *rival: object, tried: list[Plan] = tried) -> Found:
+            tried.append(plan)
+            return Found(plan, 1.0)
+
+        PlanSearch(attempt, lambda found: None, lambda gop: None, longest=32, most=most, can_filter=True).best()
+        assert len(tried) == most
