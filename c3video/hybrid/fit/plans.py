@@ -51,10 +51,8 @@ class Plan:
             importance: of frames, by display index.
         """
         alone = np.sqrt(rd_weight * samples_a_pixel / SLOPE_OF_STEP) * 2.0**SAMPLE_BITS / quantisation_step(0)
-        logs, depths = (
-            np.log2([importance[frame.index] for frame in frames]),
-            np.array([frame.depth for frame in frames]),
-        )
+        logs = np.log2([importance[frame.index] for frame in frames])
+        depths = np.array([frame.depth for frame in frames])
         means = np.array([logs[depths == depth].mean() for depth in depths])
         usual = np.rint(STEP_STEPS * (np.log2(self.base * alone) - self.strength * means))
         change = np.rint(STEP_STEPS * _WITHIN_DEPTH * self.strength * (means - logs))
@@ -110,7 +108,7 @@ class PlanSearch(Generic[AnyOutcome]):
         weighs: whether there are frames enough for some to be more important than others.
     """
 
-    attempt: Callable[..., AnyOutcome]
+    attempt: Callable[[Plan, AnyOutcome | None, float], AnyOutcome]
     weigh: Callable[[AnyOutcome], None]
     forget: Callable[[int], None]
     longest: int
