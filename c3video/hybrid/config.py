@@ -112,7 +112,7 @@ class HybridFitConfig:
         search_each: motion is searched for anew in each trial, not in the first ones and the last ones alone.
         low_delay: frames are coded in the order in which they are shown, each from those before it.
         key_steps: that the first frame is fitted for as a picture of the pyramid model; 0: it is not tried as one.
-        still_steps: at least, of a frame that is alone.
+        still_steps: that a frame is fitted for which is alone, if more; what few frames follow lies in between.
     """
 
     rd_weight: float = 1e-3
@@ -129,8 +129,11 @@ class HybridFitConfig:
     low_delay: bool = False
 
     def picture_steps(self, num_frames: int) -> int:
-        """That the first one of so many frames is fitted for as a picture."""
-        return max(self.key_steps, self.still_steps) if num_frames == 1 else self.key_steps
+        """That the first one of so many frames is fitted for as a picture: more where it is more of the whole."""
+        if not self.key_steps:
+            return 0
+        share = max(0.0, 1.0 - (num_frames - 1) / (HybridConfig.SEGMENT_FRAMES - 1))
+        return self.key_steps + round(share * max(0, self.still_steps - self.key_steps))
 
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""

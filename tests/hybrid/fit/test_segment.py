@@ -215,3 +215,10 @@ def test_segments_are_long_but_fit_into_a_stream() -> None:
     assert usual_segment_frames(c3video.config.C3Config(), video) == 32
     large = replace(video, width=16384, height=8192)
     assert usual_segment_frames(HybridConfig(), large) == (1 << 31) // (16384 * 8192 * 3 // 2) == 10
+
+
+def test_a_picture_is_fitted_for_longer_where_fewer_frames_follow() -> None:
+    fast, medium = HYBRID_PRESETS["fast"], HYBRID_PRESETS["medium"]
+    assert [fast.picture_steps(count) for count in (1, 22, 64, 200)] == [1_000, 867, 600, 600]
+    assert medium.picture_steps(1) == medium.picture_steps(64) == 2_400
+    assert HYBRID_PRESETS["ultrafast"].picture_steps(1) == 0
