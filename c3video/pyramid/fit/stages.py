@@ -47,7 +47,7 @@ _TILE_RATE = 1.0 / 3.0
 _CHOSEN_GRIDS = 3
 """Finest grids whose latents are chosen anew: coarser ones take few bits, and a look at each of theirs much time."""
 
-_LONGEST_STEP, _LONGEST_OF_MANY, _MANY_STEPS = 2.0, 1.0, 5_000
+_LONGEST_STEP, _LONGEST_OF_MANY, _MANY_STEPS = 2.0, 1.0, 2_000
 """What a step moves a latent by at most, times the learning rate, and in fits of so many steps, which have the time to
 run away. Bounded so, short ones lose up to 3% (eval/results/pyramid_trials.md)."""
 
