@@ -179,8 +179,7 @@ def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[Ope
             for reader in opened.slices:
                 next(reader)
             frames.append(before - sum(coder.bits_left for coder in opened.coders[1:]))
-    of_all = opened.step_bits + opened.filter_bits
-    counted = sum(opened.weight_bits.values()) + of_all + motion + sum(frames)
+    counted = sum(opened.weight_bits.values()) + opened.step_bits + opened.filter_bits + motion + sum(frames)
     depths = tuple(frame.depth for frame in opened.parsed.frames)
     overhead = 8.0 * len(segment.patches[0]) - counted
     bits = HybridBits(opened.weight_bits, opened.step_bits, opened.filter_bits, motion, tuple(frames), depths, overhead)

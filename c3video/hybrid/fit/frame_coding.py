@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from c3video.coding.rangecoder import SymbolCounter
 from c3video.hybrid.coded_planes import UNIT_NORM, CodedFormat
 from c3video.hybrid.compensation import BLOCK_SIZE, SAMPLE_BITS, MotionField, block_shape
 from c3video.hybrid.context_network import ContextNetwork
@@ -39,6 +40,7 @@ from c3video.hybrid.subbands import (
     reference_magnitudes,
     subband_steps,
 )
+from c3video.hybrid.symbol_coding import write_motion
 from c3video.video import Planes
 
 
@@ -124,8 +126,9 @@ class CodedFrames:
         fields, symbols, filters: by place in the coding order.
         prediction_errors: by place (bh, bw), mean square over each block of luma, full range 1.
         subband_bits: of all symbols, under the networks that they were chosen with, and of a picture.
+        motion_bits: of all fields.
         squared_error: over all samples, full range 1.
-        totals: by place, subband_bits and squared_error when it had been coded.
+        totals: by place, bits of subbands and motion, and squared_error, when it had been coded.
     """
 
     step_indexes: tuple[int, ...]
@@ -135,6 +138,7 @@ class CodedFrames:
     filters: list[FrameFilters] = field(default_factory=list)
     prediction_errors: list[NDArray[np.float64]] = field(default_factory=list)
     subband_bits: float = 0.0
+    motion_bits: float = 0.0
     squared_error: float = 0.0
     totals: list[tuple[float, float]] = field(default_factory=list)
 
@@ -143,7 +147,7 @@ class CodedFrames:
         return all(frame.index < num_frames for frame in self.frames[:num_frames])
 
     def end_frame(self) -> None:
-        self.totals.append((self.subband_bits, self.squared_error))
+        self.totals.append((self.subband_bits + self.motion_bits, self.squared_error))
 
     def add_error(
         self, plane: int, found: NDArray[np.unsignedinteger], source: NDArray[Any], coded_as: CodedFormat
@@ -193,6 +197,7 @@ def code_frames(
             reference_magnitudes(known, task.layout),
             task.layout.empty(),
         )
+        coded.motion_bits += _motion_bits(task, decisions, frame, coder.field, earlier)
         planes, filters = [], _filters_before(coded, place, len(task.coded_as.shapes))
         for plane in range(len(task.coded_as.shapes)):
             found, number = coder.code_plane(plane, coded, filters[plane])
@@ -299,6 +304,20 @@ def _motion(
         search = FrameSearch(current, luma, frame, earlier, network, task.coded_as.bit_depth, slope, unit)
         known.add(frame, task.fit_engine.search(search, task.num_threads))
     return known.fields[frame.index, frame.references]
+
+
+def _motion_bits(
+    task: FitTask,
+    decisions: Decisions,
+    frame: CodedFrame,
+    found: MotionField | None,
+    earlier: EarlierMotion | None,
+) -> float:
+    if found is None:
+        return 0.0
+    counter, listed = SymbolCounter(), task.fit_engine.writing.list_motion(found, frame, earlier)
+    write_motion(counter, decisions.networks["motion"], listed, frame.depth)
+    return counter.estimated_bits
 
 
 @dataclass(frozen=True)

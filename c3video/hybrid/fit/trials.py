@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from c3video.coding.rangecoder import SymbolCounter
 from c3video.hybrid.coded_planes import UNIT_NORM
 from c3video.hybrid.compensation import BLOCK_SIZE
 from c3video.hybrid.context_network import ContextNetwork
@@ -23,7 +22,6 @@ from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.temporal_filter import temporal_target
 from c3video.hybrid.frame_order import coding_order
 from c3video.hybrid.payload import CONTEXT_NETWORKS, filter_bits, network_bits, prior, step_bits
-from c3video.hybrid.symbol_coding import write_frames_motion
 from c3video.progress import Progress
 from c3video.video import Planes
 
@@ -98,8 +96,10 @@ class Trials:
         task, rd_weight = self._task, self._task.fit_config.rd_weight
         if task.fit_config.search_each and not with_known_motion:
             self.search_again()
-        steps, blocks = self.step_indexes(plan), self._importance_at(plan.gop).blocks
-        decisions = Decisions(plan.gop, steps, self._networks, blocks, self.targets(plan), self._key)
+        importance = self._importance.get(plan.gop, typical_importance(len(task.planes), plan.gop))
+        frames, samples_a_pixel = coding_order(len(task.planes), plan.gop), task.num_samples / task.num_pixels
+        steps = plan.step_indexes(rd_weight, samples_a_pixel, frames, importance.frames)
+        decisions = Decisions(plan.gop, steps, self._networks, importance.blocks, self.targets(plan), self._key)
 
         def is_hopeless(coded: CodedFrames) -> bool:
             return rival is not None and self._is_hopeless(coded, rival.coded, most_loss)
@@ -116,27 +116,14 @@ class Trials:
     def _is_hopeless(self, coded: CodedFrames, rival: CodedFrames, most_loss: float) -> bool:
         """Whether a rival has lost so much less over the frames that have been coded that the rest will not help."""
         count, num_frames = len(coded.fields), len(coded.frames)
-        if count == num_frames or not (coded.begins_with(count) and rival.begins_with(count)):
-            return False
-        if 4 * count < num_frames:
+        if not num_frames <= 4 * count < 4 * num_frames or not (coded.begins_with(count) and rival.begins_with(count)):
             return False
         most_loss *= _MOST_AT_HALF if 2 * count >= num_frames else _MOST_AT_QUARTER
         return self._loss_so_far(coded, count) > most_loss * self._loss_so_far(rival, count)
 
     def _loss_so_far(self, coded: CodedFrames, count: int) -> float:
         bits, squared_error = coded.totals[count - 1]
-        bits += self._motion_bits(coded, count)
         return squared_error / self._task.num_samples + self._task.fit_config.rd_weight * bits / self._task.num_pixels
-
-    def step_indexes(self, plan: Plan) -> tuple[int, ...]:
-        """Of each frame's quantisation step in coding order, by what is known to be important."""
-        task = self._task
-        samples_a_pixel, frames = task.num_samples / task.num_pixels, coding_order(len(task.planes), plan.gop)
-        importance = self._importance_at(plan.gop).frames
-        return plan.step_indexes(task.fit_config.rd_weight, samples_a_pixel, frames, importance)
-
-    def _importance_at(self, gop: int) -> Importance:
-        return self._importance.get(gop, typical_importance(len(self._task.planes), gop))
 
     def start_from(self, key: KeyPicture | None) -> None:
         """Let what is attempted from now on have this first frame, or subbands for None, and motion of its own."""
@@ -224,10 +211,4 @@ class Trials:
         num_pictures = int(self._key is not None)
         of_filters = filter_bits(coded.frames[num_pictures:], coded.filters[num_pictures:])
         of_steps = step_bits(coded.frames, coded.step_indexes)
-        return coded.subband_bits + self._motion_bits(coded, len(coded.frames)) + of_filters + of_steps
-
-    def _motion_bits(self, coded: CodedFrames, num_coded: int) -> float:
-        counter = SymbolCounter()
-        network, list_motion = self._networks["motion"], self._task.fit_engine.writing.list_motion
-        write_frames_motion(counter, network, coded.fields[:num_coded], coded.frames[:num_coded], list_motion)
-        return counter.estimated_bits
+        return coded.subband_bits + coded.motion_bits + of_filters + of_steps
