@@ -771,6 +771,11 @@ def picture_symbols(plane: Plane, p: int, sizes: list[tuple[int, int]], steps: l
     return found
 
 
+def index_of(of_frame: int, p: int, chroma_offset: int) -> int:
+    """Section 11."""
+    return max(0, of_frame - chroma_offset) if p else of_frame
+
+
 def band_steps(sizes: list[tuple[int, int]], step_index: int, plane_norm: int) -> list[int]:
     """Section 11."""
     levels, step_of_index = len(sizes) // 3, STEPS[step_index % 8] * 2 ** (step_index // 8)
@@ -903,6 +908,7 @@ def decode(
     gop = byte()
     frames = order(num_frames, gop)
     first_steps = [byte() for _ in range(1 + max(frame.level for frame in frames))]
+    chroma_offset = byte()
     picture: list[Plane] | None = None
     if byte() == 1:
         assert picture_planes is not None
@@ -952,7 +958,7 @@ def decode(
     symbols: dict[int, Symbols] = {frame.index: {} for frame in frames}
     of_picture: Symbols = {}
     for p, plane in enumerate(picture or []):
-        of_plane = band_steps(sizes[p], steps[0], RGB_NORMS[p] if is_rgb else 256)
+        of_plane = band_steps(sizes[p], index_of(steps[0], p, chroma_offset), RGB_NORMS[p] if is_rgb else 256)
         of_picture |= picture_symbols(plane, p, sizes[p], of_plane, bit_depth)
     for s, payload in enumerate(payloads[1:]):
         coder = Coder(payload)
@@ -977,9 +983,8 @@ def decode(
             continue
         decoded[frame.index] = []
         for p, (size, (v, h)) in enumerate(planes):
-            residual: Any = residual_of(
-                symbols[frame.index], p, sizes[p], steps[frame.index], RGB_NORMS[p] if is_rgb else 256
-            )
+            q = index_of(steps[frame.index], p, chroma_offset)
+            residual: Any = residual_of(symbols[frame.index], p, sizes[p], q, RGB_NORMS[p] if is_rgb else 256)
             prediction = [[0] * size[1] for _ in range(size[0])]
             if frame.references:
                 references = [decoded[index][p] for index in frame.references]
@@ -992,7 +997,7 @@ def decode(
                 ]
                 for rows in zip(prediction, residual, strict=True)
             ]
-            number, q = numbers[frame.index][p], steps[frame.index]
+            number = numbers[frame.index][p]
             if number:
                 step = STEPS[q % 8] * 2 ** (q // 8) * 256 // (RGB_NORMS[p] if is_rgb else 256)
                 found = filtered(found, filters()[number - 1 if p == 0 else number + 2], step, bit_depth)

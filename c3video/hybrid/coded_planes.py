@@ -40,6 +40,7 @@ class CodedFormat:
         norms: how much an error in each counts in the samples of the video, in units of 1 / UNIT_NORM.
         full_range: what stands for the largest sample of the video.
         is_rgb: whether they were made of RGB.
+        chroma_offset: indexes by which the quantisation steps of the planes after the first are finer.
     """
 
     shapes: tuple[tuple[int, int], ...]
@@ -48,6 +49,11 @@ class CodedFormat:
     norms: tuple[int, ...]
     full_range: int
     is_rgb: bool
+    chroma_offset: int = 0
+
+    def step_index(self, of_frame: int, plane: int) -> int:
+        """Index of the quantisation step of a plane of a frame with that index."""
+        return max(0, of_frame - self.chroma_offset) if plane else of_frame
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -102,8 +102,8 @@ class HybridFitConfig:
     Args:
         rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
         choice_passes: times that each subband is gone through to choose its symbols; 0 rounds to the nearest.
-        chroma_slope: worth of a bit when symbols of the planes after the first are chosen, in units of the first's:
-            below 1 since the usual 6:1:1 mean of PSNRs counts their errors for more than their samples.
+        chroma_share: how much a decibel of chroma counts against one of luma, in units of what the 6:1:1 mean of PSNRs
+            gives it (hybrid/fit/chroma.py); 0: errors of all samples count alike.
         importance: power of a block's weight in later frames (hybrid/fit/importance.py) that its bits
             are worth; 0: all alike.
         plans: most ways of ordering and quantising the frames that are tried.
@@ -117,7 +117,7 @@ class HybridFitConfig:
 
     rd_weight: float = 1e-3
     choice_passes: int = 3
-    chroma_slope: float = 0.6
+    chroma_share: float = 0.85
     importance: float = 0.7
     plans: int = 8
     passes: int = 1

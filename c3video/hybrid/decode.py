@@ -17,14 +17,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from c3video.engine import EngineName, choose_engine
 from c3video.errors import CorruptSegmentError
-from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
+from c3video.hybrid.coded_planes import CodedFormat, coded_format, from_coded, to_coded
 from c3video.hybrid.compensation import BLOCK_SIZE, MotionField, block_shape
 from c3video.hybrid.config import HybridConfig
 from c3video.hybrid.engine import ENGINES, HybridEngine
@@ -45,11 +45,10 @@ from c3video.hybrid.subbands import (
     FrameSymbols,
     cut_slice,
     join_slices,
-    plane_levels,
     plane_step,
+    plane_steps,
     quantisation_step,
     slice_layouts,
-    subband_steps,
 )
 from c3video.pyramid.decode import picture_memory
 from c3video.segment_model import SegmentFacts
@@ -141,6 +140,11 @@ def open_payload(
         )
 
 
+def segment_format(header: Header, parsed: ParsedPayload) -> CodedFormat:
+    """What the planes of a segment's frames are to the model."""
+    return replace(coded_format(header.video), chroma_offset=parsed.chroma_offset)
+
+
 def key_planes(header: Header, parsed: ParsedPayload, engine: HybridEngine, num_threads: int) -> Planes:
     """Planes of a first frame that is a picture. Raises CorruptSegmentError."""
     assert isinstance(header.model, HybridConfig)
@@ -164,7 +168,7 @@ def account(header: Header, segment: Segment, engine: HybridEngine) -> tuple[Ope
         parsed = opened.parsed
         with _naming(f"segment {segment.number}, frame 0", segment):
             planes = to_coded(key_planes(header, parsed, engine, 1), header.video.layout)
-        return key_symbols(planes, coded_format(header.video), parsed.first_steps[0], engine.plane_symbols)
+        return key_symbols(planes, segment_format(header, parsed), parsed.first_steps[0], engine.plane_symbols)
 
     opened = open_payload(header, segment, engine, first)
     motion, frames = 0.0, []
@@ -302,9 +306,9 @@ class FrameDecoder:
 
     def __init__(self, header: Header, segment: Segment, engine: HybridEngine, threads: int) -> None:
         self._header, self._segment, self._engine = header, segment, engine
-        self._coded = coded_format(header.video)
         opened = open_payload(header, segment, engine, self._symbols_of_picture)
         self._parsed, self._filters = opened.parsed, opened.filters
+        self._coded = segment_format(header, opened.parsed)
         self._step_indexes, self._frames = opened.step_indexes, opened.parsed.frames
         self._places = {frame.index: place for place, frame in enumerate(self._frames)}
         # Motion takes so little that a step of its own would cost more: it comes with the first slice.
@@ -502,7 +506,7 @@ class FrameDecoder:
     ) -> Planes:
         coded, step_index, engine = self._coded, self._step_indexes[place], self._engine
         planes = []
-        for plane, (shifts, norm) in enumerate(zip(coded.shifts, coded.norms, strict=True)):
+        for plane, shifts in enumerate(coded.shifts):
             found = engine.reconstruct_plane(
                 [reference[plane] for reference in references],
                 motion,
@@ -510,13 +514,14 @@ class FrameDecoder:
                 shifts,
                 coded.bit_depth,
                 symbols[plane],
-                subband_steps(step_index, plane_levels(shifts), norm),
+                plane_steps(coded, step_index, plane),
                 num_threads,
             )
             number = self._filters[place][plane]
             if number:
                 network = plane_filters(plane)[number - 1]
-                found = engine.filter_plane(found, plane_step(step_index, norm), coded.bit_depth, network, num_threads)
+                step = plane_step(coded.step_index(step_index, plane), coded.norms[plane])
+                found = engine.filter_plane(found, step, coded.bit_depth, network, num_threads)
             planes.append(found)
         return tuple(planes)
 

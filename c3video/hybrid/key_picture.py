@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from c3video.hybrid.coded_planes import CodedFormat
 from c3video.hybrid.compensation import SAMPLE_BITS
 from c3video.hybrid.config import HybridConfig
-from c3video.hybrid.subbands import FrameSymbols, plane_levels, subband_steps
+from c3video.hybrid.subbands import FrameSymbols, plane_steps
 from c3video.hybrid.wavelet import analyse_exactly
 from c3video.pyramid.engine import PyramidEngine
 from c3video.pyramid.payload import decode_picture
@@ -63,6 +63,6 @@ def key_symbols(
         of_plane: `plane_symbols` of an engine.
     """
     return [
-        list(of_plane(plane, coded.bit_depth, subband_steps(step_index, plane_levels(shifts), norm)))
-        for plane, shifts, norm in zip(planes, coded.shifts, coded.norms, strict=True)
+        list(of_plane(plane, coded.bit_depth, plane_steps(coded, step_index, number)))
+        for number, plane in enumerate(planes)
     ]

@@ -3,6 +3,7 @@
 
 1 byte            frames from anchor to anchor
 1 byte a depth    index of the quantisation step of its first frame
+1 byte            indexes by which steps of the planes after the first are finer
 1 byte            the first frame: 0 for subbands, 1 for a picture of the pyramid model
 varint, picture   there is one in the latter case only
 1 or 9 bytes      the network of subbands: 0, or 1, the exponent of its differences and the scale index of each array's
@@ -38,6 +39,7 @@ IntArray = NDArray[np.int64]
 
 MAX_GOP = 32
 MAX_EXPONENT = 8
+MAX_CHROMA_OFFSET = 24
 
 FrameFilters = tuple[int, ...]
 """By plane: 0 where a frame goes through no filter, else the filter's number among `loop_filter.plane_filters`, from
@@ -86,6 +88,7 @@ class HybridParameters:
             the contexts of others.
         networks: by name of CONTEXT_NETWORKS.
         exponents: of each network's differences; None where it is the prior.
+        chroma_offset: indexes by which steps of the planes after the first are finer (CodedFormat).
         picture: the first frame's as the pyramid model has it; None where it is subbands like the others.
     """
 
@@ -93,6 +96,7 @@ class HybridParameters:
     step_indexes: tuple[int, ...]
     networks: dict[str, ContextNetwork]
     exponents: dict[str, int | None]
+    chroma_offset: int = 0
     picture: bytes | None = None
 
 
@@ -289,7 +293,7 @@ def encode_payload(
         codes[name] = None if exponent is None else network_code(name, parameters.networks[name], exponent)
     picture = parameters.picture
     firsts = first_steps(frames, parameters.step_indexes)
-    head = bytes([parameters.gop, *firsts, int(picture is not None)])
+    head = bytes([parameters.gop, *firsts, parameters.chroma_offset, int(picture is not None)])
     head += b"" if picture is None else write_varint(len(picture)) + picture
     head += b"".join(b"\0" if code is None else code.to_bytes() for code in codes.values())
     coder = writing.open_writer()
@@ -363,6 +367,7 @@ class ParsedPayload:
 
     gop: int
     first_steps: tuple[int, ...]
+    chroma_offset: int
     picture: bytes | None
     codes: dict[str, NetworkCode | None]
     payloads: tuple[bytes, ...]
@@ -407,6 +412,7 @@ def parse_payload(data: bytes, num_frames: int, config: HybridConfig) -> ParsedP
         in_range(value, 0, subbands.MAX_STEP_INDEX, "quantisation step index")
         for value in take(num_depths(num_frames, gop), "quantisation steps")
     )
+    chroma_offset = in_range(take(1, "chroma offset")[0], 0, MAX_CHROMA_OFFSET, "chroma offset")
     has_picture = in_range(take(1, "kind of the first frame")[0], 0, 1, "kind of the first frame")
     picture = take_sized("picture") if has_picture else None
     codes: dict[str, NetworkCode | None] = {}
@@ -419,7 +425,7 @@ def parse_payload(data: bytes, num_frames: int, config: HybridConfig) -> ParsedP
     payloads = tuple(take_sized("payload") for _ in range(1 + config.num_slices))
     if at != len(data):
         raise CorruptSegmentError(f"{len(data) - at} bytes are left over after the last payload")
-    return ParsedPayload(gop, firsts, picture, codes, payloads, coding_order(num_frames, gop))
+    return ParsedPayload(gop, firsts, chroma_offset, picture, codes, payloads, coding_order(num_frames, gop))
 
 
 def read_network(coder: Coder, name: str, code: NetworkCode | None) -> ContextNetwork:

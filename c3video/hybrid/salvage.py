@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from c3video.errors import CorruptSegmentError
-from c3video.hybrid.coded_planes import coded_format, to_coded
+from c3video.hybrid.coded_planes import to_coded
 from c3video.hybrid.config import HybridConfig
-from c3video.hybrid.decode import FrameDecoder, Step, key_planes, open_payload
+from c3video.hybrid.decode import FrameDecoder, Step, key_planes, open_payload, segment_format
 from c3video.hybrid.engine import HybridEngine
 from c3video.hybrid.frame_order import CodedFrame
 from c3video.hybrid.key_picture import key_symbols
@@ -99,7 +99,8 @@ def _broken_parts(header: Header, segment: Segment, engine: HybridEngine) -> tup
 
     def first() -> FrameSymbols:
         planes = to_coded(key_planes(header, opened.parsed, engine, 1), video.layout)
-        return key_symbols(planes, coded_format(video), opened.parsed.first_steps[0], engine.plane_symbols)
+        coded = segment_format(header, opened.parsed)
+        return key_symbols(planes, coded, opened.parsed.first_steps[0], engine.plane_symbols)
 
     opened = open_payload(header, segment, engine, first)
     broken = {index for index, slice in enumerate(opened.slices) if not _ends_well(slice)}

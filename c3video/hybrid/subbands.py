@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.hybrid.coded_planes import UNIT_NORM
+from c3video.hybrid.coded_planes import UNIT_NORM, CodedFormat
 from c3video.hybrid.config import MAX_LEVELS
 from c3video.hybrid.context_network import magnitude_feature
 from c3video.hybrid.wavelet import LIMIT, num_subbands, subband_shapes
@@ -80,6 +80,12 @@ def subband_steps(step_index: int, levels: int, plane_norm: int = UNIT_NORM) -> 
     step = plane_step(step_index, plane_norm)
     norms = [NORMS[levels - 1][0]] + [norm for level in reversed(range(levels)) for norm in NORMS[level][1:]]
     return tuple(max(1, step * 256 // norm) for norm in norms)
+
+
+def plane_steps(coded: CodedFormat, step_index: int, plane: int) -> tuple[int, ...]:
+    """Quantisation step of each subband of a plane of a frame with that step index."""
+    index, levels = coded.step_index(step_index, plane), plane_levels(coded.shifts[plane])
+    return subband_steps(index, levels, coded.norms[plane])
 
 
 def dequantise(symbols: IntArray, step: int) -> IntArray:

@@ -36,7 +36,7 @@ from c3video.video import LAYOUTS, ContentLight, MasteringDisplay, VideoFormat
 
 MAGIC = b"\x89C3V\r\n\x1a\n"
 """As in PNG: not text, and damaged by whatever changes line ends or strips the eighth bit."""
-VERSION = 13
+VERSION = 14
 """No file of the versions before was ever released; nothing reads them."""
 TAIL_MAGIC = b"\x89C3Vend\n"
 SYNC = b"C3R"

@@ -104,6 +104,7 @@ def synthetic_segment(
     exponents: tuple[int | None, int | None] = (None, 3),
     seed: int = 0,
     has_picture: bool = False,
+    chroma_offset: int = 5,
 ) -> SyntheticSegment:
     """A segment of sparse random symbols and smooth random motion.
 
@@ -112,6 +113,7 @@ def synthetic_segment(
         reach: largest component of most vectors, in quarter samples.
         exponents: of the differences of the networks (subbands, motion); None for the prior.
         has_picture: whether the first frame is one of the pyramid model.
+        chroma_offset: of `HybridParameters`.
     """
     rng = np.random.default_rng(seed)
     config, video = header.model, header.video
@@ -129,7 +131,8 @@ def synthetic_segment(
         weights = random_weights(config.key, layout_key(video.layout), seed)
         latents = random_symbols(config.key, video.height, video.width, seed)
         picture = encode_picture(weights, latents, video)[0], synthesise(weights, latents, video.layout)
-    model = HybridParameters(gop, steps, networks, of_networks, None if picture is None else picture[0])
+    data = None if picture is None else picture[0]
+    model = HybridParameters(gop, steps, networks, of_networks, chroma_offset, data)
     (whole,) = slice_layouts(video.plane_shapes, video.layout.planes, 1)
     blocks = block_shape(video.plane_shapes[0], BLOCK_SIZE)
     fields = _fields(rng, blocks, frames, reach)
@@ -137,7 +140,7 @@ def synthetic_segment(
     first = None
     if picture is not None:
         first = to_coded(picture[1], video.layout)
-        found[0] = key_symbols(first, coded_format(video), steps[0])
+        found[0] = key_symbols(first, replace(coded_format(video), chroma_offset=chroma_offset), steps[0])
     filters = [
         tuple(int(rng.integers(len(plane_filters(plane)) + 1)) for plane in range(len(whole.shapes))) for _ in frames
     ]
@@ -254,7 +257,7 @@ def reconstructed(
     first: Planes | None = None,
 ) -> tuple[Planes, ...]:
     """Frames in display order, by the oracle; `first`: coded planes of a picture."""
-    coded, config = coded_format(header.video), header.model
+    coded, config = replace(coded_format(header.video), chroma_offset=model.chroma_offset), header.model
     assert isinstance(config, HybridConfig)
     decoded: dict[int, Planes] = {}
     of_frames = zip(frames, model.step_indexes, symbols.fields, symbols.frames, symbols.filters, strict=True)
@@ -264,6 +267,7 @@ def reconstructed(
             continue
         planes = []
         for plane, (shifts, norm) in enumerate(zip(coded.shifts, coded.norms, strict=True)):
+            index = max(0, step_index - model.chroma_offset) if plane else step_index
             samples = reconstruct_plane(
                 [decoded[index][plane] for index in frame.references],
                 field,
@@ -271,11 +275,11 @@ def reconstructed(
                 shifts,
                 coded.bit_depth,
                 found[plane],
-                subband_steps(step_index, plane_levels(shifts), norm),
+                subband_steps(index, plane_levels(shifts), norm),
             )
             if filters[plane]:
                 network = plane_filters(plane)[filters[plane] - 1]
-                samples = filter_plane(samples, plane_step(step_index, norm), coded.bit_depth, network)
+                samples = filter_plane(samples, plane_step(index, norm), coded.bit_depth, network)
             planes.append(samples)
         decoded[frame.index] = tuple(planes)
     return tuple(from_coded(decoded[index], header.video.layout) for index in range(len(frames)))

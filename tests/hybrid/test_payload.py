@@ -60,7 +60,7 @@ def decoded(data: bytes, num_frames: int, header: Header) -> tuple[HybridParamet
     frames = tuple(join_slices(parts) for parts in zip(*slices, strict=True))
     exponents = {name: None if code is None else code.exponent for name, code in parsed.codes.items()}
     symbols = HybridSymbols(fields, frames, filters)
-    return HybridParameters(parsed.gop, steps, networks, exponents), symbols
+    return HybridParameters(parsed.gop, steps, networks, exponents, parsed.chroma_offset), symbols
 
 
 @pytest.fixture(scope="module")
@@ -162,18 +162,20 @@ def test_every_cut_is_an_error(header: Header, made: SyntheticSegment) -> None:
         (bytes([MAX_GOP + 1]), "gop = 33"),
         (b"\x01\x55", "quantisation steps at byte 1"),
         (b"\x01\x56\x00", "quantisation step index = 86"),
-        (b"\x01\x10\x10", "kind of the first frame at byte 3"),
-        (b"\x01\x10\x10\x02", "kind of the first frame = 2"),
-        (b"\x01\x10\x10\x01", "size of picture at byte 4"),
-        (b"\x01\x10\x10\x01\x04\x00\x00\x00", "picture at byte 5 of 8: 4 bytes are needed"),
-        (b"\x01\x10\x10\x01\x00\x02", "network flag = 2"),
-        (b"\x01\x10\x10\x00\x02", "network flag = 2"),
-        (b"\x01\x10\x10\x00\x01\x09", "exponent of differences = 9"),
-        (b"\x01\x10\x10\x00\x01\x00\x01\x02\x03\x04\x05\x06\x40", "scale index = 64"),
-        (b"\x01\x10\x10\x00\x00\x00\x04\x01\x02\x03", "payload at byte 7"),
-        (b"\x01\x10\x10\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "payload at byte 15"),
-        (b"\x01\x10\x10\x00\x00\x00\x80\x00", "needless last byte"),
-        (b"\x01\x10\x10\x00\x00\x00" + b"\xff" * 10, "more than 9 bytes"),
+        (b"\x01\x10\x10", "chroma offset at byte 3"),
+        (b"\x01\x10\x10\x19", "chroma offset = 25: must be in 0..24"),
+        (b"\x01\x10\x10\x18", "kind of the first frame at byte 4"),
+        (b"\x01\x10\x10\x00\x02", "kind of the first frame = 2"),
+        (b"\x01\x10\x10\x00\x01", "size of picture at byte 5"),
+        (b"\x01\x10\x10\x00\x01\x04\x00\x00\x00", "picture at byte 6 of 9: 4 bytes are needed"),
+        (b"\x01\x10\x10\x00\x01\x00\x02", "network flag = 2"),
+        (b"\x01\x10\x10\x00\x00\x02", "network flag = 2"),
+        (b"\x01\x10\x10\x00\x00\x01\x09", "exponent of differences = 9"),
+        (b"\x01\x10\x10\x00\x00\x01\x00\x01\x02\x03\x04\x05\x06\x40", "scale index = 64"),
+        (b"\x01\x10\x10\x00\x00\x00\x00\x04\x01\x02\x03", "payload at byte 8"),
+        (b"\x01\x10\x10\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "payload at byte 16"),
+        (b"\x01\x10\x10\x00\x00\x00\x00\x80\x00", "needless last byte"),
+        (b"\x01\x10\x10\x00\x00\x00\x00" + b"\xff" * 10, "more than 9 bytes"),
     ],
 )
 def test_heads_that_make_no_sense_are_named(head: bytes, words: str) -> None:

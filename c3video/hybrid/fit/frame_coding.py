@@ -21,6 +21,7 @@ from c3video.coding.rangecoder import SymbolCounter
 from c3video.hybrid.coded_planes import UNIT_NORM, CodedFormat
 from c3video.hybrid.compensation import BLOCK_SIZE, SAMPLE_BITS, MotionField, block_shape
 from c3video.hybrid.context_network import ContextNetwork
+from c3video.hybrid.fit.chroma import error_weight
 from c3video.hybrid.fit.importance import BlockImportance, block_means, spread
 from c3video.hybrid.fit.motion_search import FrameSearch
 from c3video.hybrid.fit.packed_symbols import PackedSymbols
@@ -36,9 +37,9 @@ from c3video.hybrid.subbands import (
     FrameSymbols,
     plane_levels,
     plane_step,
+    plane_steps,
     quantisation_step,
     reference_magnitudes,
-    subband_steps,
 )
 from c3video.hybrid.symbol_coding import write_motion
 from c3video.video import Planes
@@ -128,7 +129,8 @@ class CodedFrames:
         subband_bits: of all symbols, under the networks that they were chosen with, and of a picture.
         motion_bits: of all fields.
         squared_error: over all samples, full range 1.
-        totals: by place, bits of subbands and motion, and squared_error, when it had been coded.
+        weighted_error: the same, each plane's errors as they count.
+        totals: by place, bits of subbands and motion, and weighted_error, when it had been coded.
     """
 
     step_indexes: tuple[int, ...]
@@ -140,6 +142,7 @@ class CodedFrames:
     subband_bits: float = 0.0
     motion_bits: float = 0.0
     squared_error: float = 0.0
+    weighted_error: float = 0.0
     totals: list[tuple[float, float]] = field(default_factory=list)
 
     def begins_with(self, num_frames: int) -> bool:
@@ -147,14 +150,16 @@ class CodedFrames:
         return all(frame.index < num_frames for frame in self.frames[:num_frames])
 
     def end_frame(self) -> None:
-        self.totals.append((self.subband_bits + self.motion_bits, self.squared_error))
+        self.totals.append((self.subband_bits + self.motion_bits, self.weighted_error))
 
     def add_error(
         self, plane: int, found: NDArray[np.unsignedinteger], source: NDArray[Any], coded_as: CodedFormat
     ) -> None:
         """Count what a decoded plane lacks."""
         error = float(np.square(found.astype(np.float64) - source).sum())
-        self.squared_error += error * (coded_as.norms[plane] / UNIT_NORM / coded_as.full_range) ** 2
+        error *= (coded_as.norms[plane] / UNIT_NORM / coded_as.full_range) ** 2
+        self.squared_error += error
+        self.weighted_error += error * error_weight(coded_as, plane)
 
 
 def code_frames(
@@ -254,7 +259,7 @@ def _filtered(
     """A plane after the filter of that number, 0: as it is."""
     if not number:
         return samples
-    step = plane_step(step_index, task.coded_as.norms[plane])
+    step = plane_step(task.coded_as.step_index(step_index, plane), task.coded_as.norms[plane])
     network = plane_filters(plane)[number - 1]
     return task.engine.filter_plane(samples, step, task.coded_as.bit_depth, network, task.num_threads)
 
@@ -264,11 +269,6 @@ def _filters_before(coded: CodedFrames, place: int, num_planes: int) -> list[int
     depth = coded.frames[place].depth
     earlier = [number for number in range(place) if coded.frames[number].depth == depth and coded.filters[number]]
     return list(coded.filters[earlier[-1]]) if earlier else [0] * num_planes
-
-
-def plane_steps(coded_as: CodedFormat, step_index: int, plane: int) -> tuple[int, ...]:
-    """Quantisation step of each subband of a plane."""
-    return subband_steps(step_index, plane_levels(coded_as.shifts[plane]), coded_as.norms[plane])
 
 
 def _add_key(task: FitTask, key: KeyPicture, coded: CodedFrames) -> FrameSymbols:
@@ -368,7 +368,7 @@ class _FrameCoder:
         choice = PlaneChoice(
             coefficients,
             steps,
-            [self._slopes(band.shape, plane) for band in coefficients],
+            [self._slopes(band.shape) for band in coefficients],
             self.decisions.networks["subbands"],
             self.symbols,
             self.reference_symbols,
@@ -385,9 +385,10 @@ class _FrameCoder:
         self, samples: NDArray[np.unsignedinteger], target: NDArray[Any], plane: int, usual: int
     ) -> tuple[NDArray[np.unsignedinteger], int]:
         """A plane after the filter that brings it nearest to its target, and that filter's number."""
-        bit_depth = self.task.coded_as.bit_depth
-        step = plane_step(self.step_index, self.task.coded_as.norms[plane]) * 2.0 ** (bit_depth - SAMPLE_BITS)
-        bits_worth = SLOPE_OF_STEP * step * step
+        coded_as, bit_depth = self.task.coded_as, self.task.coded_as.bit_depth
+        step = plane_step(coded_as.step_index(self.step_index, plane), coded_as.norms[plane])
+        step_in_samples = step * 2.0 ** (bit_depth - SAMPLE_BITS)
+        bits_worth = SLOPE_OF_STEP * step_in_samples**2
         best, best_loss, best_number = samples, math.inf, 0
         for number in range(len(plane_filters(plane)) + 1):
             found = _filtered(self.task, samples, plane, self.step_index, number)
@@ -397,12 +398,9 @@ class _FrameCoder:
                 best, best_loss, best_number = found, loss, number
         return best, best_number
 
-    def _slopes(self, shape: tuple[int, ...], plane: int) -> NDArray[np.float64]:
+    def _slopes(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Squared steps that a bit is worth at each place of a subband (h, w)."""
         height, width = shape
-        # In RGB all planes count alike.
-        is_chroma = plane > 0 and not self.task.coded_as.is_rgb
-        slope = SLOPE_OF_STEP * (self.task.fit_config.chroma_slope if is_chroma else 1.0)
         if self.decisions.importance is None:
-            return np.full((height, width), slope)
-        return slope / spread(self.decisions.importance[self.frame.index], (height, width))
+            return np.full((height, width), SLOPE_OF_STEP)
+        return SLOPE_OF_STEP / spread(self.decisions.importance[self.frame.index], (height, width))

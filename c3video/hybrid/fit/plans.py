@@ -6,6 +6,7 @@ first plan --> again, knowing what is important --> its neighbours, one move at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
@@ -24,6 +25,11 @@ _WITHIN_DEPTH = 0.7
 
 _LEAST_FILTERED_GOP = 8
 """Frames from anchor to anchor that make it pay to filter anchors; found by trial too."""
+
+
+def lone_step(rd_weight: float, samples_a_pixel: float) -> float:
+    """The quantisation step that is best for a frame coded alone, full range 1."""
+    return math.sqrt(rd_weight * samples_a_pixel / SLOPE_OF_STEP)
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Plan:
         Args:
             importance: of frames, by display index.
         """
-        alone = np.sqrt(rd_weight * samples_a_pixel / SLOPE_OF_STEP) * 2.0**SAMPLE_BITS / quantisation_step(0)
+        alone = lone_step(rd_weight, samples_a_pixel) * 2.0**SAMPLE_BITS / quantisation_step(0)
         logs = np.log2([importance[frame.index] for frame in frames])
         depths = np.array([frame.depth for frame in frames])
         means = np.array([logs[depths == depth].mean() for depth in depths])

@@ -10,13 +10,14 @@ Each trial codes all frames as frame_coding.py says.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from c3video.engine import EngineName
 from c3video.errors import FitError
 from c3video.hybrid.coded_planes import coded_format, from_coded, to_coded
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.engine import ENGINES
+from c3video.hybrid.fit.chroma import chroma_offset
 from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.frame_coding import decode_again
 from c3video.hybrid.fit.key_picture import fit_key, picture_rd_weight
@@ -69,6 +70,7 @@ def fit_segment(
     coded_planes = [to_coded(frame, video.layout) for frame in planes]
     coded_as, fit_engine = coded_format(video), FIT_ENGINES[engine]
     task = FitTask(coded_planes, video, coded_as, config, fit_config, ENGINES[engine], fit_engine, num_threads)
+    task = replace(task, coded_as=replace(coded_as, chroma_offset=chroma_offset(task)))
     trials = Trials(task, report)
     longest = 1 if fit_config.low_delay else max(1, min(MAX_GOP, len(planes) - 1))
     search = PlanSearch(
@@ -91,7 +93,14 @@ def fit_segment(
         best = again
     coded, picture = best.coded, None if best.key is None else best.key.data
     return FittedFrames(
-        HybridParameters(best.plan.gop, coded.step_indexes, best.networks, best.exponents, picture),
+        HybridParameters(
+            best.plan.gop,
+            coded.step_indexes,
+            best.networks,
+            best.exponents,
+            task.coded_as.chroma_offset,
+            picture,
+        ),
         HybridSymbols(tuple(coded.fields), coded.symbols, coded.filters),
         tuple(from_coded(frame, video.layout) for frame in decode_again(task, coded, best.key)),
         best.bits,

@@ -49,7 +49,7 @@ class Trial:
         networks, exponents: that it was coded with, as in `HybridParameters`.
         key: the first frame, where it is a picture.
         bits: of everything, as tables promise them.
-        loss: mean squared error plus rd_weight times bits a pixel; infinite where it was given up.
+        loss: mean squared error, planes weighted, plus rd_weight times bits a pixel; infinite where it was given up.
     """
 
     plan: Plan
@@ -109,7 +109,7 @@ class Trials:
             return Trial(plan, coded, dict(self._networks), dict(self._exponents), math.inf, math.inf, self._key)
         bits = self._network_bits() + self._symbol_bits(coded)
         mse, bpp = coded.squared_error / task.num_samples, bits / task.num_pixels
-        loss = mse + rd_weight * bpp
+        loss = coded.weighted_error / task.num_samples + rd_weight * bpp
         self._progress = replace(self._progress, loss=loss, mse=mse, bpp=bpp)
         return Trial(plan, coded, dict(self._networks), dict(self._exponents), bits, loss, self._key)
 
@@ -122,8 +122,8 @@ class Trials:
         return self._loss_so_far(coded, count) > most_loss * self._loss_so_far(rival, count)
 
     def _loss_so_far(self, coded: CodedFrames, count: int) -> float:
-        bits, squared_error = coded.totals[count - 1]
-        return squared_error / self._task.num_samples + self._task.fit_config.rd_weight * bits / self._task.num_pixels
+        bits, error = coded.totals[count - 1]
+        return error / self._task.num_samples + self._task.fit_config.rd_weight * bits / self._task.num_pixels
 
     def start_from(self, key: KeyPicture | None) -> None:
         """Let what is attempted from now on have this first frame, or subbands for None, and motion of its own."""
