@@ -35,6 +35,7 @@ QUALITIES = {
     "psnr_y": "luma alone, mean over frames",
 }
 """Columns of points.csv that curves are drawn of."""
+_SHOWN = ("psnr_yuv611", "psnr_y", "psnr_rgb")
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("out", type=Path, help="folder of a run, with points.csv")
     parser.add_argument(
-        "--quality", choices=QUALITIES, action="append", help="default: psnr_yuv611 and psnr_rgb; may be repeated"
+        "--quality", choices=QUALITIES, action="append", help=f"default: {', '.join(_SHOWN)}; may be repeated"
     )
     options = parser.parse_args(arguments)
     try:
@@ -252,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except C3VideoError as error:
         print(f"rd: {error}", file=sys.stderr)
         return 1
-    print("\n\n".join(table(rows, quality) for quality in options.quality or ("psnr_yuv611", "psnr_rgb")))
+    print("\n\n".join(table(rows, quality) for quality in options.quality or _SHOWN))
     return 0
 
 

@@ -42,6 +42,7 @@ from c3video.hybrid.payload import (
     read_network,
 )
 from c3video.hybrid.subbands import (
+    STEP_STEPS,
     FrameSymbols,
     cut_slice,
     join_slices,
@@ -204,10 +205,17 @@ def describe_frames(header: Header, segment: Segment) -> SegmentFacts:
         "-".join(f"{quantisation_step(index) / _STEPS_OF_8_BITS:.4g}" for index in sorted({min(of), max(of)}))
         for _, of in sorted(by_level.items())
     )
+    of_chroma = f", chroma {2.0 ** (-parsed.chroma_offset / STEP_STEPS):.0%}" if parsed.chroma_offset else ""
     return SegmentFacts(
         bits.by_part(),
-        {"key": key, "gop": parsed.gop, "step_indexes": indexes, "steps": list(map(quantisation_step, indexes))},
-        f"key {key}, gop {parsed.gop}, steps by level in 1/256 of the full range: {shown}",
+        {
+            "key": key,
+            "gop": parsed.gop,
+            "step_indexes": indexes,
+            "steps": list(map(quantisation_step, indexes)),
+            "chroma_offset": parsed.chroma_offset,
+        },
+        f"key {key}, gop {parsed.gop}, steps by level in 1/256 of the full range: {shown}{of_chroma}",
     )
 
 

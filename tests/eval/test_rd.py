@@ -105,9 +105,9 @@ def test_published_curves_give_the_known_marks(codec: str, percent: int) -> None
 
 
 def test_table_compares_ours_with_others_clip_by_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    columns = ["clip", "codec", "profile", "preset", "tune", "quality", "bpp", "psnr_yuv611", "psnr_rgb"]
+    columns = ["clip", "codec", "profile", "preset", "tune", "quality", "bpp", "psnr_yuv611", "psnr_y", "psnr_rgb"]
     rows = [
-        [clip, codec, profile, "fast", "", index, rate * factor, quality, ""]
+        [clip, codec, profile, "fast", "", index, rate * factor, quality, quality - 1, ""]
         for clip, factor in (("a", 1.0), ("b", 3.0))
         for codec, profile, scale in (("c3video", "default", 0.5), ("libx264", "", 1.0))
         for index, (rate, quality) in enumerate([(rate * scale, quality) for rate, quality in CURVE])
@@ -117,7 +117,7 @@ def test_table_compares_ours_with_others_clip_by_clip(tmp_path: Path, capsys: py
     assert rd.main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "c3video default fast against libx264 fast" in out
-    assert out.count("BD-rate -50.0%") == 3  # two clips and their mean
+    assert out.count("BD-rate -50.0%") == 6  # two clips and their mean, for all planes and for luma
     assert "mean                     BD-rate -50.0% over 2 of 2 clips" in out
 
 
