@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The layout of a .c3v stream, version 13: each structure is declared once, as a table of fields.
+"""The layout of a .c3v stream, version 14: each structure is declared once, as a table of fields.
 
     stream = START, HEADER, model, crc32, record of segment 0, record of segment 1, ..., record of the index, TRAILER
            | START, HEADER, model, crc32, record of segment 0, TAIL_MAGIC
