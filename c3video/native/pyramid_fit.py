@@ -15,13 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video import native
-from c3video.pyramid.config import GROUPS, TAPS, PyramidConfig, grid_shapes, weight_shapes
+from c3video.pyramid.config import GROUPS, LONGEST_CHOICE, TAPS, PyramidConfig, grid_shapes, weight_shapes
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-
-LONGEST_CHOICE = 32
-"""Side of the largest rectangle of latents that are given one value (native/src/pyramid/fit_choice.h)."""
 
 
 @dataclass(frozen=True, eq=False)

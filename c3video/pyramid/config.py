@@ -239,6 +239,10 @@ def is_of_entropy(name: str) -> bool:
     return name in ("w1", "b1", "w2", "b2", "w3", "b3", "l", "p1", "pb", "pl", "p3")
 
 
+LONGEST_CHOICE = 32
+"""Side of the largest rectangle of latents that a fit gives one value (native/src/pyramid/fit_choice.h)."""
+
+
 @dataclass(frozen=True)
 class PyramidFitConfig:
     """How long and how a picture is fitted. Nothing of it travels in the stream.
@@ -277,14 +281,14 @@ class PyramidFitConfig:
     temperature: tuple[float, float] = (0.35, 0.08)
     noise_deviation: tuple[float, float] = (0.22, 0.15)
     annealing: float = 1.5
-    longest_choice: int = 32
+    longest_choice: int = LONGEST_CHOICE
 
     def check(self) -> None:
         """Raise ConfigError where a value makes no sense."""
         check_rd_weight(self.rd_weight)
         for name in ("noise_steps", "network_steps", "rounding_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
-        check_range("longest_choice", self.longest_choice, 1, 32)
+        check_range("longest_choice", self.longest_choice, 1, LONGEST_CHOICE)
 
 
 PYRAMID_PRESETS: dict[str, PyramidFitConfig] = {

@@ -6,7 +6,7 @@
 namespace c3 {
 namespace pyramid {
 
-constexpr int kLongestChoice = 32;  // side of a rectangle that is given one value; native/pyramid_fit.py
+constexpr int kLongestChoice = 32;  // side of a rectangle that is given one value; pyramid/config.py
 
 struct ChoiceJob {
     float* latents;  // whole numbers, in and out
