@@ -27,6 +27,8 @@ FIRST_WIDTH, SECOND_WIDTH = 16, 8
 WEIGHT_BITS = 10
 """Binary point of all weights and biases."""
 FEATURE_BITS = 8
+MAX_MAGNITUDE = 255
+"""Of symbols as contexts have them."""
 MAX_FEATURE = 8 << FEATURE_BITS
 NUM_DEPTHS = 7
 """Depths of the coding order that have biases of their own; deeper ones share the last."""
@@ -36,8 +38,8 @@ ZERO_ORIGIN, TAIL_ORIGIN = 16, 8
 
 
 def magnitude_feature(magnitudes: IntArray) -> IntArray:
-    """log2(1 + magnitude) with binary point FEATURE_BITS, linear between powers of two; magnitudes count up to 255."""
-    return _MAGNITUDE_FEATURE[np.minimum(magnitudes, 255)]
+    """log2(1 + magnitude) with binary point FEATURE_BITS, linear between powers of two, up to MAX_MAGNITUDE."""
+    return _MAGNITUDE_FEATURE[np.minimum(magnitudes, MAX_MAGNITUDE)]
 
 
 def _feature(magnitude: int) -> int:
@@ -45,7 +47,7 @@ def _feature(magnitude: int) -> int:
     return (exponent << FEATURE_BITS) + (((magnitude + 1) << FEATURE_BITS) >> exponent) - (1 << FEATURE_BITS)
 
 
-_MAGNITUDE_FEATURE = np.array([_feature(magnitude) for magnitude in range(256)], dtype=np.int64)
+_MAGNITUDE_FEATURE = np.array([_feature(magnitude) for magnitude in range(MAX_MAGNITUDE + 1)], dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no equality of use: a network is itself only

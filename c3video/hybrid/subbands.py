@@ -158,7 +158,12 @@ def reference_magnitudes(references: Sequence[FrameSymbols], layout: SliceLayout
 
 
 def known_features(symbols: FrameSymbols, reference: FrameSymbols, plane: int, band: int) -> IntArray:
-    """Features of a subband's symbols that are known before any of them: all but the causal ones.
+    """(18, h * w) features of a subband's symbols that are known before any of them: all but the causal ones."""
+    return magnitude_feature(known_magnitudes(symbols, reference, plane, band))
+
+
+def known_magnitudes(symbols: FrameSymbols, reference: FrameSymbols, plane: int, band: int) -> IntArray:
+    """What `known_features` are of, of the type of the symbols.
 
     Args:
         symbols: of the slice; those of earlier subbands and planes count.
@@ -169,30 +174,33 @@ def known_features(symbols: FrameSymbols, reference: FrameSymbols, plane: int, b
     """
     shape = symbols[plane][band].shape
     orientation = (band - 1) % 3
-    nothing = np.zeros((0, 0), dtype=np.int64)
+    nothing = np.zeros((0, 0), dtype=reference[plane][band].dtype)
     parent = symbols[plane][band - 3] if band > 3 else nothing
     hl = symbols[plane][band - orientation] if band and orientation > 0 else nothing
     lh = symbols[plane][band - 1] if band and orientation > 1 else nothing
     before = symbols[plane - 1][band] if plane and band < len(symbols[plane - 1]) else nothing
-    return magnitude_feature(
-        np.concatenate(
-            [
-                _parent_taps(parent, shape),
-                _taps(hl, shape, CROSS),
-                _taps(lh, shape, LH_TAPS),
-                _taps(reference[plane][band], shape, CROSS),
-                _taps(before, shape, ((0, 0),)),
-            ]
-        )
+    return np.concatenate(
+        [
+            _parent_taps(parent, shape),
+            _taps(hl, shape, CROSS),
+            _taps(lh, shape, LH_TAPS),
+            _taps(reference[plane][band], shape, CROSS),
+            _taps(before, shape, ((0, 0),)),
+        ]
     )
 
 
 def causal_features(symbols: IntArray) -> IntArray:
     """(8, h * w) features of the causal neighbours of each symbol of a subband (h, w)."""
+    return magnitude_feature(causal_magnitudes(symbols))
+
+
+def causal_magnitudes(symbols: IntArray) -> IntArray:
+    """What `causal_features` are of, of the type of the symbols."""
     height, width = symbols.shape
     padded = np.pad(np.abs(symbols), ((2, 0), (2, 2)))
     taps = [padded[2 + dy : 2 + dy + height, 2 + dx : 2 + dx + width].ravel() for dy, dx in CAUSAL]
-    return magnitude_feature(np.stack(taps))
+    return np.stack(taps)
 
 
 def _fitted(values: IntArray, shape: tuple[int, int]) -> IntArray:
@@ -212,7 +220,7 @@ def _taps(values: IntArray, shape: tuple[int, int], offsets: Sequence[tuple[int,
 def _parent_taps(parent: IntArray, shape: tuple[int, int]) -> IntArray:
     """(5, h * w) magnitudes around the place (y // 2, x // 2), the last one where that lies outside."""
     if parent.size == 0:
-        return np.zeros((len(CROSS), shape[0] * shape[1]), dtype=np.int64)
+        return np.zeros((len(CROSS), shape[0] * shape[1]), dtype=parent.dtype)
     height, width = parent.shape
     taps = _taps(parent, (height, width), CROSS).reshape(-1, height, width)
     rows = np.minimum(np.arange(shape[0]) // 2, height - 1)

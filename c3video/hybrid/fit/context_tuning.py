@@ -23,15 +23,17 @@ from c3video.coding.sparse_tables import MIN_WIDTH, NUM_TAILS, NUM_ZEROS
 from c3video.coding.tables import PRECISION_BITS
 from c3video.hybrid.context_network import (
     FEATURE_BITS,
+    MAX_MAGNITUDE,
     NUM_DEPTHS,
     TAIL_ORIGIN,
     WEIGHT_BITS,
     ZERO_ORIGIN,
     ContextNetwork,
+    magnitude_feature,
     network_shapes,
 )
 from c3video.hybrid.motion_symbols import FIRST_FLAG_CLASS, MotionSymbols
-from c3video.hybrid.subbands import FrameSymbols, causal_features, known_features, symbol_class
+from c3video.hybrid.subbands import FrameSymbols, causal_magnitudes, known_magnitudes, symbol_class
 
 IntArray = NDArray[np.int64]
 
@@ -103,14 +105,25 @@ def thinned(samples: Samples, share: float, random: np.random.Generator) -> Samp
     return replace(samples[kept], share=share)
 
 
-def _samples(features: IntArray, symbol_class: int, depth: int, magnitudes: IntArray) -> Samples:
-    """Symbols of one class and frame; those that are zero in a context of zeros become one with their number."""
-    seen = features.any(axis=0) | (magnitudes != 0)
+def _samples(
+    context: NDArray[Any],
+    symbol_class: int,
+    depth: int,
+    magnitudes: IntArray,
+    features_of: Callable[[NDArray[Any]], IntArray] = lambda features: features,
+) -> Samples:
+    """Symbols of one class and frame; those that are zero in a context of zeros become one with their number.
+
+    Args:
+        context: (inputs, N), zero where features are.
+        features_of: makes features of a context.
+    """
+    seen = context.any(axis=0) | (magnitudes != 0)
     kept = np.concatenate([np.flatnonzero(seen), np.flatnonzero(~seen)[:1]])
     counts = np.ones(len(kept), dtype=np.float32)
     if not seen.all():
         counts[-1] = np.count_nonzero(~seen)
-    chosen = features[:, kept].T.astype(np.float16) * np.float16(2.0**-FEATURE_BITS)
+    chosen = features_of(context[:, kept]).T.astype(np.float16) * np.float16(2.0**-FEATURE_BITS)
     full = torch.full((len(kept),), 1, dtype=torch.uint8)
     return Samples(
         torch.from_numpy(np.ascontiguousarray(chosen)),
@@ -123,15 +136,22 @@ def _samples(features: IntArray, symbol_class: int, depth: int, magnitudes: IntA
 
 def subband_samples(symbols: FrameSymbols, reference: FrameSymbols, depth: int) -> Samples:
     """All subband symbols of a frame."""
+    # Features are alike from MAX_MAGNITUDE on, and bytes are made into contexts in a third of the time.
+    small, small_reference = _as_bytes(symbols), _as_bytes(reference)
     parts = []
     for plane, bands in enumerate(symbols):
         for band, values in enumerate(bands):
             if values.size:
-                features = np.concatenate([causal_features(values), known_features(symbols, reference, plane, band)])
-                parts.append(
-                    _samples(features, symbol_class(plane, band, len(bands) // 3), depth, np.abs(values.ravel()))
-                )
+                known = known_magnitudes(small, small_reference, plane, band)
+                context = np.concatenate([causal_magnitudes(small[plane][band]), known])
+                place = symbol_class(plane, band, len(bands) // 3)
+                parts.append(_samples(context, place, depth, np.abs(values.ravel()), magnitude_feature))
     return joined(parts)
+
+
+def _as_bytes(symbols: FrameSymbols) -> FrameSymbols:
+    """Magnitudes, MAX_MAGNITUDE for larger ones."""
+    return [[np.minimum(np.abs(band), MAX_MAGNITUDE).astype(np.uint8) for band in bands] for bands in symbols]
 
 
 def motion_samples(coded: MotionSymbols, depth: int) -> Samples:

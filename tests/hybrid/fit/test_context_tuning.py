@@ -90,6 +90,17 @@ def test_samples_of_many_frames_stand_for_all_symbols() -> None:
     assert float(joined(parts).counts.sum()) == 3 * total
 
 
+def test_large_symbols_are_whole_and_their_neighbours_know_what_counts() -> None:
+    """Contexts are made of bytes; features end with those of 255, and bits go by the symbol itself."""
+    frame = LAYOUT.empty()
+    frame[0][3][0, 0] = -700
+    clipped = LAYOUT.empty()
+    clipped[0][3][0, 0] = 255
+    found, wanted = subband_samples(frame, frame, 2), subband_samples(clipped, clipped, 2)
+    assert found.magnitudes.max() == 700.0
+    np.testing.assert_array_equal(found.features.numpy(), wanted.features.numpy())
+
+
 def test_a_share_of_the_samples_stands_for_all_of_them() -> None:
     network, random = prior("subbands"), np.random.default_rng(5)
     samples = joined([subband_samples(symbols(seed, 0.1), NOTHING, 2) for seed in range(8)])
