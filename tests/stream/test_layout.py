@@ -135,11 +135,11 @@ def test_a_varint_has_one_form_only(data: str) -> None:
 
 
 @pytest.mark.parametrize(("header", "expected"), [(HEADER_A, HEADER_A_HEX), (HEADER_B, HEADER_B_HEX)])
-def test_header_bytes_of_version_13_are_these(header: Header, expected: str) -> None:
+def test_header_bytes_of_version_14_are_these(header: Header, expected: str) -> None:
     """Change them only with the format version."""
     data = syntax.write_header(header)
     payload = bytes.fromhex(expected)
-    assert data[:11] == b"\x89C3V\r\n\x1a\n\x0d" + len(payload).to_bytes(2, "little")
+    assert data[:11] == b"\x89C3V\r\n\x1a\n\x0e" + len(payload).to_bytes(2, "little")
     assert data[11:-4] == payload
     assert syntax.read_header(payload) == header
 
