@@ -48,7 +48,7 @@ from c3video.hybrid.loop_filter import (
     WEIGHT_BITS,
     LoopFilter,
 )
-from c3video.hybrid.subbands import plane_levels, plane_step, subband_steps
+from c3video.hybrid.subbands import filter_step, plane_steps
 from c3video.media.source import open_source
 
 Floats = NDArray[np.float32]
@@ -127,16 +127,16 @@ def clip_pairs(path: Path, rd_weight: float) -> tuple[list[Pair], list[Pair]]:
     """Luma and chroma of the first frames of a clip, fitted with the filters that there are. Raises SourceError."""
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
-    engine, coded_as = ENGINES[choose_engine()], coded_format(video)
     fit_config = replace(HYBRID_PRESETS["ultrafast"], rd_weight=rd_weight, plans=2)
     fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
-    decoded = [to_coded(frame, video.layout) for frame in fitted.decoded]
+    coded_as = replace(coded_format(video), chroma_offset=fitted.parameters.chroma_offset)
+    engine, decoded = ENGINES[choose_engine()], [to_coded(frame, video.layout) for frame in fitted.decoded]
     sources = [to_coded(frame, video.layout) for frame in planes]
     found: tuple[list[Pair], list[Pair]] = ([], [])
     frames = coding_order(len(planes), fitted.parameters.gop)
     fits = zip(frames, fitted.parameters.step_indexes, fitted.symbols.fields, fitted.symbols.frames, strict=True)
     for frame, step_index, field, symbols in fits:
-        for plane, (shifts, norm) in enumerate(zip(coded_as.shifts, coded_as.norms, strict=True)):
+        for plane, shifts in enumerate(coded_as.shifts):
             samples = engine.reconstruct_plane(
                 [decoded[index][plane] for index in frame.references],
                 field,
@@ -144,9 +144,9 @@ def clip_pairs(path: Path, rd_weight: float) -> tuple[list[Pair], list[Pair]]:
                 shifts,
                 coded_as.bit_depth,
                 symbols[plane],
-                subband_steps(step_index, plane_levels(shifts), norm),
+                plane_steps(coded_as, step_index, plane),
             )
-            scale = 2.0 ** (SAMPLE_BITS - coded_as.bit_depth) / plane_step(step_index, norm)
+            scale = 2.0 ** (SAMPLE_BITS - coded_as.bit_depth) / filter_step(coded_as, step_index, plane)
             middle = 1 << (coded_as.bit_depth - 1)
 
             def in_steps(values: NDArray[np.generic], middle: int = middle, scale: float = scale) -> Floats:

@@ -45,8 +45,8 @@ from c3video.hybrid.subbands import (
     STEP_STEPS,
     FrameSymbols,
     cut_slice,
+    filter_step,
     join_slices,
-    plane_step,
     plane_steps,
     quantisation_step,
     slice_layouts,
@@ -528,7 +528,7 @@ class FrameDecoder:
             number = self._filters[place][plane]
             if number:
                 network = plane_filters(plane)[number - 1]
-                step = plane_step(coded.step_index(step_index, plane), coded.norms[plane])
+                step = filter_step(coded, step_index, plane)
                 found = engine.filter_plane(found, step, coded.bit_depth, network, num_threads)
             planes.append(found)
         return tuple(planes)

@@ -88,6 +88,11 @@ def plane_steps(coded: CodedFormat, step_index: int, plane: int) -> tuple[int, .
     return subband_steps(index, levels, coded.norms[plane])
 
 
+def filter_step(coded: CodedFormat, step_index: int, plane: int) -> int:
+    """Step in which the filter of a plane measures, of a frame with that step index."""
+    return plane_step(coded.step_index(step_index, plane), coded.norms[plane])
+
+
 def dequantise(symbols: IntArray, step: int) -> IntArray:
     """Coefficients of symbols: a sixteenth of a step nearer to zero than their multiple, where the mean lies."""
     return np.clip(np.sign(symbols) * (((16 * np.abs(symbols) - 1) * step) >> 4), -LIMIT, LIMIT)

@@ -35,8 +35,8 @@ from c3video.hybrid.motion_symbols import EarlierMotion, earlier_motion
 from c3video.hybrid.payload import FrameFilters
 from c3video.hybrid.subbands import (
     FrameSymbols,
+    filter_step,
     plane_levels,
-    plane_step,
     plane_steps,
     quantisation_step,
     reference_magnitudes,
@@ -259,7 +259,7 @@ def _filtered(
     """A plane after the filter of that number, 0: as it is."""
     if not number:
         return samples
-    step = plane_step(task.coded_as.step_index(step_index, plane), task.coded_as.norms[plane])
+    step = filter_step(task.coded_as, step_index, plane)
     network = plane_filters(plane)[number - 1]
     return task.engine.filter_plane(samples, step, task.coded_as.bit_depth, network, task.num_threads)
 
@@ -386,8 +386,7 @@ class _FrameCoder:
     ) -> tuple[NDArray[np.unsignedinteger], int]:
         """A plane after the filter that brings it nearest to its target, and that filter's number."""
         coded_as, bit_depth = self.task.coded_as, self.task.coded_as.bit_depth
-        step = plane_step(coded_as.step_index(self.step_index, plane), coded_as.norms[plane])
-        step_in_samples = step * 2.0 ** (bit_depth - SAMPLE_BITS)
+        step_in_samples = filter_step(coded_as, self.step_index, plane) * 2.0 ** (bit_depth - SAMPLE_BITS)
         bits_worth = SLOPE_OF_STEP * step_in_samples**2
         best, best_loss, best_number = samples, math.inf, 0
         for number in range(len(plane_filters(plane)) + 1):
