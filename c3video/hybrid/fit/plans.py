@@ -71,7 +71,11 @@ class Plan:
 
 
 _MOST_BEFORE_IMPORTANCE = 1.04
-"""Times the best one's that the loss of a plan may be that does not yet know what is important."""
+"""Times the best one's that the loss of a plan may be on its way that does not yet know what is important."""
+
+_MOST_FORESEEN = 1.004
+"""Times the best one's that its loss may be in the end, after what that knowledge brought the first plan: of 30 pairs
+of plans none won that was above 1.001, and most that lost were above this."""
 
 _MOVES: tuple[tuple[Callable[[Plan], Plan], Callable[[Plan], Plan]], ...] = (
     (lambda plan: replace(plan, gop=2 * plan.gop), lambda plan: replace(plan, gop=max(1, plan.gop // 2))),
@@ -124,6 +128,7 @@ class PlanSearch(Generic[AnyOutcome]):
     _num_attempts: int = field(default=0, init=False)
     _tried: set[Plan] = field(default_factory=set, init=False)
     _weighed: set[int] = field(default_factory=set, init=False)
+    _worth_of_importance: float = field(default=1.0, init=False)
 
     def best(self) -> AnyOutcome:
         """The best outcome of all attempts."""
@@ -157,7 +162,7 @@ class PlanSearch(Generic[AnyOutcome]):
             is_new = plan.gop not in self._weighed and self._num_attempts + 1 < self.most
             found = self._attempt(plan, best, _MOST_BEFORE_IMPORTANCE if is_new else 1.0)
             if is_new:
-                if found.loss > _MOST_BEFORE_IMPORTANCE * best.loss:
+                if self._worth_of_importance * found.loss > _MOST_FORESEEN * best.loss:
                     continue
                 found = self._with_importance(found, min(found, best, key=lambda outcome: outcome.loss))
             if found.loss < best.loss:
@@ -166,10 +171,13 @@ class PlanSearch(Generic[AnyOutcome]):
 
     def _with_importance(self, first: AnyOutcome, rival: AnyOutcome) -> AnyOutcome:
         """The same again, knowing what the first attempt showed; the better one of both."""
+        is_first = not self._weighed
         self.weigh(first)
         self._weighed.add(first.plan.gop)
         again = self._attempt(first.plan, rival)
         if again.loss < first.loss:
+            if is_first:
+                self._worth_of_importance = again.loss / first.loss
             return again
         self.forget(first.plan.gop)
         return first

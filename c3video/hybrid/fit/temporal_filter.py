@@ -70,9 +70,9 @@ def _aligned(task: FitTask, index: int, other: int, slope: float) -> list[FloatA
     coded = task.coded_as
     current, reference = task.planes[index], task.planes[other]
     # Vectors are priced as if they were coded, so that what moves together stays together. The search asks for earlier
-    # references and does not mind in which direction time runs.
+    # references and does not mind in which direction time runs; in quarters of a sample, since halves bring nothing.
     frame = CodedFrame(abs(index - other), (0,), 1)
-    search = FrameSearch(current[0], [reference[0]], frame, None, prior("motion"), coded.bit_depth, slope)
+    search = FrameSearch(current[0], [reference[0]], frame, None, prior("motion"), coded.bit_depth, slope, unit=1)
     field = task.fit_engine.search(search, task.num_threads)
     found = []
     for plane, shifts in enumerate(coded.shifts):

@@ -17,6 +17,12 @@ constexpr int kMostMoves = 8;      // of one vector at one step
 constexpr int kMostPairMoves = 4;  // of two
 constexpr int kMostSingles = 16, kMostPairs = 8;
 
+// How far from the best so far others are tried: one vector by steps from `first_step` down, two from `pair_step`, each
+// in so many directions.
+struct Pattern {
+    int first_step, pair_step, directions;
+};
+
 constexpr Vector kAround[] = {{-1, 0}, {1, 0}, {0, -1}, {0, 1}, {-1, -1}, {1, 1}, {-1, 1}, {1, -1}};
 
 // What has been tried: a table that forgets, so that little is tried twice.
@@ -151,9 +157,8 @@ class VectorSearch {
 public:
     // Ends early where what is left to gain is less than `enough`.
     VectorSearch(const SearchJob& job, const Prices& prices, const BlockResidual& residual, const Hints& hints,
-                 int first_step, float enough)
-        : frame_(job.frame), prices_(prices), residual_(residual), hints_(hints), first_step_(first_step),
-          enough_(enough) {}
+                 const Pattern& pattern, float enough)
+        : frame_(job.frame), prices_(prices), residual_(residual), hints_(hints), pattern_(pattern), enough_(enough) {}
 
     Found run() const {
         Found found;
@@ -196,11 +201,11 @@ private:
         attempt(hints_.expected[r]);
         for (int i = 0; i < hints_.num_singles[r]; i++) attempt(hints_.singles[r][i]);
         attempt({0, 0});
-        for (int step = first_step_; step > 0 && best.cost > enough_; step /= 2) {
+        for (int step = pattern_.first_step; step > 0 && best.cost > enough_; step /= 2) {
             bool improved = true;
             for (int move = 0; improved && move < kMostMoves; move++) {
                 const Choice centre = best;
-                for (const Vector by : kAround) attempt(moved(centre.vectors[0], by, step));
+                for_directions([&](Vector by) { attempt(moved(centre.vectors[0], by, step)); });
                 improved = best.cost < centre.cost;
             }
         }
@@ -220,22 +225,28 @@ private:
         attempt(forward, backward);
         attempt(hints_.expected[0], hints_.expected[1]);
         for (int i = 0; i < hints_.num_pairs; i++) attempt(hints_.pairs[i][0], hints_.pairs[i][1]);
-        for (int step = 2; step > 0 && best.cost > enough_; step /= 2) {
+        for (int step = pattern_.pair_step; step > 0 && best.cost > enough_; step /= 2) {
             bool improved = true;
             for (int move = 0; improved && move < kMostPairMoves; move++) {
                 const float cost = best.cost;
                 Choice centre = best;
-                for (const Vector by : kAround) attempt(centre.vectors[0], moved(centre.vectors[1], by, step));
+                for_directions([&](Vector by) { attempt(centre.vectors[0], moved(centre.vectors[1], by, step)); });
                 centre = best;
-                for (const Vector by : kAround) attempt(moved(centre.vectors[0], by, step), centre.vectors[1]);
+                for_directions([&](Vector by) { attempt(moved(centre.vectors[0], by, step), centre.vectors[1]); });
                 centre = best;
                 for (const int sign : {-1, 1})
-                    for (const Vector by : kAround)
+                    for_directions([&](Vector by) {
                         attempt(moved(centre.vectors[0], by, step), moved(centre.vectors[1], by, sign * step));
+                    });
                 improved = best.cost < cost;
             }
         }
         return best;
+    }
+
+    template <typename Do>
+    void for_directions(Do&& take) const {
+        for (int i = 0; i < pattern_.directions; i++) take(kAround[i]);
     }
 
     Vector moved(Vector v, Vector by, int step) const {
@@ -254,7 +265,7 @@ private:
     const Prices& prices_;
     const BlockResidual& residual_;
     const Hints& hints_;
-    const int first_step_;
+    const Pattern pattern_;
     const float enough_;
 };
 
