@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The filters in the loop (c3video/hybrid/priors/filters.i16), fitted on decoded frames of other clips.
 
-    clips --> fits with the present filters --> planes before their filters, and their sources
+    clips --> fits with the present filters, first frames by subbands and as pictures
+          --> planes before their filters, and their sources
     crops of these --> one network, then several from it, each crop moving the one that serves it best --> integers
 
     python -m pipelines.fit_filters a.mkv b.mkv ... --out c3video/hybrid/priors/filters.i16
@@ -19,6 +20,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from c3video.hybrid.coded_planes import coded_format, to_coded
 from c3video.hybrid.compensation import BLOCK_SIZE, SAMPLE_BITS
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig
 from c3video.hybrid.engine import ENGINES
-from c3video.hybrid.fit.segment import fit_segment
+from c3video.hybrid.fit.segment import FittedFrames, fit_segment
 from c3video.hybrid.frame_order import coding_order
 from c3video.hybrid.loop_filter import (
     FIRST_WIDTH,
@@ -50,11 +52,14 @@ from c3video.hybrid.loop_filter import (
 )
 from c3video.hybrid.subbands import filter_step, plane_steps
 from c3video.media.source import open_source
+from c3video.video import Planes, VideoFormat
 
 Floats = NDArray[np.float32]
 
 RD_WEIGHTS = (5e-4, 2e-3, 5e-3)
 NUM_FRAMES = 9
+PICTURE_STEPS = 300
+"""That a first frame is fitted for, where it is to be a picture."""
 LEARNING_RATE = 4e-3
 CROP, BATCH = 64, 12
 NOISE = 0.02
@@ -123,12 +128,25 @@ class FloatFilter(nn.Module):
         return found
 
 
-def clip_pairs(path: Path, rd_weight: float) -> tuple[list[Pair], list[Pair]]:
-    """Luma and chroma of the first frames of a clip, fitted with the filters that there are. Raises SourceError."""
+def clip_pairs(path: Path, rd_weight: float, picture_steps: int) -> tuple[list[Pair], list[Pair]]:
+    """Luma and chroma of the first frames of a clip, fitted with the filters that there are. Raises SourceError.
+
+    Args:
+        picture_steps: 0: the first frame is coded by subbands. Pictures go through no filter.
+    """
     with open_source(path, frames=(0, NUM_FRAMES)) as source:
         video, planes = source.format, [frame.planes for frame in source]
-    fit_config = replace(HYBRID_PRESETS["ultrafast"], rd_weight=rd_weight, plans=2)
-    fitted = fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
+    config = replace(HYBRID_PRESETS["ultrafast"], rd_weight=rd_weight, plans=2, key_steps=picture_steps)
+    fitted = fit_segment(planes, video, HybridConfig().for_video(video), config, choose_engine())
+    return segment_pairs(fitted, planes, video)
+
+
+def segment_pairs(fitted: FittedFrames, planes: Sequence[Planes], video: VideoFormat) -> tuple[list[Pair], list[Pair]]:
+    """Luma and chroma of the frames of a segment that may go through filters, in coding order.
+
+    Args:
+        planes: of each frame, the source.
+    """
     coded_as = replace(coded_format(video), chroma_offset=fitted.parameters.chroma_offset)
     engine, decoded = ENGINES[choose_engine()], [to_coded(frame, video.layout) for frame in fitted.decoded]
     sources = [to_coded(frame, video.layout) for frame in planes]
@@ -136,6 +154,8 @@ def clip_pairs(path: Path, rd_weight: float) -> tuple[list[Pair], list[Pair]]:
     frames = coding_order(len(planes), fitted.parameters.gop)
     fits = zip(frames, fitted.parameters.step_indexes, fitted.symbols.fields, fitted.symbols.frames, strict=True)
     for frame, step_index, field, symbols in fits:
+        if fitted.parameters.picture is not None and not frame.references:
+            continue
         for plane, shifts in enumerate(coded_as.shifts):
             samples = engine.reconstruct_plane(
                 [decoded[index][plane] for index in frame.references],
@@ -237,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    jobs = [(clip, rd_weight) for clip in options.clips for rd_weight in RD_WEIGHTS]
+    jobs = list(product(options.clips, RD_WEIGHTS, (0, PICTURE_STEPS)))
     luma: list[Pair] = []
     chroma: list[Pair] = []
     try:
