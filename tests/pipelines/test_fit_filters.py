@@ -42,7 +42,11 @@ def test_filtered_planes_are_those_of_a_decoder(
     clip = moving_clip(6, 38, 52, pix_fmt)
     # Chroma that is quiet, so that its steps are finer than those of luma.
     gray = (clip.format.layout.max_value + 1) // 2
-    planes = [(y, *((gray + (c.astype(int) - gray) // 8).astype(c.dtype) for c in chroma)) for y, *chroma in (f.planes for f in clip)]
+
+    def quiet(plane: np.ndarray) -> np.ndarray:
+        return (gray + (plane.astype(int) - gray) // 8).astype(plane.dtype)
+
+    planes = [(luma, quiet(u), quiet(v)) for luma, u, v in (frame.planes for frame in clip)]
     config = HybridFitConfig(5e-3, plans=2, passes=0, key_steps=picture_steps)
     fitted = fit_segment(planes, clip.format, HybridConfig(), config, choose_engine())
     assert (fitted.parameters.picture is not None) == bool(picture_steps)
