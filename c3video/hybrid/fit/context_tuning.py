@@ -110,32 +110,53 @@ def _samples(
     symbol_class: int,
     depth: int,
     magnitudes: IntArray,
-    features_of: Callable[[NDArray[Any]], IntArray] = lambda features: features,
+    features_of: Callable[[NDArray[Any]], NDArray[np.float16]],
+    share: float = 1.0,
+    random: np.random.Generator | None = None,
 ) -> Samples:
     """Symbols of one class and frame; those that are zero in a context of zeros become one with their number.
 
     Args:
         context: (inputs, N), zero where features are.
-        features_of: makes features of a context.
+        features_of: makes features, in units, of a context.
+        share: of the others that are wanted, chosen by `random`.
     """
     seen = context.any(axis=0) | (magnitudes != 0)
-    kept = np.concatenate([np.flatnonzero(seen), np.flatnonzero(~seen)[:1]])
+    places = np.flatnonzero(seen)
+    num_blank = len(seen) - len(places)
+    if share < 1.0:
+        assert random is not None
+        places = places[random.random(len(places)) < share]
+    kept = np.concatenate([places, np.flatnonzero(~seen)[:1]])
     counts = np.ones(len(kept), dtype=np.float32)
-    if not seen.all():
-        counts[-1] = np.count_nonzero(~seen)
-    chosen = features_of(context[:, kept]).T.astype(np.float16) * np.float16(2.0**-FEATURE_BITS)
+    if num_blank:
+        counts[-1] = num_blank
     full = torch.full((len(kept),), 1, dtype=torch.uint8)
     return Samples(
-        torch.from_numpy(np.ascontiguousarray(chosen)),
+        torch.from_numpy(np.ascontiguousarray(features_of(context[:, kept]).T)),
         full * symbol_class,
         full * min(depth, NUM_DEPTHS - 1),
         torch.from_numpy(magnitudes[kept].astype(np.float32)),
         torch.from_numpy(counts),
+        share,
     )
 
 
-def subband_samples(symbols: FrameSymbols, reference: FrameSymbols, depth: int) -> Samples:
-    """All subband symbols of a frame."""
+def _in_units(features: NDArray[Any]) -> NDArray[np.float16]:
+    return features.astype(np.float16) * np.float16(2.0**-FEATURE_BITS)
+
+
+_FEATURES_OF_BYTES = _in_units(magnitude_feature(np.arange(MAX_MAGNITUDE + 1)))
+
+
+def subband_samples(
+    symbols: FrameSymbols,
+    reference: FrameSymbols,
+    depth: int,
+    share: float = 1.0,
+    random: np.random.Generator | None = None,
+) -> Samples:
+    """All subband symbols of a frame, or a share of them as `thinned` would leave."""
     # Features are alike from MAX_MAGNITUDE on, and bytes are made into contexts in a third of the time.
     small, small_reference = _as_bytes(symbols), _as_bytes(reference)
     parts = []
@@ -145,8 +166,13 @@ def subband_samples(symbols: FrameSymbols, reference: FrameSymbols, depth: int) 
                 known = known_magnitudes(small, small_reference, plane, band)
                 context = np.concatenate([causal_magnitudes(small[plane][band]), known])
                 place = symbol_class(plane, band, len(bands) // 3)
-                parts.append(_samples(context, place, depth, np.abs(values.ravel()), magnitude_feature))
+                magnitudes = np.abs(values.ravel())
+                parts.append(_samples(context, place, depth, magnitudes, _features_of_bytes, share, random))
     return joined(parts)
+
+
+def _features_of_bytes(context: NDArray[np.uint8]) -> NDArray[np.float16]:
+    return _FEATURES_OF_BYTES[context]
 
 
 def _as_bytes(symbols: FrameSymbols) -> FrameSymbols:
@@ -162,7 +188,7 @@ def motion_samples(coded: MotionSymbols, depth: int) -> Samples:
         magnitudes = np.abs(coded.symbols[chosen])
         if found >= FIRST_FLAG_CLASS:
             magnitudes = -magnitudes
-        parts.append(_samples(coded.features[:, chosen], int(found), depth, magnitudes))
+        parts.append(_samples(coded.features[:, chosen], int(found), depth, magnitudes, _in_units))
     return joined(parts)
 
 

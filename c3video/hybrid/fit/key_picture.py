@@ -20,7 +20,7 @@ from c3video.pyramid.fit.loop import fit_picture
 from c3video.pyramid.payload import encode_picture
 from c3video.video import Planes
 
-_LONGEST_OF_FEW, _FEW_STEPS = 8, 2_000
+_LONGEST_OF_FEW, _FEW_STEPS = 2, 2_000
 """Side of rectangles of latents that are looked at in fits of no more steps, before other frames: larger ones take
 7% of the time of a picture and bring less to a segment."""
 

@@ -71,7 +71,7 @@ def segment_samples(
     for place, (found, frame) in enumerate(zip(symbols.frames, frames, strict=True)):
         if place >= num_pictures:
             known = reference_magnitudes([symbols.frames[x] for x in places[place]], layout)
-            subbands.append(thinned(subband_samples(found, known, frame.depth), share, random))
+            subbands.append(subband_samples(found, known, frame.depth, share, random))
         while sum(map(len, subbands)) > MAX_SAMPLES:
             share /= 2
             subbands = [thinned(part, share, random) for part in subbands]

@@ -108,6 +108,10 @@ def test_a_share_of_the_samples_stands_for_all_of_them() -> None:
     half = thinned(samples, 0.5, random)
     quarter = thinned(half, 0.25, random)
     assert thinned(half, 0.5, random) is half
+    at_once = joined([subband_samples(symbols(seed, 0.1), NOTHING, 2, 0.25, random) for seed in range(8)])
+    assert len(at_once) == pytest.approx(len(quarter), rel=0.1)
+    assert at_once.share == 0.25
+    assert float(at_once.weights.sum()) == pytest.approx(float(samples.weights.sum()), rel=0.1)
     for some, share in ((half, 0.5), (quarter, 0.25)):
         assert len(some) == pytest.approx(share * len(samples), rel=0.1)
         assert float(some.weights.sum()) == pytest.approx(float(samples.weights.sum()), rel=0.05)
