@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Clips -> priors of the context networks, which ship with the package and are part of the format.
 
-    clips x rd_weights --> segments, fitted with the present priors --> their symbols --> priors, from blank networks
+    clips x rd_weights --> segments, fitted with the present priors, first frames by subbands and as pictures
+                       --> their symbols --> priors, from blank networks
 
     python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/hybrid/priors
     python -m pipelines.fit_priors a.mkv b.mkv ... --out c3video/hybrid/priors --networks motion --from-present
@@ -16,6 +17,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -46,28 +48,37 @@ from c3video.video import VideoFormat
 RD_WEIGHTS = (2e-4, 8e-4, 2.5e-3, 6e-3)
 NUM_FRAMES = 17
 """Enough for two anchors after the first."""
+PICTURE_STEPS = 300
+"""That a first frame is fitted for, where it is to be a picture."""
 LEARNING_RATE = 1e-2
 BATCH = 32768
 
 
-def fit_clip(path: Path, rd_weight: float, num_frames: int) -> tuple[VideoFormat, FittedFrames]:
-    """The first frames of a clip, all of them subbands, fitted with the priors that the package has.
+def fit_clip(
+    path: Path, rd_weight: float, num_frames: int, picture_steps: int = 0
+) -> tuple[VideoFormat, FittedFrames]:
+    """The first frames of a clip, fitted with the priors that the package has.
+
+    Args:
+        picture_steps: 0: all frames are subbands.
 
     Raises:
         SourceError: the clip cannot be read.
     """
     with open_source(path, frames=(0, num_frames)) as source:
         video, planes = source.format, [frame.planes for frame in source]
-    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0, key_steps=0)
-    return video, fit_segment(planes, video, HybridConfig(), fit_config, choose_engine())
+    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0, key_steps=picture_steps, still_steps=0)
+    return video, fit_segment(planes, video, HybridConfig().for_video(video), fit_config, choose_engine())
 
 
-def clip_samples(path: Path, rd_weight: float) -> dict[str, Samples]:
+def clip_samples(path: Path, rd_weight: float, picture_steps: int) -> dict[str, Samples]:
     """Symbols of the first frames of a clip. Raises SourceError."""
-    video, fitted = fit_clip(path, rd_weight, NUM_FRAMES)
+    video, fitted = fit_clip(path, rd_weight, NUM_FRAMES, picture_steps)
     layout = slice_layouts(video.plane_shapes, video.layout.planes, 1)[0]
     frames = coding_order(len(fitted.decoded), fitted.parameters.gop)
-    return segment_samples(frames, fitted.symbols, layout, FIT_ENGINES[choose_engine()].writing.list_motion)
+    list_motion = FIT_ENGINES[choose_engine()].writing.list_motion
+    num_pictures = int(fitted.parameters.picture is not None)
+    return segment_samples(frames, fitted.symbols, layout, list_motion, num_pictures)
 
 
 def fit_prior(name: str, start: ContextNetwork, samples: Samples, steps: int) -> ContextNetwork:
@@ -102,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not set(names) <= set(CONTEXT_NETWORKS):
         parser.error(f"--networks {options.networks}: must be some of {', '.join(CONTEXT_NETWORKS)}")
     torch.set_num_threads(options.threads)
-    jobs = [(clip, rd_weight) for clip in options.clips for rd_weight in RD_WEIGHTS]
+    jobs = list(product(options.clips, RD_WEIGHTS, (0, PICTURE_STEPS)))
     try:
         parts = [clip_samples(*job) for job in tqdm(jobs, desc="fit", unit="segment")]
     except C3VideoError as error:
