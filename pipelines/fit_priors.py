@@ -54,9 +54,7 @@ LEARNING_RATE = 1e-2
 BATCH = 32768
 
 
-def fit_clip(
-    path: Path, rd_weight: float, num_frames: int, picture_steps: int = 0
-) -> tuple[VideoFormat, FittedFrames]:
+def fit_clip(path: Path, rd_weight: float, num_frames: int, picture_steps: int = 0) -> tuple[VideoFormat, FittedFrames]:
     """The first frames of a clip, fitted with the priors that the package has.
 
     Args:
@@ -67,7 +65,8 @@ def fit_clip(
     """
     with open_source(path, frames=(0, num_frames)) as source:
         video, planes = source.format, [frame.planes for frame in source]
-    fit_config = replace(HYBRID_PRESETS["fast"], rd_weight=rd_weight, plans=3, passes=0, key_steps=picture_steps, still_steps=0)
+    effort = replace(HYBRID_PRESETS["fast"], plans=3, passes=0, key_steps=picture_steps, still_steps=0)
+    fit_config = replace(effort, rd_weight=rd_weight)
     return video, fit_segment(planes, video, HybridConfig().for_video(video), fit_config, choose_engine())
 
 
