@@ -50,6 +50,8 @@ NUM_FRAMES = 17
 """Enough for two anchors after the first."""
 PICTURE_STEPS = 300
 """That a first frame is fitted for, where it is to be a picture."""
+MAX_SAMPLES = 1 << 23
+"""Of a segment: all of them."""
 LEARNING_RATE = 1e-2
 BATCH = 32768
 
@@ -77,7 +79,7 @@ def clip_samples(path: Path, rd_weight: float, picture_steps: int) -> dict[str, 
     frames = coding_order(len(fitted.decoded), fitted.parameters.gop)
     list_motion = FIT_ENGINES[choose_engine()].writing.list_motion
     num_pictures = int(fitted.parameters.picture is not None)
-    return segment_samples(frames, fitted.symbols, layout, list_motion, num_pictures)
+    return segment_samples(frames, fitted.symbols, layout, list_motion, num_pictures, MAX_SAMPLES)
 
 
 def fit_prior(name: str, start: ContextNetwork, samples: Samples, steps: int) -> ContextNetwork:

@@ -54,16 +54,18 @@ def segment_samples(
     layout: SliceLayout,
     list_motion: ListSymbols,
     num_pictures: int = 0,
+    most: int = MAX_SAMPLES,
 ) -> dict[str, Samples]:
     """Symbols of a segment, by name of CONTEXT_NETWORKS; motion only where there is any.
 
-    All of them, or of long segments of large frames as many as MAX_SAMPLES.
+    All of them, or of long segments of large frames a share.
 
     Args:
         frames: in coding order.
         layout: of whole frames.
         list_motion: of what writes symbols.
         num_pictures: first frames whose subbands are not coded.
+        most: samples of subbands.
     """
     places = reference_frames(frames)
     subbands: list[Samples] = []
@@ -72,7 +74,7 @@ def segment_samples(
         if place >= num_pictures:
             known = reference_magnitudes([symbols.frames[x] for x in places[place]], layout)
             subbands.append(subband_samples(found, known, frame.depth, share, random))
-        while sum(map(len, subbands)) > MAX_SAMPLES:
+        while sum(map(len, subbands)) > most:
             share /= 2
             subbands = [thinned(part, share, random) for part in subbands]
     listed = list_frames_motion(symbols.fields, frames, list_motion)
