@@ -145,8 +145,8 @@ class HybridFitConfig:
 HYBRID_PRESETS: dict[str, HybridFitConfig] = {
     "ultrafast": HybridFitConfig(plans=1, passes=0),
     "fast": HybridFitConfig(plans=4, passes=1, tuning_steps=300, key_steps=600, still_steps=1_000),
-    "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600, key_steps=2_400, search_each=True),
-    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500, key_steps=8_000, search_each=True),
+    "medium": HybridFitConfig(plans=16, passes=3, tuning_steps=600, key_steps=3_200, search_each=True),
+    "slow": HybridFitConfig(plans=20, passes=6, tuning_steps=1_500, key_steps=12_000, search_each=True),
     "placebo": HybridFitConfig(plans=24, passes=12, tuning_steps=4_000, key_steps=24_000, search_each=True),
 }
 """Efforts by name. Each tries more plans of ordering and quantising the frames, all but `ultrafast` with a picture for
