@@ -49,6 +49,25 @@ def test_importance_stays_where_it_helps(change: float) -> None:
     assert segment.known == (change < 0)
 
 
+@pytest.mark.parametrize(("far_apart", "expected"), [(0.99, [8, 8, 16, 16]), (1.003, [8, 8, 16, 16]), (1.005, [8, 8, 16])])
+def test_a_plan_that_importance_cannot_save_is_not_coded_again(far_apart: float, expected: list[int]) -> None:
+    """Importance makes .95 of the first plan's loss of 1, so 1.003 will become .953, which is within .4% of that."""
+    tried: list[int] = []
+    weighed: set[int] = set()
+
+    def attempt(plan: Plan, rival: Found | None, most_loss: float) -> Found:
+        tried.append(plan.gop)
+        usual = {8: 1.0, 16: far_apart}.get(plan.gop, 2.0)
+        return Found(plan, usual * (0.95 if plan.gop in weighed else 1.0) + 9.0 * abs(plan.base - 1.0))
+
+    def weigh(found: Found) -> None:
+        weighed.add(found.plan.gop)
+
+    PlanSearch(attempt, weigh, weighed.discard, longest=16, most=4, can_filter=False).best()
+    assert tried[: len(expected)] == expected
+    assert tried.count(16) == expected.count(16)
+
+
 def trials(search_each: bool = False) -> Trials:
     clip = moving_clip(4, 32, 48)
     config = HybridFitConfig(rd_weight=2e-3, search_each=search_each)
