@@ -49,8 +49,8 @@ def test_importance_stays_where_it_helps(change: float) -> None:
     assert segment.known == (change < 0)
 
 
-@pytest.mark.parametrize(("far_apart", "expected"), [(0.99, [8, 8, 16, 16]), (1.003, [8, 8, 16, 16]), (1.005, [8, 8, 16])])
-def test_a_plan_that_importance_cannot_save_is_not_coded_again(far_apart: float, expected: list[int]) -> None:
+@pytest.mark.parametrize(("far_apart", "times"), [(0.99, 2), (1.003, 2), (1.005, 1)])
+def test_a_plan_that_importance_cannot_save_is_not_coded_again(far_apart: float, times: int) -> None:
     """Importance makes .95 of the first plan's loss of 1, so 1.003 will become .953, which is within .4% of that."""
     tried: list[int] = []
     weighed: set[int] = set()
@@ -64,8 +64,8 @@ def test_a_plan_that_importance_cannot_save_is_not_coded_again(far_apart: float,
         weighed.add(found.plan.gop)
 
     PlanSearch(attempt, weigh, weighed.discard, longest=16, most=4, can_filter=False).best()
-    assert tried[: len(expected)] == expected
-    assert tried.count(16) == expected.count(16)
+    assert tried[:3] == [8, 8, 16]
+    assert tried.count(16) == times
 
 
 def trials(search_each: bool = False) -> Trials:
