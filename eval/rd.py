@@ -158,12 +158,31 @@ def at_equal_rates(reference: Sequence[Point], test: Sequence[Point], number: in
 
 
 def _quality_at(curve: Sequence[Point], log_rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _interpolated(np.log([rate for rate, _ in curve]), np.array([quality for _, quality in curve]), log_rates)
+
+
+def _interpolated(x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.interpolate import Akima1DInterpolator  # a second, as above
 
-    x, y = np.log([rate for rate, _ in curve]), np.array([quality for _, quality in curve])
     # Akima's slopes are of four neighbours; a straight line is what is left of it for two points.
-    found = np.interp(log_rates, x, y) if len(curve) == 2 else Akima1DInterpolator(x, y)(log_rates)
+    found = np.interp(at, x, y) if len(x) == 2 else Akima1DInterpolator(x, y)(at)
     return np.asarray(found, np.float64)
+
+
+def rate_at_point(reference: Sequence[Point], point: Point) -> float | None:
+    """Difference in rate, in percent, between one point and a curve at the point's quality, interpolated likewise.
+
+    Args:
+        reference: (bpp, dB) of each point, in any order.
+
+    Returns:
+        None where the curve has fewer than two points or does not reach that quality.
+    """
+    curve = clean_curve(reference)
+    if len(curve) < 2 or not curve[0][1] <= point[1] <= curve[-1][1]:
+        return None
+    log_rates, qualities = np.log([rate for rate, _ in curve]), np.array([quality for _, quality in curve])
+    return 100.0 * (point[0] / math.exp(float(_interpolated(qualities, log_rates, np.array([point[1]]))[0])) - 1.0)
 
 
 @dataclass(frozen=True, order=True)
@@ -237,6 +256,28 @@ def table(rows: Sequence[Mapping[str, str]], quality: str) -> str:
     return "\n".join(lines)
 
 
+def point_table(rows: Sequence[Mapping[str, str]], quality: str, rd_weight: float) -> str:
+    """How much more or less c3video's point of one rd_weight needs than the others do for its quality, by clip."""
+    lines = [f"rate at the {quality} of rd_weight {rd_weight:g}; negative: c3video needs fewer bits"]
+    by_clip = curves(rows, quality)
+    points = {
+        (row["clip"], codec_of(row)): (float(row["bpp"]), float(row[quality]))
+        for row in rows
+        if row["codec"] == "c3video" and row[quality] and float(row["quality"]) == rd_weight
+    }
+    others = sorted({codec for codecs in by_clip.values() for codec in codecs if codec.codec != "c3video"})
+    for test in sorted({codec for _, codec in points}):
+        for reference in others:
+            clips = [clip for clip, codec in points if codec == test and reference in by_clip[clip]]
+            if not clips:
+                continue
+            lines.append(f"  {test} against {reference}")
+            for clip in sorted(clips):
+                found = rate_at_point(by_clip[clip][reference], points[clip, test])
+                lines.append(f"    {clip:24} {'out of its range' if found is None else f'{found:+.1f}%'}")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print BD figures of a run folder."""
     parser = argparse.ArgumentParser(
@@ -247,13 +288,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--quality", choices=QUALITIES, action="append", help=f"default: {', '.join(_SHOWN)}; may be repeated"
     )
+    parser.add_argument(
+        "--at", type=float, metavar="RD_WEIGHT", help="compare at that point of c3video's curves alone: low rates, 5e-3"
+    )
     options = parser.parse_args(arguments)
     try:
         rows = read_points(options.out / "points.csv")
     except C3VideoError as error:
         print(f"rd: {error}", file=sys.stderr)
         return 1
-    print("\n\n".join(table(rows, quality) for quality in options.quality or _SHOWN))
+    shown = options.quality or _SHOWN
+    if options.at is None:
+        print("\n\n".join(table(rows, quality) for quality in shown))
+        return 0
+    weights = sorted({float(row["quality"]) for row in rows if row["codec"] == "c3video"})
+    if options.at not in weights:
+        there = ", ".join(f"{weight:g}" for weight in weights)
+        print(f"rd: no point of c3video has rd_weight {options.at:g}: there are {there}", file=sys.stderr)
+        return 1
+    print("\n\n".join(point_table(rows, quality, options.at) for quality in shown))
     return 0
 
 

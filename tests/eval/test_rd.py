@@ -49,6 +49,14 @@ def test_no_overlap_or_a_single_point_gives_no_figure() -> None:
     assert rd.bd_rate([], CURVE) is None
 
 
+def test_one_point_against_a_curve() -> None:
+    assert rd.rate_at_point(CURVE, (0.2, 33.0)) == pytest.approx(0)
+    assert rd.rate_at_point(CURVE, (0.22, 33.0)) == pytest.approx(10)
+    assert rd.rate_at_point(CURVE[:2], (math.sqrt(0.1 * 0.2) / 2, 31.5)) == pytest.approx(-50)  # a line in log rate
+    assert rd.rate_at_point(CURVE, (0.2, 38.1)) is None
+    assert rd.rate_at_point(CURVE[:1], (0.1, 30.0)) is None
+
+
 def test_curves_of_apart_rates_have_no_bd_psnr() -> None:
     found = rd.bd_rate(CURVE, [(rate / 100, quality) for rate, quality in CURVE])
     assert found is not None
@@ -119,6 +127,12 @@ def test_table_compares_ours_with_others_clip_by_clip(tmp_path: Path, capsys: py
     assert "c3video default fast against libx264 fast" in out
     assert out.count("BD-rate -50.0%") == 6  # two clips and their mean, for all planes and for luma
     assert "mean                     BD-rate -50.0% over 2 of 2 clips" in out
+    assert rd.main([str(tmp_path), "--at", "2"]) == 0  # the third point of each curve
+    out = capsys.readouterr().out
+    assert "rate at the psnr_yuv611 of rd_weight 2; negative: c3video needs fewer bits" in out
+    assert out.count("-50.0%") == 4  # two clips, for all planes and for luma
+    assert rd.main([str(tmp_path), "--at", "7"]) == 1
+    assert "no point of c3video has rd_weight 7: there are 0, 1, 2, 3" in capsys.readouterr().err
 
 
 def test_missing_points_are_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
