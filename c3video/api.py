@@ -29,7 +29,7 @@ from c3video.encoder import (
     RateControl,
     prepare,
     survey_of,
-    usual_segment_frames,
+    usual_lengths,
 )
 from c3video.errors import ConfigError
 from c3video.journal import Identity, Journal, journal_of, open_journal
@@ -116,7 +116,8 @@ def encode(
             decoder has a frame as soon as its bytes are there, at about 1 dB less for the same bytes.
         patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352. The profile
             default codes whole frames and has none.
-        segment_frames: most frames a segment; segments decode alone. None: 64 with the profile default, else 32.
+        segment_frames: most frames a segment; segments decode alone. None: 64 with the profile default, or up to 96
+            where no more are left of a scene, else 32.
         scene_cuts: whether a segment also begins where a scene does.
         frames: (first, one past the last or None), counted from 0.
         start, end: seconds after the first frame, in place of `frames`.
@@ -179,12 +180,15 @@ def encode(
 
     with opened() as frame_source:
         model = chosen.model.for_video(frame_source.format)
+        most = segment_frames
+        if live and most is None:  # does not wait for more frames to see whether a scene ends
+            most = usual_lengths(model, frame_source.format).usual
         encoding = prepare(
             frame_source,
             model,
             fit,
             patch_size=patch_size,
-            segment_frames=segment_frames,
+            segment_frames=most,
             scene_cuts=scene_cuts,
             seed=seed,
             device=device,
@@ -274,7 +278,7 @@ def _rate(
 def _threads(
     source: FrameSource, model: ModelConfig, segment_frames: int | None, workers: int | None, cluster: str | None
 ) -> int:
-    most = segment_frames or usual_segment_frames(model, source.format)
+    most = segment_frames or usual_lengths(model, source.format).most
     is_one = source.num_frames is not None and source.num_frames <= most
     return usual_threads() if is_one or (workers == 1 and cluster is None) else 1
 
@@ -285,7 +289,7 @@ def _crew(
 ) -> Iterator[Crew]:
     """Who fits the segments; says what it takes."""
     recipe = encoding.recipe
-    need = fit_memory(recipe, encoding.segment_frames)
+    need = fit_memory(recipe, encoding.lengths.most)
     if cluster is not None:
         from c3video.crew.cluster import Cluster
 
@@ -294,9 +298,9 @@ def _crew(
             yield far
         return
     there = capacity(need)
-    num_segments = None if encoding.num_frames is None else -(-encoding.num_frames // encoding.segment_frames)
+    num_segments = None if encoding.num_frames is None else -(-encoding.num_frames // encoding.lengths.usual)
     if workers is None:
-        is_small = encoding.segment_frames * recipe.video.width * recipe.video.height < _SMALL_SEGMENT
+        is_small = encoding.lengths.most * recipe.video.width * recipe.video.height < _SMALL_SEGMENT
         on_gpu = recipe.options.device != "cpu"
         workers = 1 if is_small or on_gpu else there.suggested(num_segments)
     if workers == 1 or num_segments == 1:

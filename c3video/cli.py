@@ -594,7 +594,10 @@ def _parser() -> argparse.ArgumentParser:
         help="largest patch of the profiles of the paper, in luma samples (default 288x352)",
     )
     encode.add_argument(
-        "--segment", type=_positive, metavar="N", help="most frames a segment (profile default: 64, others: 32)"
+        "--segment",
+        type=_positive,
+        metavar="N",
+        help="most frames a segment (profile default: 64, up to 96 where no more are left of a scene; others: 32)",
     )
     encode.add_argument(
         "--no-scene-cuts",

@@ -27,7 +27,9 @@ class ModelConfig(Protocol):
     KIND: ClassVar[int]
     """Its number in a header; never reused."""
     SEGMENT_FRAMES: ClassVar[int]
-    """Most frames a segment, unless a user says otherwise."""
+    """Frames a segment, unless a user says otherwise."""
+    LONGEST_SEGMENT_FRAMES: ClassVar[int]
+    """Most of them, where few are left of a scene."""
     HAS_PATCHES: ClassVar[bool]
     """Whether frames are cut in patches; else whole frames are coded."""
     FIELDS: ClassVar[Structure]

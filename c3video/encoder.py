@@ -18,7 +18,7 @@ from c3video.crew.schedule import in_order
 from c3video.errors import OutputError, SourceError
 from c3video.journal import Earlier, Journal
 from c3video.limits import check_range
-from c3video.media.scene_cuts import split_at_cuts
+from c3video.media.scene_cuts import RunLengths, split_at_cuts, split_by_length
 from c3video.progress import Progress
 from c3video.rate_trial import Survey, sampled
 from c3video.segment_fit import FitSegment, FittedSegment, Recipe, SegmentReport, frames_crc
@@ -195,13 +195,13 @@ class Encoding:
     Args:
         frames: all of the clip.
         num_frames: by what the source says.
-        segment_frames: most frames a segment.
+        lengths: of segments, in frames.
     """
 
     header: Header
     frames: FramesAhead
     num_frames: int | None
-    segment_frames: int
+    lengths: RunLengths
     scene_cuts: bool
     recipe: Recipe
 
@@ -292,12 +292,12 @@ class Encoding:
 
     def split(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Frames of each segment."""
-        in_runs = split_at_cuts if self.scene_cuts else _batches
-        return in_runs(frames, self.header.video, self.segment_frames)
+        in_runs = split_at_cuts if self.scene_cuts else split_by_length
+        return in_runs(frames, self.header.video, self.lengths)
 
     def look_ahead(self, num_segments: int = 4) -> Survey:
         """The beginning of the clip; its frames will come again."""
-        ahead = self.frames.look(num_segments * self.segment_frames)
+        ahead = self.frames.look(num_segments * self.lengths.usual)
         clock, sample = _Clock(self.header.video), dict[int, Sequence[Frame]](enumerate(self.split(ahead)))
         for run in sample.values():
             clock.see(run)
@@ -418,7 +418,7 @@ class _Progress:
         encoding, (patch, progress) = self._encoding, step
         num_frames, at_work = encoding.num_frames, sum(self._at_work.values())
         rest = None if num_frames is None else max(0, num_frames - self._frames_done - at_work)
-        ahead = None if rest is None else self._last + 1 + -(-rest // encoding.segment_frames)
+        ahead = None if rest is None else self._last + 1 + -(-rest // encoding.lengths.usual)
         self._report(
             EncodeProgress(
                 number,
@@ -452,8 +452,7 @@ def prepare(
     Args:
         fit_config: a C3FitConfig for a C3Config, a HybridFitConfig for a HybridConfig.
         patch_size: largest (height, width) of a patch in luma samples; None for the default. The hybrid model has none.
-        segment_frames: most frames a segment, 1..1024; None: as many as the model usually has, or fewer of a picture
-            so large that no more fit.
+        segment_frames: most frames a segment, 1..1024; None: as many as the model usually has (`usual_lengths`).
         scene_cuts: whether a segment also begins where a scene does (scene_cuts.py).
         seed: same seed, machine and thread count, same file. 0..2^63 - 1.
         device: of a C3 model's fit, as torch names it. Bits and pixels are integers made on the CPU.
@@ -467,23 +466,23 @@ def prepare(
     fit_config.check()
     check_range("seed", seed, 0, MAX_SEED)
     video = source.format
-    if segment_frames is None:
-        segment_frames = usual_segment_frames(model_config, video)
-    check_range("segment_frames", segment_frames, 1, MAX_SEGMENT_FRAMES)
+    lengths = usual_lengths(model_config, video)
+    if segment_frames is not None:
+        check_range("segment_frames", segment_frames, 1, MAX_SEGMENT_FRAMES)
+        lengths = RunLengths(segment_frames, segment_frames)
     frames = FramesAhead(source)
-    frames_ahead = frames.look(segment_frames)
+    frames_ahead = frames.look(lengths.most)
     if not frames_ahead:
         raise SourceError("the source has no frames in the range asked for")
-    segment_frames = min(
-        segment_frames, len(frames_ahead)
-    )  # a still image may then be as large as a segment of many frames
+    # A still image may then be as large as a segment of many frames.
+    lengths = RunLengths(*(min(length, len(frames_ahead)) for length in (lengths.usual, lengths.most)))
     options = EncodingOptions(patch_size, seed, device)
     recipe = Recipe(video, model_config, fit_config, options, num_threads)
     encoder = recipe.open()
     settings = settings or EncoderSettings(rd_weight=max(1, round(fit_config.rd_weight * 1e9)))
-    header = Header(video, model_config, segment_frames, encoder.patch_rows, encoder.patch_columns, settings)
+    header = Header(video, model_config, lengths.most, encoder.patch_rows, encoder.patch_columns, settings)
     write_header(header)  # raises for what a stream may not carry
-    return Encoding(header, frames, source.num_frames, segment_frames, scene_cuts, recipe)
+    return Encoding(header, frames, source.num_frames, lengths, scene_cuts, recipe)
 
 
 def survey_of(encoding: Encoding, source: Iterable[Frame]) -> Survey:
@@ -534,18 +533,16 @@ def encode(
     return encoding.write(out, report=report)
 
 
-def usual_segment_frames(model_config: ModelConfig, video: VideoFormat) -> int:
-    """Most frames a segment where a user does not say: those of the model, or so many as a segment may hold."""
+_MOST_JOINED_SAMPLES = 64 * 1920 * 1080 * 3 // 2
+"""Of a segment that is longer than usual: it takes no more memory than a usual one of 1920x1080."""
+
+
+def usual_lengths(model_config: ModelConfig, video: VideoFormat) -> RunLengths:
+    """Frames a segment where a user does not say: those of the model, or so many as a segment may hold."""
     height, width = video.cell_shape
     samples = height * width * video.layout.num_cell_channels
-    return max(1, min(model_config.SEGMENT_FRAMES, MAX_SEGMENT_SAMPLES // samples))
-
-
-def _batches(frames: Iterable[Frame], video: VideoFormat, size: int) -> Iterator[list[Frame]]:
-    """Runs of equal lengths, with the arguments of `split_at_cuts`."""
-    iterator = iter(frames)
-    while batch := list(islice(iterator, size)):
-        yield batch
+    usual = max(1, min(model_config.SEGMENT_FRAMES, MAX_SEGMENT_SAMPLES // samples))
+    return RunLengths(usual, max(usual, min(model_config.LONGEST_SEGMENT_FRAMES, _MOST_JOINED_SAMPLES // samples)))
 
 
 def _usual_duration(video: VideoFormat) -> int:

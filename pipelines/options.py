@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--patch",
         type=patches,
         metavar="P",
-        help="TxHxW (frames a segment, largest patch), `codec` for 64 frames, scene cuts and the codec's own size, or "
+        help="TxHxW (frames a segment, largest patch), `codec` for segments as `c3v encode` makes them, or "
         "`by-rate` for the paper's: 75x270x320, 60x180x240, 30x180x240 (default: by-rate for uvg, else codec)",
     )
     how.add_argument("--seed", type=int, default=0)

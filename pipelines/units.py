@@ -10,9 +10,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from c3video.config import fit_config, model_config
+from c3video.config import ModelConfig, fit_config, model_config
+from c3video.encoder import usual_lengths
 from c3video.errors import SourceError
-from c3video.media.scene_cuts import split_at_cuts
+from c3video.media.scene_cuts import RunLengths, split_at_cuts
 from handover.clips import Clip
 from pipelines import datasets
 
@@ -106,7 +107,7 @@ def plan(
                 cut = patches or paper_patches(rd_weight)
                 if not model.HAS_PATCHES:
                     cut = replace(cut, size=None)
-                starts = segment_starts(clip, cut)
+                starts = segment_starts(clip, cut, model)
                 ends = [*starts[1:], clip.num_frames]
                 stream = stream_name(clip.name, profile, preset, rd_weight)
                 units += [
@@ -129,12 +130,15 @@ def plan(
 
 
 @lru_cache(maxsize=256)
-def segment_starts(clip: Clip, cut: Patches) -> Sequence[int]:
+def segment_starts(clip: Clip, cut: Patches, model: ModelConfig) -> Sequence[int]:
     """First frame of each segment, counted from the clip's own first one. Raises SourceError."""
     if not cut.scene_cuts or clip.num_frames == 1:
         return range(0, clip.num_frames, cut.frames)
     with clip.open() as source:
-        ends = list(accumulate(len(run) for run in split_at_cuts(source, source.format, cut.frames)))
+        lengths = RunLengths(cut.frames, cut.frames)
+        if cut.frames == model.SEGMENT_FRAMES:
+            lengths = usual_lengths(model, source.format)
+        ends = list(accumulate(len(run) for run in split_at_cuts(source, source.format, lengths)))
     if not ends or ends[-1] != clip.num_frames:
         raise SourceError(f"{clip.path}: {ends[-1] if ends else 0} frames could be read, not {clip.num_frames}")
     return [0, *ends[:-1]]

@@ -128,6 +128,7 @@ class C3Config:
 
     KIND: ClassVar[int] = 1
     SEGMENT_FRAMES: ClassVar[int] = 32
+    LONGEST_SEGMENT_FRAMES: ClassVar[int] = 32
     HAS_PATCHES: ClassVar[bool] = True
     FIELDS: ClassVar[Structure] = C3_MODEL
 

@@ -2,6 +2,7 @@
 """Where a new scene begins: a segment that starts there need not predict one scene from another.
 
     luma --> small pictures --> likeness of pairs --> unlike across, alike on both sides: a cut
+    frames --> runs, each of which becomes a segment
 
 Likeness is the correlation of small pictures, so that neither light that changes nor a fade makes a cut. Frames before
 and after a cut are unlike in all pairs, which tells it from a flash, and much less like than neighbours on either side
@@ -10,7 +11,8 @@ of it, which tells it from fast motion and noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -44,20 +46,52 @@ _REACH = 3
 """Frames on each side that are compared: one that is like an earlier one ends a flash of up to two frames."""
 
 
-def split_at_cuts(frames: Iterable[Frame], video: VideoFormat, size: int) -> Iterator[list[Frame]]:
-    """Runs of at most `size` >= 1 frames; where a scene begins, a run does. Holds no more than one run."""
-    iterator = iter(frames)
-    run: list[Frame] = []
+@dataclass(frozen=True)
+class RunLengths:
+    """How many frames a run has.
+
+    Args:
+        usual: where more follow of the same scene.
+        most: where no more than that are left of a scene, it stays in one piece: a first frame for a few frames would
+            cost more than all of them.
+    """
+
+    usual: int
+    most: int
+
+
+def split_at_cuts(frames: Iterable[Frame], video: VideoFormat, lengths: RunLengths) -> Iterator[list[Frame]]:
+    """Runs of frames; where a scene begins, a run does."""
     pictures: list[Picture] = []
+
+    def first_cut(run: Sequence[Frame]) -> int | None:
+        pictures.extend(small_picture(frame.planes[0], video.layout.bit_depth) for frame in run[len(pictures) :])
+        return find_cut(pictures)
+
+    for run in _runs(frames, lengths, first_cut):
+        del pictures[: len(run)]
+        yield run
+
+
+def split_by_length(frames: Iterable[Frame], video: VideoFormat, lengths: RunLengths) -> Iterator[list[Frame]]:
+    """Runs of frames, whatever they show, with the arguments of `split_at_cuts`."""
+    return _runs(frames, lengths, lambda run: None)
+
+
+def _runs(
+    frames: Iterable[Frame], lengths: RunLengths, first_cut: Callable[[Sequence[Frame]], int | None]
+) -> Iterator[list[Frame]]:
+    """Runs of frames that end at cuts. Holds no more than the longest run, and a frame where one may be longer."""
+    # One frame further shows whether the scene ends with the longest run.
+    ahead = lengths.most + (lengths.most > lengths.usual)
+    iterator, run = iter(frames), list[Frame]()
     while True:
-        more = list(islice(iterator, size - len(run)))
-        run += more
-        pictures += [small_picture(frame.planes[0], video.layout.bit_depth) for frame in more]
+        run += islice(iterator, ahead - len(run))
         if not run:
             return
-        end = find_cut(pictures) or len(run)
+        end = first_cut(run) or (len(run) if len(run) <= lengths.most else lengths.usual)
         yield run[:end]
-        run, pictures = run[end:], pictures[end:]
+        run = run[end:]
 
 
 def find_cut(pictures: Sequence[Picture]) -> int | None:

@@ -93,6 +93,7 @@ class PyramidConfig:
 
     KIND: ClassVar[int] = 3
     SEGMENT_FRAMES: ClassVar[int] = 32
+    LONGEST_SEGMENT_FRAMES: ClassVar[int] = 32
     HAS_PATCHES: ClassVar[bool] = False
     FIELDS: ClassVar[Structure] = PYRAMID_MODEL
 

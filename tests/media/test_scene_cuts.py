@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from c3video.c3.config import C3Config
 from c3video.decoder import Decoder
 from c3video.encoder import EncodeProgress, encode
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
-from c3video.media.scene_cuts import find_cut, likeness, small_picture, split_at_cuts
+from c3video.media.scene_cuts import RunLengths, find_cut, likeness, small_picture, split_at_cuts, split_by_length
 from c3video.video import ArraySource, Frame, VideoFormat
 
 from ..conftest import QUICK_FIT, TINY_MODEL
@@ -45,7 +45,7 @@ def frames_of(lumas: Sequence[Luma], max_value: int = 255) -> list[Frame]:
 
 
 def run_lengths(lumas: Sequence[Luma], size: int = 32) -> list[int]:
-    return [len(run) for run in split_at_cuts(frames_of(lumas), VIDEO, size)]
+    return [len(run) for run in split_at_cuts(frames_of(lumas), VIDEO, RunLengths(size, size))]
 
 
 @pytest.mark.parametrize("first", [2, 3, 4, 9, 20])
@@ -76,7 +76,7 @@ def test_any_size_is_shrunk(size: tuple[int, int]) -> None:
 def test_depth_does_not_matter() -> None:
     joined = scene(1, 5) + scene(2, 5)
     deep = VideoFormat(SIZE[1], SIZE[0], "gray10le")
-    assert [len(run) for run in split_at_cuts(frames_of(joined, 1023), deep, 32)] == [5, 5]
+    assert [len(run) for run in split_at_cuts(frames_of(joined, 1023), deep, RunLengths(32, 32))] == [5, 5]
 
 
 @pytest.mark.parametrize(("speed", "acceleration"), [(0.5, 0.0), (5.0, 0.0), (20.0, 0.0), (40.0, 0.0), (0.0, 0.5)])
@@ -138,14 +138,34 @@ def test_likeness_ignores_gain_and_offset() -> None:
 
 def test_runs_are_filled_up_after_a_cut_and_hold_all_frames_in_order() -> None:
     frames = frames_of(scene(1, 3) + scene(2, 12))
-    runs = list(split_at_cuts(frames, VIDEO, 5))
+    runs = list(split_at_cuts(frames, VIDEO, RunLengths(5, 5)))
     assert [len(run) for run in runs] == [3, 5, 5, 2]
     assert [frame.pts for run in runs for frame in run] == list(range(15))
-    assert list(split_at_cuts([], VIDEO, 5)) == []
-    assert [len(run) for run in split_at_cuts(frames, VIDEO, 1)] == [1] * 15
+    assert list(split_at_cuts([], VIDEO, RunLengths(5, 5))) == []
+    assert [len(run) for run in split_at_cuts(frames, VIDEO, RunLengths(1, 1))] == [1] * 15
 
 
-def test_no_more_than_a_run_is_held() -> None:
+@pytest.mark.parametrize("split", [split_at_cuts, split_by_length])
+@pytest.mark.parametrize(
+    ("num_frames", "expected"),
+    [(1, [1]), (10, [10]), (14, [14]), (15, [10, 5]), (24, [10, 14]), (25, [10, 10, 5]), (33, [10, 10, 13])],
+)
+def test_few_frames_that_are_left_join_those_before(
+    split: Callable[..., Iterator[list[Frame]]], num_frames: int, expected: list[int]
+) -> None:
+    runs = list(split(frames_of(scene(1, num_frames)), VIDEO, RunLengths(10, 14)))
+    assert [len(run) for run in runs] == expected
+    assert [frame.pts for run in runs for frame in run] == list(range(num_frames))
+
+
+def test_few_frames_before_a_cut_join_those_before_them() -> None:
+    frames = frames_of(scene(1, 14) + scene(2, 13) + scene(3, 4))
+    assert [len(run) for run in split_at_cuts(frames, VIDEO, RunLengths(10, 14))] == [14, 13, 4]
+    assert [len(run) for run in split_at_cuts(frames, VIDEO, RunLengths(10, 13))] == [10, 4, 13, 4]
+
+
+@pytest.mark.parametrize("most", [10, 14])
+def test_no_more_than_a_run_is_held(most: int) -> None:
     asked = 0
 
     def source() -> Iterator[Frame]:
@@ -155,8 +175,8 @@ def test_no_more_than_a_run_is_held() -> None:
             yield frame
 
     given = 0
-    for run in split_at_cuts(source(), VIDEO, 10):
-        assert asked - given <= 10
+    for run in split_at_cuts(source(), VIDEO, RunLengths(10, most)):
+        assert asked - given <= (10 if most == 10 else most + 1)
         given += len(run)
     assert given == 37
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 import c3video
 from c3video import native
 from c3video.decoder import Decoder
-from c3video.encoder import encode, usual_segment_frames
+from c3video.encoder import SegmentReport, encode, usual_lengths
 from c3video.engine import choose_engine
 from c3video.errors import ConfigError, FitError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
@@ -21,6 +23,7 @@ from c3video.hybrid.fit.plans import Plan
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.fit.trials import Trial, Trials
 from c3video.hybrid.frame_order import coding_order
+from c3video.media.scene_cuts import RunLengths
 from c3video.progress import Progress
 from c3video.video import ArraySource
 from tests.conftest import moving_clip
@@ -210,15 +213,34 @@ def test_fits_of_the_wrong_kind_are_refused() -> None:
 
 
 def test_segments_are_long_but_fit_into_a_stream() -> None:
-    video = c3video.video.VideoFormat(1920, 1080, "yuv420p")
-    assert usual_segment_frames(HybridConfig(), video) == 64
-    assert usual_segment_frames(c3video.config.C3Config(), video) == 32
+    video = c3video.video.VideoFormat(1280, 720, "yuv420p")
+    assert usual_lengths(HybridConfig(), video) == RunLengths(64, 96)
+    assert usual_lengths(c3video.config.C3Config(), video) == RunLengths(32, 32)
+    assert usual_lengths(HybridConfig(), replace(video, width=1600, height=900)) == RunLengths(64, 92)
+    assert usual_lengths(HybridConfig(), replace(video, width=1920, height=1080)) == RunLengths(64, 64)
     large = replace(video, width=16384, height=8192)
-    assert usual_segment_frames(HybridConfig(), large) == (1 << 31) // (16384 * 8192 * 3 // 2) == 10
+    assert (1 << 31) // (16384 * 8192 * 3 // 2) == 10
+    assert usual_lengths(HybridConfig(), large) == RunLengths(10, 10)
+
+
+def test_few_frames_that_are_left_join_the_last_segment_unless_a_file_is_live(tmp_path: Path) -> None:
+    clip, quick = moving_clip(70, 16, 16), HybridFitConfig(plans=1, passes=0, choice_passes=0)
+
+    def lengths(segments: Sequence[SegmentReport]) -> list[int]:
+        return [segment.num_frames for segment in segments]
+
+    assert lengths(encode(clip, io.BytesIO(), HybridConfig(), quick, scene_cuts=False)) == [70]
+    assert lengths(encode(clip, io.BytesIO(), HybridConfig(), quick, scene_cuts=False, segment_frames=64)) == [64, 6]
+    for live, expected in ((False, [70]), (True, [64, 6])):
+        out = tmp_path / f"{live}.c3v"
+        found = c3video.encode(clip, out, preset="ultrafast", scene_cuts=False, workers=1, live=live)
+        assert lengths(found) == expected
+        with c3video.open(out) as decoder:
+            assert len(list(decoder)) == 70
 
 
 def test_a_picture_is_fitted_for_longer_where_fewer_frames_follow() -> None:
     fast, medium = HYBRID_PRESETS["fast"], HYBRID_PRESETS["medium"]
     assert [fast.picture_steps(count) for count in (1, 22, 64, 200)] == [1_000, 867, 600, 600]
-    assert medium.picture_steps(1) == medium.picture_steps(64) == 2_400
+    assert medium.picture_steps(1) == medium.picture_steps(64) == 3_200
     assert HYBRID_PRESETS["ultrafast"].picture_steps(1) == 0
