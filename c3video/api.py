@@ -116,7 +116,7 @@ def encode(
             decoder has a frame as soon as its bytes are there, at about 1 dB less for the same bytes.
         patch_size: largest (height, width) of a patch in luma samples; None: 288 x 352. The profile
             default codes whole frames and has none.
-        segment_frames: most frames a segment; segments decode alone. None: 64 with the profile default, or up to 96
+        segment_frames: most frames a segment; segments decode alone. None: 64 with the profile default, or up to 128
             where no more are left of a scene, else 32.
         scene_cuts: whether a segment also begins where a scene does.
         frames: (first, one past the last or None), counted from 0.

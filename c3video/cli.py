@@ -597,7 +597,7 @@ def _parser() -> argparse.ArgumentParser:
         "--segment",
         type=_positive,
         metavar="N",
-        help="most frames a segment (profile default: 64, up to 96 where no more are left of a scene; others: 32)",
+        help="most frames a segment (profile default: 64, up to 128 where no more are left of a scene; others: 32)",
     )
     encode.add_argument(
         "--no-scene-cuts",

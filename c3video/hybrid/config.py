@@ -51,7 +51,7 @@ class HybridConfig:
 
     KIND: ClassVar[int] = 2
     SEGMENT_FRAMES: ClassVar[int] = 64
-    LONGEST_SEGMENT_FRAMES: ClassVar[int] = 96
+    LONGEST_SEGMENT_FRAMES: ClassVar[int] = 128
     HAS_PATCHES: ClassVar[bool] = False
     FIELDS: ClassVar[Structure] = HYBRID_MODEL
 

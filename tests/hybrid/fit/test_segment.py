@@ -214,7 +214,7 @@ def test_fits_of_the_wrong_kind_are_refused() -> None:
 
 def test_segments_are_long_but_fit_into_a_stream() -> None:
     video = c3video.video.VideoFormat(1280, 720, "yuv420p")
-    assert usual_lengths(HybridConfig(), video) == RunLengths(64, 96)
+    assert usual_lengths(HybridConfig(), video) == RunLengths(64, 128)
     assert usual_lengths(c3video.config.C3Config(), video) == RunLengths(32, 32)
     assert usual_lengths(HybridConfig(), replace(video, width=1600, height=900)) == RunLengths(64, 92)
     assert usual_lengths(HybridConfig(), replace(video, width=1920, height=1080)) == RunLengths(64, 64)
