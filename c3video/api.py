@@ -298,7 +298,7 @@ def _crew(
             yield far
         return
     there = capacity(need)
-    num_segments = None if encoding.num_frames is None else -(-encoding.num_frames // encoding.lengths.usual)
+    num_segments = None if encoding.num_frames is None else encoding.lengths.num_runs(encoding.num_frames)
     if workers is None:
         is_small = encoding.lengths.most * recipe.video.width * recipe.video.height < _SMALL_SEGMENT
         on_gpu = recipe.options.device != "cpu"

@@ -418,7 +418,7 @@ class _Progress:
         encoding, (patch, progress) = self._encoding, step
         num_frames, at_work = encoding.num_frames, sum(self._at_work.values())
         rest = None if num_frames is None else max(0, num_frames - self._frames_done - at_work)
-        ahead = None if rest is None else self._last + 1 + -(-rest // encoding.lengths.usual)
+        ahead = None if rest is None else self._last + 1 + encoding.lengths.num_runs(rest)
         self._report(
             EncodeProgress(
                 number,

@@ -59,6 +59,10 @@ class RunLengths:
     usual: int
     most: int
 
+    def num_runs(self, num_frames: int) -> int:
+        """That frames of one scene make."""
+        return -(-max(0, num_frames - self.most) // self.usual) + (num_frames > 0)
+
 
 def split_at_cuts(frames: Iterable[Frame], video: VideoFormat, lengths: RunLengths) -> Iterator[list[Frame]]:
     """Runs of frames; where a scene begins, a run does."""

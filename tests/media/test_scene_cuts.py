@@ -153,9 +153,16 @@ def test_runs_are_filled_up_after_a_cut_and_hold_all_frames_in_order() -> None:
 def test_few_frames_that_are_left_join_those_before(
     split: Callable[..., Iterator[list[Frame]]], num_frames: int, expected: list[int]
 ) -> None:
-    runs = list(split(frames_of(scene(1, num_frames)), VIDEO, RunLengths(10, 14)))
+    lengths = RunLengths(10, 14)
+    runs = list(split(frames_of(scene(1, num_frames)), VIDEO, lengths))
+    assert lengths.num_runs(num_frames) == len(runs)
     assert [len(run) for run in runs] == expected
     assert [frame.pts for run in runs for frame in run] == list(range(num_frames))
+
+
+def test_no_frames_make_no_run() -> None:
+    assert RunLengths(10, 14).num_runs(0) == 0
+    assert list(split_by_length([], VIDEO, RunLengths(10, 14))) == []
 
 
 def test_few_frames_before_a_cut_join_those_before_them() -> None:

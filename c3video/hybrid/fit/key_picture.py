@@ -21,8 +21,8 @@ from c3video.pyramid.payload import encode_picture
 from c3video.video import Planes
 
 _LONGEST_OF_FEW, _FEW_STEPS = 2, 2_000
-"""Side of rectangles of latents that are looked at in fits of no more steps, before other frames: larger ones take
-7% of the time of a picture and bring less to a segment."""
+"""Side of rectangles of latents that are looked at in fits of no more steps, before other frames: larger ones take a
+tenth of the time of a picture and bring less to a segment."""
 
 _NETWORK_SHARE, _MOST_NETWORK_STEPS = 0.1, 400
 """Of all steps, those of the networks alone."""
