@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -48,6 +49,21 @@ def split_weights(weights: Tensor, config: PyramidConfig, layout: str) -> dict[s
     return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
+class _Rectify(torch.autograd.Function):
+    """max(x, 0), at most `limit`, where the gradient passes only if it leads back from there."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, limit: float) -> Tensor:
+        ctx.save_for_backward(x)  # type: ignore[attr-defined]
+        ctx.limit = limit  # type: ignore[attr-defined]
+        return x.clamp(0.0, limit)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (x,), limit, grad = ctx.saved_tensors, ctx.limit, grad_outputs[0]  # type: ignore[attr-defined]
+        return torch.where((x <= 0.0) | (x >= limit) & (grad < 0.0), 0.0, grad), None
+
+
 class _ClampScale(torch.autograd.Function):
     """Clamp whose gradient passes outside of the range too where it leads back into it."""
 
@@ -64,9 +80,9 @@ class _ClampScale(torch.autograd.Function):
 
 
 def rectify(x: Tensor, limit: float) -> Tensor:
-    """max(x, 0), held at `limit`; there the gradient passes, so that a unit finds back."""
-    positive = functional.relu(x)
-    return positive - (positive - limit).clamp_min(0.0).detach()
+    """max(x, 0), at most `limit`. Beyond it a unit that is too large still finds back, and one that is too small does
+    not try: others would run after what it never becomes, and the fit away."""
+    return cast(Tensor, _Rectify.apply(x, limit))
 
 
 def clip(samples: Tensor) -> Tensor:

@@ -47,9 +47,8 @@ _TILE_RATE = 1.0 / 3.0
 _CHOSEN_GRIDS = 3
 """Finest grids whose latents are chosen anew: coarser ones take few bits, and a look at each of theirs much time."""
 
-_LONGEST_STEP, _LONGEST_OF_MANY, _MANY_STEPS = 2.0, 1.0, 2_000
-"""What a step moves a latent by at most, times the learning rate, and in fits of so many steps, which have the time to
-run away. Bounded so, short ones lose up to 3% (eval/results/pyramid_trials.md)."""
+_LONGEST_STEP = 2.0
+"""What a step moves a latent by at most, times the learning rate: Adam's own are far longer where a gradient grows."""
 
 AnyFloat = TypeVar("AnyFloat", bound=np.floating[Any])
 
@@ -111,13 +110,12 @@ class PictureFit:
     def noise_stage(self) -> None:
         """Latents and weights together; ends with latents rounded."""
         config, state = self.fit_config, self.state
-        longest = _LONGEST_STEP if config.noise_steps < _MANY_STEPS else _LONGEST_OF_MANY
-        adam = Adam(state.latents, epsilon=1e-12, longest=longest)
+        adam = Adam(state.latents, epsilon=1e-12, longest=_LONGEST_STEP)
         soap = Soap(state.arrays, anchors=self.anchors, decay=config.weight_decay)
         way_back = WayBack(state.latents, state.weights, soap, self.notes)
         for step in range(config.noise_steps):
             if step in config.latent_restarts:
-                adam = Adam(state.latents, epsilon=1e-12, longest=longest)
+                adam = Adam(state.latents, epsilon=1e-12, longest=_LONGEST_STEP)
             done = step / config.noise_steps
             falling = 0.5 * (1.0 + math.cos(math.pi * done))
             cooled = done**config.annealing

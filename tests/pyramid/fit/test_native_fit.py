@@ -13,7 +13,7 @@ import torch
 from c3video import native
 from c3video.native.pyramid_fit import Before, FitStep, PyramidFit
 from c3video.pyramid.config import GROUPS, PyramidConfig, grid_shapes, weight_shapes
-from c3video.pyramid.fit.network import grid_bits, reconstruct, split_latents, split_weights
+from c3video.pyramid.fit.network import grid_bits, reconstruct, rectify, split_latents, split_weights
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the extension was not built")
 
@@ -143,6 +143,28 @@ def test_tiny_pictures_equal_the_definition(layout: str, height: int, width: int
     for config in (SMALL, replace(SMALL, filter_reach=3)):
         case = Case(config, layout, height, width)
         case.check(case.found(), case.wanted())
+
+
+def test_gradients_pass_a_limit_only_where_they_lead_back() -> None:
+    """Else what a unit cannot become goes on being asked of it, and long fits run away."""
+    x = torch.tensor([-1.0, 0.5, 5.0, 5.0, 4.0, -1.0], dtype=torch.float64, requires_grad=True)
+    found = rectify(x, 4.0)
+    assert found.tolist() == [0.0, 0.5, 4.0, 4.0, 4.0, 0.0]
+    found.backward(torch.tensor([1.0, -1.0, -1.0, 1.0, -1.0, -1.0]))
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, -1.0, 0.0, 1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("layout", ["420", "444"])
+def test_units_at_their_limits_equal_the_definition(layout: str) -> None:
+    case = Case(SMALL, layout, 37, 45)
+    usual = case.wanted()
+    for name, array in split_weights(torch.from_numpy(case.weights), SMALL, layout).items():  # views
+        if name.split(".")[0] in ("v1", "r1"):
+            array *= 30.0
+    wanted = case.wanted()
+    assert not np.allclose(wanted.squared_errors, usual.squared_errors)
+    case.check(case.found(), wanted)
 
 
 def test_many_patches_equal_the_definition() -> None:

@@ -70,8 +70,12 @@ C3_INLINE VF reciprocal(VF x) {
     return r * (2.0f - x * r);
 }
 
-// Where a unit is above 0 its gradient passes.
-C3_INLINE VF passed(VF unit, VF grad) { return if_less(splatf(0.0f), unit, grad, splatf(0.0f)); }
+// Units become their gradient, which passes where they are above 0, and at their limit only where it leads back from
+// it.
+C3_INLINE void let_pass(float* units, VF grad, float limit) {
+    const VF zero = splatf(0.0f), unit = loadf(units);
+    storef(units, if_less(zero, unit, if_less(unit, splatf(limit), grad, maxf(zero, grad)), zero));
+}
 
 }  // namespace pyramid
 }  // namespace C3_ISA

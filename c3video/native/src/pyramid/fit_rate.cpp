@@ -498,14 +498,14 @@ private:
         for (int i = 0; i < last_; i++) a[i] = last[i];
         if (wants_weights_) last_sums_.add(outputs, a.data(), length);
         layer(outputs, 2, job_.weights + plan_.w3, zeros_.data(), last_, reach,
-              [&](int o, int64_t n, VF sum) { storef(last[o] + n, passed(loadf(last[o] + n), sum)); });
+              [&](int o, int64_t n, VF sum) { let_pass(last[o] + n, sum, kEntropyLimit); });
         if (two_) {
             std::vector<const float*>& units = units_;
             units.assign(hidden_.begin(), hidden_.begin() + first_);
             units.push_back(ones_);
             if (wants_weights_) second_sums_.add(a.data(), units.data(), length);
             layer(a.data(), last_, job_.weights + plan_.w2, zeros_.data(), first_, reach,
-                  [&](int o, int64_t n, VF sum) { storef(hidden_[o] + n, passed(loadf(hidden_[o] + n), sum)); });
+                  [&](int o, int64_t n, VF sum) { let_pass(hidden_[o] + n, sum, kEntropyLimit); });
         }
         for (int i = 0; i < rows_; i++) a[i] = hidden_[i];
         if (wants_weights_) {

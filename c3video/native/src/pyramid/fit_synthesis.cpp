@@ -660,7 +660,7 @@ private:
             second.add(grads, units, length);
             // Past the end of these rows the next ones' gradients lie: they are left to their own chunks.
             layer(grads, net.planes, net.refine_second.data(), net.zeros.data(), net.refine, length,
-                  [&](int r, int64_t n, VF sum) { storef(part.rows[r] + n, passed(loadf(part.rows[r] + n), sum)); });
+                  [&](int r, int64_t n, VF sum) { let_pass(part.rows[r] + n, sum, kRefineLimit); });
             for (int r = 0; r < net.refine; r++) std::fill(part.rows[r] + length, part.rows[r] + kChunk, 0.0f);
             find_taps(planes, start, taps);
             taps[num_taps] = part.ones;
@@ -709,7 +709,7 @@ private:
             for (int c = 0; c < net.planes; c++) units[net.hidden + c] = grads[c];
             second.add(grads, units, length);
             layer(grads, net.planes, net.second.data(), net.zeros.data(), net.hidden, length,
-                  [&](int o, int64_t n, VF sum) { storef(part.rows[o] + n, passed(loadf(part.rows[o] + n), sum)); });
+                  [&](int o, int64_t n, VF sum) { let_pass(part.rows[o] + n, sum, kSynthesisLimit); });
             for (int i = 0; i < net.inputs; i++) inputs[i] = planes.inputs[i] - kPad + start;
             inputs[net.inputs] = part.ones;
             first.add(units, inputs, length);
