@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A way back for a fit that runs away: once in a while some latent sets off for good, others make up for it, and the
-loss grows by a tenth a step (eval/results/pyramid_trials.md). Longer fits have more time for it.
+"""A way back for a fit whose loss grows from step to step.
+
+What made it do so is mended (`network.rectify`; eval/results/pyramid_trials.md). This is for what is not known.
 """
 
 from __future__ import annotations
