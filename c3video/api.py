@@ -192,7 +192,7 @@ def encode(
             scene_cuts=scene_cuts,
             seed=seed,
             device=device,
-            num_threads=threads or _threads(frame_source, model, segment_frames, workers, cluster),
+            num_threads=threads or _threads(frame_source, model, most, workers, cluster),
             settings=replace(told, rd_weight=0) if target is not None else told,
         )
         quick = config.fit_config(profile, next(iter(chosen.presets)), rd_weight, window_search, low_delay)

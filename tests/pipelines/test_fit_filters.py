@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +14,13 @@ from c3video.hybrid.coded_planes import coded_format, to_coded
 from c3video.hybrid.compensation import SAMPLE_BITS
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
 from c3video.hybrid.engine import ENGINES
-from c3video.hybrid.fit.plans import Plan
 from c3video.hybrid.fit.segment import fit_segment
-from c3video.hybrid.fit.trials import Trial, Trials
 from c3video.hybrid.frame_order import coding_order
 from c3video.hybrid.loop_filter import plane_filters
 from c3video.hybrid.subbands import filter_step
 from pipelines.fit_filters import segment_pairs
 from tests.conftest import moving_clip
+from tests.hybrid.fit.tasks import favour_pictures
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p10le"])
@@ -32,13 +30,7 @@ def test_filtered_planes_are_those_of_a_decoder(
 ) -> None:
     if picture_steps and not native.available():
         pytest.skip("pictures are fitted by the extension")
-    attempt = Trials.attempt
-
-    def favoured(self: Trials, plan: Plan, *rival: Any, with_known_motion: bool = False) -> Trial:
-        trial = attempt(self, plan, *rival, with_known_motion=with_known_motion)
-        return trial if trial.key is None else replace(trial, loss=trial.loss - 1e3)
-
-    monkeypatch.setattr(Trials, "attempt", favoured)
+    favour_pictures(monkeypatch)
     clip = moving_clip(6, 38, 52, pix_fmt)
     # Chroma that is quiet, so that its steps are finer than those of luma.
     gray = (clip.format.layout.max_value + 1) // 2

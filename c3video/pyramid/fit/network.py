@@ -49,40 +49,25 @@ def split_weights(weights: Tensor, config: PyramidConfig, layout: str) -> dict[s
     return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
-class _Rectify(torch.autograd.Function):
-    """max(x, 0), at most `limit`, where the gradient passes only if it leads back from there."""
+class _Held(torch.autograd.Function):
+    """Clamp whose gradient passes at and beyond a bound too where it leads back from there."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, limit: float) -> Tensor:
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)  # type: ignore[attr-defined]
-        ctx.limit = limit  # type: ignore[attr-defined]
-        return x.clamp(0.0, limit)
+        ctx.bounds = low, high  # type: ignore[attr-defined]
+        return x.clamp(low, high)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        (x,), limit, grad = ctx.saved_tensors, ctx.limit, grad_outputs[0]  # type: ignore[attr-defined]
-        return torch.where((x <= 0.0) | (x >= limit) & (grad < 0.0), 0.0, grad), None
-
-
-class _ClampScale(torch.autograd.Function):
-    """Clamp whose gradient passes outside of the range too where it leads back into it."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)  # type: ignore[attr-defined]
-        return x.clamp(*SCALE_OUTPUT_RANGE)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> Tensor:
-        (x,), grad = ctx.saved_tensors, grad_outputs[0]  # type: ignore[attr-defined]
-        low, high = SCALE_OUTPUT_RANGE
-        return torch.where((x < low) & (grad > 0) | (x > high) & (grad < 0), 0.0, grad)
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (x,), (low, high), grad = ctx.saved_tensors, ctx.bounds, grad_outputs[0]  # type: ignore[attr-defined]
+        return torch.where((x <= low) & (grad > 0) | (x >= high) & (grad < 0), 0.0, grad), None, None
 
 
 def rectify(x: Tensor, limit: float) -> Tensor:
     """max(x, 0), at most `limit`. Beyond it a unit that is too large still finds back, and one that is too small does
     not try: others would run after what it never becomes, and the fit away."""
-    return cast(Tensor, _Rectify.apply(x, limit))
+    return cast(Tensor, _Held.apply(functional.relu(x), -math.inf, limit))
 
 
 def clip(samples: Tensor) -> Tensor:
@@ -104,7 +89,7 @@ def laplace_bits(x: Tensor, location: Tensor, scale_output: Tensor) -> Tensor:
 
     Source: C3 (CVPR 2024), section 2, for the distribution; the tables of the decoder for the rest.
     """
-    log_scale = _ClampScale.apply(scale_output) + (3.0 - 5.0 * math.log(2.0))
+    log_scale = _Held.apply(scale_output, *SCALE_OUTPUT_RANGE) + (3.0 - 5.0 * math.log(2.0))
     scale = torch.exp(log_scale)
     distance = (x - location).abs()
     # Below half a step from the location the bin holds the peak; beyond it both bounds lie on one flank.

@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +20,12 @@ from c3video.errors import ConfigError, FitError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.hybrid.fit.plans import Plan
 from c3video.hybrid.fit.segment import fit_segment
-from c3video.hybrid.fit.trials import Trial, Trials
 from c3video.hybrid.frame_order import coding_order
 from c3video.media.scene_cuts import RunLengths
 from c3video.progress import Progress
 from c3video.video import ArraySource
 from tests.conftest import moving_clip
+from tests.hybrid.fit.tasks import favour_pictures
 
 QUICK = HybridFitConfig(plans=2, passes=1, tuning_steps=5)
 
@@ -68,13 +67,7 @@ def test_low_delay_codes_frames_in_the_order_in_which_they_are_shown(plans: int)
 def test_first_frames_that_are_pictures(
     monkeypatch: pytest.MonkeyPatch, pix_fmt: str, size: tuple[int, int], num_frames: int
 ) -> None:
-    attempt = Trials.attempt
-
-    def favoured(self: Trials, plan: Plan, *rival: Any, with_known_motion: bool = False) -> Trial:
-        trial = attempt(self, plan, *rival, with_known_motion=with_known_motion)
-        return trial if trial.key is None else replace(trial, loss=trial.loss - 1e3)
-
-    monkeypatch.setattr(Trials, "attempt", favoured)
+    favour_pictures(monkeypatch)
     clip = moving_clip(num_frames, *size, pix_fmt)
     fit_config, file = replace(QUICK, key_steps=6), io.BytesIO()
     fitted = fit_segment([frame.planes for frame in clip], clip.format, HybridConfig(), fit_config, "native")
