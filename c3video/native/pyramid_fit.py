@@ -64,9 +64,10 @@ class PyramidFit:
         config: of the model.
         layout: a key of GROUPS.
         height, width: of the picture in luma samples, 1..32768.
+        chroma_weight: factor of the squared errors of planes after the first in the loss.
     """
 
-    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int) -> None:
+    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int, chroma_weight: float = 1.0) -> None:
         config.check()
         groups = GROUPS[layout]
         self.config, self.layout, self.height, self.width = config, layout, height, width
@@ -88,6 +89,8 @@ class PyramidFit:
         self.num_samples: int = self._plan.num_samples
         self.num_planes = sum(group.num_planes for group in groups)
         self.num_pixels = height * width
+        self.chroma_weight = chroma_weight
+        self.plane_weights = np.array([1.0] + [chroma_weight] * (self.num_planes - 1))
         assert self.num_latents == sum(h * w for h, w in grid_shapes(config.num_grids, height, width))
         assert self.num_weights == sum(math.prod(shape) for shape in weight_shapes(config, layout).values())
 
@@ -99,7 +102,7 @@ class PyramidFit:
         rd_weight: float | None,
         *,
         gains: Floats | None = None,
-        plane_weights: Sequence[float] | None = None,
+        share: float = 1.0,
         wants_latents: bool = True,
         wants_weights: bool = True,
         wants_gains: bool = False,
@@ -107,7 +110,7 @@ class PyramidFit:
         before: Before | None = None,
         num_threads: int = 1,
     ) -> FitStep:
-        """Loss = squared errors / num_samples + rd_weight * bits / num_pixels, and its gradients.
+        """Loss = weighted squared errors / num_samples + rd_weight * bits / num_pixels, and its gradients.
 
         Results are the same each time for one number of threads; between numbers they differ by float rounding.
 
@@ -117,7 +120,7 @@ class PyramidFit:
             targets: (S,) all planes one after the other, on [0, 1]; None leaves the distortion out.
             rd_weight: weight of bits a pixel; None leaves the rate out.
             gains: (N,) factors of the grids in the synthesis; 1 without them.
-            plane_weights: factor of each plane's squared errors in the loss; 1 without them.
+            share: factor of the squared errors in the loss.
             wants_latents, wants_weights, wants_gains: which gradients to find.
             samples: (S,) if given, the planes are written there, clipped to [0, 1]; needs targets.
             before: of a latent frame after the first.
@@ -128,7 +131,7 @@ class PyramidFit:
         """
         num_grids = self.config.num_grids
         bits, squared_errors = np.zeros(num_grids), np.zeros(self.num_planes)
-        factors = np.full(self.num_planes, 1.0) if plane_weights is None else np.array(plane_weights, dtype=np.float64)
+        factors = share * self.plane_weights
         grad_latents = np.empty(self.num_latents, dtype=np.float32) if wants_latents else None
         previous = before.latents if before else None
         wants_previous = wants_latents and previous is not None and rd_weight is not None
@@ -204,7 +207,7 @@ class PyramidFit:
             targets,
             slopes,
             rd_weight / self.num_pixels,
-            np.full(self.num_planes, 1.0 / self.num_samples),
+            self.plane_weights / self.num_samples,
             num_grids,
             longest,
             num_threads,

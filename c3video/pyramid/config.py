@@ -250,6 +250,7 @@ class PyramidFitConfig:
 
     Args:
         rd_weight: weight of bpp against MSE on [0, 1]; larger means smaller files.
+        chroma_weight: factor of squared errors in planes after the first, above 0.
         use_prior: whether to start from the prior that was fitted for the layout at the nearest rate.
         noise_steps: length of the first stage, in which latents and weights move.
         network_steps: length of the second, in which weights follow the rounded latents.
@@ -269,6 +270,7 @@ class PyramidFitConfig:
     """
 
     rd_weight: float = 1e-3
+    chroma_weight: float = 1.0
     use_prior: bool = True
     noise_steps: int = 900
     network_steps: int = 100
@@ -289,6 +291,8 @@ class PyramidFitConfig:
         check_rd_weight(self.rd_weight)
         for name in ("noise_steps", "network_steps", "rounding_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
+        if not self.chroma_weight > 0.0:
+            raise ConfigError(f"chroma_weight = {self.chroma_weight}: must be above 0")
         check_range("longest_choice", self.longest_choice, 1, LONGEST_CHOICE)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from c3video.hybrid.coded_planes import from_coded, to_coded
+from c3video.hybrid.fit.chroma import error_weight
 from c3video.hybrid.fit.frame_coding import KeyPicture, luma_step
 from c3video.hybrid.fit.plans import SLOPE_OF_STEP
 from c3video.hybrid.fit.task import FitTask
@@ -59,7 +60,11 @@ def fit_key(
         task.video,
         task.config.key,
         PyramidFitConfig(
-            rd_weight, noise_steps=noise_steps, network_steps=network_steps, longest_choice=longest_choice
+            rd_weight,
+            chroma_weight=error_weight(task.coded_as, 1),
+            noise_steps=noise_steps,
+            network_steps=network_steps,
+            longest_choice=longest_choice,
         ),
         seed=seed,
         report=report,

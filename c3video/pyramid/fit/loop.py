@@ -94,7 +94,7 @@ def fit_picture(
     config = replace(config, num_previous=0)
     if fit_config.use_prior:
         config = choose_prior(config, layout, shape, targets, fit_config, seed, num_threads)
-    plan = PyramidFit(config, layout, *shape)
+    plan = PyramidFit(config, layout, *shape, fit_config.chroma_weight)
     state, chosen, found, notes = _fit(plan, targets, fit_config, seed, report, num_threads)
     return FittedPicture(
         chosen.weights,
@@ -125,7 +125,7 @@ def fit_run(
     layout = layout_key(video.layout)
     if fit_config.use_prior:
         config = with_prior(config, layout, fit_config.rd_weight)
-    picture = PyramidFit(config, layout, video.height, video.width)
+    picture = PyramidFit(config, layout, video.height, video.width, fit_config.chroma_weight)
     windows = find_windows([planes[0] for planes in frames], config.num_grids)
     plan = RunPlan.of_all(picture, RunShape(len(frames), spans), windows)
     targets = np.concatenate([_targets(planes, video) for planes in frames])

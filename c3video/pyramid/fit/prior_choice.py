@@ -42,17 +42,19 @@ def choose_prior(
         FitError: the loss of a trial is not finite.
     """
     nearest = with_prior(config, layout, fit_config.rd_weight)
-    tiles = SampledPicture.of(PyramidFit(replace(config, num_previous=0), layout, *shape))
+    whole = PyramidFit(replace(config, num_previous=0), layout, *shape, fit_config.chroma_weight)
+    tiles = SampledPicture.of(whole)
     if tiles is None:
         return nearest
-    trials = _LARGEST_SHARE * fit_config.noise_steps * tiles.whole.num_pixels / (TRIAL_STEPS * tiles.tile.num_pixels)
+    trials = _LARGEST_SHARE * fit_config.noise_steps * whole.num_pixels / (TRIAL_STEPS * tiles.tile.num_pixels)
     numbers = candidate_priors(config, layout, fit_config.rd_weight)[: int(trials)]
     if len(numbers) < 2:
         return nearest
     part = _middling(tiles, targets)
 
     def trial_loss(number: int) -> float:
-        plan = PyramidFit(replace(tiles.tile.config, prior=number), layout, tiles.tile.height, tiles.tile.width)
+        of_prior = replace(tiles.tile.config, prior=number)
+        plan = PyramidFit(of_prior, layout, tiles.tile.height, tiles.tile.width, fit_config.chroma_weight)
         fit = PictureFit(
             plan,
             part,

@@ -115,7 +115,6 @@ class RunPlan:
             )
             take(found, scales[frame.layer], (number,), frame.before)
         by_frame = None if targets is None else targets.reshape(num_frames, plan.num_samples)
-        share = [1.0 / len(self.counted)] * plan.num_planes
         for frame_number in self.counted if by_frame is not None else ():
             parts = self.shape.parts[frame_number]
             found = plan.step(
@@ -123,7 +122,7 @@ class RunPlan:
                 weights,
                 None if by_frame is None else by_frame[frame_number],
                 None,
-                plane_weights=share,
+                share=1.0 / len(self.counted),
                 wants_latents=wants_latents,
                 wants_weights=wants_weights,
                 num_threads=num_threads,

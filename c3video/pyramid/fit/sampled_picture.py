@@ -45,7 +45,7 @@ class SampledPicture:
         tops, lefts = _starts(whole.height, rows, unit), _starts(whole.width, columns, unit)
         corners = [(top, left) for top in tops for left in lefts]
         order = np.random.default_rng(len(corners)).permutation(len(corners))
-        tile = PyramidFit(whole.config, whole.layout, TILE_SIDE, TILE_SIDE)
+        tile = PyramidFit(whole.config, whole.layout, TILE_SIDE, TILE_SIDE, whole.chroma_weight)
         return cls(whole, tile, tuple(corners[index] for index in order))
 
     def some(self, number: int, count: int) -> SampledPicture:
@@ -73,7 +73,7 @@ class SampledPicture:
         wants_weights: bool = True,
         num_threads: int = 1,
     ) -> FitStep:
-        """Loss = squared errors / num_samples + rd_weight * bits / num_pixels, and its gradient by weights.
+        """Loss = weighted squared errors / num_samples + rd_weight * bits / num_pixels, and its gradient by weights.
 
         Bits and errors of the tiles are scaled up to all. A tile's edges are edges of a picture. None for `targets`
         leaves distortion out, for `rd_weight` rate.

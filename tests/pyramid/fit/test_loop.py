@@ -76,6 +76,20 @@ def test_more_steps_are_better_and_each_is_reported() -> None:
     assert losses[0] > losses[1] > losses[2]
 
 
+@pytest.mark.parametrize("shape", [(64, 48), (520, 512)])  # the latter by tiles
+def test_weighted_chroma_comes_out_better(shape: tuple[int, int]) -> None:
+    video = VideoFormat(*shape, "yuv420p")
+    planes, errors, losses = picture(video), [], []
+    for chroma_weight in (1.0, 5.0):
+        config = replace(QUICK, chroma_weight=chroma_weight)
+        fitted = fit_picture(planes, video, TINY, config)
+        decoded = synthesise(fitted.weights, fitted.symbols, video.layout)
+        errors.append([float(np.square(a.astype(float) - b).mean()) for a, b in zip(decoded, planes, strict=True)])
+        losses.append(fitted.loss)
+    assert sum(errors[1][1:]) < 0.8 * sum(errors[0][1:])
+    assert losses[1] > losses[0]
+
+
 def test_a_seed_repeats_a_fit_and_another_does_not() -> None:
     video = VideoFormat(32, 32, "gray")
     planes = picture(video)

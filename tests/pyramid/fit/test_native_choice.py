@@ -19,14 +19,14 @@ BARE = PyramidConfig(entropy_layers=(7,), refine_width=0, num_taps=4)
 
 def chosen(case: Case, num_grids: int) -> tuple[PyramidFit, np.ndarray, int, float]:
     """The plan, the latents after a choice, how many changed, and the gain."""
-    plan = PyramidFit(case.config, case.layout, case.height, case.width)
+    plan = case.plan()
     latents = case.latents.copy()
     changes, gain = plan.choose(latents, case.weights, case.targets, case.rd_weight, num_grids=num_grids)
     return plan, latents, changes, gain
 
 
-def case_of(config: PyramidConfig, layout: str, height: int, width: int) -> Case:
-    case = Case(config, layout, height, width)
+def case_of(config: PyramidConfig, layout: str, height: int, width: int, chroma_weight: float = 1.0) -> Case:
+    case = Case(config, layout, height, width, chroma_weight=chroma_weight)
     case.latents = np.rint(case.latents)
     return case
 
@@ -44,6 +44,15 @@ def test_the_gain_is_that_of_the_loss(config: PyramidConfig, layout: str) -> Non
     assert changes > 100
     assert gain > 0.01 * before
     assert before - loss(plan, case, latents) == pytest.approx(gain, rel=1e-4, abs=1e-5 * before)
+
+
+def test_the_gain_counts_chroma_as_the_loss_does() -> None:
+    case = case_of(SMALL, "420", 37, 51, chroma_weight=3.7)
+    plan, latents, _, gain = chosen(case, 3)
+    _, others, _, _ = chosen(case_of(SMALL, "420", 37, 51), 3)
+    before, after = (loss(plan, case, each) for each in (case.latents, latents))
+    assert before - after == pytest.approx(gain, rel=1e-4, abs=1e-5 * before)
+    assert after < 0.999 * loss(plan, case, others)
 
 
 @pytest.mark.parametrize("layout", ["420", "rgb"])

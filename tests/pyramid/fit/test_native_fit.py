@@ -23,8 +23,11 @@ SMALL = PyramidConfig(patch_size=128)
 class Case:
     """A picture of random latents and targets, with wild weights."""
 
-    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int, seed: int = 0) -> None:
+    def __init__(
+        self, config: PyramidConfig, layout: str, height: int, width: int, seed: int = 0, chroma_weight: float = 1.0
+    ) -> None:
         self.config, self.layout, self.height, self.width = config, layout, height, width
+        self.chroma_weight = chroma_weight
         rng = np.random.default_rng(seed)
         count = sum(h * w for h, w in grid_shapes(config.num_grids, height, width))
         self.latents = (2.0 * rng.standard_normal(count) * (rng.random(count) < 0.7)).astype(np.float32)
@@ -54,15 +57,19 @@ class Case:
         squared_errors = torch.stack(errors)
         loss = torch.zeros((), dtype=torch.float64)
         if with_distortion:
-            loss = loss + squared_errors.sum() / len(self.targets)
+            weighted = squared_errors[0] + self.chroma_weight * squared_errors[1:].sum()
+            loss = loss + weighted / len(self.targets)
         if with_rate:
             loss = loss + self.rd_weight * bits.sum() / (self.height * self.width)
         grads = torch.autograd.grad(loss, leaves, allow_unused=True)
         arrays = [None if grad is None else grad.numpy() for grad in grads]
         return FitStep(bits.detach().numpy(), squared_errors.detach().numpy(), float(loss.detach()), *arrays)  # type: ignore[arg-type]
 
+    def plan(self) -> PyramidFit:
+        return PyramidFit(self.config, self.layout, self.height, self.width, self.chroma_weight)
+
     def found(self, num_threads: int = 1, **flags: bool) -> FitStep:
-        plan = PyramidFit(self.config, self.layout, self.height, self.width)
+        plan = self.plan()
         flags.setdefault("wants_gains", True)
         for _ in range(2):  # memory that was used before must not tell
             step = plan.step(
@@ -143,6 +150,14 @@ def test_tiny_pictures_equal_the_definition(layout: str, height: int, width: int
     for config in (SMALL, replace(SMALL, filter_reach=3)):
         case = Case(config, layout, height, width)
         case.check(case.found(), case.wanted())
+
+
+@pytest.mark.parametrize("layout", ["gray", "420", "422", "444"])
+def test_weighted_chroma_equals_the_definition(layout: str) -> None:
+    case, usual = (Case(SMALL, layout, 45, 51, chroma_weight=weight) for weight in (3.7, 1.0))
+    wanted = case.wanted()
+    assert (wanted.loss > 1.3 * usual.wanted().loss) == (layout != "gray")
+    case.check(case.found(), wanted)
 
 
 def test_gradients_pass_a_limit_only_where_they_lead_back() -> None:
