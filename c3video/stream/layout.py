@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The layout of a .c3v stream, version 14: each structure is declared once, as a table of fields.
+"""The layout of a .c3v stream, version 15: each structure is declared once, as a table of fields.
 
     stream = START, HEADER, model, crc32, record of segment 0, record of segment 1, ..., record of the index, TRAILER
            | START, HEADER, model, crc32, record of segment 0, TAIL_MAGIC
@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -36,7 +36,7 @@ from c3video.video import LAYOUTS, ContentLight, MasteringDisplay, VideoFormat
 
 MAGIC = b"\x89C3V\r\n\x1a\n"
 """As in PNG: not text, and damaged by whatever changes line ends or strips the eighth bit."""
-VERSION = 14
+VERSION = 15
 """No file of the versions before was ever released; nothing reads them."""
 TAIL_MAGIC = b"\x89C3Vend\n"
 SYNC = b"C3R"
@@ -210,8 +210,8 @@ SEGMENT = Structure(
     (
         Field("num_frames", VARINT, 1, 1024, "frames; at most segment_frames of the header"),
         Field("first_pts", SVARINT, -MAX_TIME, MAX_TIME, "of the first frame, in units of time_base"),
-        Field("num_pts_steps", VARINT, 0, 1023, "1: one step for all, else num_frames - 1"),
-        Field("pts_steps", VARINT, 1, MAX_TIME, "from each time stamp to the next", "num_pts_steps"),
+        Field("least_step", VARINT, 0, MAX_TIME, "least step from a time stamp to the next; 0 for one frame", since=15),
+        Field("step_excess", BLOB, 0, 8191, "what each step is above it, all in as many bits", since=15),
         Field("last_duration", VARINT, 0, MAX_TIME, "of the last frame; 0: not known"),
         Field(
             "frame_hashes",
@@ -417,14 +417,13 @@ class Segment:
 
 
 def _segment_values(segment: Segment) -> dict[str, Any]:
-    steps = tuple(after - before for before, after in zip(segment.pts, segment.pts[1:], strict=False))
-    if len(set(steps)) == 1:
-        steps = steps[:1]
+    steps = [after - before for before, after in pairwise(segment.pts)]
+    least = min(steps, default=0)
     return {
         "num_frames": len(segment.pts),
         "first_pts": segment.pts[0],
-        "num_pts_steps": len(steps),
-        "pts_steps": steps,
+        "least_step": least,
+        "step_excess": _packed([step - least for step in steps]),
         "last_duration": segment.durations[-1],
         "frame_hashes": segment.frame_hashes,
         "patches": segment.patches,
@@ -432,16 +431,30 @@ def _segment_values(segment: Segment) -> dict[str, Any]:
     }
 
 
+def _packed(values: Sequence[int]) -> bytes:
+    """Values of 0 and more in as many bits each, low bits first, in as few bytes as hold the largest one so."""
+    bits = max(values, default=0).bit_length()
+    size = -(-bits * len(values) // 8)
+    bits = 8 * size // max(1, len(values))
+    return sum(value << (bits * place) for place, value in enumerate(values)).to_bytes(size, "little")
+
+
+def _unpacked(data: bytes, count: int) -> list[int]:
+    """What `_packed` made of `count` values; of other bytes values that it makes something else of."""
+    bits, packed = 8 * len(data) // max(1, count), int.from_bytes(data, "little")
+    return [packed >> (bits * place) & ((1 << bits) - 1) for place in range(count)]
+
+
 def _segment_of(number: int, values: Mapping[str, Any], header: Header) -> Segment:
-    num_frames, steps = values["num_frames"], values["pts_steps"]
+    num_frames, least, packed = values["num_frames"], values["least_step"], values["step_excess"]
     if num_frames > header.segment_frames:
         raise StreamError(f"num_frames = {num_frames}: must be in 1..{header.segment_frames} (segment_frames)")
-    if len(steps) != num_frames - 1:
-        if len(steps) != 1 or num_frames == 1:
-            raise StreamError(f"num_pts_steps = {len(steps)}: must be 1 or num_frames - 1 = {num_frames - 1}")
-        steps *= num_frames - 1
-    elif len(steps) > 1 and len(set(steps)) == 1:
-        raise StreamError(f"{len(steps)} equal pts_steps: must be written as one")
+    if (least > 0) != (num_frames > 1):
+        raise StreamError(f"least_step = {least}: must be above 0 where there are frames to step to, and only there")
+    excess = _unpacked(packed, num_frames - 1)
+    if min(excess, default=0) or _packed(excess) != packed:
+        raise StreamError(f"step_excess: {len(packed)} bytes are not how steps of {num_frames} frames are written")
+    steps = [least + each for each in excess]
     pts = tuple(accumulate(steps, initial=values["first_pts"]))
     if pts[-1] > MAX_TIME:
         raise StreamError(f"last time stamp {pts[-1]}: must be at most {MAX_TIME}")
@@ -463,6 +476,9 @@ def write_segment(segment: Segment, header: Header) -> bytes:
             raise ConfigError(f"segment {segment.number}: {found} {name}: must be in {low}..{high}")
     if segment.pts[-1] > MAX_TIME:
         raise ConfigError(f"segment {segment.number}: time stamp {segment.pts[-1]}: must be at most {MAX_TIME}")
+    for before, after in pairwise(segment.pts):
+        if after <= before:
+            raise ConfigError(f"segment {segment.number}: time stamp {after} after {before}: must be above it")
     return write_record(SEGMENT_KIND, segment.number, SEGMENT.write(_segment_values(segment)))
 
 

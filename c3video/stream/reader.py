@@ -53,8 +53,8 @@ from c3video.stream.layout import (
 )
 
 _BLOCK_BYTES = 1 << 16
-_SMALLEST_SEGMENT_BYTES = RECORD_OVERHEAD_BYTES + 9
-"""Of a record: one frame's count, time stamp, steps, duration and crc32, and an empty patch."""
+_SMALLEST_SEGMENT_BYTES = RECORD_OVERHEAD_BYTES + 8
+"""Of a record: one frame's count, time stamp, steps, duration and hash, and an empty patch."""
 _FACTS_BYTES = 24
 """Enough of a segment's payload to hold the number of its frames and its first time stamp."""
 _MORE_AFTER_END = "there is more after the end of the stream; cut it off there"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +136,11 @@ def test_a_varint_has_one_form_only(data: str) -> None:
 
 
 @pytest.mark.parametrize(("header", "expected"), [(HEADER_A, HEADER_A_HEX), (HEADER_B, HEADER_B_HEX)])
-def test_header_bytes_of_version_14_are_these(header: Header, expected: str) -> None:
+def test_header_bytes_of_version_15_are_these(header: Header, expected: str) -> None:
     """Change them only with the format version."""
     data = syntax.write_header(header)
     payload = bytes.fromhex(expected)
-    assert data[:11] == b"\x89C3V\r\n\x1a\n\x0e" + len(payload).to_bytes(2, "little")
+    assert data[:11] == b"\x89C3V\r\n\x1a\n\x0f" + len(payload).to_bytes(2, "little")
     assert data[11:-4] == payload
     assert syntax.read_header(payload) == header
 
@@ -375,18 +376,24 @@ def segment(pts: tuple[int, ...], durations: tuple[int, ...], num_patches: int =
     return Segment(7, pts, durations, hashes, tuple(bytes(i) for i in range(num_patches)))
 
 
+MILLISECONDS = tuple(1001 * frame // 30 for frame in range(48))
+"""Time stamps of 29.97 frames a second."""
+
+
 @pytest.mark.parametrize(
     ("pts", "durations", "time_bytes"),
     [
-        ((0,), (0,), 3),  # first, no steps, duration
-        ((-5,), (3,), 3),
+        ((0,), (0,), 4),  # first, least step, how many bytes are above it, duration
+        ((-5,), (3,), 4),
         ((0, 1), (1, 1), 4),
         ((-64, -63, -62, -61), (1, 1, 1, 1), 4),
-        ((0, 1, 3, 6), (1, 2, 3, 0), 6),
+        ((0, 1, 3, 6), (1, 2, 3, 0), 5),  # 0, 1 and 2 in two bits each: one byte
         ((0, 300, 600), (300, 300, 300), 6),
-        ((0, 300, 601), (300, 301, 5), 7),
+        ((0, 300, 601), (300, 301, 5), 6),
         (((1 << 62) - 2, (1 << 62) - 1), (1, 9), 12),
         (tuple(range(48)), (1,) * 48, 4),
+        (MILLISECONDS, (*(b - a for a, b in pairwise(MILLISECONDS)), 33), 10),  # 47 bits: 6 bytes
+        ((0, 1, 1 << 60), (1, (1 << 60) - 1, 5), 19),  # 60 bits each: 15 bytes
     ],
 )
 def test_segment_round_trip_and_size(pts: tuple[int, ...], durations: tuple[int, ...], time_bytes: int) -> None:
@@ -412,8 +419,8 @@ def test_durations_but_the_last_follow_from_the_time_stamps() -> None:
         (segment(tuple(range(49)), (1,) * 49), "49 time stamps: must be in 1..48"),
         (segment((0, 1), (1,)), "1 durations"),
         (segment((0,), (1,), 43), "43 patches: must be in 44..44"),
-        (segment((0, 0), (1, 1)), "pts_steps = 0"),
-        (segment((1, 0), (1, 1)), "pts_steps = -1"),
+        (segment((0, 0), (1, 1)), "time stamp 0 after 0"),
+        (segment((0, 2, 1), (1, 1, 1)), "time stamp 1 after 2"),
         (segment((1 << 62,), (1,)), "time stamp"),
         (segment((-(1 << 62),), (1,)), "first_pts"),
         (replace(segment((0,), (1,)), frame_hashes=(1, 2)), "2 frame_hashes: must be 1"),
@@ -429,12 +436,16 @@ def test_segment_that_no_stream_may_carry_is_not_written(bad: Segment, words: st
     ("start", "words"),
     [
         ("00", "num_frames"),
-        ("31 00 01 01 01" + "0000" * 49, "num_frames = 49: must be in 1..48"),
-        ("01 00 01 01 01 0000", "num_pts_steps = 1"),
-        ("04 00 02 0101 01" + "0000" * 4, "num_pts_steps = 2"),
-        ("03 00 02 0101 01" + "0000" * 3, "2 equal pts_steps"),
-        ("02 00 01 00 01" + "0000" * 2, "pts_steps at byte 53"),
-        ("02 feffffffffffffff7f 01 01 01" + "0000" * 2, "last time stamp"),
+        ("31 00 01 00 01" + "0000" * 49, "num_frames = 49: must be in 1..48"),
+        ("01 00 01 00 01 0000", "least_step = 1"),
+        ("02 00 00 00 01" + "0000" * 2, "least_step = 0"),
+        ("01 00 00 01 00 01 0000", "1 bytes are not how steps of 1 frames"),
+        ("03 00 01 01 00 01" + "0000" * 3, "1 bytes are not how steps of 3 frames"),  # all alike
+        ("03 00 01 01 21 01" + "0000" * 3, "1 bytes are not how steps of 3 frames"),  # 1 and 2 above it: not the least
+        ("04 00 01 01 44 01" + "0000" * 4, "1 bytes are not how steps of 4 frames"),  # a bit too many
+        ("03 00 01 02 0001 01" + "0000" * 3, "2 bytes are not how steps of 3 frames"),  # would fit in one
+        ("02 feffffffffffffff7f 01 00 01" + "0000" * 2, "last time stamp"),
+        ("03 00 01 80 40" + "00" * 4096 + "ff" * 4096 + "01" + "0000" * 3, "step_excess at byte"),
     ],
 )
 def test_segment_payload_that_makes_no_sense_is_refused(start: str, words: str) -> None:

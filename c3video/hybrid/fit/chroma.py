@@ -4,9 +4,8 @@
 Chroma is smooth: at the same step its PSNR is 2 to 15 dB above that of luma, most of its symbols are zero, and a
 decibel more of it takes few bits. The usual figure of a video is the mean of the planes' PSNRs, 6:1:1, in which a
 decibel counts the same wherever it stands. So errors of chroma count in inverse proportion to how large they are to be
-expected, bounded, since what is far above luma already is hardly seen (eval/results/hybrid_trials.md). Pictures of
-the pyramid model are fitted with all errors alike: there chroma is made of the latents of luma too, and weighing its
-errors costs luma more than it brings.
+expected, bounded, since what is far above luma already is hardly seen (eval/results/hybrid_trials.md). First frames
+that are pictures of the pyramid model are fitted with errors so weighted too.
 """
 
 from __future__ import annotations

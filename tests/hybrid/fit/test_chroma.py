@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from c3video import native
 from c3video.engine import choose_engine
 from c3video.hybrid.coded_planes import coded_format
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
 from c3video.hybrid.fit.chroma import chroma_offset, error_weight
 from c3video.hybrid.fit.frame_coding import CodedFrames
+from c3video.hybrid.fit.key_picture import fit_key
 from c3video.hybrid.fit.segment import FittedFrames, fit_segment
 from c3video.video import Planes, VideoFormat
 from tests.conftest import moving_clip
@@ -105,3 +107,18 @@ def test_chroma_is_nearer_to_the_source_and_luma_stays() -> None:
     assert (errors(finer)[1:] < 0.9 * errors(usual)[1:]).all()
     assert errors(finer)[0] == pytest.approx(errors(usual)[0], rel=0.02)
     assert finer.squared_error == pytest.approx(errors(finer).sum())
+
+
+@pytest.mark.skipif(not native.available(), reason="the extension was not built")
+def test_pictures_count_chroma_as_other_frames_do() -> None:
+    source = moving_clip(1, 48, 64)
+    (frame,) = source
+    task = task_of([frame.planes], source.format, HybridFitConfig(key_steps=100))
+
+    def errors(offset: int) -> list[float]:
+        weighted = replace(task, coded_as=replace(task.coded_as, chroma_offset=offset))
+        found = fit_key(weighted, task.planes[0], 1e-3, seed=0).planes
+        return [float(np.square(a.astype(float) - b).mean()) for a, b in zip(found, task.planes[0], strict=True)]
+
+    usual, finer = errors(0), errors(10)
+    assert sum(finer[1:]) < 0.8 * sum(usual[1:])
