@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from c3video.c3.config import C3_MODEL, C3Config, LatentGrid
@@ -404,6 +405,17 @@ def test_segment_round_trip_and_size(pts: tuple[int, ...], durations: tuple[int,
     assert original.size_bytes == len(record)
     head = syntax.read_record_head(record[:16], 0)
     assert (head.kind, head.number, head.payload_size) == (syntax.SEGMENT_KIND, 7, len(record) - 20)
+    assert syntax.read_segment(7, record[16:-4], HEADER_A, 16) == original
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_time_stamps_come_back(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spread = int(rng.choice([1, 2, 3, 17, 1 << 20]))
+    steps = rng.integers(1, 1 + spread, rng.integers(0, 48)) + int(rng.integers(0, 1000))
+    pts = tuple(int(at) for at in np.concatenate([[rng.integers(-9, 9)], steps]).cumsum())
+    original = segment(pts, (*(b - a for a, b in pairwise(pts)), 5))
+    record = syntax.write_segment(original, HEADER_A)
     assert syntax.read_segment(7, record[16:-4], HEADER_A, 16) == original
 
 
