@@ -5,7 +5,7 @@
                                                      |--> how far each weight moves: its spread
               fits of a few crops from the new prior --> how much the loss bends with each weight: its step
 
-    python -m pipelines.adapt_pyramid_priors pictures/ --rd-weight 1e-3 --start 13.i16 --out 13.new.i16
+    python -m pipelines.adapt_pyramid_priors pictures/ --rd-weight 1e-3 --start 5.i16 --out 5.new.i16
 
 The first part is Reptile (Nichol et al., arXiv 1803.02999) with a step of one: a prior fitted for all crops together is
 good where it stands, this one is good some hundred steps on. A second run, with another --seed, moves it little.
@@ -13,9 +13,8 @@ good where it stands, this one is good some hundred steps on. A second run, with
 Steps and spreads go by the inputs of an array, or by the grids of biases, not by single weights: what a hidden unit is
 worth differs from picture to picture.
 
-With --widen the start may be a prior of smaller widths than those its layout has: hidden units that it has not begin at
-random and say nothing yet, filters do nothing. So priors of RGB, which is coded by wider networks, come from narrow
-ones.
+With --widen the start may be a prior of the default widths: hidden units that it has not begin at random and say
+nothing yet, filters do nothing. So priors of RGB, which is coded by wider networks, come from narrow ones.
 
 Pictures on which results are reported must not be among them.
 """

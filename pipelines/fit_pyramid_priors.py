@@ -3,8 +3,8 @@
 
     pictures --> one crop of each --> latents of their own for every crop, one set of weights for all --> integers
 
-    python -m pipelines.fit_pyramid_priors pictures/ --layout rgb --rd-weight 1e-3 --out 1e-3.i16
-    python -m pipelines.fit_pyramid_priors pictures/ --layout rgb --rd-weight 4e-3 --start 1e-3.i16 --out 4e-3.i16
+    python -m pipelines.fit_pyramid_priors pictures/ --layout rgb --rd-weight 1e-3 --out 5.i16
+    python -m pipelines.fit_pyramid_priors pictures/ --layout rgb --rd-weight 4e-3 --start 5.i16 --passes 90 --out 6.i16
 
 Every pass moves the latents of all crops once and the weights once, by the mean of all gradients: with fewer crops a
 step the networks run after each crop in turn and settle for none (eval/results/pyramid_trials.md). The state is kept

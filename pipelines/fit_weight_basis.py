@@ -5,7 +5,7 @@
                                                      |--> how the loss bends with them together
                                                      '--> for each large array a basis of its rows, steps and spreads
 
-    python -m pipelines.fit_weight_basis pictures/ --rd-weight 1e-3 --start 13.old.i16 --out 13.i16
+    python -m pipelines.fit_weight_basis pictures/ --rd-weight 1e-3 --start 5.old.i16 --out 5.i16
 
 The directions of a basis neither move together nor bend the loss together: both forms of a row's weights, that of the
 mean square of moves and that of the loss, are diagonal there. So coefficients can be rounded and coded one by one, with

@@ -152,7 +152,7 @@ class PyramidConfig:
         return self.num_taps + NUM_PARENTS
 
 
-_RGB_WIDTHS: dict[str, Any] = {"entropy_layers": (32, 32), "synthesis_width": 48, "filter_reach": 3}
+_RGB_WIDTHS: dict[str, Any] = {"entropy_layers": (24, 24), "synthesis_width": 32, "filter_reach": 3}
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ PRIOR_RATES: dict[int, float] = {
     7: 1e-3,
     8: 1e-3,
     10: 1.2e-2,
-    12: 4e-4,
-    13: 1e-3,
-    14: 4e-3,
-    15: 1.2e-2,
+    4: 4e-4,
+    5: 1e-3,
+    6: 4e-3,
+    11: 1.2e-2,
 }
 """rd_weight that each prior of the package was fitted for; of one rate the first is best where nothing is known.
 
-8 to 10 come from pictures of twice the size, 15 of 1.5 times (pipelines/adapt_pyramid_priors.py)."""
+8 to 11 come from pictures of twice the size (pipelines/adapt_pyramid_priors.py)."""
 
 CANDIDATE_RATES = (1.0 / 1.5, 7.0)
 """Of priors that may serve, against a fit's own: which one is best differs, but lower ones are not."""
