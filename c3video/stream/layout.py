@@ -440,7 +440,7 @@ def _packed(values: Sequence[int]) -> bytes:
 
 
 def _unpacked(data: bytes, count: int) -> list[int]:
-    """What `_packed` made of `count` values; of other bytes values that it makes something else of."""
+    """The `count` values that `_packed` made bytes of; bytes that it never makes give values it packs otherwise."""
     bits, packed = 8 * len(data) // max(1, count), int.from_bytes(data, "little")
     return [packed >> (bits * place) & ((1 << bits) - 1) for place in range(count)]
 

@@ -408,6 +408,20 @@ def test_segment_round_trip_and_size(pts: tuple[int, ...], durations: tuple[int,
     assert syntax.read_segment(7, record[16:-4], HEADER_A, 16) == original
 
 
+@pytest.mark.parametrize(
+    ("pts", "expected"),
+    [
+        ((0, 1, 3, 6), "04 00 01 01 24 00"),  # 0, 1 and 2 above 1, the first in the lowest bits: 0b10_01_00
+        ((-5, 28, 62, 95), "04 09 21 01 04 00"),  # 0, 1 and 0 above 33: 2 bits each, since 3 of them fill the byte
+        (tuple(33 * i + (i > 8) for i in range(10)), "0a 00 21 02 0001 00"),  # a bit each of 9: the last begins a byte
+        ((0, 300, 900), "03 00 ac02 03 00c012 00"),  # 0 and 300 above 300: 9 bits need 3 bytes, which have 12 for each
+    ],
+)
+def test_time_stamps_by_hand(pts: tuple[int, ...], expected: str) -> None:
+    record = syntax.write_segment(segment(pts, (0,) * len(pts)), HEADER_A)
+    assert record[16:].startswith(bytes.fromhex(expected))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_any_time_stamps_come_back(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from c3video import native
-from c3video.errors import FitError
+from c3video.errors import ConfigError, FitError
 from c3video.progress import Progress
 from c3video.pyramid.config import PYRAMID_PRESETS, PyramidConfig, PyramidFitConfig
 from c3video.pyramid.differences import weights_from
@@ -88,6 +88,12 @@ def test_weighted_chroma_comes_out_better(shape: tuple[int, int]) -> None:
         losses.append(fitted.loss)
     assert sum(errors[1][1:]) < 0.8 * sum(errors[0][1:])
     assert losses[1] > losses[0]
+
+
+@pytest.mark.parametrize("chroma_weight", [0.0, -1.0, float("nan")])
+def test_a_weight_of_chroma_that_makes_no_sense_is_refused(chroma_weight: float) -> None:
+    with pytest.raises(ConfigError, match=r"chroma_weight = .*: must be above 0"):
+        replace(QUICK, chroma_weight=chroma_weight).check()
 
 
 def test_a_seed_repeats_a_fit_and_another_does_not() -> None:
