@@ -219,7 +219,10 @@ def crop_fits(options: argparse.Namespace, files: Sequence[Path], prior: Prior) 
         prior.layout,
         replace(prior.config, prior=0),
         prior_weights(prior),
-        PyramidFitConfig(rd_weight=options.rd_weight, noise_steps=options.steps, network_steps=0),
+        # Weights go where pictures want them: what their differences to this start would cost does not count.
+        PyramidFitConfig(
+            rd_weight=options.rd_weight, noise_steps=options.steps, network_steps=0, weight_rate=0.0, weight_decay=0.5
+        ),
         options.crops,
         options.size,
         options.enlarge,

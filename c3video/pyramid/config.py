@@ -258,9 +258,10 @@ class PyramidFitConfig:
             half cosine.
         latent_restarts: steps at which Adam's means on the latents start again: the first gradients are far larger
             than the later ones, and the memory of their squares would hold the latents back.
+        weight_rate: factor of the bits of weights (fit/weight_rate.py) in the first stage's gradients. Without it
+            they move wherever that helps a little, and small pictures spend more on weights than they gain.
         weight_decay: draws weights to those of the prior, by this share of the rate a step. Without it they wander
-            where the loss does not care, take bits for it, and in long fits leave what integers can hold. Small
-            pictures multiply it (fit/loop.py).
+            where the loss does not care, and in long fits leave what integers can hold.
         network_rate: of the second stage, falling to a tenth.
         rounding_steps, rounding_rate: of the weights that are still free after each array that is rounded; the rate
             falls to a tenth, and is a third for large pictures, where each step sees another part.
@@ -277,7 +278,8 @@ class PyramidFitConfig:
     learning_rate: float = 1e-2
     latent_rate: float = 0.16
     latent_restarts: tuple[int, ...] = (40, 100)
-    weight_decay: float = 0.5
+    weight_rate: float = 0.7
+    weight_decay: float = 0.1
     network_rate: float = 1e-3
     rounding_steps: int = 10
     rounding_rate: float = 3e-4
@@ -291,6 +293,9 @@ class PyramidFitConfig:
         check_rd_weight(self.rd_weight)
         for name in ("noise_steps", "network_steps", "rounding_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
+        for name in ("weight_rate", "weight_decay"):
+            if not getattr(self, name) >= 0.0:
+                raise ConfigError(f"{name} = {getattr(self, name)}: must be 0 or more")
         if not self.chroma_weight > 0.0:
             raise ConfigError(f"chroma_weight = {self.chroma_weight}: must be above 0")
         check_range("longest_choice", self.longest_choice, 1, LONGEST_CHOICE)

@@ -165,22 +165,6 @@ def _account(
     return float(found.bits.sum()) + chosen.bits, loss
 
 
-_USUAL_PIXELS = 50_000
-"""From so many on weights are drawn to the prior's as a preset says, whatever the size."""
-_STRONGEST_DECAY = 8.0
-"""Some real pictures want more; those that are like nothing that a prior has seen are spoiled by it."""
-
-
-def weight_decay(usual: float, num_pixels: int) -> float:
-    """How strongly weights are drawn to the prior's: more where there are few pixels to pay for what they differ by.
-
-    Args:
-        usual: of the preset.
-        num_pixels: luma samples of all frames.
-    """
-    return min(usual * max(1.0, _USUAL_PIXELS / num_pixels) ** 2, max(usual, _STRONGEST_DECAY))
-
-
 def _fit(
     plan: PyramidFit | RunPlan,
     targets: Floats,
@@ -190,7 +174,6 @@ def _fit(
     num_threads: int,
 ) -> tuple[FitState, ChosenWeights, FitStep, list[str]]:
     """All stages: the latents and weights at the end, the weights as integers, what both come to, what was mended."""
-    fit_config = replace(fit_config, weight_decay=weight_decay(fit_config.weight_decay, plan.num_pixels))
     state, anchors = start_state(plan, seed)
     notes: list[str] = []
     if isinstance(plan, RunPlan):

@@ -32,6 +32,7 @@ from c3video.pyramid.fit.runaway import WayBack
 from c3video.pyramid.fit.sampled_picture import SampledPicture
 from c3video.pyramid.fit.soap import Soap
 from c3video.pyramid.fit.start import prior_weights, start_weights
+from c3video.pyramid.fit.weight_rate import WeightRate
 from c3video.pyramid.priors import prior_of
 from c3video.pyramid.weights import quantise
 
@@ -113,6 +114,8 @@ class PictureFit:
         adam = Adam(state.latents, epsilon=1e-12, longest=_LONGEST_STEP)
         soap = Soap(state.arrays, anchors=self.anchors, decay=config.weight_decay)
         way_back = WayBack(state.latents, state.weights, soap, self.notes)
+        weight_rate = WeightRate(self.plan.config, self.plan.layout)
+        bit_worth = config.weight_rate * config.rd_weight / self.plan.num_pixels
         for step in range(config.noise_steps):
             if step in config.latent_restarts:
                 adam = Adam(state.latents, epsilon=1e-12, longest=_LONGEST_STEP)
@@ -133,7 +136,9 @@ class PictureFit:
             grads = weight_views(_given(found.grad_weights), self.plan.config, self.plan.layout)
             latent_rate = config.latent_rate * falling
             adam.step(_given(found.grad_latents), latent_rate, slopes=slopes, num_threads=self.num_threads)
-            soap.step(grads, config.learning_rate * falling)
+            slopes_of_bits = weight_rate.slopes(state.arrays)
+            grads_with_bits = {name: grad + bit_worth * slopes_of_bits[name] for name, grad in grads.items()}
+            soap.step(grads_with_bits, config.learning_rate * falling)
             hold_sums(state.arrays, self.plan.config, self.plan.layout)
         np.rint(state.latents, out=state.latents)
 

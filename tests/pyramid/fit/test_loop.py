@@ -13,8 +13,7 @@ from c3video.errors import ConfigError, FitError
 from c3video.progress import Progress
 from c3video.pyramid.config import PYRAMID_PRESETS, PyramidConfig, PyramidFitConfig
 from c3video.pyramid.differences import weights_from
-from c3video.pyramid.fit import loop
-from c3video.pyramid.fit.loop import FittedPicture, fit_picture, weight_decay
+from c3video.pyramid.fit.loop import FittedPicture, fit_picture
 from c3video.pyramid.payload import decode_picture, encode_picture
 from c3video.pyramid.priors import prior_of
 from c3video.pyramid.synthesis import synthesise
@@ -142,24 +141,15 @@ def test_presets_differ_by_their_steps_only() -> None:
         preset.check()
 
 
-def test_small_pictures_are_held_to_the_prior() -> None:
-    assert weight_decay(0.5, 10**6) == weight_decay(0.5, 50_000) == 0.5
-    assert weight_decay(0.5, 25_000) == 2.0  # a half of that, four times as strong
-    assert weight_decay(0.5, 1) == 8.0
-    assert weight_decay(0.0, 100) == 0.0
-    assert weight_decay(80.0, 100) == 80.0
-
-
-def test_a_small_picture_spends_less_on_weights_than_without_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_picture_spends_less_on_weights_whose_bits_count() -> None:
     video = VideoFormat(48, 40, "yuv420p")
     planes, fit = picture(video), PYRAMID_PRESETS["ultrafast"]
 
-    def bytes_and_loss() -> tuple[int, float]:
+    def bytes_and_loss(fit: PyramidFitConfig) -> tuple[int, float]:
         fitted = fit_picture(planes, video, PyramidConfig(), fit)
         return len(encode_picture(fitted.weights, fitted.symbols, video, fitted.differences)[0]), fitted.loss
 
-    held, held_loss = bytes_and_loss()
-    monkeypatch.setattr(loop, "weight_decay", lambda usual, num_pixels: usual)
-    free, free_loss = bytes_and_loss()
+    held, held_loss = bytes_and_loss(fit)
+    free, free_loss = bytes_and_loss(replace(fit, weight_rate=0.0))
     assert held < 0.9 * free
     assert held_loss < 0.9 * free_loss
