@@ -15,7 +15,7 @@ from c3video.pyramid.fit.precision import weight_bits
 from c3video.pyramid.fit.stages import weight_views
 from c3video.pyramid.fit.start import prior_weights
 from c3video.pyramid.fit.weight_rate import WeightRate
-from c3video.pyramid.priors import BASIS_BITS, stored_prior
+from c3video.pyramid.priors import BASIS_BITS, Prior, stored_prior
 from c3video.pyramid.weights import quantise
 
 
@@ -36,12 +36,13 @@ def test_biases_without_a_basis_by_hand() -> None:
     scale = 5.0 / arrays["b1"].size  # in units of a float; a slope by floats needs no other
     found = WeightRate(config, "420").slopes(arrays)["b1"]
 
-    def bits(size: float) -> float:
-        return size / math.hypot(size, 0.5 * scale) / (scale * math.log(2.0))
-
-    assert found[0, :4] == pytest.approx([bits(1.0), bits(-1.0), bits(3.0), 0.0])
+    assert found[0, :4] == pytest.approx([bits_by(size, scale) for size in (1.0, -1.0, 3.0, 0.0)])
     assert not found[1:].any()
     assert not WeightRate(config, "420").slopes(zeros(config))["b1"].any()  # no scale to go by
+
+
+def bits_by(size: float, scale: float) -> float:
+    return size / math.hypot(size, 0.5 * scale) / (scale * math.log(2.0))
 
 
 def zeros(config: PyramidConfig) -> dict[str, NDArray[np.float64]]:
@@ -55,23 +56,26 @@ def test_slopes_are_those_of_coefficients_in_the_basis(number: int) -> None:
     slopes = WeightRate(config, prior.layout).slopes(arrays)
     assert prior.bases
     for name in ("w1", "v1.0"):
-        basis = prior.bases[name] * 2.0**-BASIS_BITS
-        spreads = np.exp2(prior.steps[name]) * np.exp(prior.spreads[name] / 8.0)
-
-        def coefficients(array: NDArray[np.float64], name: str = name) -> NDArray[np.float64]:
-            integers = exact_integers(config, prior.layout, arrays | {name: array}, name)
-            rows = (integers - prior.arrays[name]).reshape(-1, len(basis))
-            return np.linalg.solve(basis.T, rows.T).T.reshape(array.shape) / spreads
-
-        scale = np.abs(coefficients(arrays[name])).mean()
-
-        def bits(array: NDArray[np.float64]) -> float:
-            return float(np.hypot(coefficients(array), 0.5 * scale).sum() / (scale * math.log(2.0)))
-
+        scale = float(np.abs(coefficients(prior, arrays, name)).mean())
         way = random.standard_normal(arrays[name].shape)
-        step = 1e-6 * way
-        expected = (bits(arrays[name] + step) - bits(arrays[name] - step)) / 2e-6
-        assert float((slopes[name] * way).sum()) == pytest.approx(expected, rel=1e-5)
+        ahead, behind = (
+            laplace_bits(coefficients(prior, arrays | {name: arrays[name] + step * way}, name), scale)
+            for step in (1e-6, -1e-6)
+        )
+        assert float((slopes[name] * way).sum()) == pytest.approx((ahead - behind) / 2e-6, rel=1e-5)
+
+
+def coefficients(prior: Prior, arrays: dict[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
+    """Of an array's differences to the prior, each in units of its own spread."""
+    basis = prior.bases[name] * 2.0**-BASIS_BITS
+    rows = (exact_integers(prior.config, prior.layout, arrays, name) - prior.arrays[name]).reshape(-1, len(basis))
+    spreads = np.exp2(prior.steps[name]) * np.exp(prior.spreads[name] / 8.0)
+    return np.linalg.solve(basis.T, rows.T).T.reshape(spreads.shape) / spreads
+
+
+def laplace_bits(values: NDArray[np.float64], scale: float) -> float:
+    """Bits under a Laplace distribution of this scale, but for a constant; flat around zero."""
+    return float(np.hypot(values, 0.5 * scale).sum() / (scale * math.log(2.0)))
 
 
 def exact_integers(
