@@ -6,8 +6,9 @@ What made it do so is mended (`network.rectify`; eval/results/pyramid_trials.md)
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,11 +22,11 @@ _FIRST_STEP = 20
 _PERIOD = 20
 """Steps between two looks at whether this is the best place so far."""
 
-_MEMORY = 8
-"""Steps that the mean of the loss goes over."""
+_MEMORY = 9
+"""Steps that the median of the loss is of: a mean would go by single steps, in which noise makes black samples gray."""
 
 _RUNAWAY = 1.5
-"""A fit has run away when its mean loss is so many times its best. A restart of means brings up to 1.2."""
+"""A fit has run away when its median loss is so many times its best. A restart of means brings up to 1.2."""
 
 _MOST_RETURNS = 10
 
@@ -59,7 +60,7 @@ class WayBack:
     soap: Soap
     notes: list[str]
     factor: float = 1.0
-    _mean_loss: float = math.inf
+    _losses: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
     _best: _Place | None = None
 
     def look(self, step: int, loss: float, adam: Adam) -> bool:
@@ -75,27 +76,25 @@ class WayBack:
         """
         if step < _FIRST_STEP:
             return False
-        known = math.isfinite(self._mean_loss)
-        self._mean_loss = self._mean_loss + (loss - self._mean_loss) / _MEMORY if known else loss
+        self._losses.append(loss)
+        usual_loss = statistics.median(self._losses)
         best = self._best
-        if best is not None and self._mean_loss > _RUNAWAY * best.loss:
-            self._go_back(step, best, adam)
+        if best is not None and usual_loss > _RUNAWAY * best.loss:
+            self._go_back(step, usual_loss, best, adam)
             return True
-        if step % _PERIOD == 0 and (best is None or self._mean_loss <= best.loss):
+        if step % _PERIOD == 0 and (best is None or usual_loss <= best.loss):
             moments = adam.mean.copy(), adam.square.copy(), adam.num_steps
-            self._best = _Place(
-                self._mean_loss, self.latents.copy(), self.weights.copy(), *moments, self.soap.moments()
-            )
+            self._best = _Place(usual_loss, self.latents.copy(), self.weights.copy(), *moments, self.soap.moments())
         return False
 
-    def _go_back(self, step: int, best: _Place, adam: Adam) -> None:
+    def _go_back(self, step: int, usual_loss: float, best: _Place, adam: Adam) -> None:
         if self.factor <= 0.5**_MOST_RETURNS:
             raise FitError(f"the fit ran away {_MOST_RETURNS + 1} times, at step {step} once more; try another --seed")
-        self.notes.append(f"step {step}: mean loss {self._mean_loss:.3g}, back to {best.loss:.3g} with half the step")
+        self.notes.append(f"step {step}: loss {usual_loss:.3g}, back to {best.loss:.3g} with half the step")
         self.latents[:], self.weights[:] = best.latents, best.weights
         # Squares keep what they have seen: what set off goes on by small steps, all else as before.
         adam.mean[:], adam.num_steps = best.mean, best.num_steps
         np.maximum(adam.square, best.square, out=adam.square)
         self.soap.take(best.moments)
         self.factor *= 0.5
-        self._mean_loss = best.loss
+        self._losses.extend([best.loss] * _MEMORY)

@@ -136,9 +136,7 @@ class PictureFit:
             grads = weight_views(_given(found.grad_weights), self.plan.config, self.plan.layout)
             latent_rate = config.latent_rate * falling
             adam.step(_given(found.grad_latents), latent_rate, slopes=slopes, num_threads=self.num_threads)
-            slopes_of_bits = weight_rate.slopes(state.arrays)
-            grads_with_bits = {name: grad + bit_worth * slopes_of_bits[name] for name, grad in grads.items()}
-            soap.step(grads_with_bits, config.learning_rate * falling)
+            soap.step(weight_rate.added_to(grads, state.arrays, bit_worth), config.learning_rate * falling)
             hold_sums(state.arrays, self.plan.config, self.plan.layout)
         np.rint(state.latents, out=state.latents)
 

@@ -82,3 +82,24 @@ class WeightRate:
     def slopes(self, arrays: Mapping[str, NDArray[np.floating]]) -> dict[str, Doubles]:
         """Bits by each weight of a fit's arrays, of their shapes."""
         return {name: code.slope(arrays[name]) for name, code in self._codes.items()}
+
+    def added_to(
+        self,
+        grads: Mapping[str, NDArray[np.floating]],
+        arrays: Mapping[str, NDArray[np.floating]],
+        bit_worth: float,
+    ) -> dict[str, Doubles]:
+        """Gradients of a picture's loss by its weights, and of their bits with it.
+
+        No array is moved more strongly by its bits than by the picture: SOAP's steps are as long however little there
+        is to gain, and where a picture says nothing, as a black one does, they would go on until it does.
+
+        Args:
+            bit_worth: what a bit adds to the loss.
+        """
+        added = {}
+        for name, slope in self.slopes(arrays).items():
+            grad, of_bits = np.asarray(grads[name], dtype=np.float64), bit_worth * slope
+            ours, its = float(np.linalg.norm(of_bits)), float(np.linalg.norm(grad))
+            added[name] = grad + (of_bits if ours <= its else of_bits * (its / ours))
+        return added

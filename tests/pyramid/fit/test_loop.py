@@ -153,3 +153,13 @@ def test_a_small_picture_spends_less_on_weights_whose_bits_count() -> None:
     free, free_loss = bytes_and_loss(replace(fit, weight_rate=0.0))
     assert held < 0.9 * free
     assert held_loss < 0.9 * free_loss
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_picture_that_says_nothing_is_fitted(value: int) -> None:
+    """Its samples are clipped, so nothing holds the weights; what noise does to some of them is not running away."""
+    video = VideoFormat(17, 33, "gray")
+    planes, fit = [np.full((33, 17), value, dtype=np.uint8)], PYRAMID_PRESETS["ultrafast"]
+    for seed in range(3):
+        fitted = fit_picture(planes, video, PyramidConfig(), fit, seed=seed)
+        assert len(encode_picture(fitted.weights, fitted.symbols, video, fitted.differences)[0]) < 200

@@ -103,3 +103,16 @@ def test_weights_that_follow_the_slope_take_fewer_bits() -> None:
                 arrays[name] -= 1e-3 * np.abs(arrays[name]).mean() * slope / np.abs(slope).mean()
     for name, bits in before.items():
         assert coded(name) < 0.95 * bits
+
+
+def test_bits_move_no_array_more_than_the_picture_does() -> None:
+    config, arrays = moved_weights(2)
+    rate = WeightRate(config, "420")
+    slopes = rate.slopes(arrays)
+    grads = {name: np.zeros_like(array) for name, array in arrays.items()}
+    grads["w1"] = 2.0 * np.abs(slopes["w1"])
+    grads["w2"] = 0.5 * np.abs(slopes["w2"])
+    added = rate.added_to(grads, arrays, 1.0)
+    np.testing.assert_allclose(added["w1"], grads["w1"] + slopes["w1"])
+    np.testing.assert_allclose(added["w2"], grads["w2"] + 0.5 * slopes["w2"])
+    assert not added["v1.0"].any()
