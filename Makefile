@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-sanitize fuzz fuzz-sanitize bench wheel reference uvg-eval clips-eval hd-eval \
-  kodak-eval eval-smoke table ablate check format clean
+  kodak-eval eval-smoke ablate check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,9 +100,6 @@ clips-eval: $(READY)  ## the same on small clips and stills (CLIPS_DIR=folder of
 
 eval-smoke: $(READY)  ## the same on three frames, about a minute
 	@$(BIN)/python -m pipelines.evaluate smoke $(ARGS)
-
-table: $(READY)  ## the table of the README (CLIPS="a.mkv b.mkv")
-	@$(BIN)/python -m eval.table $(CLIPS)
 
 ablate: $(READY)  ## what each ingredient of a fit brings (ABLATE="--clips a.mkv b.mkv --rd-weights 3e-4 1e-3 3e-3 --name rates")
 	@$(BIN)/python -m eval.ablate $(ABLATE)

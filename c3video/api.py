@@ -103,7 +103,7 @@ def encode(
             segments written over.
         profile: what the model is: "default", "pyramid" (C3 of today) or "paper" (C3 as published, on RGB);
             "paper-per-grid" and "paper-shared" are its other published settings.
-        preset: how long to fit: "ultrafast", "fast", "medium", "slow" or "paper".
+        preset: how long to fit: "ultrafast", "fast", "medium", "slow", "placebo" or "paper", as the profile has them.
         rd_weight: weight of bits per pixel against MSE on [0, 1]; larger means smaller files. 1e-3 if nothing else
             says what the rate is.
         crf: the same as a constant rate factor, on x264's scale (rate_target.py).
@@ -129,8 +129,8 @@ def encode(
             `size` is what frames of another pixel format are converted to (media/conversion.py).
         workers: processes that fit segments side by side; None: as many as there are cores, memory and segments for.
             With more than one, the calling program's main module must be safe to import (`if __name__ == "__main__"`).
-        threads: of each fit; the bytes may depend on it, and on nothing else of these. None: one where there are
-            several segments to be done side by side, else OMP_NUM_THREADS or one a core.
+        threads: of each fit; the bytes may depend on it, and on nothing else of these. None: OMP_NUM_THREADS or one a
+            core where the clip is known to be one segment, else one, whatever `workers` says.
         cluster: of Ray, in place of processes: "auto" or an address (needs `c3video[cluster]`).
         resume: go on from what an interrupted encode to the same path has left; anew where there is nothing.
         live: let others read the file while it grows: it has its own name at once, and its index at the end alone. What
@@ -160,6 +160,7 @@ def encode(
         _check_name(out)
     if device != "cpu" and not chosen.model.HAS_PATCHES:
         _log.warning("profile %s fits on the CPU: device %s is not used", profile, device)
+        device = "cpu"
 
     def opened() -> AbstractContextManager[FrameSource]:
         if not isinstance(source, (str, os.PathLike)):
@@ -192,7 +193,7 @@ def encode(
             scene_cuts=scene_cuts,
             seed=seed,
             device=device,
-            num_threads=threads or _threads(frame_source, model, most, workers, cluster),
+            num_threads=threads or _threads(frame_source, model, most),
             settings=replace(told, rd_weight=0) if target is not None else told,
         )
         quick = config.fit_config(profile, next(iter(chosen.presets)), rd_weight, window_search, low_delay)
@@ -216,7 +217,7 @@ def encode(
             "device": device,
             "threads": encoding.recipe.num_threads,
         }
-        with _crew(workers, cluster, encoding, threads, say) as crew:
+        with _crew(workers, cluster, encoding, say) as crew:
             if not isinstance(out, (str, os.PathLike)):
                 result = encoding.write(
                     out, crew=crew, rate=rates.find(crew, None, report) if rates else None, report=report
@@ -275,25 +276,26 @@ def _rate(
     return None, DEFAULT_RD_WEIGHT if rd_weight is None else rd_weight
 
 
-def _threads(
-    source: FrameSource, model: ModelConfig, segment_frames: int | None, workers: int | None, cluster: str | None
-) -> int:
+def _threads(source: FrameSource, model: ModelConfig, segment_frames: int | None) -> int:
+    """Of each worker. It must not depend on their number: what threads have added up apart is rounded otherwise."""
     most = segment_frames or usual_lengths(model, source.format).most
-    is_one = source.num_frames is not None and source.num_frames <= most
-    return usual_threads() if is_one or (workers == 1 and cluster is None) else 1
+    return usual_threads() if source.num_frames is not None and source.num_frames <= most else 1
 
 
 @contextmanager
-def _crew(
-    workers: int | None, cluster: str | None, encoding: Encoding, threads: int | None, say: Callable[[str], None]
-) -> Iterator[Crew]:
+def _crew(workers: int | None, cluster: str | None, encoding: Encoding, say: Callable[[str], None]) -> Iterator[Crew]:
     """Who fits the segments; says what it takes."""
     recipe = encoding.recipe
     need = fit_memory(recipe, encoding.lengths.most)
     if cluster is not None:
         from c3video.crew.cluster import Cluster
 
-        with Cluster(cluster, num_cpus=threads or 1, num_gpus=int(recipe.options.device != "cpu"), memory=need) as far:
+        with Cluster(
+            cluster,
+            num_cpus=recipe.num_threads or usual_threads(),
+            num_gpus=int(recipe.options.device != "cpu"),
+            memory=need,
+        ) as far:
             say(far.in_words)
             yield far
         return
@@ -414,10 +416,11 @@ def _journal(
 
 @cache
 def _build() -> Identity:
-    """What makes the bytes: versions, and the code itself, which says more than a version while it is worked on."""
+    """What makes the bytes: versions, and code and priors, which say more than a version while they are worked on."""
     crc = 0
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
+    package, extension = Path(__file__).parent, native.built_file()
+    made_of = sorted([*package.rglob("*.py"), *package.rglob("*.i16")])
+    for path in made_of if extension is None else [*made_of, extension]:
         crc = zlib.crc32(path.read_bytes(), crc)
     return {
         "c3video": __version__,

@@ -255,7 +255,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             pix_fmt=arguments.pix_fmt,
             fps=arguments.fps,
             workers=arguments.workers,
-            threads=arguments.threads or (None if arguments.workers is None else 1),
+            threads=arguments.threads,
             cluster=arguments.cluster,
             resume=arguments.resume,
             live=arguments.live,
@@ -505,8 +505,9 @@ def _print_facts(facts: dict[str, Any]) -> None:
         )
     if "timestamps" in facts:
         print(f"time stamps and durations in units of {facts['timestamps']['time_base']} s")
+        are_keys = set(keys)
         for index, times in enumerate(zip(facts["timestamps"]["pts"], facts["timestamps"]["durations"], strict=True)):
-            print(f"  {index:6} {times[0]:12} {times[1]:8}{'  key' if index in set(keys) else ''}")
+            print(f"  {index:6} {times[0]:12} {times[1]:8}{'  key' if index in are_keys else ''}")
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -557,9 +558,19 @@ def _parser() -> argparse.ArgumentParser:
     how_much.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     how_much.add_argument("-v", "--verbose", action="store_true", help="say more: each segment, where errors came from")
 
-    encode = commands.add_parser(
-        "encode", help="video -> .c3v", parents=[words], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    _add_encode(commands.add_parser("encode", help="video -> .c3v", parents=[words]))
+    _add_decode(commands.add_parser("decode", help=".c3v -> Matroska, NUT, MOV, y4m or raw YUV", parents=[words]))
+    _add_info(commands.add_parser("info", help="header, segments and bits by part of a .c3v", parents=[words]))
+    _add_compare(
+        commands.add_parser(
+            "compare", help="PSNR, SSIM and bpp of a .c3v (or any video) against its source", parents=[words]
+        )
     )
+    return parser
+
+
+def _add_encode(encode: argparse.ArgumentParser) -> None:
+    """What a source is, how well and how long it is fitted, and who does it."""
     encode.set_defaults(run=_encode, prints=False)
     encode.add_argument("input", help="what FFmpeg can open, or - for standard input")
     encode.add_argument("output", help=".c3v file, or - for standard output")
@@ -568,13 +579,15 @@ def _parser() -> argparse.ArgumentParser:
         "--profile",
         choices=PROFILES,
         default="default",
-        help="the model: " + "; ".join(f"'{name}' {profile.about}" for name, profile in PROFILES.items()),
+        help="the model: "
+        + "; ".join(f"'{name}' {profile.about}" for name, profile in PROFILES.items())
+        + " (default: %(default)s)",
     )
     encode.add_argument(
         "--preset",
         choices=PRESETS,
         default="medium",
-        help="how long to fit; slower is better at the same rate",
+        help="how long to fit; slower is better at the same rate (default: %(default)s)",
     )
     _add_rate(encode)
     encode.add_argument(
@@ -591,7 +604,7 @@ def _parser() -> argparse.ArgumentParser:
         "--patch",
         type=_patch,
         metavar="HxW",
-        help="largest patch of the profiles of the paper, in luma samples (default 288x352)",
+        help="largest patch of the profiles of the paper, in luma samples (default: 288x352)",
     )
     encode.add_argument(
         "--segment",
@@ -609,8 +622,10 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--stream", type=_number, metavar="N", help="video stream of the container (default: the best)")
     encode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")
     encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
-    encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise")
-    encode.add_argument("--device", default="cpu", help="where the profiles of the paper fit: cpu, cuda, cuda:1")
+    encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise (default: 0)")
+    encode.add_argument(
+        "--device", default="cpu", help="where the profiles of the paper fit: cpu, cuda, cuda:1 (default: cpu)"
+    )
     _add_effort(encode)
     encode.add_argument(
         "--pix-fmt",
@@ -620,9 +635,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     raw = encode.add_argument_group("headerless raw video, with --pix-fmt")
     raw.add_argument("--size", type=_size, metavar="WxH", help="frame size, width first as in FFmpeg")
-    raw.add_argument("--fps", type=_fps, metavar="N[/D]", help="frames a second (default 25)")
+    raw.add_argument("--fps", type=_fps, metavar="N[/D]", help="frames a second (default: 25)")
 
-    decode = commands.add_parser("decode", help=".c3v -> Matroska, NUT, MOV, y4m or raw YUV", parents=[words])
+
+def _add_decode(decode: argparse.ArgumentParser) -> None:
+    """Where frames go, which, and what to do about damage."""
     decode.set_defaults(run=_decode, prints=False)
     decode.add_argument("input", help=".c3v file, or - for standard input")
     decode.add_argument("-o", "--output", help="OUT.mkv, .nut, .mov, .y4m, .yuv (raw planes) or - for a pipe")
@@ -644,20 +661,24 @@ def _parser() -> argparse.ArgumentParser:
         "--conceal", action="store_true", help="go on after damage: lost frames are filled in from those beside"
     )
     threads = min(os.cpu_count() or 1, MAX_THREADS)
-    decode.add_argument("--threads", type=_threads, default=threads, metavar="N", help="to decode with")
+    decode.add_argument(
+        "--threads", type=_threads, default=threads, metavar="N", help="to decode with (default: all cores)"
+    )
     decode.add_argument("--engine", choices=["native", "numpy"], help="default: native where it was built; same pixels")
     _add_limits(decode)
 
-    info = commands.add_parser("info", help="header, segments and bits by part of a .c3v", parents=[words])
+
+def _add_info(info: argparse.ArgumentParser) -> None:
+    """What is said of a stream."""
     info.set_defaults(run=_info, prints=True)
     info.add_argument("input", help=".c3v file, or - for standard input")
     info.add_argument("--json", action="store_true", help="for programs")
     info.add_argument("--timestamps", action="store_true", help="also the time stamp and duration of every frame")
     _add_limits(info)
 
-    compare = commands.add_parser(
-        "compare", help="PSNR, SSIM and bpp of a .c3v (or any video) against its source", parents=[words]
-    )
+
+def _add_compare(compare: argparse.ArgumentParser) -> None:
+    """What is held against what."""
     compare.set_defaults(run=_compare, prints=True)
     compare.add_argument("reference", help="the source")
     compare.add_argument("distorted", help=".c3v file, or any video")
@@ -671,7 +692,6 @@ def _parser() -> argparse.ArgumentParser:
         "--pix-fmt", metavar="NAME", help="its pixel format; without --size what the reference is converted to"
     )
     _add_limits(compare)
-    return parser
 
 
 def _add_rate(encode: argparse.ArgumentParser) -> None:
@@ -703,9 +723,11 @@ def _add_rate(encode: argparse.ArgumentParser) -> None:
 
 
 def _add_effort(encode: argparse.ArgumentParser) -> None:
-    """Who does the work, and what becomes of it when it is interrupted. The bytes depend on none of it."""
+    """Who does the work, and what becomes of it when it is interrupted. The bytes depend on --threads alone."""
     group = encode.add_argument_group(
-        "long encodes", "The bytes of the file are the same whoever does the work and however often it is interrupted."
+        "long encodes",
+        "The bytes of the file are the same whoever does the work and however often it is interrupted. --threads alone "
+        "may change them: what threads have added up apart is rounded otherwise.",
     )
     group.add_argument(
         "--workers",
@@ -717,7 +739,7 @@ def _add_effort(encode: argparse.ArgumentParser) -> None:
         "--threads",
         type=_threads,
         metavar="N",
-        help="CPU threads of each worker (default: 1; all for a clip of one segment)",
+        help="CPU threads of each worker (default: 1, or all cores for a clip of one segment)",
     )
     group.add_argument(
         "--cluster",

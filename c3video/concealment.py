@@ -59,10 +59,10 @@ class LostFrame:
 
 def lost_of_segment(
     segment: int, first_pts: int, next_pts: int, num_frames: int, reason: StreamError
-) -> list[LostFrame]:
+) -> Iterator[LostFrame]:
     """All frames of a segment, spread evenly over the time until what follows."""
-    times = [first_pts + (next_pts - first_pts) * index // num_frames for index in range(num_frames + 1)]
-    return [LostFrame(now, following - now, segment, reason) for now, following in pairwise(times) if following > now]
+    times = (first_pts + (next_pts - first_pts) * index // num_frames for index in range(num_frames + 1))
+    return (LostFrame(now, following - now, segment, reason) for now, following in pairwise(times) if following > now)
 
 
 def fill(
@@ -70,7 +70,7 @@ def fill(
 ) -> Iterator[tuple[LostFrame, Frame]]:
     """Frames for lost ones in a row. None where there is nothing beside them.
 
-    The fill is made a frame at a time, as they are asked for.
+    The fill is made a frame at a time, as they are asked for, of at most MOST_IN_A_ROW.
     """
     if before is None and after is None:
         return

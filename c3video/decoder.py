@@ -21,6 +21,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast, overload
 
@@ -195,6 +196,13 @@ class Decoder:
         lost: list[LostSegment] = []
         number = 0
 
+        def wait_for(next_pts: int | None) -> None:
+            for gap in lost:
+                # An index of a few bytes may say that millions are lost.
+                room = max(0, MOST_IN_A_ROW - len(waiting))
+                waiting.extend(islice(self._lost_frames(gap, before, next_pts), room))
+            lost.clear()
+
         def filled_up(after: Frame | None) -> Iterator[Frame]:
             nonlocal number
             for one, frame in fill(waiting, before, after, self.format.layout) if waiting else ():
@@ -212,9 +220,7 @@ class Decoder:
                 segment, reason = item.salvaged, item.reason
             else:
                 segment, reason = item, None
-            for gap in lost:
-                waiting += self._lost_frames(gap, before, segment.pts[0])
-            lost = []
+            wait_for(segment.pts[0])
             for index, (frame, is_exact) in enumerate(self._salvaged(segment)):
                 if frame is None:
                     why = reason or (self.lost[-1] if self.lost else StreamError("its frames did not come"))
@@ -226,8 +232,7 @@ class Decoder:
                     self.concealed.append(Concealed(number, frame.pts, segment.number, reason or self.lost[-1]))
                 yield frame
                 before, number = frame, number + 1
-        for gap in lost:
-            waiting += self._lost_frames(gap, before, None)
+        wait_for(None)
         yield from filled_up(None)
 
     def _salvaged(self, segment: Segment) -> Iterator[tuple[Frame | None, bool]]:
@@ -258,11 +263,10 @@ class Decoder:
             return (entry.first_pts, entry.num_frames) == (salvaged.pts[0], len(salvaged.pts))
         return before is not None and salvaged.pts[0] == before.pts + max(1, before.duration)
 
-    def _lost_frames(self, gap: LostSegment, before: Frame | None, next_pts: int | None) -> list[LostFrame]:
+    def _lost_frames(self, gap: LostSegment, before: Frame | None, next_pts: int | None) -> Iterator[LostFrame]:
         """When the frames of lost segments were to be shown: as the index says, or as the gap in time does."""
         entries = self._reader.entries()
         end = gap.number + gap.num_segments if gap.num_segments is not None else len(entries)
-        found: list[LostFrame] = []
         usual = before.duration if before is not None and before.duration else self._usual_duration()
         if entries:
             for number in range(gap.number, min(end, len(entries))):
@@ -272,14 +276,13 @@ class Decoder:
                     following = entries[number + 1].first_pts
                 if following is None:
                     following = entry.first_pts + usual * entry.num_frames
-                found += lost_of_segment(number, entry.first_pts, following, entry.num_frames, gap.reason)
+                yield from lost_of_segment(number, entry.first_pts, following, entry.num_frames, gap.reason)
         elif before is not None and next_pts is not None and end > gap.number:
             begin = before.pts + usual
             most = min((end - gap.number) * self.header.segment_frames, MOST_IN_A_ROW)
             num_frames = min(round((next_pts - begin) / usual), most)
             if num_frames > 0:
-                found = lost_of_segment(gap.number, begin, next_pts, num_frames, gap.reason)
-        return found
+                yield from lost_of_segment(gap.number, begin, next_pts, num_frames, gap.reason)
 
     def _usual_duration(self) -> int:
         rate = self.format.frame_rate

@@ -68,7 +68,7 @@ class DecodeLimits:
 DEFAULT_LIMITS = DecodeLimits()
 
 
-def check_range(name: str, value: int, low: int, high: int) -> None:
+def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise ConfigError unless low <= value <= high."""
     if not low <= value <= high:
         raise ConfigError(f"{name} = {value}: must be in {low}..{high}")

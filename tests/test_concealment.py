@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -15,6 +16,7 @@ from c3video.concealment import MOST_IN_A_ROW, Between, fill, lost_of_segment
 from c3video.decoder import Decoder
 from c3video.errors import CorruptSegmentError, LimitError, StreamError
 from c3video.hybrid.config import HybridConfig
+from c3video.stream.layout import Header, IndexEntry, write_end, write_header
 from c3video.stream.writer import Writer
 from c3video.video import Frame, Planes, VideoFormat
 from tests.hybrid.streams import frame_header, synthetic_segment
@@ -203,10 +205,10 @@ def frames_of(filled: Iterator[tuple[object, Frame]]) -> list[Frame]:
 
 def test_times_of_a_lost_segment_fill_the_gap() -> None:
     reason = StreamError("lost")
-    lost = lost_of_segment(3, 100, 110, 4, reason)
+    lost = list(lost_of_segment(3, 100, 110, 4, reason))
     assert [(frame.pts, frame.duration) for frame in lost] == [(100, 2), (102, 3), (105, 2), (107, 3)]
-    assert len(lost_of_segment(3, 100, 102, 4, reason)) == 2  # no two frames at one time
-    assert lost_of_segment(3, 100, 90, 4, reason) == []
+    assert len(list(lost_of_segment(3, 100, 102, 4, reason))) == 2  # no two frames at one time
+    assert list(lost_of_segment(3, 100, 90, 4, reason)) == []
     layout = VideoFormat(4, 4, "gray", time_base=Fraction(1, 25)).layout
     before, after = (Frame((np.full((4, 4), value, np.uint8),), pts, 5) for value, pts in ((0, 95), (150, 110)))
     assert [int(frame.planes[0][0, 0]) for frame in frames_of(fill(lost, before, after, layout))] == [50, 70, 100, 120]
@@ -215,8 +217,22 @@ def test_times_of_a_lost_segment_fill_the_gap() -> None:
 
 def test_number_of_filled_frames_is_bounded() -> None:
     layout = VideoFormat(1, 1, "gray").layout
-    lost = lost_of_segment(0, 0, 10 * MOST_IN_A_ROW, 2 * MOST_IN_A_ROW, StreamError("lost"))
+    lost = list(lost_of_segment(0, 0, 10 * MOST_IN_A_ROW, 2 * MOST_IN_A_ROW, StreamError("lost")))
     assert len(frames_of(fill(lost, Frame((np.zeros((1, 1), np.uint8),), -1), None, layout))) == MOST_IN_A_ROW
+
+
+def test_index_that_claims_millions_of_frames_takes_no_memory_for_them() -> None:
+    num_segments = 2_000
+    head = write_header(Header(VideoFormat(16, 16, "gray"), HybridConfig(), 1_024, 1, 1))
+    body = bytes(28 * num_segments)
+    end = write_end([IndexEntry(28, 1_024, number * 4_096) for number in range(num_segments)], len(head) + len(body))
+    tracemalloc.start()
+    decoder = Decoder(io.BytesIO(head + body + end), conceal=True)
+    assert list(decoder.frames()) == []
+    assert len(decoder.lost) == 1
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 8 << 20  # a frame of which it is known that it is lost takes some 200 bytes
 
 
 def test_without_concealment_damage_is_an_error(coded: tuple[bytes, list[Planes]]) -> None:

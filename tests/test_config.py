@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a profile becomes for frames of a size."""
 
+import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -74,3 +76,13 @@ def test_a_way_to_place_windows_that_makes_no_sense_raises() -> None:
         fit_config("paper", "fast", 1e-3, "luck")
     with pytest.raises(ConfigError, match="no windows"):
         fit_config("default", "fast", 1e-3, "wide")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"chroma_share": math.nan}, {"importance": -0.1}, {"tuning_rate": math.inf}, {"plans": -1}, {"rd_weight": 0.0}],
+)
+def test_effort_that_makes_no_sense_raises(change: dict[str, Any]) -> None:
+    HybridFitConfig().check()
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        HybridFitConfig(**change).check()

@@ -258,3 +258,14 @@ def test_segments_done_before_their_turn_are_not_lost(out: Path, whole: bytes, m
 def test_workers_make_the_same_bytes(out: Path, whole: bytes) -> None:
     c3video.encode(CLIP, out, workers=3, **OPTIONS)
     assert out.read_bytes() == whole
+
+
+def test_threads_of_a_fit_do_not_depend_on_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit adds up by threads, so its bytes may depend on them; whoever asks for workers must not change that."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    files = []
+    for workers in (None, 1, 2):
+        file = io.BytesIO()
+        c3video.encode(moving_clip(1, 48, 64), file, profile="pyramid", preset="ultrafast", workers=workers)
+        files.append(file.getvalue())
+    assert files[0] == files[1] == files[2]

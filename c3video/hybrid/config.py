@@ -141,6 +141,8 @@ class HybridFitConfig:
         check_rd_weight(self.rd_weight)
         for name in ("choice_passes", "plans", "passes", "tuning_steps", "key_steps", "still_steps"):
             check_range(name, getattr(self, name), 0, 10_000_000)
+        for name in ("chroma_share", "importance", "tuning_rate"):
+            check_range(name, getattr(self, name), 0.0, 10.0)
 
 
 HYBRID_PRESETS: dict[str, HybridFitConfig] = {

@@ -19,6 +19,7 @@ import os
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -41,6 +42,11 @@ IntArray = NDArray[np.int64]
 def available() -> bool:
     """Whether the extension was built, and may be used."""
     return _built is not None and os.environ.get("C3VIDEO_ISA") != "none"
+
+
+def built_file() -> Path | None:
+    """Where the extension lies; None if it was not built."""
+    return None if _built is None or _built.__file__ is None else Path(_built.__file__)
 
 
 def extension() -> Any:

@@ -3,7 +3,7 @@
 
     stream = START, HEADER, model, crc32, record of segment 0, record of segment 1, ..., record of the index, TRAILER
            | START, HEADER, model, crc32, record of segment 0, TAIL_MAGIC
-    model  = C3_MODEL or HYBRID_MODEL
+    model  = the fields of one of the models (docs/c3v.md, section 3.2)
     record = RECORD, payload (SEGMENT or INDEX), crc32
 
 Writing, reading, sizes, the header listing of `c3v info` and the tables in docs/c3v.md all come from the
@@ -222,7 +222,14 @@ SEGMENT = Structure(
             "num_frames",
             since=9,
         ),
-        Field("patches", BLOB, 0, MAX_PAYLOAD_BYTES, "row by row (sections 6 to 8, or 17)", "num_patches"),
+        Field(
+            "patches",
+            BLOB,
+            0,
+            MAX_PAYLOAD_BYTES,
+            "row by row (sections 6 to 9, 17, or those of c3v_pyramid.md)",
+            "num_patches",
+        ),
     ),
 )
 
@@ -454,6 +461,8 @@ def _segment_of(number: int, values: Mapping[str, Any], header: Header) -> Segme
     excess = _unpacked(packed, num_frames - 1)
     if min(excess, default=0) or _packed(excess) != packed:
         raise StreamError(f"step_excess: {len(packed)} bytes are not how steps of {num_frames} frames are written")
+    if max(excess, default=0) > MAX_TIME:  # of thousands of bits, may be: too long to say
+        raise StreamError(f"step_excess: a step longer than {MAX_TIME}")
     steps = [least + each for each in excess]
     pts = tuple(accumulate(steps, initial=values["first_pts"]))
     if pts[-1] > MAX_TIME:

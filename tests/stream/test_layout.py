@@ -472,6 +472,8 @@ def test_segment_that_no_stream_may_carry_is_not_written(bad: Segment, words: st
         ("03 00 01 02 0001 01" + "0000" * 3, "2 bytes are not how steps of 3 frames"),  # would fit in one
         ("02 feffffffffffffff7f 01 00 01" + "0000" * 2, "last time stamp"),
         ("03 00 01 80 40" + "00" * 4096 + "ff" * 4096 + "01" + "0000" * 3, "step_excess at byte"),
+        ("03 00 01 fe 3f" + "00" * 4095 + "ff" * 4095 + "01" + "0000" * 3, "step_excess: a step longer"),
+        ("03 00 01 12" + "00" * 9 + "ff" * 9 + "01" + "0000" * 3, "step_excess: a step longer"),
     ],
 )
 def test_segment_payload_that_makes_no_sense_is_refused(start: str, words: str) -> None:

@@ -126,7 +126,7 @@ class PictureFit:
                 state.latents,
                 _between(config.temperature, cooled),
                 gaussian=_between(config.noise_deviation, cooled),
-                seed=self.seed * 10_000_019 + step,
+                seed=(self.seed * 10_000_019 + step) % (1 << 64),
                 num_threads=self.num_threads,
             )
             found = self._step(noisy, "noise", step + 1)
