@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from c3video import __version__
 from c3video.c3.config import WINDOW_SEARCHES
 from c3video.config import PRESETS, PROFILES
-from c3video.errors import C3VideoError, ConfigError
+from c3video.errors import C3VideoError, ConfigError, StreamError
 
 if TYPE_CHECKING:
     from c3video.decoder import Decoder
@@ -328,6 +328,9 @@ def _decode(arguments: argparse.Namespace) -> None:
                 num_frames += 1
                 write(turn(frame) if turn else frame, num_frames)
         _say_concealed(clip)
+    if arguments.verify and clip.lost:
+        which = f"of {num_frames} frames that came out {num_frames - len(clip.concealed)} match their hashes"
+        raise StreamError(f"{arguments.input}: the stream is damaged; {which}")
     if arguments.verify:
         _note(arguments, f"{arguments.input}: {num_frames} frames, every hash matches")
 
@@ -375,7 +378,8 @@ def _say_concealed(clip: Any) -> None:
     first = 0
     for place, frame in enumerate(clip.concealed, 1):
         is_last = place == len(clip.concealed)
-        if is_last or clip.concealed[place].number != frame.number + 1 or clip.concealed[place].reason != frame.reason:
+        following = None if is_last else clip.concealed[place]
+        if following is None or (following.number, following.segment) != (frame.number + 1, frame.segment):
             begin = clip.concealed[first]
             which = f"frame {frame.number}" if begin is frame else f"frames {begin.number} to {frame.number}"
             _say(f"c3v: concealed: {which} (of segment {frame.segment}) from what is there")

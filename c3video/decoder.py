@@ -37,7 +37,7 @@ from c3video.models import DECODERS
 from c3video.segment_model import SegmentFacts
 from c3video.stream.following import FollowedFile
 from c3video.stream.layout import MAX_PAYLOAD_BYTES, Header, Segment
-from c3video.stream.reader import LostSegment, Reader
+from c3video.stream.reader import FrameMap, LostSegment, Reader
 from c3video.video import Frame, VideoFormat
 
 _log = logging.getLogger(__name__)
@@ -157,7 +157,8 @@ class Decoder:
             ConfigError: there are no such segments, or they have gone by in a pipe.
         """
         if self._conceal:
-            yield from self._filled(first, last)
+            before = (entry.num_frames for entry in self._reader.entries()[:first])
+            yield from self._filled(first, last, sum(before))
             return
         for segment in self.coded_segments(first, last):
             yield from self._decoded(segment)
@@ -189,12 +190,15 @@ class Decoder:
                 self._first_pts = segment.pts[0] if self._first_pts is None else self._first_pts
             yield segment
 
-    def _filled(self, first: int, last: int | None) -> Iterator[Frame]:
-        """Frames, those that are lost filled in; these wait for the next good one."""
+    def _filled(self, first: int, last: int | None = None, number: int = 0) -> Iterator[Frame]:
+        """Frames, those that are lost filled in; these wait for the next good one.
+
+        Args:
+            number: of the first frame, from which `concealed` counts.
+        """
         before: Frame | None = None
         waiting: list[LostFrame] = []
         lost: list[LostSegment] = []
-        number = 0
 
         def wait_for(next_pts: int | None) -> None:
             for gap in lost:
@@ -217,9 +221,9 @@ class Decoder:
                 if item.salvaged is None or not (item.is_only or self._is_plausible(item.salvaged, before)):
                     lost.append(item)
                     continue
-                segment, reason = item.salvaged, item.reason
+                segment, reason, behind = item.salvaged, item.reason, item.behind_salvaged()
             else:
-                segment, reason = item, None
+                segment, reason, behind = item, None, None
             wait_for(segment.pts[0])
             for index, (frame, is_exact) in enumerate(self._salvaged(segment)):
                 if frame is None:
@@ -232,6 +236,7 @@ class Decoder:
                     self.concealed.append(Concealed(number, frame.pts, segment.number, reason or self.lost[-1]))
                 yield frame
                 before, number = frame, number + 1
+            lost += [] if behind is None else [behind]
         wait_for(None)
         yield from filled_up(None)
 
@@ -300,7 +305,8 @@ class Decoder:
             ConfigError: there are no such frames, or they have gone by in a pipe.
             StreamError: damage, as from `frames`, also of the index where the run does not begin with the stream.
         """
-        for _, frame in selection.of(self._numbered(selection), self.format, name, _say_missing(name)):
+        numbered = self._numbered_filled(selection) if self._conceal else self._numbered(selection)
+        for _, frame in selection.of(numbered, self.format, name, _say_missing(name)):
             yield frame
 
     def _numbered(self, selection: Selection) -> Iterator[NumberedFrame]:
@@ -315,13 +321,7 @@ class Decoder:
             if not frames.numbers:
                 return
             zero = frames.first_pts[0] if zero is None else zero
-            place = 0
-            # The last frame of a segment may be as late as the first of the next one.
-            while place + 1 < len(frames.numbers) and selection.is_before(
-                frames.starts[place + 1], (frames.first_pts[place + 1] - zero) * time_base
-            ):
-                place += 1
-            segment_number = frames.numbers[place]
+            segment_number = frames.numbers[self._place_before(selection, frames, zero)]
         for segment in self.coded_segments(segment_number):
             zero = segment.pts[0] if zero is None else zero
             if frames is not None:
@@ -334,6 +334,36 @@ class Decoder:
                 for index, frame in enumerate(self._decoded(segment), number):
                     yield index, (frame.pts - zero) * time_base, frame
             number = end
+
+    def _place_before(self, selection: Selection, frames: FrameMap, zero: int) -> int:
+        """Of the last segment that no frame of the selection comes before."""
+        place = 0
+        # The last frame of a segment may be as late as the first of the next one.
+        while place + 1 < len(frames.numbers) and selection.is_before(
+            frames.starts[place + 1], (frames.first_pts[place + 1] - zero) * self.format.time_base
+        ):
+            place += 1
+        return place
+
+    def _numbered_filled(self, selection: Selection) -> Iterator[NumberedFrame]:
+        """The same with lost frames filled in, numbered as all frames are where none is left out.
+
+        Where the stream has its index this begins with a good segment, from which what follows can be filled in;
+        without it numbers and times are known from the first frame on.
+        """
+        segment_number, number = self._reader.next_number, self._frames_gone_by
+        zero = 0 if selection.on_screen else self._first_pts
+        entries = self._reader.entries()
+        if entries:
+            frames = FrameMap.of((number, each.num_frames, each.first_pts) for number, each in enumerate(entries))
+            zero = frames.first_pts[0] if zero is None else zero
+            segment_number = self._place_before(selection, frames, zero)
+            while segment_number and not self._reader.is_good(segment_number):
+                segment_number -= 1
+            number = frames.starts[segment_number]
+        for index, frame in enumerate(self._filled(segment_number, number=number), number):
+            zero = frame.pts if zero is None else zero
+            yield index, (frame.pts - zero) * self.format.time_base, frame
 
     def __len__(self) -> int:
         """Frames that the stream says it has.
@@ -356,7 +386,8 @@ class Decoder:
 
         Raises:
             IndexError: there is no such frame.
-            NotSeekableError, StreamError: as of `len`, and of what is damaged, even where damage is concealed.
+            NotSeekableError, StreamError: as of `len`, and of what is damaged; where damage is concealed, of what
+                cannot be filled in, and of all that is lost if the index is lost too.
         """
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
@@ -366,7 +397,9 @@ class Decoder:
             raise IndexError(f"frame {index}: the stream has {frames.num_frames} frames, counted from 0")
         after, numbered = self._going_on or (number + 1, iter(()))
         if after > number or frames.place_of_frame(after) != frames.place_of_frame(number):
-            numbered = self._numbered(Selection(first=number))
+            is_filled = self._conceal and self._reader.entries()
+            wanted = Selection(first=number)
+            numbered = self._numbered_filled(wanted) if is_filled else self._numbered(wanted)
         self._going_on = None
         num_lost = len(self.lost)
         for found, _, frame in numbered:

@@ -279,6 +279,10 @@ def test_damaged_stream_gives_good_frames_then_one_line(coded: Path, tmp_path: P
     assert b"c3v: damaged: segment 1" in concealed.stderr
     assert b"c3v: concealed: frame" in concealed.stderr
     assert concealed.stdout.count(b"FRAME\n") == c3v("decode", coded, "-o", "-").stdout.count(b"FRAME\n")
+    verified = c3v("decode", broken, "--verify", "--conceal")
+    assert verified.returncode == 1
+    assert b"the stream is damaged; of " in verified.stderr
+    assert b"every hash matches" not in verified.stderr
 
 
 @pytest.mark.parametrize(

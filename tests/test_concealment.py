@@ -14,7 +14,7 @@ import pytest
 
 from c3video.concealment import MOST_IN_A_ROW, Between, fill, lost_of_segment
 from c3video.decoder import Decoder
-from c3video.errors import CorruptSegmentError, LimitError, StreamError
+from c3video.errors import ConfigError, CorruptSegmentError, LimitError, StreamError
 from c3video.hybrid.config import HybridConfig
 from c3video.stream.layout import Header, IndexEntry, write_end, write_header
 from c3video.stream.writer import Writer
@@ -96,6 +96,54 @@ def test_every_time_has_its_frame_again(coded: tuple[bytes, list[Planes]], damag
     for frame in frames:
         if frame.pts not in filled:
             assert all(np.array_equal(*pair) for pair in zip(frame.planes, planes[frame.pts], strict=True))
+
+
+def test_segment_whose_head_is_lost_with_the_end_of_the_one_before_is_filled_too(
+    coded: tuple[bytes, list[Planes]],
+) -> None:
+    data, _ = coded
+    _, end = records(data)[0]
+    with Decoder(io.BytesIO(data[: end - 9] + bytes(20) + data[end + 11 :]), conceal=True) as clip:
+        assert [frame.pts for frame in clip] == list(range(NUM_FRAMES))
+        assert [frame.segment for frame in clip.concealed if frame.number >= 4] == [1] * 4
+
+
+@pytest.mark.parametrize("damage", [without, broken_head, broken_end])
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize(("first", "last"), [(0, 3), (2, 6), (4, 8), (5, 7), (7, 9), (8, 12), (11, 12)])
+def test_chosen_frames_are_those_of_the_whole_clip(
+    coded: tuple[bytes, list[Planes]], damage: object, number: int, first: int, last: int
+) -> None:
+    broken = damage(coded[0], number)  # type: ignore[operator]
+    with Decoder(io.BytesIO(broken), conceal=True) as clip:
+        every = list(clip)
+        whole = every[first:last]
+        lost = {frame.number for frame in clip.concealed if first <= frame.number < last}
+    with Decoder(io.BytesIO(broken), conceal=True) as clip:
+        if not whole:
+            with pytest.raises(ConfigError, match="there is no frame"):
+                list(clip.frame_range(first, last))
+            return
+        chosen = list(clip.frame_range(first, last))
+        assert {frame.number for frame in clip.concealed if first <= frame.number < last} == lost
+    with Decoder(io.BytesIO(broken), conceal=True) as clip:
+        # Before what comes first, and behind the end, nothing can be known of a stream whose index is wrong too.
+        in_time = len(every) == NUM_FRAMES
+        by_time = list(clip.time_range(Fraction(first, 25), Fraction(last, 25))) if in_time else whole
+    for found in (chosen, by_time):
+        assert [frame.pts for frame in found] == [frame.pts for frame in whole]
+        for one, other in zip(found, whole, strict=True):
+            assert all(np.array_equal(*pair) for pair in zip(one.planes, other.planes, strict=True))
+
+
+def test_frames_by_number_are_filled_in_where_the_index_counts_them(coded: tuple[bytes, list[Planes]]) -> None:
+    broken = broken_head(coded[0], 1)
+    with Decoder(io.BytesIO(broken), conceal=True) as clip:
+        whole = list(clip)
+        assert len(clip) == NUM_FRAMES
+        for number in (5, 4, 11, 7, 0):
+            assert all(np.array_equal(*pair) for pair in zip(clip[number].planes, whole[number].planes, strict=True))
+        assert [frame.pts for frame in clip[3:9]] == list(range(3, 9))
 
 
 def test_frames_of_a_damaged_record_that_are_right_are_kept(coded: tuple[bytes, list[Planes]]) -> None:

@@ -28,22 +28,17 @@ _CHROMA_LOCATIONS = ("unspecified", "left", "center", "topleft", "top", "bottoml
 
 
 class Ffv1Encoder:
-    """Frames -> FFV1, version 3: slices with checksums, each frame alone.
+    """Frames -> FFV1, each alone: version 3, slices with checksums, or 1 for pictures too thin to be cut in slices.
 
     Attributes:
         extradata: what the container keeps for a decoder.
     """
 
     def __init__(self, video: VideoFormat) -> None:
-        codec = av.CodecContext.create("ffv1", "w")
-        assert isinstance(codec, VideoCodecContext)
-        codec.width, codec.height = video.width, video.height
-        # FFV1 has no planar RGB of 8 bits.
-        codec.pix_fmt = "bgr0" if video.pix_fmt == "gbrp" else video.pix_fmt
-        codec.time_base = video.time_base
-        codec.gop_size = 1
-        codec.options = {"level": "3", "slicecrc": "1"}
-        codec.open()
+        try:
+            codec = _ffv1(video, {"level": "3", "slicecrc": "1"})
+        except av.FFmpegError:
+            codec = _ffv1(video, {"level": "1"})
         self._codec, self._video = codec, video
         self.extradata = bytes(codec.extradata or b"")
 
@@ -59,6 +54,20 @@ class Ffv1Encoder:
         picture.pts = None
         (packet,) = self._codec.encode(picture)
         return bytes(packet)
+
+
+def _ffv1(video: VideoFormat, options: dict[str, str]) -> VideoCodecContext:
+    """An encoder that is ready. Raises FFmpegError where it does not take the size with these options."""
+    codec = av.CodecContext.create("ffv1", "w")
+    assert isinstance(codec, VideoCodecContext)
+    codec.width, codec.height = video.width, video.height
+    # FFV1 has no planar RGB of 8 bits.
+    codec.pix_fmt = "bgr0" if video.pix_fmt == "gbrp" else video.pix_fmt
+    codec.time_base = video.time_base
+    codec.gop_size = 1
+    codec.options = options
+    codec.open()
+    return codec
 
 
 class AvSink(Sink):

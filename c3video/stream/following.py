@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
+import logging
 import os
 import time
 from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.1
 """Between two looks at whether the file has grown."""
@@ -27,6 +30,8 @@ class FollowedFile(io.RawIOBase):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         place = Path(path)
+        if not place.exists():
+            _log.warning("waiting for %s, which is not there yet", path)
         while not place.exists():
             time.sleep(_LOOK_SECONDS)
         self._file = place.open("rb", buffering=0)

@@ -11,7 +11,7 @@ import os
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -79,6 +79,12 @@ class LostSegment:
     salvaged: Segment | None = None
     is_only: bool = False
 
+    def behind_salvaged(self) -> LostSegment | None:
+        """What is lost behind the segment that was salvaged."""
+        if self.num_segments is None:
+            return LostSegment(self.number + 1, None, self.reason)
+        return LostSegment(self.number + 1, self.num_segments - 1, self.reason) if self.num_segments > 1 else None
+
 
 @dataclass(frozen=True)
 class FrameMap:
@@ -94,6 +100,16 @@ class FrameMap:
     starts: Sequence[int]
     first_pts: Sequence[int]
 
+    @classmethod
+    def of(cls, segments: Iterable[tuple[int, int, int]]) -> FrameMap:
+        """Of segments by number, number of frames and first time stamp."""
+        found = list(segments)
+        return cls(
+            [number for number, _, _ in found],
+            list(accumulate((frames for _, frames, _ in found), initial=0)),
+            [pts for _, _, pts in found],
+        )
+
     @property
     def num_frames(self) -> int:
         return self.starts[-1]
@@ -101,10 +117,6 @@ class FrameMap:
     def place_of_frame(self, index: int) -> int:
         """Place in `numbers` of the segment with a frame, 0 <= index < num_frames."""
         return bisect_right(self.starts, index) - 1
-
-    def place_of_time(self, pts: int) -> int:
-        """Place in `numbers` of the last segment that begins at `pts` or before; 0 before all of them."""
-        return max(0, bisect_right(self.first_pts, pts) - 1)
 
 
 @dataclass(frozen=True)
@@ -211,6 +223,10 @@ class Reader:
                 return self._entries_from_end()
         return ()
 
+    def is_good(self, number: int) -> bool:
+        """Whether a segment of a seekable file is whole."""
+        return isinstance(next(self.segments(number, number + 1, conceal=True), None), Segment)
+
     def frame_map(self, *, conceal: bool = False) -> FrameMap:
         """In which segment each frame is, by an index that was held against the heads of all records.
 
@@ -231,14 +247,11 @@ class Reader:
             except StreamError:
                 if not conceal:
                     raise
-                found = list(self._facts())
+                self._map = FrameMap.of(self._facts())
             else:
-                found = [(number, entry.num_frames, entry.first_pts) for number, entry in enumerate(entries)]
-            self._map = FrameMap(
-                [number for number, _, _ in found],
-                list(accumulate((frames for _, frames, _ in found), initial=0)),
-                [pts for _, _, pts in found],
-            )
+                self._map = FrameMap.of(
+                    (number, entry.num_frames, entry.first_pts) for number, entry in enumerate(entries)
+                )
         return self._map
 
     def _facts(self) -> Iterator[tuple[int, int, int]]:

@@ -104,6 +104,16 @@ def test_every_layout_comes_back(tmp_path: Path, pix_fmt: str, size: tuple[int, 
         assert container.streams.video[0].codec_context.name == ("rawvideo" if as_pipe else "ffv1")
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "gray", "yuv444p10le", "gbrp", "gbrp10le"])
+@pytest.mark.parametrize("size", [(3, 5), (5, 3), (2, 9), (1, 300), (1000, 3)])
+def test_thin_pictures_come_back(tmp_path: Path, pix_fmt: str, size: tuple[int, int]) -> None:
+    """FFmpeg cuts most of them in no slices, which FFV1 of version 3 must have."""
+    video = VideoFormat(*size, pix_fmt, time_base=Fraction(1, 25), frame_rate=Fraction(25))
+    frames = clip(video, [0, 1])
+    _, found = read_all(write(tmp_path / "clip.mkv", video, frames))
+    assert [stored(frame) for frame in found] == [stored(frame) for frame in frames]
+
+
 @pytest.mark.parametrize("as_pipe", [False, True])
 def test_all_that_is_known_of_a_video_comes_back(tmp_path: Path, as_pipe: bool) -> None:
     pts = [0, 3003, 9009, 10_000, 500_000]
