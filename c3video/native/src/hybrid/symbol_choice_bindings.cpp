@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The seam between Python and what the encoder does from a residual to its symbols: the wavelet, the choice of symbols,
-// the count of their bits. Everything that comes from Python is checked here, then the GIL is let go.
+// The seam between Python and what the encoder does from a residual to its symbols: the wavelet, the choice of symbols
+// and their writing. Everything that comes from Python is checked here, then the GIL is let go.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -109,8 +109,7 @@ void require_moderate(const T* values, size_t count, double largest) {
 auto choose_plane(const c3::ContextNetwork& network, const c3::SignNetwork& signs, Costs costs, SignCosts sign_costs,
                   const Bands& before, const Bands& reference, int plane, int level,
                   const std::vector<AnyArray2>& coefficients, const std::vector<int>& steps,
-                  const std::vector<Array2<float>>& slopes, float slope, int num_passes, bool at_once,
-                  const std::string& isa) {
+                  const std::vector<Array2<float>>& slopes, float slope, int num_passes, const std::string& isa) {
     check_network(network, level);
     require(plane >= 0 && plane < c3::kMaxSubbandPlanes && (plane > 0) == !before.empty(),
             "the plane before, of planes 1 to 3");
@@ -124,7 +123,6 @@ auto choose_plane(const c3::ContextNetwork& network, const c3::SignNetwork& sign
     c3::ChoiceJob job;
     job.plane = plane, job.num_passes = num_passes, job.signs = &signs;
     job.costs = costs.data(), job.sign_costs = sign_costs.data();
-    job.order = at_once ? c3::Order::kAtOnce : c3::Order::kRaster;
     std::vector<nb::ndarray<nb::numpy, int32_t>> symbols;
     require(slopes.empty() ? std::abs(slope) <= kMaxSlope : true, "coefficients or slopes are too large or not finite");
     for (size_t i = 0; i < coefficients.size(); i++) {
@@ -183,17 +181,6 @@ void with_slice(const c3::ContextNetwork& network, const std::vector<Bands>& sym
     take(scratch, slice);
 }
 
-auto count_slice(const c3::ContextNetwork& network, const c3::SignNetwork& signs, Costs costs, SignCosts sign_costs,
-                 const std::vector<Bands>& symbols, const std::vector<Bands>& reference, int level,
-                 const std::string& isa) {
-    const auto count = c3::kernels<c3::HybridFitKernels>(isa).count_slice;
-    double bits = 0.0;
-    with_slice(network, symbols, reference, level, [&](c3::SliceScratch& scratch, const c3::SliceJob& slice) {
-        bits = count(network, signs, scratch, slice, costs.data(), sign_costs.data());
-    });
-    return bits;
-}
-
 void write_slice(c3::Writer& writer, const c3::SparseTables& tables, const c3::ContextNetwork& network,
                  const c3::SignNetwork& signs, const std::vector<Bands>& symbols, const std::vector<Bands>& reference,
                  int level, const std::string& isa) {
@@ -233,10 +220,7 @@ void bind_symbol_choice(nb::module_& m) {
     m.def("choose_plane", &choose_plane, "network"_a, "signs"_a, nb::arg("costs").noconvert(),
           nb::arg("sign_costs").noconvert(), nb::arg("before").noconvert(), nb::arg("reference").noconvert(), "plane"_a,
           "level"_a, nb::arg("coefficients").noconvert(), "steps"_a, nb::arg("slopes").noconvert(), "slope"_a,
-          "num_passes"_a, "at_once"_a, "isa"_a);
-    m.def("count_slice", &count_slice, "network"_a, "signs"_a, nb::arg("costs").noconvert(),
-          nb::arg("sign_costs").noconvert(), nb::arg("symbols").noconvert(), nb::arg("reference").noconvert(),
-          "level"_a, "isa"_a);
+          "num_passes"_a, "isa"_a);
     m.def("write_slice", &write_slice, "writer"_a, "tables"_a, "network"_a, "signs"_a, nb::arg("symbols").noconvert(),
           nb::arg("reference").noconvert(), "level"_a, "isa"_a);
     m.def("analyse", &analyse, nb::arg("plane").noconvert(), "levels"_a, "isa"_a);
