@@ -305,7 +305,7 @@ class TestSeam:
         ):
             with pytest.raises((TypeError, ValueError)):
                 written(bad, good)
-        with pytest.raises(ValueError, match="level"):
+        with pytest.raises(ValueError, match="depth"):
             written(good, good, depth=-1)
         with pytest.raises(ValueError, match="subbands"):
             written(good, good, prior("motion"))
