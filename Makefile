@@ -12,7 +12,8 @@ FUZZ ?= --seconds 60
 CPP := $(wildcard c3video/native/src/*/*.cpp c3video/native/src/*/*.h)
 # A process a core; one that has nothing left takes tests from the other, since a few files take a minute each.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
-SANITIZED := tests/native tests/hybrid/test_decode.py tests/test_conformance.py tests/test_corruption.py
+SANITIZED := tests/native $(wildcard tests/*/fit/test_native_*.py) tests/hybrid/test_decode.py tests/test_conformance.py \
+  tests/test_corruption.py
 # Plain C++ and the widest vectors of this machine; AVX2 is the same source in between, VNNI reads and writes as AVX-512.
 SANITIZED_SETS ?= plain;$(if $(shell grep -m 1 avx512vl /proc/cpuinfo 2>/dev/null),avx512,avx2)
 UNDER_SANITIZERS = ASAN_OPTIONS=detect_leaks=0 \
@@ -59,7 +60,8 @@ test-sanitize: build/sanitize/.ready  ## run the extension's tests under Address
 	  -c ../../../pyproject.toml --rootdir=. -o pythonpath= $(SANITIZED)
 
 # A package of its own, beside the packages of .venv but for the editable c3video there.
-build/sanitize/.ready: $(READY) $(wildcard c3video/*.py c3video/*/*.py c3video/*/fit/*.py tests/*.py tests/*/*.py)
+build/sanitize/.ready: $(READY) $(wildcard c3video/*.py c3video/*/*.py c3video/*/fit/*.py c3video/*/*/*.i16) \
+  $(wildcard tests/*.py tests/*/*.py tests/*/fit/*.py tests/vectors/*.c3v tests/vectors/*.json tests/fuzz/corpus/*)
 	@test -x build/sanitize/bin/python || $(BIN)/python -m venv --without-pip build/sanitize
 	@rm -rf build/sanitize/package
 	@$(BIN)/python -m pip install --quiet --no-deps --target build/sanitize/package \

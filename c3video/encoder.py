@@ -450,8 +450,8 @@ def prepare(
     """Check everything that can be checked before there is anything to write; reads the frames of the first segment.
 
     Args:
-        fit_config: a C3FitConfig for a C3Config, a HybridFitConfig for a HybridConfig.
-        patch_size: largest (height, width) of a patch in luma samples; None for the default. The hybrid model has none.
+        fit_config: the fit's configuration that goes with the model's: a C3FitConfig for a C3Config, and so on.
+        patch_size: of the C3 model: largest (height, width) of a patch in luma samples; None for the default.
         segment_frames: most frames a segment, 1..1024; None: as many as the model usually has (`usual_lengths`).
         scene_cuts: whether a segment also begins where a scene does (scene_cuts.py).
         seed: same seed, machine and thread count, same file. 0..2^63 - 1.

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Who computes the integers: NumPy, which is the oracle, or the C++ extension. Both give the same ones.
 
-What an engine must do for a model stands in c3/engine.py and hybrid/engine.py; here is which of them is used.
+What an engine must do for a model stands in c3/engine.py, hybrid/engine.py and pyramid/engine.py; here is which of
+them is used.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the two stories ask of a model: frames from a segment's bytes and a segment's bytes from frames.
 
-    decoder.py  --SegmentDecoder-->  c3/decode.py, hybrid/decode.py
-    encoder.py  --SegmentEncoder-->  c3/fit/encode.py, hybrid/fit/encode.py
+    decoder.py  --SegmentDecoder-->  c3/decode.py, hybrid/decode.py, pyramid/decode.py
+    encoder.py  --SegmentEncoder-->  c3/fit/encode.py, hybrid/fit/encode.py, pyramid/fit/encode.py
 
 Which model it is says the header's model_kind; models.py and encoder.py hold the tables.
 """

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.errors import ConfigError
+from c3video.limits import check_range
 
 Planes = tuple[NDArray[Any], ...]
 """Planes (h, w) of one frame, uint8 or uint16, in the order of their PixelLayout."""
@@ -225,8 +226,8 @@ class VideoFormat:
     def check(self) -> None:
         """Raise ConfigError where a value is out of its range; trust none from a file before."""
         self.layout  # noqa: B018 (raises for an unknown pix_fmt)
-        _check_range("width", self.width, 1, MAX_SIDE)
-        _check_range("height", self.height, 1, MAX_SIDE)
+        check_range("width", self.width, 1, MAX_SIDE)
+        check_range("height", self.height, 1, MAX_SIDE)
         if self.width * self.height > MAX_PIXELS:
             raise ConfigError(
                 f"frame of {self.width} x {self.height} = {self.width * self.height} luma samples: "
@@ -237,28 +238,23 @@ class VideoFormat:
             ("frame_rate", self.frame_rate, 0),
             ("sample_aspect_ratio", self.sample_aspect_ratio, 0),
         ):
-            _check_range(f"numerator of {name}", value.numerator, low, _MAX_TERM)
-            _check_range(f"denominator of {name}", value.denominator, 1, _MAX_TERM)
+            check_range(f"numerator of {name}", value.numerator, low, _MAX_TERM)
+            check_range(f"denominator of {name}", value.denominator, 1, _MAX_TERM)
         for name in ("color_primaries", "color_trc", "color_space"):
-            _check_range(name, getattr(self, name), 0, 255)
-        _check_range("color_range", self.color_range, 0, 2)
-        _check_range("chroma_location", self.chroma_location, 0, 6)
-        _check_range("field_order", self.field_order, 0, 3)
+            check_range(name, getattr(self, name), 0, 255)
+        check_range("color_range", self.color_range, 0, 2)
+        check_range("chroma_location", self.chroma_location, 0, 6)
+        check_range("field_order", self.field_order, 0, 3)
         if self.rotation not in (0, 90, 180, 270):
             raise ConfigError(f"rotation = {self.rotation}: must be 0, 90, 180 or 270")
         if self.mastering_display is not None:
             for place in self.mastering_display.values[:8]:
-                _check_range("chromaticity of mastering_display", place, 0, 0xFFFF)
+                check_range("chromaticity of mastering_display", place, 0, 0xFFFF)
             for light in self.mastering_display.values[8:]:
-                _check_range("luminance of mastering_display", light, 0, 0xFFFF_FFFF)
+                check_range("luminance of mastering_display", light, 0, 0xFFFF_FFFF)
         if self.content_light is not None:
             for light in (self.content_light.max_content, self.content_light.max_average):
-                _check_range("content_light", light, 0, 0xFFFF)
-
-
-def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{name} = {value}: must be in {low}..{high}")
+                check_range("content_light", light, 0, 0xFFFF)
 
 
 @dataclass(frozen=True, eq=False)

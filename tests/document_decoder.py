@@ -179,15 +179,15 @@ class Network:
     inputs: int
     arrays: list[list[int]]
 
-    def tables(self, x: Sequence[int], symbol_class: int, level: int) -> tuple[int, int]:
-        first, class_bias, level_bias, second, second_bias, last, last_bias = self.arrays
-        c, e, n = symbol_class, min(level, 6), self.inputs
+    def tables(self, x: Sequence[int], symbol_class: int, depth: int) -> tuple[int, int]:
+        first, class_bias, depth_bias, second, second_bias, last, last_bias = self.arrays
+        c, e, n = symbol_class, min(depth, 6), self.inputs
         h = [
             act(
                 sat(
                     rs(
                         sum(first[o * n + i] * x[i] for i in range(n))
-                        + ((class_bias[c * 16 + o] + level_bias[e * 16 + o]) << 8),
+                        + ((class_bias[c * 16 + o] + depth_bias[e * 16 + o]) << 8),
                         8,
                     )
                 )
@@ -267,7 +267,7 @@ class Coded:
 
     index: int
     references: tuple[int, ...]
-    level: int
+    depth: int
 
 
 def order(num_frames: int, gop: int) -> list[Coded]:
@@ -360,10 +360,10 @@ class MotionReader:
         self.offsets = [[0, 0] for _ in frame.references]
 
     def symbol(self, symbol_class: int, inputs: list[int]) -> int:
-        return self.coder.symbol(self.network.tables(inputs, symbol_class, self.frame.level))
+        return self.coder.symbol(self.network.tables(inputs, symbol_class, self.frame.depth))
 
     def flag(self, symbol_class: int, inputs: list[int]) -> bool:
-        i, _ = self.network.tables(inputs, symbol_class, self.frame.level)
+        i, _ = self.network.tables(inputs, symbol_class, self.frame.depth)
         return self.coder.symbol((i, 16)) != 0
 
     @property
@@ -658,7 +658,7 @@ def read_slice(
                 for y in range(rows):
                     for x in range(columns):
                         inputs = subband_inputs(symbols, references, sizes, plane, b, y, x)
-                        magnitude = coder.magnitude(network.tables(inputs, symbol_class, frame.level))
+                        magnitude = coder.magnitude(network.tables(inputs, symbol_class, frame.depth))
                         if magnitude:
                             symbols[plane, b, y, x] = min(magnitude, 1 << 15)
                 for y in range(rows):
@@ -907,7 +907,7 @@ def decode(
 
     gop = byte()
     frames = order(num_frames, gop)
-    first_steps = [byte() for _ in range(1 + max(frame.level for frame in frames))]
+    first_steps = [byte() for _ in range(1 + max(frame.depth for frame in frames))]
     chroma_offset = byte()
     picture: list[Plane] | None = None
     if byte() == 1:
@@ -935,20 +935,20 @@ def decode(
             residuals = coder.batch(scales[index], len(array))
             networks[name].arrays[index] = [old + (r << shift) for old, r in zip(array, residuals, strict=True)]
     changes = iter(coder.batch(24, len(frames) - len(first_steps)) if len(frames) > len(first_steps) else [])
-    step_of_level: dict[int, int] = {}
+    step_of_depth: dict[int, int] = {}
     steps: dict[int, int] = {}
     for frame in frames:
-        is_first = frame.level not in step_of_level
-        index = first_steps[frame.level] if is_first else step_of_level[frame.level] + next(changes)
+        is_first = frame.depth not in step_of_depth
+        index = first_steps[frame.depth] if is_first else step_of_depth[frame.depth] + next(changes)
         assert 0 <= index <= 85
-        steps[frame.index] = step_of_level[frame.level] = index
+        steps[frame.index] = step_of_depth[frame.depth] = index
     with_subbands = frames[1:] if picture is not None else frames
     changes = iter(coder.batch(20, len(with_subbands) * len(planes)) if with_subbands else [])
-    of_level: dict[int, list[int]] = {}
+    of_depth: dict[int, list[int]] = {}
     numbers: dict[int, list[int]] = {}
     for frame in with_subbands:
-        before = of_level.get(frame.level, [0] * len(planes))
-        numbers[frame.index] = of_level[frame.level] = [number + next(changes) for number in before]
+        before = of_depth.get(frame.depth, [0] * len(planes))
+        numbers[frame.index] = of_depth[frame.depth] = [number + next(changes) for number in before]
     (height, width), _ = planes[0]
     grid = -(-height // 16), -(-width // 16)
     fields = read_fields(coder, networks["motion"], *grid, frames)

@@ -23,6 +23,7 @@ from c3video.media.sink import open_sink
 from c3video.video import Frame, VideoFormat
 from tests.conftest import encode_quickly, moving_clip
 from tests.media.clips import read_all, stored
+from tests.model_streams import small_stream
 
 C3V = [sys.executable, "-m", "c3video"]
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -53,6 +54,14 @@ def coded(source: Path) -> Path:
 def coded_in_patches(source: Path) -> Path:
     """The same by the C3 model."""
     return encoded(source, source.with_name("patches.c3v"), "--profile", "paper")
+
+
+@pytest.fixture(scope="module")
+def coded_in_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many frames of that size, of the pyramid model."""
+    path = tmp_path_factory.mktemp("cli") / "runs.c3v"
+    path.write_bytes(small_stream("run", 14, 20, "yuv420p", (2, 2), segment_frames=2)[0])
+    return path
 
 
 def encoded(source: Path, path: Path, *options: str) -> Path:
@@ -92,12 +101,6 @@ def test_decode_raw_and_segments_and_threads(coded: Path, tmp_path: Path) -> Non
     assert second.read_bytes() == whole.read_bytes()[2 * 20 * 14 * 3 // 2 :]
 
 
-def test_verify_says_so(coded: Path) -> None:
-    run = c3v("decode", coded, "--verify")
-    assert run.returncode == 0
-    assert b"4 frames, every hash matches" in run.stderr
-
-
 def check_info(path: Path, part: str, particulars: str) -> list[dict[str, Any]]:
     """What `c3v info` says to people and to programs; returns what it says of the segments."""
     text = c3v("info", path)
@@ -124,6 +127,18 @@ def test_info_of_the_frame_model(coded: Path) -> None:
 def test_info_of_the_patch_model(coded_in_patches: Path) -> None:
     for segment in check_info(coded_in_patches, "synthesis weights", "windows of patch 0"):
         assert len(segment["previous_windows"]) == 1
+
+
+def test_info_of_the_pyramid_model(coded_in_runs: Path) -> None:
+    for segment in check_info(coded_in_runs, "entropy weights", "prior: 0, layers of 2 and 1 frames"):
+        assert len(segment["gains"]) == len(segment["windows"]) == 3
+
+
+def test_verify_says_so(coded: Path, coded_in_patches: Path, coded_in_runs: Path) -> None:
+    for path in (coded, coded_in_patches, coded_in_runs):
+        run = c3v("decode", path, "--verify")
+        assert run.returncode == 0
+        assert b"4 frames, every hash matches" in run.stderr
 
 
 @pytest.mark.parametrize(("options", "num_segments"), [((), 2), (("--no-scene-cuts",), 1)])

@@ -12,16 +12,13 @@ import pytest
 from c3video.decoder import Decoder
 from c3video.errors import CorruptSegmentError, NotC3VError, StreamError, TruncatedStreamError
 from c3video.video import Frame
-from tests.conftest import encode_quickly, moving_clip
-from tests.hybrid.streams import frame_header, synthetic_stream
+from tests.model_streams import MODELS, small_stream
 
 
-@pytest.fixture(scope="module", params=["patches", "frames"])
+@pytest.fixture(scope="module", params=MODELS)
 def stream(request: pytest.FixtureRequest) -> bytes:
-    """Three segments of two frames, of either model."""
-    if request.param == "patches":
-        return encode_quickly(moving_clip(6, 10, 12), segment_frames=2)
-    return synthetic_stream(frame_header(10, 12, segment_frames=2), (2, 2, 2), density=0.1)[0]
+    """Three segments of two frames, of each model."""
+    return small_stream(request.param, 10, 12, "yuv420p", (2, 2, 2), segment_frames=2)[0]
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,12 @@ from c3video.errors import ConfigError, CorruptSegmentError, LimitError, NotSeek
 from c3video.hybrid.config import HybridConfig
 from c3video.limits import DecodeLimits
 from c3video.models import DECODERS
+from c3video.pyramid.config import PyramidConfig
 from c3video.stream.layout import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import Frame, Planes, VideoFormat
 from tests.hybrid.streams import frame_header, synthetic_segment, synthetic_stream
+from tests.model_streams import MODELS, small_stream
 
 LENGTHS = (3, 2, 4)
 NUM_FRAMES = sum(LENGTHS)
@@ -33,10 +35,10 @@ class Pipe(io.BytesIO):
         return False
 
 
-@pytest.fixture(scope="module")
-def coded() -> tuple[bytes, list[Planes]]:
+@pytest.fixture(scope="module", params=MODELS)
+def coded(request: pytest.FixtureRequest) -> tuple[bytes, list[Planes]]:
     """Three segments whose time stamps are 0 1 2, 4 5, 8 9 10 11, at 25 frames a second."""
-    return synthetic_stream(frame_header(8, 8, "gray", HybridConfig(), segment_frames=4), LENGTHS, density=0.1)
+    return small_stream(request.param, 8, 8, "gray", LENGTHS, segment_frames=4)
 
 
 @pytest.fixture(params=[io.BytesIO, Pipe])
@@ -66,7 +68,8 @@ def test_frames_by_number(file: Decoder, coded: tuple[bytes, list[Planes]]) -> N
 
 
 def test_rising_numbers_decode_each_frame_once(file: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder, num_frames = DECODERS[HybridConfig.KIND], 0
+    kind, num_frames = file.header.model.KIND, 0
+    decoder = DECODERS[kind]
 
     def counting(*arguments: Any) -> Any:
         nonlocal num_frames
@@ -74,7 +77,7 @@ def test_rising_numbers_decode_each_frame_once(file: Decoder, monkeypatch: pytes
             num_frames += 1
             yield planes
 
-    monkeypatch.setitem(DECODERS, HybridConfig.KIND, replace(decoder, decode=counting))
+    monkeypatch.setitem(DECODERS, kind, replace(decoder, decode=counting))
     assert times(file[index] for index in range(NUM_FRAMES)) == [0, 1, 2, 4, 5, 8, 9, 10, 11]
     assert num_frames == NUM_FRAMES
 
@@ -210,7 +213,7 @@ def test_few_bytes_that_ask_for_gigabytes_are_refused_before_memory_is(conceal: 
 
 def test_fewer_threads_are_used_where_memory_is_short(coded: tuple[bytes, list[Planes]]) -> None:
     header = Decoder(io.BytesIO(coded[0])).header
-    model = DECODERS[HybridConfig.KIND]
+    model = DECODERS[header.model.KIND]
     needed = [model.memory_bytes(header, 4, "native", threads) for threads in (1, 2, 4, 8)]
     assert needed == sorted(needed)
     clip = Decoder(io.BytesIO(coded[0]), threads=8, engine="numpy", max_memory=1 << 20)
@@ -228,15 +231,19 @@ def test_memory_that_ends_is_our_error(file: Decoder, monkeypatch: pytest.Monkey
     def ending(*arguments: Any) -> Any:
         raise MemoryError
 
-    broken = replace(DECODERS[HybridConfig.KIND], decode=ending)
-    monkeypatch.setitem(DECODERS, HybridConfig.KIND, broken)
+    kind = file.header.model.KIND
+    monkeypatch.setitem(DECODERS, kind, replace(DECODERS[kind], decode=ending))
     with pytest.raises(LimitError, match="not enough memory"):
         next(iter(file))
 
 
-@pytest.mark.parametrize("model", [HybridConfig(), C3Config()])
+@pytest.mark.parametrize("model", [HybridConfig(), C3Config(), PyramidConfig(), PyramidConfig(num_previous=9)])
 def test_defaults_let_pass_what_people_have(model: ModelConfig) -> None:
-    sizes = {HybridConfig.KIND: (3840, 2160, 32), C3Config.KIND: (1920, 1080, 32)}
+    sizes = {
+        HybridConfig.KIND: (3840, 2160, 32),
+        C3Config.KIND: (1920, 1080, 32),
+        PyramidConfig.KIND: (3840, 2160, 32),
+    }
     width, height, num_frames = sizes[model.KIND]
     rows, columns = (8, 6) if model.HAS_PATCHES else (1, 1)
     header = Header(VideoFormat(width, height, "yuv420p"), model, num_frames, rows, columns)

@@ -73,6 +73,16 @@ def test_resumed_is_the_same_as_undisturbed(out: Path, whole: bytes, stop: int) 
     assert os.listdir(out.parent) == ["out.c3v"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["pyramid", "paper"])
+def test_other_models_go_on_as_well(out: Path, tmp_path: Path, profile: str) -> None:
+    clip = moving_clip(3, 16, 16)
+    c3video.encode(clip, tmp_path / "whole.c3v", **OPTIONS, profile=profile)
+    interrupt(out, 1, clip, profile=profile)
+    assert resume(out, clip, profile=profile) == [1]
+    assert out.read_bytes() == (tmp_path / "whole.c3v").read_bytes()
+
+
 def test_report_and_progress_count_what_was_done_before(out: Path, tmp_path: Path) -> None:
     undisturbed = c3video.encode(CLIP, tmp_path / "other.c3v", **OPTIONS)
     interrupt(out, 2)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from c3video.c3.patch_model import Layer
 from c3video.coding.arithmetic import HIDDEN_BITS, FloatArray, activation, round_shift, saturate
-from c3video.coding.tables import NUM_SCALES
+from c3video.coding.tables import MAX_LOCATION, NUM_SCALES
 
 SCALE_ORIGIN = 5
 """Scale index of a network output of zero: 2^-5 * exp(5/8) = 0.058 latent steps."""
@@ -18,8 +18,6 @@ SCALE_GAIN_BITS = 2
 """The second output lowers the scale index by 4 a unit (paper: log-scale = -output / 2, and eight indexes a nat)."""
 LOCATION_GAIN_BITS = 6
 """The first output is the location in quarters of a step: 64 sixteenths a unit."""
-MAX_LOCATION = 16 * 4096
-"""Locations are clipped to +-4096 steps."""
 
 IntArray = NDArray[np.int64]
 

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 NUM_SCALES = 64
 NUM_FRACTIONS = 16
 """Locations are coded in sixteenths of a latent step; f runs from -8 to 7."""
+MAX_LOCATION = NUM_FRACTIONS * 4096
+"""They are clipped to +-4096 steps."""
 PRECISION_BITS = 24
 MIN_WIDTH = 1 << 8
 """Every slot is at least this wide, so that none costs more than 16 bits: outliers of 24 bits each would tell."""

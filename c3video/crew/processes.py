@@ -48,11 +48,6 @@ class Processes:
     def size(self) -> int:
         return self._size
 
-    @property
-    def process_ids(self) -> list[int]:
-        """Of all that are there."""
-        return [process.id for process in (*self._busy, *self._idle)]
-
     def submit(self, key: int, job: Job) -> None:
         """Raises WorkerError where no process can be started that takes it."""
         for _ in range(2):  # an idle one may have been killed
@@ -123,10 +118,6 @@ class _Process:
             raise WorkerError(f"a process to work in could not be started: {error.strerror or error}") from error
         finally:
             theirs.close()  # so that the end of the process is the end of the pipe
-
-    @property
-    def id(self) -> int:
-        return self._process.pid or 0
 
     def stop(self) -> None:
         """Tell it to end; it may not listen before its job is done, hence by signal."""

@@ -199,9 +199,6 @@ class _Node:
         return {8: 0, 4: 1}.get(self.width, 2 if self.height == self.width == 2 else 3)
 
 
-_OUTSIDE = -1
-"""Mode of what is not known: outside the field, or coded later."""
-
 Code = Callable[[int, list[int], int | None], int]
 """(class, inputs, symbol or None to read it) -> symbol."""
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from c3video.errors import ConfigError
+from c3video.errors import ConfigError, SourceError
 from c3video.video import LAYOUTS, PixelLayout, Planes
 
 SWSCALE_FLAGS = (
@@ -25,6 +25,17 @@ SWSCALE_FLAGS = (
     | Interpolation.ACCURATE_RND
     | Interpolation.BITEXACT
 )
+_MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.SMPTE170M,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+}
+_NO_MATRIX = (0, 2, 3)
+"""RGB (wrong for YUV), unspecified and reserved."""
+
 _SCHEMES = {
     # Columns and rows of chroma that 16 x 16 samples of luma have.
     (4, 4): "4:1:0",
@@ -34,6 +45,24 @@ _SCHEMES = {
     (16, 8): "4:4:0",
     (16, 16): "4:4:4",
 }
+
+
+def matrix_of(color_space: int, usual: int) -> Colorspace:
+    """The matrix of a stream as swscale knows it; `usual` where the stream names none.
+
+    Args:
+        color_space, usual: numbers of ISO/IEC 23091-2.
+
+    Raises:
+        SourceError: the matrix is none that swscale knows.
+    """
+    space = usual if color_space in _NO_MATRIX else color_space
+    if space not in _MATRICES:
+        raise SourceError(
+            f"colour matrix {space} cannot be converted to RGB: must be one of "
+            f"{', '.join(str(number) for number in _MATRICES)} (ISO/IEC 23091-2)"
+        )
+    return _MATRICES[space]
 
 
 class Conversion:

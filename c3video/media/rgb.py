@@ -17,14 +17,11 @@ import numpy as np
 
 from c3video.errors import SourceError
 from c3video.media.avframe import to_av_frame
+from c3video.media.conversion import matrix_of
 from c3video.video import Frame, VideoFormat
 
 if TYPE_CHECKING:
     from c3video.encoder import FrameSource
-
-_MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "SMPTE170M", 7: "SMPTE240M", 9: "BT2020"}
-_NO_MATRIX = (0, 2, 3)
-"""RGB (wrong for YUV), unspecified and reserved."""
 
 
 class FfmpegRgb:
@@ -47,13 +44,7 @@ class FfmpegRgb:
             return
         if layout.bit_depth != 8:
             raise SourceError(f"{format.pix_fmt} cannot be converted as ffmpeg's PNG files are: only 8 bits can")
-        space = 6 if format.color_space in _NO_MATRIX else format.color_space
-        if space not in _MATRICES:
-            raise SourceError(
-                f"colour matrix {space} cannot be converted to RGB: must be one of "
-                f"{', '.join(str(number) for number in _MATRICES)} (ISO/IEC 23091-2)"
-            )
-        self._matrix = _MATRICES[space]
+        self._matrix = matrix_of(format.color_space, usual=6)
         self._range = "JPEG" if format.color_range == 2 or layout.is_gray else "MPEG"
         self.format = replace(format, pix_fmt="gbrp", color_space=0, color_range=2, chroma_location=0)
 

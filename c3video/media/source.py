@@ -21,13 +21,13 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from c3video.errors import ConfigError, SourceError
 from c3video.media import y4m
 from c3video.media.avframe import to_av_frame
 from c3video.media.container import is_pattern, open_container, open_pictures
-from c3video.media.conversion import SWSCALE_FLAGS, copied_planes, layout_named
+from c3video.media.conversion import SWSCALE_FLAGS, copied_planes, layout_named, matrix_of
 from c3video.media.opened import Faults, Opened
 from c3video.media.orientation import Upright
 from c3video.media.selection import Selection, numbered
@@ -193,18 +193,6 @@ def _open_file(path: str | Path, name: str) -> Any:
         raise SourceError(f"{name}: cannot be opened: {reason}") from error
 
 
-_MATRICES = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.SMPTE170M,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-}
-_NO_MATRIX = (0, 2, 3)
-"""RGB (wrong for YUV), unspecified and reserved."""
-
-
 class RgbConverter:
     """YUV or gray frames -> gbrp of the same bit depth, full range, by swscale; RGB frames pass unchanged.
 
@@ -231,15 +219,7 @@ class RgbConverter:
         if layout.is_rgb:
             self.format = format
             return
-        space = format.color_space
-        if space in _NO_MATRIX:
-            space = 1 if format.height >= 720 else 6
-        if space not in _MATRICES:
-            raise SourceError(
-                f"colour matrix {space} cannot be converted to RGB: must be one of "
-                f"{', '.join(str(number) for number in _MATRICES)} (ISO/IEC 23091-2)"
-            )
-        self._matrix = _MATRICES[space]
+        self._matrix = matrix_of(format.color_space, usual=1 if format.height >= 720 else 6)
         is_full = format.color_range == 2 or (layout.is_gray and format.color_range == 0)
         self._range = ColorRange.JPEG if is_full else ColorRange.MPEG
         pix_fmt = "gbrp" if layout.bit_depth == 8 else "gbrp10le"

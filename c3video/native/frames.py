@@ -153,8 +153,8 @@ def block_errors(
 ) -> NDArray[np.float32]:
     """Squared error of each block under each of K candidate vectors, weighted with the block's window.
 
-    Integers of some 13 significant bits make it (src/block_errors.cpp): the same on every machine, and within a percent
-    of exact sums wherever an error is large enough to matter.
+    Integers of some 13 significant bits make it (src/hybrid/block_errors.cpp): the same on every machine, and within a
+    percent of exact sums wherever an error is large enough to matter.
 
     Args:
         current: (h, w) luma to be predicted, centred, of `compensation.SAMPLE_BITS` bits.

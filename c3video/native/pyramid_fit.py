@@ -31,7 +31,6 @@ class FitStep:
         loss: squared_errors / num_samples + rd_weight * bits / num_pixels, of the parts that were asked for.
         grad_latents: (L,) gradient of the loss, or None.
         grad_weights: (W,) likewise, or None.
-        grad_gains: (N,) likewise, or None.
         grad_previous: (L,) likewise by the latents of the frame before, or None.
     """
 
@@ -40,7 +39,6 @@ class FitStep:
     loss: float
     grad_latents: Floats | None
     grad_weights: Floats | None
-    grad_gains: Floats | None
     grad_previous: Floats | None = None
 
 
@@ -101,11 +99,9 @@ class PyramidFit:
         targets: Floats | None,
         rd_weight: float | None,
         *,
-        gains: Floats | None = None,
         share: float = 1.0,
         wants_latents: bool = True,
         wants_weights: bool = True,
-        wants_gains: bool = False,
         samples: Floats | None = None,
         before: Before | None = None,
         num_threads: int = 1,
@@ -119,9 +115,8 @@ class PyramidFit:
             weights: (W,).
             targets: (S,) all planes one after the other, on [0, 1]; None leaves the distortion out.
             rd_weight: weight of bits a pixel; None leaves the rate out.
-            gains: (N,) factors of the grids in the synthesis; 1 without them.
             share: factor of the squared errors in the loss.
-            wants_latents, wants_weights, wants_gains: which gradients to find.
+            wants_latents, wants_weights: which gradients to find.
             samples: (S,) if given, the planes are written there, clipped to [0, 1]; needs targets.
             before: of a latent frame after the first.
             num_threads: threads to use.
@@ -137,7 +132,6 @@ class PyramidFit:
         wants_previous = wants_latents and previous is not None and rd_weight is not None
         grad_previous = np.empty(self.num_latents, dtype=np.float32) if wants_previous else None
         grad_weights = np.empty(self.num_weights) if wants_weights else None
-        grad_gains = np.empty(num_grids) if wants_gains else None
         native.extension().pyramid_fit_step(
             self._plan,
             latents,
@@ -145,7 +139,6 @@ class PyramidFit:
             previous,
             list(before.windows) if before else [(0, 0)] * num_grids,
             weights,
-            np.ones(num_grids, dtype=np.float32) if gains is None else gains,
             np.empty(0, dtype=np.float32) if targets is None else targets,
             None if rd_weight is None else rd_weight / self.num_pixels,
             None if targets is None else factors / self.num_samples,
@@ -155,7 +148,6 @@ class PyramidFit:
             grad_latents,
             grad_previous,
             grad_weights,
-            grad_gains,
             num_threads,
             native.isa(),
         )
@@ -166,7 +158,6 @@ class PyramidFit:
             float(factors @ squared_errors) / self.num_samples + rate,
             grad_latents,
             None if grad_weights is None else grad_weights.astype(np.float32),
-            None if grad_gains is None else grad_gains.astype(np.float32),
             grad_previous,
         )
 
@@ -280,10 +271,9 @@ class Adam:
         rate: float,
         *,
         slopes: Floats | None = None,
-        grad_scale: float = 1.0,
         num_threads: int = 1,
     ) -> None:
-        """One step with learning rate `rate` along grad (L,), times slopes (L,) and `grad_scale`."""
+        """One step with learning rate `rate` along grad (L,) times slopes (L,)."""
         self.num_steps += 1
         native.extension().pyramid_adam(
             self.parameter,
@@ -297,7 +287,6 @@ class Adam:
             self.epsilon,
             self.longest,
             self.num_steps,
-            grad_scale,
             num_threads,
             native.isa(),
         )

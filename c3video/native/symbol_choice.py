@@ -3,8 +3,9 @@
 
     residual --> analyse --> choose_plane --> symbols and their bits --> write_subbands
 
-Choices decide no bit of decoding, so those of `hybrid/fit/symbol_choice.py` in NumPy may differ; counts equal what a
-`SymbolCounter` counts. The extension must be there (`native.available()`); it lets the GIL go.
+Choices decide no bit of decoding, so those of `hybrid/fit/symbol_choice.py` in NumPy may differ; what these are,
+`tests/native/choices_in_order.py` says. Their bits equal what a `SymbolCounter` counts. The extension must be there
+(`native.available()`); it lets the GIL go.
 """
 
 from __future__ import annotations
@@ -46,11 +47,9 @@ def choose_plane(
     symbols: FrameSymbols,
     reference: FrameSymbols,
     plane: int,
-    level: int,
+    depth: int,
     slopes: Slopes | float,
     passes: int,
-    *,
-    at_once: bool = False,
 ) -> tuple[list[NDArray[np.int32]], float]:
     """Symbols of one plane, and the bits of all of them.
 
@@ -59,10 +58,10 @@ def choose_plane(
         steps: quantisation step of each subband.
         symbols: of the frame; those of the plane before are looked at.
         reference: from `hybrid.subbands.reference_magnitudes`.
+        depth: of the frame in the coding order.
         slopes: squared steps that a bit is worth, by subband (h, w), or everywhere.
         passes: over each subband; 0 leaves the network out. The first one goes in raster order and knows the context of
             each choice; those after it weigh what a choice does to the contexts of others as well.
-        at_once: let each pass see only what the pass before left, as `fit.rounding` does in NumPy.
 
     Raises:
         CorruptSegmentError: the network's sums may overflow.
@@ -77,32 +76,12 @@ def choose_plane(
         _integers(symbols[plane - 1]) if plane > 0 else [],
         _integers(reference[plane]),
         plane,
-        level,
+        depth,
         [np.ascontiguousarray(band) for band in coefficients],
         steps,
         [np.ascontiguousarray(band, dtype=np.float32) for band in many],
         one,
         passes,
-        at_once,
-        native.isa(),
-    )
-
-
-def count_frame(symbols: FrameSymbols, reference: FrameSymbols, network: ContextNetwork, level: int) -> float:
-    """Bits of a frame's subbands, as `coding.frames.write_subbands` gives them to a `SymbolCounter`.
-
-    Raises:
-        CorruptSegmentError: the network's sums may overflow.
-        ValueError, TypeError: an argument has the wrong type, shape or range.
-    """
-    return native.extension().count_slice(
-        native_network(network),
-        native_signs(),
-        costs(),
-        sign_costs(),
-        [_integers(plane) for plane in symbols],
-        [_integers(plane) for plane in reference],
-        level,
         native.isa(),
     )
 

@@ -40,6 +40,8 @@ MAX_REACH = 3
 """Of filter_reach."""
 PATCH_UNIT = 128
 """Sides of patches are multiples of it, so that every grid has whole parts."""
+MAX_PRIOR = 255
+"""Of the numbers of priors: a byte has them."""
 MAX_PICTURE_SAMPLES = 1 << 27
 """Samples of a picture; leaves room for 7680 x 4320 in 4:4:4."""
 
@@ -110,7 +112,7 @@ class PyramidConfig:
         check_range("patch_size", self.patch_size, PATCH_UNIT, 255 * PATCH_UNIT)
         if self.patch_size % PATCH_UNIT:
             raise ConfigError(f"patch_size = {self.patch_size}: must be a multiple of {PATCH_UNIT}")
-        check_range("prior", self.prior, 0, 255)
+        check_range("prior", self.prior, 0, MAX_PRIOR)
         check_range("num_previous", self.num_previous, 0, len(PREVIOUS_TAPS))
 
     @classmethod

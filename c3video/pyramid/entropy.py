@@ -7,16 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video.coding.arithmetic import FloatArray, round_shift, saturate
-from c3video.coding.tables import NUM_SCALES
+from c3video.coding.tables import MAX_LOCATION, NUM_SCALES
 from c3video.pyramid.weights import ENTROPY_BITS, OUTPUT_BITS, PyramidWeights
 
 SCALE_ORIGIN = 24
 """Scale index of an output of zero: 2^-5 * exp(24 / 8) = 0.63 latent steps."""
 SCALE_GAIN_BITS = 3
 """The second output is the log-scale in nats: eight indexes each."""
-
-MAX_LOCATION = 16 * 4096
-"""Locations, in sixteenths, are clipped to +-4096 steps."""
 
 IntArray = NDArray[np.int64]
 

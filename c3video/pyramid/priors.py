@@ -51,7 +51,6 @@ MAX_COEFFICIENT = 32767
 MAX_BASIS_SUM = 65535
 """Of the absolute values in a column of a basis: so no sum of coefficients' shares, rounded, leaves 32 bits."""
 
-MAX_PRIOR = 255
 _MAGIC = b"C3P4"
 _LAYOUTS = {"gray": 1, "420": 2, "422": 3, "444": 4, "rgb": 5}
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -184,17 +184,14 @@ def column_units(name: str, config: PyramidConfig, layout: str) -> FloatArray | 
     return units
 
 
-def quantise(
-    config: PyramidConfig, layout: str, floats: Mapping[str, NDArray[np.floating]], gains: Sequence[int] | None = None
-) -> PyramidWeights:
-    """The integers nearest to a fit's weights.
+def quantise(config: PyramidConfig, layout: str, floats: Mapping[str, NDArray[np.floating]]) -> PyramidWeights:
+    """The integers nearest to a fit's weights, with no gains: a fit has them in its weights.
 
     Where a hidden unit's weights are too large for its sums, they are halved until they fit and what reads it is
     doubled: the network stays the same but for its rounding.
 
     Args:
-        floats: by name; columns that read latents count them in steps and hold no gain.
-        gains: of the grids; UNIT_GAIN each without them.
+        floats: by name; columns that read latents count them in steps.
 
     Raises:
         ConfigError: a name or a shape is missing or too many.
@@ -203,17 +200,16 @@ def quantise(
     shapes = weight_shapes(config, layout)
     if {name: np.shape(array) for name, array in floats.items()} != shapes:
         raise ConfigError(f"weights {', '.join(floats)}: must be {', '.join(shapes)}, of the configuration's shapes")
-    gains = (UNIT_GAIN,) * config.num_grids if gains is None else tuple(gains)
     scaled = {}
     for name in shapes:
         units = column_units(name, config, layout)
         scaled[name] = np.asarray(floats[name], dtype=np.float64) / units * 2.0 ** BINARY_POINTS[name.split(".")[0]]
-    shrink_units(scaled, max(1.0, max(gains) / UNIT_GAIN))
+    shrink_units(scaled)
     arrays = {name: np.clip(np.rint(x), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64) for name, x in scaled.items()}
-    return PyramidWeights(config, layout, arrays, gains)
+    return PyramidWeights(config, layout, arrays, (UNIT_GAIN,) * config.num_grids)
 
 
-def shrink_units(arrays: dict[str, FloatArray], largest_gain: float) -> None:
+def shrink_units(arrays: dict[str, FloatArray]) -> None:
     """Halve hidden units whose sums could leave 32 bits; `arrays` are at their binary points."""
     for name in arrays:
         kind, dot, group = name.partition(".")
@@ -224,7 +220,7 @@ def shrink_units(arrays: dict[str, FloatArray], largest_gain: float) -> None:
             reader = "w3"
         bias, reader = bias + dot + group, reader + dot + group
         largest_input = MAX_CONTEXT if kind == "w1" else 32768
-        rows = np.abs(arrays[name]).reshape(len(arrays[name]), -1) * (largest_gain if kind == "v1" else 1.0)
+        rows = np.abs(arrays[name]).reshape(len(arrays[name]), -1)
         added = ("p1", "pb") if kind == "w1" and "p1" in arrays else ()
         if added:
             rows = np.concatenate([rows, np.abs(arrays["p1"])], axis=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Numbers of no fixed size: one form each. (Their bytes: tests/stream/test_syntax.py.)"""
+"""Numbers of no fixed size: one form each. (Their bytes: tests/stream/test_layout.py.)"""
 
 from __future__ import annotations
 

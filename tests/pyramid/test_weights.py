@@ -86,7 +86,7 @@ def test_coarse_grids_have_finer_steps() -> None:
 
 def test_quantise_rounds_and_dequantise_is_its_inverse() -> None:
     weights = random_weights(CONFIG, "422", seed=3)
-    again = quantise(CONFIG, "422", dequantise(weights), weights.gains)
+    again = quantise(CONFIG, "422", dequantise(weights))
     for name, array in weights.arrays.items():
         np.testing.assert_array_equal(again.arrays[name], array, err_msg=name)
     floats = {name: np.zeros(shape) for name, shape in weight_shapes(CONFIG, "422").items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The float twin of `coding.arithmetic.activation`, for the networks of both models while they are fitted."""
+"""The float twin of `coding.arithmetic.activation`, for the networks of the C3 and hybrid models in a fit."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def hold_sums(arrays: Mapping[str, Floats], config: PyramidConfig, layout: str) 
     units = {name: _unit(name, config, layout) for name in arrays}
     scaled = {name: array.astype(np.float64) / units[name] for name, array in arrays.items()}
     shrunk = dict(scaled)
-    shrink_units(shrunk, 1.0)
+    shrink_units(shrunk)
     for name, array in arrays.items():
         if shrunk[name] is not scaled[name]:
             array[...] = shrunk[name] * units[name]

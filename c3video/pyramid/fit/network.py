@@ -258,7 +258,7 @@ def pool(planes: Tensor, exponents: tuple[int, int]) -> Tensor:
 
 
 def synthesise(inputs: Tensor, weights: dict[str, Tensor], group: int) -> Tensor:
-    """Samples (C, h, w) of a group before they are clipped, from its inputs (Z, h, w), with gains in them."""
+    """Samples (C, h, w) of a group before they are clipped, from its inputs (Z, h, w)."""
     arrays = {name.split(".")[0]: array for name, array in weights.items() if name.endswith(f".{group}")}
     flat = inputs.flatten(1)
     hidden = rectify(arrays["v1"] @ flat + arrays["c1"][:, None], SYNTHESIS_LIMIT)
@@ -271,32 +271,27 @@ def synthesise(inputs: Tensor, weights: dict[str, Tensor], group: int) -> Tensor
     return x + functional.conv2d(refined, arrays["r2"][:, :, None, None], arrays["d2"])[0]
 
 
-def group_inputs(group: PlaneGroup, levels: Sequence[Tensor], gains: Tensor) -> Tensor:
-    """Upsampled latents times their gains at the resolution of a group's planes."""
+def group_inputs(group: PlaneGroup, levels: Sequence[Tensor]) -> Tensor:
+    """Upsampled latents at the resolution of a group's planes."""
     if group.exponents == (1, 1):
         if len(levels) == 1:
             return levels[0].new_zeros(0, *group.shape(levels[0].shape[1], levels[0].shape[2]))
-        return levels[1] * gains[1:, None, None]
-    return pool(levels[0], group.exponents) * gains[:, None, None]
+        return levels[1]
+    return pool(levels[0], group.exponents)
 
 
-def reconstruct(
-    grids: Sequence[Tensor], weights: dict[str, Tensor], layout: str, gains: Tensor | None = None
-) -> list[Tensor]:
+def reconstruct(grids: Sequence[Tensor], weights: dict[str, Tensor], layout: str) -> list[Tensor]:
     """Planes (h, w) of a picture on [0, 1].
 
     Args:
         grids: latents, finest first.
         weights: by name.
         layout: a key of GROUPS.
-        gains: (N,) factors of the grids, 1 without them.
     """
-    if gains is None:
-        gains = grids[0].new_ones(len(grids))
     levels = upsampled_levels(grids, weights.get("u"), weights.get("f"))
     planes: list[Tensor] = []
     for index, group in enumerate(GROUPS[layout]):
-        inputs = group_inputs(group, levels, gains)
+        inputs = group_inputs(group, levels)
         if group.num_given:
             given = GIVEN_GAIN * (pool(torch.stack(planes), group.exponents) - 0.5)
             inputs = torch.cat([inputs, given])

@@ -39,18 +39,17 @@ class Case:
             if name[0] == "c":
                 weights[-1] += 0.4
         self.weights = np.concatenate(weights).astype(np.float32)
-        self.gains = rng.uniform(0.5, 1.5, config.num_grids).astype(np.float32)
         samples = sum(g.num_planes * math.prod(g.shape(height, width)) for g in GROUPS[layout])
         self.targets = rng.random(samples).astype(np.float32)
         self.rd_weight = 0.03
 
     def wanted(self, with_rate: bool = True, with_distortion: bool = True) -> FitStep:
-        leaves = [torch.from_numpy(a).double().requires_grad_() for a in (self.latents, self.weights, self.gains)]
+        leaves = [torch.from_numpy(a).double().requires_grad_() for a in (self.latents, self.weights)]
         grids = split_latents(leaves[0], self.config, self.height, self.width)
         weights = split_weights(leaves[1], self.config, self.layout)
         bits = grid_bits(grids, weights, self.config)
         errors, start = [], 0
-        for plane in reconstruct(grids, weights, self.layout, leaves[2]):
+        for plane in reconstruct(grids, weights, self.layout):
             target = torch.from_numpy(self.targets[start : start + plane.numel()]).double().view(plane.shape)
             errors.append((plane - target).square().sum())
             start += plane.numel()
@@ -70,14 +69,12 @@ class Case:
 
     def found(self, num_threads: int = 1, **flags: bool) -> FitStep:
         plan = self.plan()
-        flags.setdefault("wants_gains", True)
         for _ in range(2):  # memory that was used before must not tell
             step = plan.step(
                 self.latents,
                 self.weights,
                 self.targets,
                 self.rd_weight,
-                gains=self.gains,
                 num_threads=num_threads,
                 **flags,
             )
@@ -89,7 +86,6 @@ class Case:
         assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
         assert_parts_close(found.grad_latents, wanted.grad_latents, self.grid_sizes())
         assert_parts_close(found.grad_weights, wanted.grad_weights, self.weight_sizes())
-        assert_close(found.grad_gains, wanted.grad_gains)
 
     def grid_sizes(self) -> list[int]:
         return [h * w for h, w in grid_shapes(self.config.num_grids, self.height, self.width)]
@@ -210,14 +206,12 @@ def test_frozen_weights_leave_the_other_gradients() -> None:
     found, wanted = case.found(wants_weights=False), case.wanted()
     assert found.grad_weights is None
     assert_parts_close(found.grad_latents, wanted.grad_latents, case.grid_sizes())
-    assert_close(found.grad_gains, wanted.grad_gains)
 
 
 def test_weights_alone() -> None:
     case = Case(SMALL, "420", 70, 75)
-    found, wanted = case.found(wants_latents=False, wants_gains=False), case.wanted()
+    found, wanted = case.found(wants_latents=False), case.wanted()
     assert found.grad_latents is None
-    assert found.grad_gains is None
     assert_parts_close(found.grad_weights, wanted.grad_weights, case.weight_sizes())
 
 
@@ -229,12 +223,12 @@ def test_parts_of_the_loss_alone() -> None:
     assert rate.loss == pytest.approx(wanted.loss, rel=1e-5)
     assert not rate.squared_errors.any()
     assert_parts_close(rate.grad_latents, wanted.grad_latents, case.grid_sizes())
-    distortion = plan.step(case.latents, case.weights, case.targets, None, gains=case.gains)
+    distortion = plan.step(case.latents, case.weights, case.targets, None)
     wanted = case.wanted(with_rate=False)
     assert distortion.loss == pytest.approx(wanted.loss, rel=1e-5)
     assert not distortion.bits.any()
     assert_parts_close(distortion.grad_latents, wanted.grad_latents, case.grid_sizes())
-    both = plan.step(case.latents, case.weights, case.targets, case.rd_weight, gains=case.gains)
+    both = plan.step(case.latents, case.weights, case.targets, case.rd_weight)
     assert both.loss == pytest.approx(rate.loss + distortion.loss)
 
 

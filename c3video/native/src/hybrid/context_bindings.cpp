@@ -34,14 +34,14 @@ bool shaped(const Ints2& array, size_t rows, size_t columns) {
 }
 
 // ContextNetwork.check of hybrid/context_network.py.
-c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias, Ints2 second, Ints1 second_bias,
+c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 depth_bias, Ints2 second, Ints1 second_bias,
                                 Ints2 last, Ints2 last_bias) {
     using namespace c3;
     const size_t num_inputs = first.shape(1), num_classes = class_bias.shape(0);
     require(num_inputs >= 1 && num_inputs <= 64 && num_classes >= 1 && num_classes <= 64,
             "1..64 inputs, 1..64 classes");
     require(shaped(first, kFirstWidth, num_inputs) && shaped(class_bias, num_classes, kFirstWidth) &&
-                shaped(level_bias, kContextLevels, kFirstWidth) && shaped(second, kSecondWidth, kFirstWidth) &&
+                shaped(depth_bias, kContextDepths, kFirstWidth) && shaped(second, kSecondWidth, kFirstWidth) &&
                 second_bias.shape(0) == kSecondWidth && shaped(last, 2, kSecondWidth) &&
                 shaped(last_bias, num_classes, 2),
             "shapes of a context network");
@@ -54,7 +54,7 @@ c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias,
                            (int)num_classes,
                            copied(first.data(), first.size()),
                            copied(class_bias.data(), class_bias.size()),
-                           copied(level_bias.data(), level_bias.size()),
+                           copied(depth_bias.data(), depth_bias.size()),
                            copied(second.data(), second.size()),
                            copied(second_bias.data(), second_bias.size()),
                            copied(last.data(), last.size()),
@@ -72,7 +72,7 @@ c3::ContextNetwork make_network(Ints2 first, Ints2 class_bias, Ints2 level_bias,
     const auto fits = [](int64_t sum) { require(sum < 1 << 30, "the sums of a layer must stay below 2^30"); };
     for (int o = 0; o < kFirstWidth; o++)
         fits(total(network.first, o, num_inputs) * kMaxFeature +
-             ((largest(network.class_bias, o, kFirstWidth) + largest(network.level_bias, o, kFirstWidth))
+             ((largest(network.class_bias, o, kFirstWidth) + largest(network.depth_bias, o, kFirstWidth))
               << kFeatureBits));
     for (int o = 0; o < kSecondWidth; o++)
         fits(total(network.second, o, kFirstWidth) * 32768 +
@@ -232,14 +232,14 @@ c3::SignNetwork make_sign_network(Ints2 first, Ints2 last) {
 }
 
 auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network,
-                const c3::SignNetwork& signs, Slice& slice, int level, std::vector<c3::SliceFeatures*> references,
+                const c3::SignNetwork& signs, Slice& slice, int depth, std::vector<c3::SliceFeatures*> references,
                 c3::SliceFeatures& own, std::string isa) {
     require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses,
             "not a network of subbands");
-    require(level >= 0 && references.size() <= 2, "a level is not negative, and there are at most two references");
+    require(depth >= 0 && references.size() <= 2, "a depth is not negative, and there are at most two references");
     require(slice.has_shapes_of(own), "features of another slice");
     const auto read = c3::kernels<c3::HybridDecodeKernels>(isa).read_slice;
-    c3::SliceJob job{level, (int)references.size(), {}, &own, {}};
+    c3::SliceJob job{depth, (int)references.size(), {}, &own, {}};
     for (size_t i = 0; i < references.size(); i++) {
         require(references[i] != nullptr && references[i] != &own && slice.has_shapes_of(*references[i]),
                 "a reference is missing, of another slice, or what is to be read");
@@ -255,11 +255,11 @@ auto read_slice(c3::Reader& reader, const c3::SparseTables& tables, const c3::Co
 }
 
 auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::ContextNetwork& network,
-                 std::pair<int, int> shape, int level, std::vector<int> times, const std::optional<Earlier>& earlier,
+                 std::pair<int, int> shape, int depth, std::vector<int> times, const std::optional<Earlier>& earlier,
                  std::string isa) {
     require(network.num_inputs == c3::kMotionInputs && network.num_classes == c3::kMotionClasses,
             "not a network of motion");
-    require(level >= 0, "a level is not negative");
+    require(depth >= 0, "a depth is not negative");
     const c3::MotionFrame frame = motion_frame(shape, times, earlier);
     const auto read = c3::kernels<c3::HybridDecodeKernels>(isa).read_motion;
     int32_t unit = 1;
@@ -271,7 +271,7 @@ auto read_motion(c3::Reader& reader, const c3::SparseTables& tables, const c3::C
                                 static_cast<int32_t*>(modes.data()), static_cast<int32_t*>(splits.data())};
     {
         nb::gil_scoped_release release;
-        read(reader, tables, network, frame, level, field);
+        read(reader, tables, network, frame, depth, field);
     }
     return nb::make_tuple(vectors, modes, splits, offsets, unit);
 }
@@ -323,12 +323,12 @@ void bind_context(nb::module_& m) {
     nb::class_<c3::ContextNetwork>(m, "ContextNetwork")
         .def(
             "__init__",
-            [](c3::ContextNetwork* self, Ints2 first, Ints2 class_bias, Ints2 level_bias, Ints2 second,
+            [](c3::ContextNetwork* self, Ints2 first, Ints2 class_bias, Ints2 depth_bias, Ints2 second,
                Ints1 second_bias, Ints2 last, Ints2 last_bias) {
                 new (self) c3::ContextNetwork(
-                    make_network(first, class_bias, level_bias, second, second_bias, last, last_bias));
+                    make_network(first, class_bias, depth_bias, second, second_bias, last, last_bias));
             },
-            nb::arg("first").noconvert(), nb::arg("class_bias").noconvert(), nb::arg("level_bias").noconvert(),
+            nb::arg("first").noconvert(), nb::arg("class_bias").noconvert(), nb::arg("depth_bias").noconvert(),
             nb::arg("second").noconvert(), nb::arg("second_bias").noconvert(), nb::arg("last").noconvert(),
             nb::arg("last_bias").noconvert());
     nb::class_<c3::SignNetwork>(m, "SignNetwork")
@@ -343,7 +343,7 @@ void bind_context(nb::module_& m) {
         .def(nb::init<std::vector<std::vector<std::pair<int, int>>>>(), "shapes"_a)
         .def("new_features", &Slice::new_features)
         .def("features_of", &Slice::features_of, nb::arg("symbols").noconvert());
-    m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "signs"_a, "slice"_a, "level"_a,
+    m.def("read_slice", &read_slice, "reader"_a, "tables"_a, "network"_a, "signs"_a, "slice"_a, "depth"_a,
           "references"_a, "own"_a, "isa"_a);
     nb::class_<Earlier>(m, "EarlierMotion")
         .def(
@@ -352,7 +352,7 @@ void bind_context(nb::module_& m) {
                 new (self) Earlier{vectors, modes, std::move(times), reference};
             },
             nb::arg("vectors").noconvert(), nb::arg("modes").noconvert(), "times"_a, "reference"_a);
-    m.def("read_motion", &read_motion, "reader"_a, "tables"_a, "network"_a, "shape"_a, "level"_a, "times"_a,
+    m.def("read_motion", &read_motion, "reader"_a, "tables"_a, "network"_a, "shape"_a, "depth"_a, "times"_a,
           "earlier"_a.none(), "isa"_a);
     m.def("list_motion", &list_motion, nb::arg("vectors").noconvert(), nb::arg("modes").noconvert(),
           nb::arg("splits").noconvert(), nb::arg("offsets").noconvert(), "unit"_a, "times"_a, "earlier"_a.none(),

@@ -7,7 +7,7 @@
 
 namespace c3 {
 
-constexpr int kFirstWidth = 16, kSecondWidth = 8, kContextLevels = 7;
+constexpr int kFirstWidth = 16, kSecondWidth = 8, kContextDepths = 7;
 constexpr int kFeatureBits = 8, kContextWeightBits = 10, kContextHiddenBits = 10;
 constexpr int kMaxFeature = 8 << kFeatureBits, kMaxMagnitude = 255;
 constexpr int kSubbandInputs = 26, kSubbandClasses = 32;
@@ -18,7 +18,7 @@ struct ContextNetwork {
     int num_inputs, num_classes;
     std::vector<int32_t> first;        // (16, inputs)
     std::vector<int32_t> class_bias;   // (classes, 16)
-    std::vector<int32_t> level_bias;   // (7, 16)
+    std::vector<int32_t> depth_bias;   // (7, 16)
     std::vector<int32_t> second;       // (8, 16)
     std::vector<int32_t> second_bias;  // (8,)
     std::vector<int32_t> last;         // (2, 8)

@@ -37,7 +37,7 @@ using ReconstructPlane = void(const FrameJob& job, uint16_t* samples);
 // The prediction alone, centred, 14 bits; the job's subbands are not looked at.
 using PredictPlane = void(const FrameJob& job, int16_t* prediction);
 
-// These two tables are compensation.TAPS and compensation.RISES; tests/test_native_frame.py holds them equal.
+// These two tables are compensation.TAPS and compensation.RISES; tests/native/test_frames.py holds them equal.
 constexpr int kNumTaps = 8;
 constexpr int16_t kTaps[8][kNumTaps] = {
     {0, 0, 0, 64, 0, 0, 0, 0},        {-1, 3, -6, 61, 9, -3, 1, 0},     {-2, 5, -11, 58, 19, -7, 3, -1},

@@ -31,7 +31,6 @@ C3_DOMAIN(HybridDecodeKernels, HYBRID_DECODE_KERNELS)
     KERNEL(ListMotion, list_motion)       \
     KERNEL(CoarseVectors, coarse_vectors) \
     KERNEL(ChoosePlane, choose_plane)     \
-    KERNEL(CountSlice, count_slice)       \
     KERNEL(WriteSlice, write_slice)       \
     KERNEL(Analyse, analyse)
 

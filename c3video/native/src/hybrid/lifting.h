@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One level of the inverse wavelet, a row at a time: c3video/hybrid/wavelet.py, `_join`, along y and then along x.
+// One level of the inverse wavelet, a row at a time: c3video/hybrid/wavelet.py, `join`, along y and then along x.
 //
 //     symbols --> coefficients --> four lifting steps along y, on rows --> the same along x --> row of the plane
 //

@@ -82,8 +82,8 @@ private:
 // Reads symbols; what is given does not matter.
 class SymbolReader {
 public:
-    SymbolReader(Cursor& cursor, const SparseTables& tables, const ContextNetwork& network, int level)
-        : cursor_(cursor), tables_(tables), network_(network, level) {}
+    SymbolReader(Cursor& cursor, const SparseTables& tables, const ContextNetwork& network, int depth)
+        : cursor_(cursor), tables_(tables), network_(network, depth) {}
 
     static constexpr bool kIsReader = true;
     int code(int symbol_class, const int16_t (&features)[kMotionInputs], int) {
@@ -231,8 +231,8 @@ private:
 }  // namespace
 
 void read_motion(Reader& reader, const SparseTables& tables, const ContextNetwork& network, const MotionFrame& frame,
-                 int level, MotionField field) {
-    SymbolReader symbols(reader.cursor(), tables, network, level);
+                 int depth, MotionField field) {
+    SymbolReader symbols(reader.cursor(), tables, network, depth);
     FieldWalk<SymbolReader> walk(frame, symbols);
     walk.run(field.splits);
     walk.grid().to(field);

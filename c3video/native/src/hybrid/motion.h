@@ -59,7 +59,7 @@ struct MotionSymbol {
 
 // Fills in the field. Throws Corrupt.
 using ReadMotion = void(Reader& reader, const SparseTables& tables, const ContextNetwork& network,
-                        const MotionFrame& frame, int level, MotionField field);
+                        const MotionFrame& frame, int depth, MotionField field);
 // The symbols of a field in coding order.
 using ListMotion = void(const MotionFrame& frame, MotionField field, std::vector<MotionSymbol>& symbols);
 

@@ -12,11 +12,11 @@ namespace C3_ISA {
 
 class MotionNetwork {
 public:
-    MotionNetwork(const ContextNetwork& network, int level) {
+    MotionNetwork(const ContextNetwork& network, int depth) {
         layers_.reserve(kMotionClasses);
         for (int symbol_class = 0; symbol_class < kMotionClasses; symbol_class++) {
             layers_.emplace_back(network, symbol_class);
-            Layers::first_bias(network, symbol_class, level, bias_[symbol_class]);
+            Layers::first_bias(network, symbol_class, depth, bias_[symbol_class]);
         }
         for (int pair = 0; pair < kPairs; pair++)
             for (int o = 0; o < kFirstWidth; o++)

@@ -87,11 +87,11 @@ public:
         }
     }
 
-    // First layer's bias of a class and level, with the rounding of its shift.
-    static void first_bias(const ContextNetwork& network, int symbol_class, int level, int32_t* bias) {
+    // First layer's bias of a class and depth, with the rounding of its shift.
+    static void first_bias(const ContextNetwork& network, int symbol_class, int depth, int32_t* bias) {
         for (int o = 0; o < kFirstWidth; o++) {
             const int32_t sum = network.class_bias[symbol_class * kFirstWidth + o] +
-                                network.level_bias[std::min(level, kContextLevels - 1) * kFirstWidth + o];
+                                network.depth_bias[std::min(depth, kContextDepths - 1) * kFirstWidth + o];
             bias[o] = sum * (1 << kFeatureBits) + (1 << (kFeatureBits - 1));
         }
     }

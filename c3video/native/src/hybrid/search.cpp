@@ -139,7 +139,7 @@ Vector offset_of(const MotionGrid& grid, const BlockField& blocks, int reference
 class SymbolPrices {
 public:
     explicit SymbolPrices(const SearchJob& job)
-        : network_(*job.network, job.level), costs_(job.costs), slope_(job.slope) {}
+        : network_(*job.network, job.depth), costs_(job.costs), slope_(job.slope) {}
 
     float price(int symbol_class, const int16_t (&inputs)[kMotionInputs], int symbol) const {
         const unsigned table = network_.table(symbol_class, inputs);

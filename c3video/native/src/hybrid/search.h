@@ -20,7 +20,7 @@ struct SearchJob {
     MotionFrame frame;      // its height and width: blocks
     const ContextNetwork* network;
     const float* costs;  // (64, 17, 65) bits of magnitudes, by table
-    int level;
+    int depth;
     float slope;                  // squared error that a bit is worth
     const float* component_bits;  // by size of a component's difference: a guess, before contexts are known
     int num_component_bits;

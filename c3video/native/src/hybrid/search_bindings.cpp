@@ -27,7 +27,7 @@ bool is_price(float bits) { return bits >= 0.0f && bits <= kMostBits; }
 
 auto search_field(Centred current, const std::vector<const c3::Phases*>& phases, Ints4 starts, float slope,
                   const std::vector<int>& times, const std::optional<Earlier>& earlier,
-                  const c3::ContextNetwork& network, Costs costs, int level, Floats component_bits,
+                  const c3::ContextNetwork& network, Costs costs, int depth, Floats component_bits,
                   std::array<float, 3> mode_bits, std::array<int, 2> units, int passes, int num_threads,
                   const std::string& isa) {
     require_size((int64_t)current.shape(0), (int64_t)current.shape(1));
@@ -54,8 +54,8 @@ auto search_field(Centred current, const std::vector<const c3::Phases*>& phases,
     job.slope = slope;
     require(network.num_inputs == c3::kMotionInputs && network.num_classes == c3::kMotionClasses,
             "not a network of motion");
-    require(level >= 0, "a level is not negative");
-    job.network = &network, job.costs = costs.data(), job.level = level;
+    require(depth >= 0, "a depth is not negative");
+    job.network = &network, job.costs = costs.data(), job.depth = depth;
     require(component_bits.size() >= 1 && component_bits.size() <= 1 << 16, "component_bits: 1..65536 of them");
     bool good = std::all_of(component_bits.data(), component_bits.data() + component_bits.size(), is_price) &&
                 std::all_of(costs.data(), costs.data() + costs.size(), is_price);
@@ -100,7 +100,7 @@ auto coarse_vectors(Centred current, Centred reference, const std::string& isa) 
 
 void bind_search(nb::module_& m) {
     m.def("search_field", &search_field, nb::arg("current").noconvert(), "phases"_a, nb::arg("starts").noconvert(),
-          "slope"_a, "times"_a, "earlier"_a.none(), "network"_a, nb::arg("costs").noconvert(), "level"_a,
+          "slope"_a, "times"_a, "earlier"_a.none(), "network"_a, nb::arg("costs").noconvert(), "depth"_a,
           nb::arg("component_bits").noconvert(), "mode_bits"_a, "units"_a, "passes"_a, "num_threads"_a, "isa"_a);
     m.def("coarse_vectors", &coarse_vectors, nb::arg("current").noconvert(), nb::arg("reference").noconvert(), "isa"_a);
 }

@@ -87,7 +87,7 @@ public:
           layers_(network, symbol_class(job.own->planes, plane, band)) {
         std::vector<FeaturePlane>& bands = job.own->planes[plane];
         const int orientation = (band + 2) % 3;
-        Layers::first_bias(network, symbol_class(job.own->planes, plane, band), job.level, bias_);
+        Layers::first_bias(network, symbol_class(job.own->planes, plane, band), job.depth, bias_);
         set_pair(network, 6, 7, left_);
         set_pair(network, 0, -1, add_tap());
         set_pair(network, 1, 2, add_tap());

@@ -88,7 +88,7 @@ struct SliceScratch {
 // All features have the same shapes, and `own` is none of the references: checked where a job is made
 // (context_bindings.cpp).
 struct SliceJob {
-    int level;
+    int depth;
     int num_references;  // 0, 1 or 2
     SliceFeatures* references[2];
     SliceFeatures* own;             // to be filled

@@ -121,18 +121,6 @@ public:
         if (!contexts_ || contexts_->has_copies()) contexts_.emplace(network_, scratch_, job_.slice, job_.plane, band_);
     }
 
-    void choose_at_once() {
-        for_each_row([&](int y, Candidate* first, Candidate* last) {
-            const SubbandContexts::Row row = contexts_->row(y);
-            for (Candidate* candidate = first; candidate != last; candidate++) {
-                Options options(*candidate);
-                add_own_bits(row, *candidate, options);
-                candidate->chosen = options.magnitudes[options.best()];
-            }
-        });
-        for (const Candidate& candidate : candidates_) set(own_, candidate.y, candidate.x, candidate.chosen);
-    }
-
     void choose_in_order() {
         for_each_row([&](int y, Candidate* first, Candidate* last) {
             const SubbandContexts::Row row = contexts_->row(y);
@@ -405,10 +393,9 @@ double choose_plane(const ContextNetwork& network, SliceScratch& scratch, const 
     std::vector<std::unique_ptr<SubbandChoice>> all;
     for (size_t band = 0; band < job.bands.size(); band++) {
         all.push_back(std::make_unique<SubbandChoice>(network, job, (int)band));
-        if (job.order == Order::kRaster && job.num_passes > 0) all.back()->choose_in_order();
-        for (int pass = 0; job.order == Order::kAtOnce && pass < job.num_passes; pass++) all.back()->choose_at_once();
+        if (job.num_passes > 0) all.back()->choose_in_order();
     }
-    for (int pass = 1; job.order == Order::kRaster && pass < job.num_passes; pass++)
+    for (int pass = 1; pass < job.num_passes; pass++)
         for (auto& band : all) {
             band->refresh();
             band->choose_looking_ahead(all);
@@ -422,16 +409,6 @@ double choose_plane(const ContextNetwork& network, SliceScratch& scratch, const 
         bits += count_subband(network, scratch, job.slice, symbols[band], job.plane, (int)band, {job.costs});
         bits += count_signs({*job.signs, scratch, job.slice, job.plane, (int)band}, own, symbols[band], job.sign_costs);
     }
-    return bits;
-}
-
-double count_slice(const ContextNetwork& network, const SignNetwork& signs, SliceScratch& scratch,
-                   const SliceJob& slice, const float* costs, const float* sign_costs) {
-    double bits = 0.0;
-    for_each_subband(slice, [&](int plane, int band, FeaturePlane& own, int32_t* const* symbols) {
-        bits += count_subband(network, scratch, slice, symbols[band], plane, band, {costs});
-        bits += count_signs({signs, scratch, slice, plane, band}, own, symbols[band], sign_costs);
-    });
     return bits;
 }
 

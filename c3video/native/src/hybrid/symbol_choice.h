@@ -20,11 +20,6 @@ struct Coefficients {
     int step;
 };
 
-enum class Order {
-    kAtOnce,  // each pass sees what the pass before left
-    kRaster,  // each choice sees those before it; passes after the first weigh what it does to others as well
-};
-
 // `slice.own` has the features of the plane before and room for this plane's, and the reference, if there is one, those
 // of the sum of all references. `slice.symbols` holds this plane's subbands alone.
 struct ChoiceJob {
@@ -32,8 +27,7 @@ struct ChoiceJob {
     SliceJob slice;
     int plane;
     std::vector<Coefficients> bands;
-    int num_passes;
-    Order order;
+    int num_passes;  // each choice sees those before it; after the first pass it weighs what it does to others as well
     const float* costs;       // (64 * 16, 65) bits of magnitudes in each table (coding/sparse_tables.costs)
     const float* sign_costs;  // (33, 2) what signs take beyond what is in them
 };
@@ -41,11 +35,7 @@ struct ChoiceJob {
 // Writes symbols and features of one plane; returns its bits.
 using ChoosePlane = double(const ContextNetwork& network, SliceScratch& scratch, const ChoiceJob& job);
 
-// Bits of the symbols of a slice, whose features are there.
-using CountSlice = double(const ContextNetwork& network, const SignNetwork& signs, SliceScratch& scratch,
-                          const SliceJob& slice, const float* costs, const float* sign_costs);
-
-// Writes the symbols of a slice likewise.
+// Writes the symbols of a slice, whose features are there.
 using WriteSlice = void(Writer& writer, const SparseTables& tables, const ContextNetwork& network,
                         const SignNetwork& signs, SliceScratch& scratch, const SliceJob& slice);
 

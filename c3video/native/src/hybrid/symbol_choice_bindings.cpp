@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The seam between Python and what the encoder does from a residual to its symbols: the wavelet, the choice of symbols,
-// the count of their bits. Everything that comes from Python is checked here, then the GIL is let go.
+// The seam between Python and what the encoder does from a residual to its symbols: the wavelet, the choice of symbols
+// and their writing. Everything that comes from Python is checked here, then the GIL is let go.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -32,10 +32,10 @@ constexpr size_t kMaxSymbols = 1 << 28;
 constexpr double kMaxCoefficient = 1 << 30;
 constexpr float kMaxSlope = 1 << 20;
 
-void check_network(const c3::ContextNetwork& network, int level) {
+void check_network(const c3::ContextNetwork& network, int depth) {
     require(network.num_inputs == c3::kSubbandInputs && network.num_classes == c3::kSubbandClasses,
             "not a network of subbands");
-    require(level >= 0, "a level is not negative");
+    require(depth >= 0, "a depth is not negative");
 }
 
 template <typename Arrays>
@@ -107,11 +107,10 @@ void require_moderate(const T* values, size_t count, double largest) {
 }
 
 auto choose_plane(const c3::ContextNetwork& network, const c3::SignNetwork& signs, Costs costs, SignCosts sign_costs,
-                  const Bands& before, const Bands& reference, int plane, int level,
+                  const Bands& before, const Bands& reference, int plane, int depth,
                   const std::vector<AnyArray2>& coefficients, const std::vector<int>& steps,
-                  const std::vector<Array2<float>>& slopes, float slope, int num_passes, bool at_once,
-                  const std::string& isa) {
-    check_network(network, level);
+                  const std::vector<Array2<float>>& slopes, float slope, int num_passes, const std::string& isa) {
+    check_network(network, depth);
     require(plane >= 0 && plane < c3::kMaxSubbandPlanes && (plane > 0) == !before.empty(),
             "the plane before, of planes 1 to 3");
     require(num_passes >= 0 && num_passes <= kMaxPasses, "0..64 passes");
@@ -124,7 +123,6 @@ auto choose_plane(const c3::ContextNetwork& network, const c3::SignNetwork& sign
     c3::ChoiceJob job;
     job.plane = plane, job.num_passes = num_passes, job.signs = &signs;
     job.costs = costs.data(), job.sign_costs = sign_costs.data();
-    job.order = at_once ? c3::Order::kAtOnce : c3::Order::kRaster;
     std::vector<nb::ndarray<nb::numpy, int32_t>> symbols;
     require(slopes.empty() ? std::abs(slope) <= kMaxSlope : true, "coefficients or slopes are too large or not finite");
     for (size_t i = 0; i < coefficients.size(); i++) {
@@ -151,7 +149,7 @@ auto choose_plane(const c3::ContextNetwork& network, const c3::SignNetwork& sign
         if (plane > 0) own.planes[plane - 1] = features_of(before);
         own.planes[plane] = blank_features(reference);
         known.planes[plane] = features_of(reference);
-        job.slice.level = level, job.slice.num_references = 1;
+        job.slice.depth = depth, job.slice.num_references = 1;
         job.slice.references[0] = &known, job.slice.own = &own;
         bits = chosen.choose_plane(network, scratch, job);
     }
@@ -161,8 +159,8 @@ auto choose_plane(const c3::ContextNetwork& network, const c3::SignNetwork& sign
 // Calls `take` with what a slice's symbols are known by.
 template <typename Take>
 void with_slice(const c3::ContextNetwork& network, const std::vector<Bands>& symbols,
-                const std::vector<Bands>& reference, int level, Take&& take) {
-    check_network(network, level);
+                const std::vector<Bands>& reference, int depth, Take&& take) {
+    check_network(network, depth);
     require(symbols.size() >= 1 && symbols.size() <= c3::kMaxSubbandPlanes && symbols.size() == reference.size(),
             "1..4 planes of both");
     for (size_t plane = 0; plane < symbols.size(); plane++) {
@@ -173,7 +171,7 @@ void with_slice(const c3::ContextNetwork& network, const std::vector<Bands>& sym
     c3::SliceFeatures own, known;
     c3::SliceScratch scratch;
     std::vector<std::vector<int32_t>> narrowed;
-    c3::SliceJob slice{level, 1, {&known, nullptr}, &own, {}};
+    c3::SliceJob slice{depth, 1, {&known, nullptr}, &own, {}};
     for (size_t plane = 0; plane < symbols.size(); plane++) {
         own.planes.push_back(features_of(symbols[plane]));
         known.planes.push_back(features_of(reference[plane]));
@@ -183,22 +181,11 @@ void with_slice(const c3::ContextNetwork& network, const std::vector<Bands>& sym
     take(scratch, slice);
 }
 
-auto count_slice(const c3::ContextNetwork& network, const c3::SignNetwork& signs, Costs costs, SignCosts sign_costs,
-                 const std::vector<Bands>& symbols, const std::vector<Bands>& reference, int level,
-                 const std::string& isa) {
-    const auto count = c3::kernels<c3::HybridFitKernels>(isa).count_slice;
-    double bits = 0.0;
-    with_slice(network, symbols, reference, level, [&](c3::SliceScratch& scratch, const c3::SliceJob& slice) {
-        bits = count(network, signs, scratch, slice, costs.data(), sign_costs.data());
-    });
-    return bits;
-}
-
 void write_slice(c3::Writer& writer, const c3::SparseTables& tables, const c3::ContextNetwork& network,
                  const c3::SignNetwork& signs, const std::vector<Bands>& symbols, const std::vector<Bands>& reference,
-                 int level, const std::string& isa) {
+                 int depth, const std::string& isa) {
     const auto write = c3::kernels<c3::HybridFitKernels>(isa).write_slice;
-    with_slice(network, symbols, reference, level, [&](c3::SliceScratch& scratch, const c3::SliceJob& slice) {
+    with_slice(network, symbols, reference, depth, [&](c3::SliceScratch& scratch, const c3::SliceJob& slice) {
         write(writer, tables, network, signs, scratch, slice);
     });
 }
@@ -232,12 +219,9 @@ auto analyse(Array2<float> plane, int levels, const std::string& isa) {
 void bind_symbol_choice(nb::module_& m) {
     m.def("choose_plane", &choose_plane, "network"_a, "signs"_a, nb::arg("costs").noconvert(),
           nb::arg("sign_costs").noconvert(), nb::arg("before").noconvert(), nb::arg("reference").noconvert(), "plane"_a,
-          "level"_a, nb::arg("coefficients").noconvert(), "steps"_a, nb::arg("slopes").noconvert(), "slope"_a,
-          "num_passes"_a, "at_once"_a, "isa"_a);
-    m.def("count_slice", &count_slice, "network"_a, "signs"_a, nb::arg("costs").noconvert(),
-          nb::arg("sign_costs").noconvert(), nb::arg("symbols").noconvert(), nb::arg("reference").noconvert(),
-          "level"_a, "isa"_a);
+          "depth"_a, nb::arg("coefficients").noconvert(), "steps"_a, nb::arg("slopes").noconvert(), "slope"_a,
+          "num_passes"_a, "isa"_a);
     m.def("write_slice", &write_slice, "writer"_a, "tables"_a, "network"_a, "signs"_a, nb::arg("symbols").noconvert(),
-          nb::arg("reference").noconvert(), "level"_a, "isa"_a);
+          nb::arg("reference").noconvert(), "depth"_a, "isa"_a);
     m.def("analyse", &analyse, nb::arg("plane").noconvert(), "levels"_a, "isa"_a);
 }

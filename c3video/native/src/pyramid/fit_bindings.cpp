@@ -150,14 +150,12 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
 
 // With bits_weight or error_weights None that part is left out.
 void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous,
-         const std::vector<std::pair<int, int>>& windows, In weights, In gains, In targets,
-         std::optional<double> bits_weight, std::optional<InDoubles> error_weights, Doubles bits,
-         Doubles squared_errors, std::optional<Out> samples, std::optional<Out> grad_latents,
-         std::optional<Out> grad_previous, std::optional<Doubles> grad_weights, std::optional<Doubles> grad_gains,
+         const std::vector<std::pair<int, int>>& windows, In weights, In targets, std::optional<double> bits_weight,
+         std::optional<InDoubles> error_weights, Doubles bits, Doubles squared_errors, std::optional<Out> samples,
+         std::optional<Out> grad_latents, std::optional<Out> grad_previous, std::optional<Doubles> grad_weights,
          int num_threads, const std::string& isa) {
     require(latents.shape(0) == plan.num_latents, "as many latents as the plan has");
     require(weights.shape(0) == plan.num_weights, "as many weights as the plan has");
-    require(gains.shape(0) == plan.grids.size(), "a gain for each grid");
     require(targets.shape(0) == plan.num_samples || !error_weights, "as many targets as the plan has samples");
     require(!error_weights || error_weights->shape(0) == (size_t)plan.num_planes, "a weight for each plane's errors");
     require(bits.shape(0) == plan.grids.size(), "bits: one a grid");
@@ -172,17 +170,15 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
     require(!grad_previous || (grad_latents && previous && grad_previous->shape(0) == plan.num_latents),
             "a gradient has the size of its values");
     require(!grad_weights || grad_weights->shape(0) == plan.num_weights, "a gradient has the size of its values");
-    require(!grad_gains || grad_gains->shape(0) == plan.grids.size(), "a gradient has the size of its values");
     require_threads(num_threads);
     Ranges ranges;
-    for (const In* array : {&latents, &weights, &gains, &targets}) ranges.add(*array, false);
+    for (const In* array : {&latents, &weights, &targets}) ranges.add(*array, false);
     for (const Doubles* array : {&bits, &squared_errors}) ranges.add(*array, true);
     if (previous) ranges.add(*previous, false);
     if (samples) ranges.add(*samples, true);
     if (grad_previous) ranges.add(*grad_previous, true);
     if (grad_latents) ranges.add(*grad_latents, true);
     if (grad_weights) ranges.add(*grad_weights, true);
-    if (grad_gains) ranges.add(*grad_gains, true);
     if (bits_weight) require(*bits_weight >= 0.0, "the weight of bits must be 0 or more");
 
     const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
@@ -192,7 +188,6 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
     if (previous) job.previous = previous->data();
     job.windows = windows.data();
     job.weights = weights.data();
-    job.gains = gains.data();
     job.targets = targets.data();
     job.bits_weight = bits_weight.value_or(0.0);
     job.bits = bits.data();
@@ -202,7 +197,6 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
     if (grad_latents) job.grad_latents = grad_latents->data();
     if (grad_previous) job.grad_previous = grad_previous->data();
     if (grad_weights) job.grad_weights = grad_weights->data();
-    if (grad_gains) job.grad_gains = grad_gains->data();
     nb::gil_scoped_release release;
     const std::lock_guard<std::mutex> turn(plan.turn);
     std::fill_n(job.bits, plan.grids.size(), 0.0);
@@ -210,7 +204,6 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
     if (job.grad_latents) std::fill_n(job.grad_latents, plan.num_latents, 0.0f);
     if (job.grad_previous) std::fill_n(job.grad_previous, plan.num_latents, 0.0f);
     if (job.grad_weights) std::fill_n(job.grad_weights, plan.num_weights, 0.0);
-    if (job.grad_gains) std::fill_n(job.grad_gains, plan.grids.size(), 0.0);
     while (plan.arenas.size() < (size_t)num_threads + 1) plan.arenas.push_back(std::make_unique<Arena>());
     for (auto& arena : plan.arenas) arena->reset();
     if (bits_weight) chosen.pyramid_rate(plan, job, num_threads);
@@ -279,8 +272,7 @@ void add_noise(In latents, float temperature, float deviation, uint64_t seed, st
 }
 
 void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square, double rate, double beta1,
-          double beta2, double epsilon, double longest, int64_t step, double grad_scale, int num_threads,
-          const std::string& isa) {
+          double beta2, double epsilon, double longest, int64_t step, int num_threads, const std::string& isa) {
     require_threads(num_threads);
     for (size_t size : {grad.shape(0), mean.shape(0), square.shape(0), slopes ? slopes->shape(0) : grad.shape(0)})
         require(size == parameter.shape(0), "parameter, gradient, slopes and moments must be of one size");
@@ -299,7 +291,6 @@ void adam(Out parameter, In grad, std::optional<In> slopes, Out mean, Out square
                       parameter.data(),
                       mean.data(),
                       square.data(),
-                      (float)grad_scale,
                       (float)(1.0 - beta1),
                       (float)beta2,
                       (float)(1.0 - beta2),
@@ -336,10 +327,10 @@ void bind_pyramid_fit(nb::module_& m) {
         .def_ro("num_weights", &Plan::num_weights)
         .def_ro("num_samples", &Plan::num_samples);
     m.def("pyramid_fit_step", &run, "plan"_a, "latents"_a.noconvert(), "is_later"_a, "previous"_a.noconvert().none(),
-          "windows"_a, "weights"_a.noconvert(), "gains"_a.noconvert(), "targets"_a.noconvert(), "bits_weight"_a.none(),
+          "windows"_a, "weights"_a.noconvert(), "targets"_a.noconvert(), "bits_weight"_a.none(),
           "error_weights"_a.noconvert().none(), "bits"_a.noconvert(), "squared_errors"_a.noconvert(),
           "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(), "grad_previous"_a.noconvert().none(),
-          "grad_weights"_a.noconvert().none(), "grad_gains"_a.noconvert().none(), "num_threads"_a, "isa"_a);
+          "grad_weights"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_choose", &choose, "plan"_a, "latents"_a.noconvert(), "weights"_a.noconvert(),
           "targets"_a.noconvert(), "slopes"_a.noconvert(), "bits_weight"_a, "error_weights"_a.noconvert(),
           "num_grids"_a, "longest"_a, "num_threads"_a, "isa"_a);
@@ -347,5 +338,5 @@ void bind_pyramid_fit(nb::module_& m) {
           "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(),
           "mean"_a.noconvert(), "square"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "longest"_a,
-          "step"_a, "grad_scale"_a, "num_threads"_a, "isa"_a);
+          "step"_a, "num_threads"_a, "isa"_a);
 }

@@ -95,7 +95,7 @@ void pyramid_adam(const AdamJob& job, int num_threads) {
                 storef(values, v);
                 std::copy_n(values, rest, p + i);
             };
-            VF grad = load(grads) * job.grad_scale;
+            VF grad = load(grads);
             if (slopes) grad = grad * load(slopes);
             VF mean = load(means), square = load(squares);
             mean = fma(grad - mean, splatf(job.add_mean), mean);

@@ -27,7 +27,7 @@ struct AdamJob {
     float *parameter, *mean, *square;
     // add_: what a new value weighs in its mean, 1 - beta; step_size and root_scale hold the corrections of the first
     // steps. No step is longer than `longest`.
-    float grad_scale, add_mean, keep_square, add_square, step_size, root_scale, epsilon, longest;
+    float add_mean, keep_square, add_square, step_size, root_scale, epsilon, longest;
 };
 
 }  // namespace pyramid

@@ -93,7 +93,7 @@ struct Plan {
 };
 
 struct Job {
-    const float *latents, *weights, *gains, *targets;
+    const float *latents, *weights, *targets;
     // Of a latent frame after the first: the one before it, null for zeros, and how far off each grid's window lies.
     bool is_later;
     const float* previous;
@@ -102,9 +102,9 @@ struct Job {
     const double* error_weights;         // of a squared error in each plane
     double *bits, *squared_errors;       // of each grid, of each plane
     float* samples;                      // all planes, clipped; may be null
-    // Null where they are not wanted. Weights' and gains' are sums in doubles.
+    // Null where they are not wanted. Those of weights are sums in doubles.
     float *grad_latents, *grad_previous;
-    double *grad_weights, *grad_gains;
+    double* grad_weights;
 };
 
 }  // namespace pyramid

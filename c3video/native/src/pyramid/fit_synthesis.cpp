@@ -41,7 +41,7 @@ struct GroupPlanes {
     const Group* group;
     int stride;
     float* inputs[kMaxInputs];       // z
-    float* grad_inputs[kMaxInputs];  // by z, gains in them
+    float* grad_inputs[kMaxInputs];  // by z
     float* x[kMaxPlanes];            // before refinement
     float* samples[kMaxPlanes];      // clipped
     float* grad_samples[kMaxPlanes];
@@ -53,11 +53,11 @@ struct GroupPlanes {
 // The synthesis of a group, its matrices laid out.
 struct Network {
     int hidden, planes, inputs, refine, rows;  // rows: hidden units and below them the linear path
-    std::vector<float> forward, forward_bias, back, plain_back, second_forward, second;
+    std::vector<float> forward, forward_bias, back, second_forward, second;
     std::vector<float> refine_forward, refine_bias, refine_back, refine_second_forward, refine_second;
-    std::vector<float> zeros, second_bias, gains, lowest, highest;
+    std::vector<float> zeros, second_bias, lowest, highest;
 
-    Network(const Plan& plan, const Group& g, const float* w, const float* all_gains)
+    Network(const Plan& plan, const Group& g, const float* w)
         : hidden(plan.synthesis_width), planes(g.num_planes), inputs(g.num_inputs), refine(plan.refine_width),
           rows(hidden + planes) {
         // Hidden units are held between 0 and their limit, the linear path is not.
@@ -65,16 +65,11 @@ struct Network {
         highest.assign(rows, std::numeric_limits<float>::infinity());
         std::fill_n(lowest.begin(), hidden, 0.0f);
         std::fill_n(highest.begin(), hidden, kSynthesisLimit);
-        gains.assign(inputs, 1.0f);
-        for (int i = 0; i < g.num_latent_inputs; i++) gains[i] = all_gains[g.first_grid + i];
-        for (auto* matrix : {&forward, &back, &plain_back}) matrix->resize((size_t)rows * inputs);
+        for (auto* matrix : {&forward, &back}) matrix->resize((size_t)rows * inputs);
         for (int o = 0; o < rows; o++)
-            for (int i = 0; i < inputs; i++) {
-                const float weight =
+            for (int i = 0; i < inputs; i++)
+                forward[(size_t)i * rows + o] = back[(size_t)o * inputs + i] =
                     o < hidden ? w[g.v1 + (size_t)o * inputs + i] : w[g.m + (size_t)(o - hidden) * inputs + i];
-                forward[(size_t)i * rows + o] = back[(size_t)o * inputs + i] = weight * gains[i];
-                plain_back[(size_t)o * inputs + i] = weight;
-            }
         forward_bias.assign(w + g.c1, w + g.c1 + hidden);
         forward_bias.insert(forward_bias.end(), w + g.c2, w + g.c2 + planes);
         second.assign(w + g.v2, w + g.v2 + (size_t)planes * hidden);
@@ -110,7 +105,7 @@ inline void store_upto(float* p, int64_t n, int64_t length, VF v) {
 // One thread's buffers and sums.
 struct Part {
     Arena& arena;
-    std::vector<double> weight_grads, gain_grads, squared_errors;
+    std::vector<double> weight_grads, squared_errors;
     std::vector<VF> upsampling_sums;
     float *rows[kMaxWidth + kMaxPlanes], *taps[9 * kMaxPlanes], *ones, *mask, *target, *samples[kMaxPlanes];
     float* grad_x[kMaxPlanes];  // of this part's rows and one more at either side
@@ -119,7 +114,7 @@ struct Part {
     std::vector<double> filter_sums;  // (grids, taps)
 
     Part(const Plan& plan, const Job& job, Arena& memory)
-        : arena(memory), weight_grads(job.grad_weights ? plan.num_weights : 0, 0.0), gain_grads(plan.num_grids(), 0.0),
+        : arena(memory), weight_grads(job.grad_weights ? plan.num_weights : 0, 0.0),
           squared_errors(plan.num_planes, 0.0), upsampling_sums(4 * plan.num_grids(), splatf(0.0f)),
           upsampler(memory, plan.grids[0].width), filter(memory, plan.grids[0].width),
           filter_sums(plan.num_grids() * (plan.filter_reach + 1), 0.0) {
@@ -140,7 +135,7 @@ class Distortion {
 public:
     Distortion(const Plan& plan, const Job& job, int num_threads)
         : plan_(plan), job_(job), shared_(*plan.arenas[0]), num_threads_(num_threads),
-          wants_back_(job.grad_latents || job.grad_weights || job.grad_gains) {
+          wants_back_(job.grad_latents || job.grad_weights) {
         parts_.reserve(num_threads);
         for (int part = 0; part < num_threads; part++) parts_.emplace_back(plan, job, *plan.arenas[part + 1]);
     }
@@ -150,7 +145,7 @@ public:
         filter_latents();
         for (int k = plan_.num_grids() - 1; k > 0; k--)
             for_rows(plan_.grids[k].height, [&](int part, int y0, int y1) { upsample(k, parts_[part], y0, y1); });
-        for (const Group& group : plan_.groups) networks_.emplace_back(plan_, group, job_.weights, job_.gains);
+        for (const Group& group : plan_.groups) networks_.emplace_back(plan_, group, job_.weights);
         for (const Group& group : plan_.groups) {
             groups_.push_back(make_planes(group));
             forward(groups_.back(), networks_[groups_.size() - 1]);
@@ -688,7 +683,7 @@ private:
     void synthesis_back(const GroupPlanes& planes, const Network& net, Part& part, int y0, int y1, Then then) {
         const Group& group = *planes.group;
         const int stride = planes.stride;
-        const bool wants_weights = job_.grad_weights != nullptr, wants_gains = job_.grad_gains != nullptr;
+        const bool wants_weights = job_.grad_weights != nullptr;
         DotSums first(wants_weights ? net.rows : 0, net.inputs + 1), second(wants_weights ? net.planes : 0, net.hidden);
         const auto flush = [&] {
             double* grad = part.weight_grads.data();
@@ -696,7 +691,7 @@ private:
                 if (i == net.inputs) grad[o < net.hidden ? group.c1 + o : group.c2 + o - net.hidden] += sum;
                 else
                     grad[o < net.hidden ? group.v1 + (size_t)o * net.inputs + i
-                                        : group.m + (size_t)(o - net.hidden) * net.inputs + i] += net.gains[i] * sum;
+                                        : group.m + (size_t)(o - net.hidden) * net.inputs + i] += sum;
             });
             second.flush([&](int c, int o, double sum) { grad[group.v2 + (size_t)c * net.hidden + o] += sum; });
         };
@@ -713,10 +708,8 @@ private:
             for (int i = 0; i < net.inputs; i++) inputs[i] = planes.inputs[i] - kPad + start;
             inputs[net.inputs] = part.ones;
             first.add(units, inputs, length);
-            layer(units, net.rows, wants_gains ? net.plain_back.data() : net.back.data(), net.zeros.data(), net.inputs,
-                  length,
+            layer(units, net.rows, net.back.data(), net.zeros.data(), net.inputs, length,
                   [&](int i, int64_t n, VF sum) { store_upto(planes.grad_inputs[i] - kPad + start, n, length, sum); });
-            if (wants_gains) take_gains(planes, net, part, start, length);
             if ((since_flush += length) > kFlushPositions) {
                 flush();
                 since_flush = 0;
@@ -730,21 +723,6 @@ private:
         if (wants_weights) flush();
     }
 
-    void take_gains(const GroupPlanes& planes, const Network& net, Part& part, int64_t start, int length) {
-        for (int i = 0; i < planes.group->num_latent_inputs; i++) {
-            const float* input = planes.inputs[i] - kPad + start;
-            float* grad = planes.grad_inputs[i] - kPad + start;
-            const VF gain = splatf(net.gains[i]);
-            VF total = splatf(0.0f);
-            for (int n = 0; n < length; n += kFloats) {
-                const VF found = load_first(grad + n, std::min(kFloats, length - n));
-                total = fma(found, loadf(input + n), total);
-                store_first(grad + n, found * gain, length - n);
-            }
-            part.gain_grads[planes.group->first_grid + i] += sum_lanes(total);
-        }
-    }
-
     void finish() {
         for (Part& part : parts_) {
             for (int p = 0; p < plan_.num_planes; p++) job_.squared_errors[p] += part.squared_errors[p];
@@ -755,8 +733,6 @@ private:
             if (job_.grad_weights && plan_.filter_reach)
                 for (size_t i = 0; i < part.filter_sums.size(); i++)
                     job_.grad_weights[plan_.f + i] += part.filter_sums[i];
-            if (job_.grad_gains)
-                for (int k = 0; k < plan_.num_grids(); k++) job_.grad_gains[k] += part.gain_grads[k];
         }
     }
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What fits of both models do to flat latents: blocks shared out among threads, uniform noise, soft rounding and its
-// inverse. Blocks do not depend on the number of threads, and neither do results.
+// What fits of the C3 and pyramid models do to flat latents: blocks shared out among threads, uniform noise, soft
+// rounding and its inverse. Blocks do not depend on the number of threads, and neither do results.
 #pragma once
 #include <algorithm>
 #include <cmath>
