@@ -398,8 +398,8 @@ class Segment:
         pts: time stamp of each frame in units of the time base, increasing.
         durations: of each frame, likewise. Only the last is written; others reach to the next frame's pts.
         frame_hashes: of each decoded frame, see `c3video.video.frame_hash`.
-        patches: bytes of each patch, row by row, see `c3video.c3.payload`; the hybrid model has one, see
-            `c3video.hybrid.payload`.
+        patches: bytes of each patch, row by row, see `c3video.c3.payload`; the other models have one, see
+            `c3video.pyramid.payload` and `c3video.hybrid.payload`.
     """
 
     number: int
