@@ -266,7 +266,7 @@ def frames_memory(header: Header, num_frames: int, engine: EngineName, threads: 
     held = 2 * (references + ahead) + video.layout.dtype.itemsize * (waiting + ahead + 1)
     predicting = samples * (held + symbols * (in_reading + 1) + features * references + making * in_decoding)
     # Of a key picture, which is made before anything else is.
-    return max(predicting, picture_memory(model.key, video, engine) + samples * (2 + symbols))
+    return max(predicting, picture_memory(model.key, video, engine, threads) + samples * (2 + symbols))
 
 
 _SAMPLE_BYTES: dict[EngineName, tuple[int, int, int]] = {"native": (4, 3, 8), "numpy": (9, 8, 600)}
