@@ -19,6 +19,7 @@ from c3video.errors import ConfigError, CorruptSegmentError, LimitError, NotSeek
 from c3video.hybrid.config import HybridConfig
 from c3video.limits import DecodeLimits
 from c3video.models import DECODERS
+from c3video.pyramid.config import PyramidConfig
 from c3video.stream.layout import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import Frame, Planes, VideoFormat
@@ -234,9 +235,9 @@ def test_memory_that_ends_is_our_error(file: Decoder, monkeypatch: pytest.Monkey
         next(iter(file))
 
 
-@pytest.mark.parametrize("model", [HybridConfig(), C3Config()])
+@pytest.mark.parametrize("model", [HybridConfig(), C3Config(), PyramidConfig(), PyramidConfig(num_previous=5)])
 def test_defaults_let_pass_what_people_have(model: ModelConfig) -> None:
-    sizes = {HybridConfig.KIND: (3840, 2160, 32), C3Config.KIND: (1920, 1080, 32)}
+    sizes = {HybridConfig.KIND: (3840, 2160, 32), C3Config.KIND: (1920, 1080, 32), PyramidConfig.KIND: (3840, 2160, 32)}
     width, height, num_frames = sizes[model.KIND]
     rows, columns = (8, 6) if model.HAS_PATCHES else (1, 1)
     header = Header(VideoFormat(width, height, "yuv420p"), model, num_frames, rows, columns)

@@ -86,8 +86,9 @@ def picture_memory(
     samples = sum(height * width for height, width in video.plane_shapes)
     pixels = video.height * video.width
     if engine == "native":
-        latents, planes = 2 * 4 * pixels // 3, video.layout.dtype.itemsize * samples
-        return latents + 2 * planes + pyramid_kernels.kernels_memory(config, video, threads, has_previous)
+        # Latents of 16 bits and planes, those of the picture before too: they are let go when the new ones are there.
+        held = 2 * 2 * 4 * pixels // 3 + 2 * video.layout.dtype.itemsize * samples
+        return held + pyramid_kernels.kernels_memory(config, video, threads, has_previous)
     widest = max(config.synthesis_width, 9 * config.refine_width, config.num_inputs, *config.entropy_layers)
     return 8 * samples * (2 * config.num_grids + 3 * widest)
 

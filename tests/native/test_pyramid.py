@@ -11,7 +11,7 @@ import pytest
 from c3video import native
 from c3video.errors import CorruptSegmentError
 from c3video.native.pyramid import NATIVE, NATIVE_WRITING, synthesise
-from c3video.pyramid.config import PyramidConfig
+from c3video.pyramid.config import TAPS, PyramidConfig
 from c3video.pyramid.payload import NUMPY, PatchReading, decode_picture, encode_picture, patch_places
 from c3video.pyramid.synthesis import synthesise as synthesise_plainly
 from c3video.video import VideoFormat
@@ -132,3 +132,12 @@ def test_damage_in_any_patch_is_the_same_on_threads(isa: str) -> None:
         assert outcome(bytes(damaged), config, video, 3) == outcome(bytes(damaged), config, video, 1)
     for _ in range(20):
         assert outcome(b"\0" + rng.bytes(int(rng.integers(200))), config, video, 2) is None
+
+
+@pytest.mark.parametrize("sizes", [(0, 8, 8), (9, 8, 8), (7, 0, 8), (7, 1 << 15, 1 << 15)])
+def test_memory_of_impossible_pictures_is_a_value_error(sizes: tuple[int, int, int]) -> None:
+    taps = np.array(TAPS[:12], dtype=np.int32)
+    with pytest.raises(ValueError):
+        native.extension().pyramid_latents_memory(*sizes, 512, taps, 3, False, 1, native.isa())
+    with pytest.raises(ValueError):
+        native.extension().pyramid_synthesis_memory(sizes[0], 3, *sizes[1:], 1, native.isa())

@@ -74,8 +74,7 @@ std::vector<c3::Tap> make_taps(const Ints2& taps) {
 auto decode_grid(c3::Reader& reader, const c3::Tables& tables, std::vector<int> shape, std::vector<int> slopes,
                  int q_step_256, Ints2 taps, std::vector<const c3::Layer*> layers, std::string isa) {
     require(shape.size() == 3 && slopes.size() == 2, "shape (t, h, w), slopes (row, frame)");
-    c3::GridJob job{
-        {shape[0], shape[1], shape[2], slopes[0], slopes[1]}, q_step_256, make_taps(taps), copied(layers)};
+    c3::GridJob job{{shape[0], shape[1], shape[2], slopes[0], slopes[1]}, q_step_256, make_taps(taps), copied(layers)};
     require_shape(job.shape);
     require(q_step_256 >= 1 && q_step_256 <= 1024, "q_step_256 must be 1..1024");
     for (const c3::Tap& tap : job.taps)

@@ -80,10 +80,10 @@ bool is_inside(const GridShape& shape, const Tap& tap) {
     return std::abs(tap.dy) < shape.height && std::abs(tap.dx) < shape.width;
 }
 
-// Where (frame t, row y) of a wave is kept: column t * frame_columns + y of the ring's row, less the wave's first column.
-// Rows are as far apart as a wave has columns, those a tap's reach around the frames too, which read zero. Within a wave
-// those of different frames do not meet: a frame is `frame_slope` waves behind the one before it, so where it has more
-// rows than these and its width take, it begins further up.
+// Where (frame t, row y) of a wave is kept: column t * frame_columns + y of the ring's row, less the wave's first
+// column. Rows are as far apart as a wave has columns, those a tap's reach around the frames too, which read zero.
+// Within a wave those of different frames do not meet: a frame is `frame_slope` waves behind the one before it, so
+// where it has more rows than these and its width take, it begins further up.
 struct RingLayout {
     int top = 0, bottom = 0, side = 0;  // furthest that taps reach out of a frame
     long num_waves = 1;                 // that are kept, a power of two
@@ -94,8 +94,8 @@ struct RingLayout {
         for (const Tap& tap : taps) {
             if (!is_inside(shape, tap)) continue;
             top = std::max(top, -tap.dy), bottom = std::max(bottom, tap.dy), side = std::max(side, std::abs(tap.dx));
-            furthest = std::max(furthest, (long)(tap.previous ? shape.frame_slope : 0) - tap.dx -
-                                              (long)shape.row_slope * tap.dy);
+            furthest = std::max(furthest,
+                                (long)(tap.previous ? shape.frame_slope : 0) - tap.dx - (long)shape.row_slope * tap.dy);
         }
         while (num_waves < furthest + 1) num_waves *= 2;
         const long a = shape.row_slope, b = shape.frame_slope;
@@ -103,9 +103,9 @@ struct RingLayout {
         frame_columns = std::min(rows, (b + across) / a + 1);
         // Frames that a wave crosses beside the first, the one of zeros before frame 0 too.
         const long others = b ? std::min<long>(shape.num_frames, (across + a * (rows - 1)) / b) : shape.num_frames;
-        stride = std::min(others * frame_columns + rows,
-                          (others * std::max(0l, a * frame_columns - b) + across) / a + 2) +
-                 kLanes;
+        stride =
+            std::min(others * frame_columns + rows, (others * std::max(0l, a * frame_columns - b) + across) / a + 2) +
+            kLanes;
     }
 
     // Of a wave, the first column that may be looked at.

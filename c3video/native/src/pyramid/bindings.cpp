@@ -75,14 +75,9 @@ c3::PyramidEntropy make_entropy(const EntropyParts& parts, int num_grids) {
     require((int)parts.first.size() == num_grids && parts.second.size() <= 1,
             "a first layer for each grid, at most one second");
     require(parts.num_previous >= 0 && parts.num_previous <= c3::kMaxPreviousTaps, "0..9 taps in the previous frame");
-    c3::PyramidEntropy model{make_taps(taps, parts.slope),
-                             parts.slope,
-                             parts.num_previous,
-                             given(parts.first[0]),
-                             {},
-                             {},
-                             given(parts.last),
-                             given(parts.linear)};
+    c3::PyramidEntropy model{
+        make_taps(taps, parts.slope), parts.slope, parts.num_previous, given(parts.first[0]), {}, {}, given(parts.last),
+        given(parts.linear)};
     require(model.first.num_inputs == (int)taps.shape(0) + parts.num_previous + 7 &&
                 model.linear.num_inputs == model.first.num_inputs,
             "inputs are the taps, those in the previous frame and seven more");
@@ -179,7 +174,7 @@ size_t synthesis_memory(int num_grids, int num_planes, int height, int width, in
     require_picture(num_grids, height, width, num_threads);
     require(num_planes >= 1 && num_planes <= 3, "1..3 planes");
     return c3::kernels<c3::PyramidKernels>(isa).pyramid_synthesis_memory(num_grids, num_planes, height, width,
-                                                                        num_threads);
+                                                                         num_threads);
 }
 
 void write_residuals(c3::Writer& writer, const c3::Tables& tables, Ints1 scales, Ints1 fractions, Ints1 residuals) {

@@ -102,8 +102,7 @@ public:
           num_planes_((int)picture.grids.size() - index), rows_(num_planes_, grid_.height, grid_.width, kKept),
           wide_(coarser ? num_planes_ - 1 : 0, coarser ? coarser->grid_.height : 1,
                 coarser ? 2 * coarser->grid_.width : 1, kKept),
-          even_(0, 0, 0, 0),
-          odd_(0, 0, 0, 0), is_filtered_(!picture.filters.empty()),
+          even_(0, 0, 0, 0), odd_(0, 0, 0, 0), is_filtered_(!picture.filters.empty()),
           filter_(is_filtered_ ? picture.filters.data() + (kMaxReach + 1) * index : kNoFilter),
           latents_(is_filtered_ ? 1 : 0, 1, grid_.width, 1),
           filtered_(is_filtered_ ? 1 : 0, grid_.height, grid_.width, kKept) {
