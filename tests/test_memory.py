@@ -48,7 +48,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="nothing tells the peak of this process alone"),
 ]
 
-NOISE_BYTES = 24 << 20
+NOISE_BYTES = 12 << 20
 """Of the interpreter: what it frees and keeps, arrays' heads, stacks of threads."""
 
 _CHILD = """
