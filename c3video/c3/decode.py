@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from c3video.c3.config import C3Config
 from c3video.c3.engine import ENGINES, C3Engine
 from c3video.c3.patches import PatchGrid
 from c3video.c3.payload import CodedPatch, decode_patch
-from c3video.engine import EngineName
+from c3video.engine import EngineName, choose_engine
 from c3video.errors import CorruptSegmentError
+from c3video.native import c3 as c3_kernels
 from c3video.segment_model import SegmentFacts
 from c3video.stream.layout import Header, Segment
 from c3video.video import Planes, cells_to_planes, frame_hash
@@ -57,19 +59,25 @@ def patches_memory(header: Header, num_frames: int, engine: EngineName, threads:
     assert isinstance(config, C3Config)
     height, width = header.video.cell_shape
     whole = height * width * layout.num_cell_channels * layout.dtype.itemsize
-    # The largest patch, and a border of a few cells that kernels put around frames.
-    rows, columns = -(-height // header.patch_rows), -(-width // header.patch_columns)
-    bordered = (rows + 2) * (columns + 32)
+    rows, columns = -(-height // header.patch_rows), -(-width // header.patch_columns)  # of the largest patch
     latents = sum(math.prod(grid.shape(num_frames, rows, columns)) for grid in config.grids)
-    widest = max((*config.synthesis_layers, layout.num_cell_channels, len(config.grids)))
     if engine == "native":
-        num_kept = num_frames if config.residual_time_size > 1 and config.residual_layers else 1
-        samples = layout.num_cell_channels * (2 * rows * columns * num_frames + 4 * bordered * num_kept)
-        patch = samples + 8 * latents + 2 * len(config.grids) * bordered
+        samples = layout.num_cell_channels * rows * columns * num_frames
+        kernels = _kernels_memory(config, layout.num_cell_channels, (num_frames, rows, columns))
+        patch = 2 * samples + 4 * latents + kernels
     else:
+        bordered = (rows + 2) * (columns + 32)
+        widest = max((*config.synthesis_layers, layout.num_cell_channels, len(config.grids)))
         samples = layout.num_cell_channels * num_frames * bordered
         patch = 8 * (4 * samples + 3 * latents + (len(config.grids) * num_frames + 4 * widest) * bordered)
     return whole * (num_frames + 2) + patch * min(threads, header.num_patches)
+
+
+@lru_cache
+def _kernels_memory(config: C3Config, num_channels: int, shape: tuple[int, int, int]) -> int:
+    """Most bytes of the kernels for a patch of `shape` (T, H, W) cells: of one grid, or of the synthesis."""
+    grids = (c3_kernels.grid_memory(config, grid.shape(*shape), grid.previous_window) for grid in config.grids)
+    return max(*grids, c3_kernels.synthesis_memory(config, num_channels, shape))
 
 
 def _read_patch(
@@ -91,9 +99,8 @@ def describe_patches(header: Header, segment: Segment) -> SegmentFacts:
     parts: dict[str, float] = {}
     windows = []
     for number, shape in enumerate(patch_grid(header).shapes(len(segment.pts))):
-        patch = _read_patch(header, segment, number, shape, ENGINES["numpy"])  # the one that keeps accounts
+        patch = _read_patch(header, segment, number, shape, ENGINES[choose_engine()])
         windows.append(patch.model.windows)
-        assert patch.bits is not None
         for name, bits in patch.bits.by_part().items():
             parts[name] = parts.get(name, 0.0) + bits
     if not header.model.windows_move:

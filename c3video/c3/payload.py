@@ -43,11 +43,11 @@ class PatchBits:
 
 @dataclass(frozen=True)
 class CodedPatch:
-    """A patch as integers, with its bytes' accounting (None where the coder keeps none)."""
+    """A patch as integers, with its bytes' accounting."""
 
     model: PatchModel
     symbols: tuple[IntArray, ...]
-    bits: PatchBits | None
+    bits: PatchBits
 
 
 def encode_patch(
@@ -98,8 +98,7 @@ def decode_patch(
         symbols.append(decode_grid(coder, config, model.entropy_layers(index), grid.shape(*shape), windows[index]))
         accounts.append(coder.estimated_bits)
     coder.finish()
-    known = [bits for bits in accounts if bits is not None]
-    bits = _account(data, model, codes, known[0], tuple(np.diff(known).tolist())) if known else None
+    bits = _account(data, model, codes, accounts[0], tuple(np.diff(accounts).tolist()))
     return CodedPatch(model, tuple(symbols), bits)
 
 

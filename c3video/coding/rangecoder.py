@@ -75,8 +75,8 @@ class Reader(Coder, Protocol):
     """What is asked of a coder that reads, an engine's (engine.py)."""
 
     @property
-    def estimated_bits(self) -> float | None:
-        """What the tables promise for all that was read so far; None from a reader that keeps no account."""
+    def estimated_bits(self) -> float:
+        """What the tables promise for all that was read so far, or what it took."""
 
     def finish(self) -> None:
         """Raise CorruptSegmentError unless everything has been read."""

@@ -258,15 +258,17 @@ def frames_memory(header: Header, num_frames: int, engine: EngineName, threads: 
     video, model = header.video, header.model
     assert isinstance(model, HybridConfig)
     samples = sum(height * width for height, width in video.plane_shapes)
+    # Subbands, the smallest of a sample too, have rows and columns of zeros around them, and bits in whole words.
+    bordered = sum((height + 8) * (width + 40) for height, width in video.plane_shapes)
     references, waiting = most_frames_held(num_frames, min(MAX_GOP, num_frames))
     in_reading = 1 if threads == 1 else min(num_frames, FRAMES_AHEAD + 1)
     ahead = 0 if threads == 1 else min(num_frames - 1, FRAMES_AHEAD)
     in_decoding = min(num_frames, threads)
     symbols, features, making = _SAMPLE_BYTES[engine]
     held = 2 * (references + ahead) + video.layout.dtype.itemsize * (waiting + ahead + 1)
-    predicting = samples * (held + symbols * (in_reading + 1) + features * references + making * in_decoding)
+    predicting = samples * (held + symbols * (in_reading + 1) + making * in_decoding) + bordered * features * references
     # Of a key picture, which is made before anything else is.
-    return max(predicting, picture_memory(model.key, video, engine) + samples * (2 + symbols))
+    return max(predicting, picture_memory(model.key, video, engine, threads) + samples * (2 + symbols))
 
 
 _SAMPLE_BYTES: dict[EngineName, tuple[int, int, int]] = {"native": (4, 3, 8), "numpy": (9, 8, 600)}

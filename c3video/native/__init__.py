@@ -108,7 +108,7 @@ def sparse_tables() -> Any:
 
 
 class NativeReader:
-    """`coding.rangecoder.SymbolReader` in C++. It keeps no account: what it has read is not looked up in tables again.
+    """`coding.rangecoder.SymbolReader` in C++. Its account is of what has gone of the payload, not of the tables.
 
     Args:
         payload: whole 32-bit words.
@@ -117,13 +117,17 @@ class NativeReader:
         CorruptSegmentError: the payload is not whole words, or ends in a zero word.
     """
 
-    estimated_bits = None
-
     def __init__(self, payload: bytes) -> None:
         if len(payload) % 4 or payload[-4:] == bytes(4):
             raise CorruptSegmentError(f"patch payload of {len(payload)} bytes: must be whole words, the last not zero")
         self.handle = extension().Reader(payload)
         """The extension's own reader, for the faces."""
+        self._all_bits = self.bits_left
+
+    @property
+    def estimated_bits(self) -> float:
+        """Of the payload, read so far."""
+        return self._all_bits - self.bits_left
 
     @property
     def bits_left(self) -> float:

@@ -62,11 +62,34 @@ def synthesise(
         max_value,
         config.residual_time_size,
         [np.ascontiguousarray(grid, dtype=np.int32) for grid in symbols],
-        np.array([(grid.time_exponent, grid.space_exponent) for grid in config.grids], dtype=np.int32),
+        _exponents(config),
         [_layer(layer) for layer in model.pointwise_layers],
         [_layer(layer) for layer in model.residual_layers],
         native.isa(),
     )
+
+
+def grid_memory(config: C3Config, shape: tuple[int, int, int], has_window: bool) -> int:
+    """Most bytes that `decode_grid` takes beside its latents, wherever the window is, as the kernel counts them."""
+    taps = [(dy, dx, 0) for dy, dx in causal_offsets(config.context_size)]
+    if has_window:
+        taps += [(dy, dx, 1) for dy, dx in previous_offsets(config, (0, 0))]
+    row_slope, _ = wave_slopes(config, None)
+    num_places = config.previous_range - config.previous_size + 1 if has_window else 1
+    return native.extension().grid_memory(
+        list(shape), row_slope, np.array(taps, dtype=np.int32), num_places, native.isa()
+    )
+
+
+def synthesis_memory(config: C3Config, num_channels: int, shape: tuple[int, int, int]) -> int:
+    """Most bytes that `synthesise` takes beside arguments and samples, likewise."""
+    return native.extension().synthesis_memory(
+        list(shape), _exponents(config), num_channels, config.residual_time_size, config.residual_layers, native.isa()
+    )
+
+
+def _exponents(config: C3Config) -> NDArray[np.int32]:
+    return np.array([(grid.time_exponent, grid.space_exponent) for grid in config.grids], dtype=np.int32)
 
 
 def _layer(layer: Layer) -> Any:

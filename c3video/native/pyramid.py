@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from c3video import native
 from c3video.errors import CorruptSegmentError
-from c3video.pyramid.config import GROUPS, MAX_REACH, TAPS
+from c3video.pyramid.config import GROUPS, MAX_REACH, TAPS, PyramidConfig
 from c3video.pyramid.contexts import wave_slope
 from c3video.pyramid.payload import FrameBefore, PatchPlace, PatchReading, PatchWriting
 from c3video.pyramid.weights import MAX_CONTEXT, PyramidWeights
-from c3video.video import PixelLayout, Planes
+from c3video.video import PixelLayout, Planes, VideoFormat
 
 IntArray = NDArray[np.int64]
 
@@ -63,14 +63,14 @@ def read_patches(
     places: Sequence[PatchPlace],
     before: FrameBefore | None,
     num_threads: int,
-) -> tuple[list[NDArray[np.int16]], None]:
-    """`payload.read_patches`, patches on several threads; keeps no account of bits."""
+) -> tuple[list[NDArray[np.int16]], list[float]]:
+    """`payload.read_patches`, patches on several threads."""
     grids = [np.zeros((y.stop, x.stop), dtype=np.int16) for y, x in places[-1].slices]
     try:
-        _code_patches([coder.handle for coder in coders], [], weights, grids, before, num_threads)
+        bits = _code_patches([coder.handle for coder in coders], [], weights, grids, before, num_threads)
     except native.extension().Corrupt as error:
         raise CorruptSegmentError(str(error)) from None
-    return grids, None
+    return grids, bits
 
 
 def write_patches(
@@ -111,6 +111,28 @@ def synthesise(
         native.isa(),
     )
     return planes
+
+
+def kernels_memory(config: PyramidConfig, video: VideoFormat, num_threads: int, has_previous: bool = False) -> int:
+    """Most bytes that `read_patches` and `synthesise` take beside arguments and results, as the kernels count them.
+
+    Args:
+        has_previous: whether there is a latent frame before.
+    """
+    size = config.num_grids, video.height, video.width
+    reading = native.extension().pyramid_latents_memory(
+        *size,
+        config.patch_size,
+        np.array(TAPS[: config.num_taps], dtype=np.int32),
+        wave_slope(config.num_taps),
+        has_previous,
+        num_threads,
+        native.isa(),
+    )
+    making = native.extension().pyramid_synthesis_memory(
+        size[0], len(video.plane_shapes), *size[1:], num_threads, native.isa()
+    )
+    return max(reading, making)
 
 
 def _filters(taps: IntArray | None) -> NDArray[np.int32]:

@@ -14,8 +14,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from c3video.coding.varint import read_varint, write_varint
-from c3video.engine import EngineName
+from c3video.engine import EngineName, choose_engine
 from c3video.errors import CorruptSegmentError
+from c3video.native import pyramid as pyramid_kernels
 from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.engine import ENGINES
 from c3video.pyramid.payload import CodedPicture, PatchReading, decode_picture
@@ -65,21 +66,29 @@ def decode_pictures(header: Header, segment: Segment, engine: EngineName, thread
 def pictures_memory(header: Header, num_frames: int, engine: EngineName, threads: int) -> int:
     """Most bytes that decoding a segment takes, estimated on the high side: a picture at a time."""
     assert isinstance(header.model, PyramidConfig)
-    memory = picture_memory(header.model, header.video, engine)
-    if not is_run(header.model, num_frames):
+    has_previous = is_run(header.model, num_frames)
+    memory = picture_memory(header.model, header.video, engine, threads, has_previous)
+    if not has_previous:
         return memory
-    # The newest latent frame of each layer, the one that is being read, their sum, and the frame before, skewed.
+    # The newest latent frame of each layer, the one that is being read, and their sum.
     pixels = header.video.height * header.video.width
     return memory + (2 if engine == "native" else 8) * 4 * pixels // 3 * (2 * MAX_LAYERS + 8)
 
 
-def picture_memory(config: PyramidConfig, video: VideoFormat, engine: EngineName) -> int:
-    """Most bytes that decoding a picture takes, estimated on the high side."""
+def picture_memory(
+    config: PyramidConfig, video: VideoFormat, engine: EngineName, threads: int, has_previous: bool = False
+) -> int:
+    """Most bytes that decoding a picture takes, estimated on the high side.
+
+    Args:
+        has_previous: whether it may be a latent frame after another.
+    """
     samples = sum(height * width for height, width in video.plane_shapes)
     pixels = video.height * video.width
     if engine == "native":
-        # Latents of 16 bits in whole grids and skewed in the patches that are being read; bands of rows are small.
-        return 2 * pixels * 3 + video.layout.dtype.itemsize * samples * 2
+        # Latents of 16 bits and planes, those of the picture before too: they are let go when the new ones are there.
+        held = 2 * 2 * 4 * pixels // 3 + 2 * video.layout.dtype.itemsize * samples
+        return held + pyramid_kernels.kernels_memory(config, video, threads, has_previous)
     widest = max(config.synthesis_width, 9 * config.refine_width, config.num_inputs, *config.entropy_layers)
     return 8 * samples * (2 * config.num_grids + 3 * widest)
 
@@ -126,8 +135,7 @@ def describe_pictures(header: Header, segment: Segment) -> SegmentFacts:
         return _describe_run(header, segment)
     parts: dict[str, float] = {}
     priors, gains = [], []
-    for picture in _read_pictures(header, segment, ENGINES["numpy"].reading, 1):  # the one that keeps accounts
-        assert picture.bits is not None
+    for picture in _read_pictures(header, segment, ENGINES[choose_engine()].reading, 1):
         priors.append(picture.weights.config.prior)
         gains.append(picture.weights.gains)
         for name, bits in picture.bits.by_part().items():
@@ -137,7 +145,7 @@ def describe_pictures(header: Header, segment: Segment) -> SegmentFacts:
 
 def _describe_run(header: Header, segment: Segment) -> SegmentFacts:
     assert isinstance(header.model, PyramidConfig)
-    reading = ENGINES["numpy"].reading  # the one that keeps accounts
+    reading = ENGINES[choose_engine()].reading
     try:
         run = decode_run(segment.patches[0], header.model, header.video, len(segment.pts), reading)
         for _ in run.frames:

@@ -90,7 +90,7 @@ class FrameBefore:
 
 @dataclass(frozen=True)
 class CodedPicture:
-    """A picture as integers; `bits` is None where the coder keeps no account.
+    """A picture as integers.
 
     Args:
         symbols: latents of each grid (h, w), finest first.
@@ -98,7 +98,7 @@ class CodedPicture:
 
     weights: PyramidWeights
     symbols: tuple[NDArray[Any], ...]
-    bits: PictureBits | None
+    bits: PictureBits
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,9 @@ def patch_places(config: PyramidConfig, height: int, width: int) -> list[PatchPl
 
 
 def _bits_of(coder: Coder) -> float:
-    """What the tables promise for all that a coder has coded; 0 where a reader keeps no account."""
-    return getattr(coder, "estimated_bits", None) or 0.0
+    """What the tables promise for all that a coder has coded, or what it took of the payload; 0 of one that counts no
+    bits."""
+    return getattr(coder, "estimated_bits", 0.0)
 
 
 def code_number(coder: Coder, value: int | None, scale: int, low: int, high: int, what: str, origin: int = 0) -> int:
@@ -328,13 +329,13 @@ class PatchReading:
     Args:
         open_reader: payload -> coder.
         read_patches: (coders, weights, places, before, num_threads) -> the grids (h, w) of a latent frame, and bits of
-            each, or None.
+            each.
     """
 
     open_reader: Callable[[bytes], Any]
     read_patches: Callable[
         [Sequence[Any], PyramidWeights, Sequence[PatchPlace], FrameBefore | None, int],
-        tuple[list[NDArray[Any]], list[float] | None],
+        tuple[list[NDArray[Any]], list[float]],
     ]
 
 
@@ -344,7 +345,7 @@ def read_patches(
     places: Sequence[PatchPlace],
     before: FrameBefore | None,
     num_threads: int,
-) -> tuple[list[NDArray[Any]], list[float] | None]:
+) -> tuple[list[NDArray[Any]], list[float]]:
     """All latents of a latent frame, one patch after the other. `num_threads` changes nothing.
 
     Returns:
@@ -418,5 +419,4 @@ def decode_picture(
     grids, grid_bits = reading.read_patches(coders, weights, places, None, num_threads)
     for coder in coders:
         coder.finish()
-    bits = None if grid_bits is None else account(data, weight_bits, grid_bits)
-    return CodedPicture(weights, tuple(grids), bits)
+    return CodedPicture(weights, tuple(grids), account(data, weight_bits, grid_bits))

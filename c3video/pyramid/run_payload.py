@@ -137,15 +137,14 @@ class DecodedRun:
 
 @dataclass
 class RunBits:
-    """Where the bits went, as far as they have been read; `grids` is None where the coder keeps no account."""
+    """Where the bits went, as far as they have been read."""
 
     size_bits: float
     weights: dict[str, float]
-    grids: NDArray[np.float64] | None
+    grids: NDArray[np.float64]
 
     def by_part(self) -> dict[str, float]:
         """The figures by name."""
-        assert self.grids is not None
         overhead = self.size_bits - sum(self.weights.values()) - float(self.grids.sum())
         return PictureBits(self.weights, tuple(self.grids.tolist()), overhead).by_part()
 
@@ -183,7 +182,7 @@ def decode_run(
                 layer = shape.latent_frames[number].layer
                 before = FrameBefore(newest.get(layer), windows) if is_later(number) else None
                 newest[layer], found = reading.read_patches(coders, weights, places, before, num_threads)
-                bits.grids = None if found is None or bits.grids is None else bits.grids + found
+                bits.grids += found
                 number += 1
             if frame == num_frames - 1:
                 for coder in coders:

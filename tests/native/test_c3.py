@@ -249,3 +249,27 @@ class TestSeam:
         assert native.extension().synthesise(**arguments).shape == (2, 2, 4, 4)
         with pytest.raises((TypeError, ValueError)):
             native.extension().synthesise(**{**arguments, **change})
+
+
+@pytest.mark.parametrize("shape", [(20, 60, 2), (3, 300, 1), (40, 1, 1), (2, 1, 90), (12, 2, 30), (1, 150, 3)])
+@pytest.mark.parametrize("corner", [(0, 0), (56, 0), (0, 56), (28, 28), (33, 25), (56, 56)])
+def test_shapes_of_which_a_wave_crosses_little_give_the_oracle_s_symbols(
+    random_patch: Callable, isa: str, shape: tuple[int, int, int], corner: tuple[int, int]
+) -> None:
+    """Where windows are, says how far frames lie apart; rows of the ring are as short as shapes let them be."""
+    config = C3Config((LatentGrid(0, 0, True),), context_size=9, previous_size=9, synthesis_layers=())
+    model, symbols = random_patch(config, 3, shape, sum(corner))
+    model = replace(model, windows=(corner,))
+    codes = {n: choose_code([x for x in model.layers if x.spec.network == n]) for n in NETWORKS}
+    data, _ = encode_patch(model, codes, symbols)
+    decoded = decode_patch(data, config, 3, shape, KERNELS.open_reader, KERNELS.decode_grid)
+    assert np.array_equal(decoded.symbols[0], symbols[0])
+
+
+@pytest.mark.parametrize("shape", [[0, 8, 8], [1, 8], [1 << 12, 1 << 12, 1 << 12]])
+def test_memory_of_impossible_shapes_is_a_value_error(shape: list[int]) -> None:
+    taps = np.array([[0, -1, 0], [0, 0, 1]], dtype=np.int32)
+    with pytest.raises(ValueError, match=r"an empty grid|shape|2\^28"):
+        native.extension().grid_memory(shape, 2, taps, 1, native.isa())
+    with pytest.raises(ValueError, match=r"an empty grid|shape|2\^28"):
+        native.extension().synthesis_memory(shape, np.zeros((1, 2), dtype=np.int32), 3, 1, 0, native.isa())

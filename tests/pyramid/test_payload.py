@@ -41,7 +41,6 @@ def test_what_went_in_comes_out(trial: int) -> None:
         np.testing.assert_array_equal(coded.weights.arrays[name], array, err_msg=name)
     for found, given in zip(coded.symbols, made.symbols, strict=True):
         np.testing.assert_array_equal(found, given)
-    assert coded.bits is not None
     found, given = coded.bits.by_part(), made.bits.by_part()
     assert list(found) == list(given)
     np.testing.assert_allclose(list(found.values()), list(given.values()), rtol=1e-12, atol=1e-6)

@@ -52,35 +52,86 @@ void require_chain(const std::vector<c3::Layer>& layers, int num_inputs) {
     }
 }
 
-auto decode_grid(c3::Reader& reader, const c3::Tables& tables, std::vector<int> shape, std::vector<int> slopes,
-                 int q_step_256, Ints2 taps, std::vector<const c3::Layer*> layers, std::string isa) {
-    require(shape.size() == 3 && slopes.size() == 2 && taps.shape(1) == 3,
-            "shape (t, h, w), slopes (row, frame), taps (n, 3)");
-    c3::GridJob job{shape[0], shape[1], shape[2], slopes[0], slopes[1], q_step_256, {}, copied(layers)};
-    require(job.num_frames >= 1 && job.height >= 1 && job.width >= 1, "an empty grid");
-    require((int64_t)job.num_frames * job.height * job.width <= 1 << 28, "a grid of more than 2^28 latents");
-    require(q_step_256 >= 1 && q_step_256 <= 1024, "q_step_256 must be 1..1024");
-    require(taps.shape(0) >= 1 && taps.shape(0) <= 2 * c3::kMaxWidth, "1..128 taps");
-    require(job.row_slope >= 1 && job.row_slope <= 16 && job.frame_slope >= 0 && job.frame_slope <= 4096,
+void require_shape(const c3::GridShape& shape) {
+    require(shape.num_frames >= 1 && shape.height >= 1 && shape.width >= 1, "an empty grid");
+    require((int64_t)shape.num_frames * shape.height * shape.width <= 1 << 28, "a grid of more than 2^28 latents");
+    require(shape.row_slope >= 1 && shape.row_slope <= 16 && shape.frame_slope >= 0 && shape.frame_slope <= 4096,
             "slopes out of range");
+}
+
+std::vector<c3::Tap> make_taps(const Ints2& taps) {
+    require(taps.shape(0) >= 1 && taps.shape(0) <= 2 * c3::kMaxWidth && taps.shape(1) == 3, "taps (1..128, 3)");
+    std::vector<c3::Tap> made;
     for (size_t i = 0; i < taps.shape(0); i++) {
         const int32_t* tap = taps.data() + 3 * i;
         require(std::abs(tap[0]) <= 128 && std::abs(tap[1]) <= 128 && (tap[2] == 0 || tap[2] == 1),
                 "a tap is out of range");
-        require((tap[2] ? job.frame_slope : 0) - tap[1] - job.row_slope * tap[0] > 0,
-                "a tap must lie in an earlier wave");
-        job.taps.push_back({tap[0], tap[1], tap[2] == 1});
+        made.push_back({tap[0], tap[1], tap[2] == 1});
     }
+    return made;
+}
+
+auto decode_grid(c3::Reader& reader, const c3::Tables& tables, std::vector<int> shape, std::vector<int> slopes,
+                 int q_step_256, Ints2 taps, std::vector<const c3::Layer*> layers, std::string isa) {
+    require(shape.size() == 3 && slopes.size() == 2, "shape (t, h, w), slopes (row, frame)");
+    c3::GridJob job{{shape[0], shape[1], shape[2], slopes[0], slopes[1]}, q_step_256, make_taps(taps), copied(layers)};
+    require_shape(job.shape);
+    require(q_step_256 >= 1 && q_step_256 <= 1024, "q_step_256 must be 1..1024");
+    for (const c3::Tap& tap : job.taps)
+        require((tap.previous ? job.shape.frame_slope : 0) - tap.dx - job.shape.row_slope * tap.dy > 0,
+                "a tap must lie in an earlier wave");
     require(job.layers.size() >= 2 && job.layers.back().num_outputs == 2,
             "at least two layers, the last with two outputs");
     require_chain(job.layers, (int)taps.shape(0));
-    auto result = new_array<int32_t>(job.num_frames, job.height, job.width);
+    auto result = new_array<int32_t>(shape[0], shape[1], shape[2]);
     const auto chosen = c3::kernels<c3::C3DecodeKernels>(isa);
     {
         nb::gil_scoped_release release;
         chosen.decode_grid(reader, tables, job, static_cast<int32_t*>(result.data()));
     }
     return result;
+}
+
+// Most bytes that decode_grid takes for a window in the previous frame that may be moved down and to the right, to so
+// many places along each axis; `taps` has it where it is furthest up and left.
+size_t grid_memory(std::vector<int> shape, int row_slope, Ints2 taps, int num_places, std::string isa) {
+    require(shape.size() == 3, "shape (t, h, w)");
+    require(num_places >= 1 && num_places <= 65, "1..65 places");
+    const auto chosen = c3::kernels<c3::C3DecodeKernels>(isa);
+    const std::vector<c3::Tap> first = make_taps(taps);
+    size_t most = 0;
+    for (int down = 0; down < num_places; down++)
+        for (int right = 0; right < num_places; right++) {
+            c3::GridShape moved{shape[0], shape[1], shape[2], row_slope, 0};
+            std::vector<c3::Tap> at = first;
+            for (c3::Tap& tap : at) {
+                if (!tap.previous) continue;
+                tap.dy += down, tap.dx += right;
+                moved.frame_slope = std::max(moved.frame_slope, 1 + tap.dx + row_slope * tap.dy);
+            }
+            require_shape(moved);
+            most = std::max(most, chosen.grid_memory(moved, at));
+        }
+    return most;
+}
+
+// `exponents`: (time, space) of each grid.
+size_t synthesis_memory(std::vector<int> shape, Ints2 exponents, int num_channels, int residual_time_size,
+                        int num_residual, std::string isa) {
+    require(shape.size() == 3 && shape[0] >= 1 && shape[1] >= 1 && shape[2] >= 1, "shape (T, H, W)");
+    require((int64_t)shape[0] * shape[1] * shape[2] <= 1 << 28, "a patch of more than 2^28 cells");
+    require(exponents.shape(1) == 2 && num_channels >= 1 && num_channels <= c3::kMaxWidth && num_residual >= 0 &&
+                num_residual <= 4,
+            "exponents (grids, 2), 1..64 channels, 0..4 residual layers");
+    c3::SynthesisJob job{shape[0], shape[1], shape[2], 1, 1, residual_time_size, {}, {}, {}};
+    for (size_t i = 0; i < exponents.shape(0); i++) {
+        const int te = exponents.data()[2 * i], se = exponents.data()[2 * i + 1];
+        require(te >= 0 && te <= 7 && se >= 0 && se <= 7, "exponents must be 0..7");
+        const auto halved = [](int size, int exponent) { return (size + (1 << exponent) - 1) >> exponent; };
+        job.planes.push_back({halved(shape[0], te), halved(shape[1], se), halved(shape[2], se), te, se, nullptr});
+    }
+    job.residual.resize(num_residual);
+    return c3::kernels<c3::C3DecodeKernels>(isa).synthesis_memory(job, num_channels);
 }
 
 auto synthesise(std::vector<int> shape, int q_step_256, int max_value, int residual_time_size,
@@ -132,6 +183,9 @@ void bind_c3(nb::module_& m) {
             nb::arg("weight").noconvert(), nb::arg("bias").noconvert(), "accumulator_bits"_a);
     m.def("decode_grid", &decode_grid, "reader"_a, "tables"_a, "shape"_a, "slopes"_a, "q_step_256"_a,
           nb::arg("taps").noconvert(), "layers"_a, "isa"_a);
+    m.def("grid_memory", &grid_memory, "shape"_a, "row_slope"_a, nb::arg("taps").noconvert(), "num_places"_a, "isa"_a);
+    m.def("synthesis_memory", &synthesis_memory, "shape"_a, nb::arg("exponents").noconvert(), "num_channels"_a,
+          "residual_time_size"_a, "num_residual"_a, "isa"_a);
     m.def("synthesise", &synthesise, "shape"_a, "q_step_256"_a, "max_value"_a, "residual_time_size"_a,
           nb::arg("symbols").noconvert(), nb::arg("exponents").noconvert(), "pointwise"_a, "residual"_a, "isa"_a);
 }

@@ -12,7 +12,9 @@ namespace c3 {
 
 #define C3_DECODE_KERNELS(KERNEL)   \
     KERNEL(DecodeGrid, decode_grid) \
-    KERNEL(Synthesise, synthesise)
+    KERNEL(GridMemory, grid_memory) \
+    KERNEL(Synthesise, synthesise)  \
+    KERNEL(SynthesisMemory, synthesis_memory)
 
 C3_DOMAIN(C3DecodeKernels, C3_DECODE_KERNELS)
 

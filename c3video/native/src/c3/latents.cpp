@@ -3,7 +3,8 @@
 //
 // Latents are held skewed: row w of the buffer holds wave w, one column for each (frame, y). In that layout the tap
 // (dy, dx) of neighbouring columns lies at one constant distance, so contexts are plain loads and the network runs on
-// kLanes positions at a time. Only as many rows are kept as the furthest tap needs, in a ring.
+// kLanes positions at a time. Only as many rows are kept as the furthest tap needs, in a ring, and of a row only the
+// columns that its wave crosses: those of few frames where frames are far apart, of few rows where these are short.
 #include "c3/latents.h"
 
 #include <algorithm>
@@ -71,44 +72,84 @@ void predict(const std::vector<Layer>& layers, const V16* context, Prediction& o
                    clip32(shift_right32(add32(b, half), to_scale), -58, 5));
 }
 
-int ceil_division(int a, int b) { return (a + b - 1) / b; }
+long floor_division(long a, long b) { return a / b - (a % b < 0); }
+long ceil_division(long a, long b) { return -floor_division(-a, b); }
+
+// A tap further off than the grid's sides reads zeros wherever it stands.
+bool is_inside(const GridShape& shape, const Tap& tap) {
+    return std::abs(tap.dy) < shape.height && std::abs(tap.dx) < shape.width;
+}
+
+// Where (frame t, row y) of a wave is kept: column t * frame_columns + y of the ring's row, less the wave's first
+// column. Rows are as far apart as a wave has columns, those a tap's reach around the frames too, which read zero.
+// Within a wave those of different frames do not meet: a frame is `frame_slope` waves behind the one before it, so
+// where it has more rows than these and its width take, it begins further up.
+struct RingLayout {
+    int top = 0, bottom = 0, side = 0;  // furthest that taps reach out of a frame
+    long num_waves = 1;                 // that are kept, a power of two
+    long frame_columns, stride;
+
+    explicit RingLayout(const GridShape& shape, const std::vector<Tap>& taps) : shape_(shape) {
+        long furthest = 1;
+        for (const Tap& tap : taps) {
+            if (!is_inside(shape, tap)) continue;
+            top = std::max(top, -tap.dy), bottom = std::max(bottom, tap.dy), side = std::max(side, std::abs(tap.dx));
+            furthest = std::max(furthest,
+                                (long)(tap.previous ? shape.frame_slope : 0) - tap.dx - (long)shape.row_slope * tap.dy);
+        }
+        while (num_waves < furthest + 1) num_waves *= 2;
+        const long a = shape.row_slope, b = shape.frame_slope;
+        const long rows = top + shape.height + bottom, across = shape.width - 1 + 2 * side;
+        frame_columns = std::min(rows, (b + across) / a + 1);
+        // Frames that a wave crosses beside the first, the one of zeros before frame 0 too.
+        const long others = b ? std::min<long>(shape.num_frames, (across + a * (rows - 1)) / b) : shape.num_frames;
+        stride =
+            std::min(others * frame_columns + rows, (others * std::max(0l, a * frame_columns - b) + across) / a + 2) +
+            kLanes;
+    }
+
+    // Of a wave, the first column that may be looked at.
+    long first_column(long wave) const {
+        const long a = shape_.row_slope, b = shape_.frame_slope, right = shape_.width - 1 + side;
+        const long last_wave = right + a * (shape_.height - 1 + bottom);  // of a frame, counted from its first latent
+        const long t = b ? std::max(-1l, ceil_division(wave - last_wave, b)) : -1;
+        return t * frame_columns + std::max<long>(-top, ceil_division(wave - b * t - right, a));
+    }
+
+private:
+    const GridShape shape_;
+};
 
 }  // namespace
 
+size_t grid_memory(const GridShape& shape, const std::vector<Tap>& taps) {
+    const RingLayout ring(shape, taps);
+    const size_t noted = 4 * sizeof(int32_t) + sizeof(int16_t*);  // of each latent of a wave
+    return ring.num_waves * (ring.stride * sizeof(int16_t) + sizeof(int16_t*)) + ring.stride * noted;
+}
+
 void decode_grid(Reader& reader, const Tables& tables, const GridJob& job, int32_t* symbols) {
-    const int T = job.num_frames, H = job.height, W = job.width, a = job.row_slope, b = job.frame_slope;
-    const int num_taps = (int)job.taps.size();
-    int top = 0, bottom = 0, furthest = 1;
-    for (const Tap& tap : job.taps) {
-        top = std::max(top, -tap.dy);
-        bottom = std::max(bottom, tap.dy);
-        furthest = std::max(furthest, (tap.previous ? b : 0) - tap.dx - a * tap.dy);
-    }
-    // Taps outside the picture read zero; how far outside does not matter.
-    top = std::min(top, H);
-    bottom = std::min(bottom, H);
-    int ring = 1;
-    while (ring < furthest + 1) ring *= 2;
-    const int frame_columns = top + H + bottom;
-    const size_t stride = (size_t)(T + 1) * frame_columns + 2 * kLanes;
-    std::vector<int16_t> rows(ring * stride, 0);
+    const int T = job.shape.num_frames, H = job.shape.height, W = job.shape.width;
+    const int a = job.shape.row_slope, b = job.shape.frame_slope, num_taps = (int)job.taps.size();
+    const RingLayout ring(job.shape, job.taps);
+    std::vector<int16_t> rows(ring.num_waves * ring.stride, 0);
+    std::vector<int16_t*> origins(ring.num_waves);  // of each row, the place of column 0, which may lie before it
 
     struct Reach {
-        int row, column;
+        long row, column;
         bool inside;
     };
     std::vector<Reach> reaches;
-    for (const Tap& tap : job.taps) {
-        const int row = tap.dx + a * tap.dy - (tap.previous ? b : 0);
-        const int column = tap.dy - (tap.previous ? frame_columns : 0);
-        reaches.push_back({row, column, tap.dy > -H && tap.dy < H && tap.dx > -W && tap.dx < W});
-    }
+    for (const Tap& tap : job.taps)
+        reaches.push_back({tap.dx + a * tap.dy - (tap.previous ? b : 0),
+                           tap.dy - (tap.previous ? ring.frame_columns : 0), is_inside(job.shape, tap)});
     std::vector<const int16_t*> tap_rows(num_taps);
     std::vector<V16> context(num_taps);
     std::vector<int32_t> steps, residuals, radii, places;
     std::vector<int16_t*> targets;
+    for (auto* noted : {&steps, &residuals, &radii, &places}) noted->reserve(ring.stride);
+    targets.reserve(ring.stride);
     const V16 zero = splat(0);
-    const std::vector<int16_t> zeros(stride, 0);
 
     // All-zero contexts share one prediction.
     Prediction at_zero, prediction;
@@ -117,25 +158,27 @@ void decode_grid(Reader& reader, const Tables& tables, const GridJob& job, int32
 
     const long num_waves = (long)(W - 1) + (long)a * (H - 1) + (long)b * (T - 1) + 1;
     for (long wave = 0; wave < num_waves; wave++) {
-        int16_t* row = rows.data() + (wave & (ring - 1)) * stride;
-        std::fill(row, row + stride, (int16_t)0);
-        for (int k = 0; k < num_taps; k++)
-            tap_rows[k] = reaches[k].inside && wave + reaches[k].row >= 0
-                              ? rows.data() + ((wave + reaches[k].row) & (ring - 1)) * stride + reaches[k].column
-                              : zeros.data();
+        const long slot = wave & (ring.num_waves - 1);
+        std::fill_n(rows.data() + slot * ring.stride, ring.stride, (int16_t)0);
+        int16_t* row = origins[slot] = rows.data() + slot * ring.stride - ring.first_column(wave);
+        for (int k = 0; k < num_taps; k++) {
+            const long from = wave + reaches[k].row;
+            tap_rows[k] = reaches[k].inside && from >= 0 ? origins[from & (ring.num_waves - 1)] + reaches[k].column
+                                                         : nullptr;  // reads zeros
+        }
         steps.clear(), residuals.clear(), radii.clear(), places.clear(), targets.clear();
         bool escaped = false;
         const int first_frame = b ? (int)std::max(0l, (wave - (W - 1) - (long)a * (H - 1) + b - 1) / b) : 0;
         for (int t = first_frame; t < T; t++) {
             const long left = wave - (long)b * t;  // = x + a y
             if (left < 0) break;
-            const int y_first = left > W - 1 ? ceil_division((int)(left - (W - 1)), a) : 0;
+            const int y_first = left > W - 1 ? (int)ceil_division(left - (W - 1), a) : 0;
             const int y_last = (int)std::min<long>(H - 1, left / a);
             for (int y = y_first; y <= y_last; y += kLanes) {
-                const size_t column = (size_t)(t + 1) * frame_columns + top + y;
+                const long column = t * ring.frame_columns + y;
                 V16 any = zero;
                 for (int k = 0; k < num_taps; k++) {
-                    context[k] = tap_rows[k] == zeros.data() ? zero : load(tap_rows[k] + column);
+                    context[k] = tap_rows[k] ? load(tap_rows[k] + column) : zero;
                     any = or16(any, context[k]);
                 }
                 const bool blank = is_zero(any);

@@ -13,6 +13,8 @@ namespace {
 
 using Plane = std::vector<int16_t>;
 
+constexpr int kGroups = 2;  // vectors at a time, so that each weight is fetched once for both
+
 // Where each output of an axis reads: low and high neighbour and the weight of the high one.
 struct Axis {
     std::vector<int32_t> low, high, weight;
@@ -50,6 +52,13 @@ public:
         tall_.resize(plane.width);
     }
 
+    // Bytes of one: the places of its axes, all latents, a frame and a row of them.
+    static size_t memory(const LatentPlane& plane, const SynthesisJob& job) {
+        const size_t frame = (size_t)plane.height * plane.width;
+        return sizeof(Upsampler) + 3 * sizeof(int32_t) * ((size_t)job.num_frames + job.height + job.width) +
+               sizeof(int16_t) * ((plane.num_frames + 1) * frame + plane.width);
+    }
+
     void frame(int t, int16_t* out) {
         const size_t size = (size_t)plane_.height * plane_.width;
         const int16_t* source = latents_.data() + (plane_.time_exponent ? 0 : t * size);
@@ -81,8 +90,6 @@ private:
     Axis time_, rows_, columns_;
     Plane latents_, frame_, tall_;
 };
-
-constexpr int kGroups = 2;  // vectors at a time, so that each weight is fetched once for both
 
 // inputs -> outputs of one layer for kGroups vectors of cells; `low` and `high` hold the inputs in pairs.
 template <typename Finish>
@@ -121,7 +128,11 @@ struct Frame {
 
     Frame(int channels, int height, int width)
         : channels(channels), height(height), width(width), stride(width + 2 + 2 * kGroups * kLanes),
-          plane(stride * (height + 2)), data(channels * plane + 2 * kGroups * kLanes) {}
+          plane(stride * (height + 2)), data(num_values(channels, height, width)) {}
+
+    static size_t num_values(int channels, int height, int width) {
+        return channels * (width + 2 + 2 * kGroups * kLanes) * ((size_t)height + 2) + 2 * kGroups * kLanes;
+    }
 
     int16_t* row(int channel, int y) { return data.data() + channel * plane + (y + 1) * stride + 1; }
     const int16_t* row(int channel, int y) const { return data.data() + channel * plane + (y + 1) * stride + 1; }
@@ -210,20 +221,33 @@ void to_samples(const Frame& frame, int max_value, int t, int num_frames, uint16
         }
 }
 
+size_t num_inputs(const SynthesisJob& job) { return (size_t)job.height * job.width + kGroups * kLanes; }
+
+bool frames_meet(const SynthesisJob& job) { return job.residual_time_size > 1 && !job.residual.empty(); }
+
 }  // namespace
+
+size_t synthesis_memory(const SynthesisJob& job, int channels) {
+    size_t bytes = job.planes.size() * num_inputs(job) * sizeof(int16_t);
+    for (const LatentPlane& plane : job.planes) bytes += Upsampler::memory(plane, job);
+    const size_t frame = sizeof(Frame) + Frame::num_values(channels, job.height, job.width) * sizeof(int16_t);
+    return bytes + 2 * frame * (frames_meet(job) ? job.num_frames : 1) + frame;
+}
 
 void synthesise(const SynthesisJob& job, uint16_t* samples) {
     const int channels = job.pointwise.back().num_outputs, T = job.num_frames;
     std::vector<Upsampler> upsamplers;
+    upsamplers.reserve(job.planes.size());
     for (const LatentPlane& plane : job.planes) upsamplers.emplace_back(plane, job);
-    std::vector<Plane> inputs(job.planes.size(), Plane((size_t)job.height * job.width + kGroups * kLanes));
+    std::vector<Plane> inputs(job.planes.size());
+    for (Plane& plane : inputs) plane.resize(num_inputs(job));
     const auto first_layers = [&](int t, Frame& out) {
         for (size_t i = 0; i < inputs.size(); i++) upsamplers[i].frame(t, inputs[i].data());
         pointwise(job.pointwise, inputs, out);
         out.repeat_edges();
     };
     const size_t num_residual = job.residual.size();
-    if (job.residual_time_size == 1 || num_residual == 0) {  // frames do not meet: one stays in the cache to its end
+    if (!frames_meet(job)) {  // one stays in the cache to its end
         Frame current(channels, job.height, job.width), next(channels, job.height, job.width);
         for (int t = 0; t < T; t++) {
             first_layers(t, current);

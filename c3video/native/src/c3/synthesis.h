@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Latent symbols to samples: docs/c3v.md, sections 9 and 10.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -26,5 +27,8 @@ struct SynthesisJob {
 
 // Fills samples (channels, num_frames, height, width).
 using Synthesise = void(const SynthesisJob& job, uint16_t* samples);
+
+// Most bytes that it takes beside its arguments; looks at no symbol and no weight.
+using SynthesisMemory = size_t(const SynthesisJob& job, int channels);
 
 }  // namespace c3

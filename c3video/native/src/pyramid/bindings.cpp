@@ -53,21 +53,31 @@ struct EntropyParts {
     const c3::Dense *last, *linear;
 };
 
+std::vector<c3::PyramidTap> make_taps(const Ints2& taps, int slope) {
+    require(slope >= 2 && slope <= 4, "slope must be 2..4");
+    require(taps.shape(0) >= 1 && taps.shape(0) <= 16 && taps.shape(1) == 2, "taps (1..16, 2)");
+    std::vector<c3::PyramidTap> made;
+    for (size_t i = 0; i < taps.shape(0); i++) {
+        const int dy = taps.data()[2 * i], dx = taps.data()[2 * i + 1];
+        require(dy >= -3 && dy <= 0 && std::abs(dx) <= 3 && dx + slope * dy < 0, "a tap must lie in an earlier wave");
+        made.push_back({dy, dx});
+    }
+    return made;
+}
+
+void require_patch_size(int patch_size) {
+    require(patch_size >= 128 && patch_size <= 1 << 15 && patch_size % 128 == 0,
+            "patch_size must be a multiple of 128");
+}
+
 c3::PyramidEntropy make_entropy(const EntropyParts& parts, int num_grids) {
     const Ints2& taps = parts.taps;
-    require(parts.slope >= 2 && parts.slope <= 4, "slope must be 2..4");
-    require(taps.shape(0) >= 1 && taps.shape(0) <= 16 && taps.shape(1) == 2, "taps (1..16, 2)");
     require((int)parts.first.size() == num_grids && parts.second.size() <= 1,
             "a first layer for each grid, at most one second");
     require(parts.num_previous >= 0 && parts.num_previous <= c3::kMaxPreviousTaps, "0..9 taps in the previous frame");
-    c3::PyramidEntropy model{{}, parts.slope, parts.num_previous, given(parts.first[0]),
-                             {}, {},          given(parts.last),  given(parts.linear)};
-    for (size_t i = 0; i < taps.shape(0); i++) {
-        const int dy = taps.data()[2 * i], dx = taps.data()[2 * i + 1];
-        require(dy >= -3 && dy <= 0 && std::abs(dx) <= 3 && dx + parts.slope * dy < 0,
-                "a tap must lie in an earlier wave");
-        model.taps.push_back({dy, dx});
-    }
+    c3::PyramidEntropy model{
+        make_taps(taps, parts.slope), parts.slope, parts.num_previous, given(parts.first[0]), {}, {}, given(parts.last),
+        given(parts.linear)};
     require(model.first.num_inputs == (int)taps.shape(0) + parts.num_previous + 7 &&
                 model.linear.num_inputs == model.first.num_inputs,
             "inputs are the taps, those in the previous frame and seven more");
@@ -107,8 +117,7 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
     require((int)windows.shape(0) == num_grids && windows.shape(1) == 2, "windows (grids, 2)");
     for (size_t i = 0; i < 2 * windows.shape(0); i++)
         require(std::abs((int64_t)windows.data()[i]) <= c3::kMaxWindow, "windows lie 31 off at most");
-    require(patch_size >= 128 && patch_size <= 1 << 15 && patch_size % 128 == 0,
-            "patch_size must be a multiple of 128");
+    require_patch_size(patch_size);
     const c3::PyramidEntropy model = make_entropy({taps, slope, num_previous, first, second, last, linear}, num_grids);
     require(readers.empty() || writers.empty(), "readers or writers");
     const bool reads = writers.empty();
@@ -140,6 +149,32 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
             for (int k = 0; k < num_grids; k++) bits[k] += patch.bits[k];
     }
     return bits;
+}
+
+void require_picture(int num_grids, int height, int width, int num_threads) {
+    require(num_grids >= 1 && num_grids <= c3::kMaxGrids, "1..8 grids");
+    require(height >= 1 && width >= 1 && (int64_t)height * width <= 1 << 28, "1..2^28 latents");
+    require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1..1024");
+}
+
+size_t latents_memory(int num_grids, int height, int width, int patch_size, Ints2 taps, int slope, bool has_previous,
+                      int num_threads, std::string isa) {
+    require_picture(num_grids, height, width, num_threads);
+    require_patch_size(patch_size);
+    c3::PyramidSizes sizes{{}, make_taps(taps, slope), slope, has_previous};
+    for (int k = 0; k < num_grids; k++)
+        sizes.parts.push_back({std::min(patch_size >> k, (height + (1 << k) - 1) >> k),
+                               std::min(patch_size >> k, (width + (1 << k) - 1) >> k)});
+    const auto in_units = [&](int side) { return (int64_t)(side + patch_size - 1) / patch_size; };
+    const int num_walks = (int)std::min<int64_t>(num_threads, in_units(height) * in_units(width));
+    return c3::kernels<c3::PyramidKernels>(isa).pyramid_latents_memory(sizes, num_walks);
+}
+
+size_t synthesis_memory(int num_grids, int num_planes, int height, int width, int num_threads, std::string isa) {
+    require_picture(num_grids, height, width, num_threads);
+    require(num_planes >= 1 && num_planes <= 3, "1..3 planes");
+    return c3::kernels<c3::PyramidKernels>(isa).pyramid_synthesis_memory(num_grids, num_planes, height, width,
+                                                                         num_threads);
 }
 
 void write_residuals(c3::Writer& writer, const c3::Tables& tables, Ints1 scales, Ints1 fractions, Ints1 residuals) {
@@ -287,6 +322,10 @@ void bind_pyramid(nb::module_& m) {
     m.def("code_pyramid", &code, "tables"_a, "readers"_a, "writers"_a, nb::arg("grids").noconvert(),
           nb::arg("previous").noconvert(), nb::arg("windows").noconvert(), "patch_size"_a, nb::arg("taps").noconvert(),
           "slope"_a, "num_previous"_a, "first"_a, "second"_a, "last"_a, "linear"_a, "num_threads"_a = 1, "isa"_a = "");
+    m.def("pyramid_latents_memory", &latents_memory, "num_grids"_a, "height"_a, "width"_a, "patch_size"_a,
+          nb::arg("taps").noconvert(), "slope"_a, "has_previous"_a, "num_threads"_a, "isa"_a);
+    m.def("pyramid_synthesis_memory", &synthesis_memory, "num_grids"_a, "num_planes"_a, "height"_a, "width"_a,
+          "num_threads"_a, "isa"_a);
     m.def("synthesise_pyramid_8", &synthesise<Samples8>, nb::arg("grids").noconvert(), nb::arg("kernels").noconvert(),
           nb::arg("filters").noconvert(), "groups"_a, nb::arg("planes").noconvert(), "max_value"_a, "num_threads"_a = 1,
           "isa"_a = "");

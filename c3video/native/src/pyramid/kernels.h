@@ -7,9 +7,11 @@
 
 namespace c3 {
 
-#define PYRAMID_KERNELS(KERNEL)       \
-    KERNEL(CodePyramid, code_pyramid) \
-    KERNEL(SynthesisePyramid, synthesise_pyramid)
+#define PYRAMID_KERNELS(KERNEL)                          \
+    KERNEL(CodePyramid, code_pyramid)                    \
+    KERNEL(PyramidLatentsMemory, pyramid_latents_memory) \
+    KERNEL(SynthesisePyramid, synthesise_pyramid)        \
+    KERNEL(PyramidSynthesisMemory, pyramid_synthesis_memory)
 
 C3_DOMAIN(PyramidKernels, PYRAMID_KERNELS)
 

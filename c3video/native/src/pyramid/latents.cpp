@@ -7,6 +7,10 @@
 // contexts are plain loads. In a wave of the own grid the even rows come first, then the odd ones; only as many waves
 // are kept as the furthest tap needs, in a ring. A grid that has a finer one below it is kept whole, with rows in
 // order; the previous latent frame is laid out whole, even and odd rows apart.
+//
+// What is kept whole lies closer than a column for each y in each row: a wave crosses few rows of a narrow grid, and
+// with each wave they lie further down. So rows of the buffer are as far apart as one wave needs, and the columns of
+// one that are not its own are those of the next ones: memory grows with the area, whatever the shape.
 #include "pyramid/latents.h"
 
 #include <algorithm>
@@ -52,32 +56,51 @@ std::vector<Slot> middle_slots(const Tables& tables) {
     return slots;
 }
 
-// A grid that a finer one reads: a row for each wave with `margin` rows of zeros on both sides, a column for each y.
+// A grid that a finer one reads: a row for each wave, a column for each y, zeros one place around the grid. Column y of
+// wave w is at [w * stride + y], counted from the place of (0, 0).
+struct SkewedLayout {
+    size_t stride, origin, size;
+
+    SkewedLayout(int height, int width, int slope)
+        // The most places of a wave, those around the grid too; vectors that end behind them are to find zeros there.
+        : stride((size_t)std::min(height + 2, (width + 1) / slope + 1) + kLanes), origin((slope + 1) * stride + 1),
+          size(origin + (width + (size_t)slope * height) * stride + height + kLanes) {}
+};
+
 class SkewedPlane {
 public:
-    void resize(int height, int width, int slope) {
-        margin_ = 2 * slope + 4;
-        stride_ = (size_t)height + 2 + 2 * kLanes;
-        values_.assign((width + (size_t)slope * (height - 1) + 2 * margin_) * stride_, 0);
+    void resize(const SkewedLayout& layout) {
+        stride_ = (long)layout.stride, origin_ = (long)layout.origin;
+        values_.assign(layout.size, 0);
     }
-    int16_t* row(long wave) { return values_.data() + (wave + margin_) * stride_ + 1; }
+    int16_t* row(long wave) { return values_.data() + origin_ + wave * stride_; }
 
 private:
-    long margin_ = 0;
-    size_t stride_ = 0;
+    long stride_ = 0, origin_ = 0;
     std::vector<int16_t> values_;
 };
 
 // A part of the previous latent frame: a row for each wave, in it a column for each y, first the even ones. Around it
 // are as many zeros as a window reaches.
+struct PreviousLayout {
+    int reach_y, reach_x;
+    long margin, lead, half;  // waves before the first; columns before that of row 0; columns of the even rows
+    size_t size;
+
+    PreviousLayout(int height, int width, int slope, int window_y, int window_x)
+        : reach_y(std::abs(window_y) + 1), reach_x(std::abs(window_x) + 1), margin(reach_x + (long)slope * reach_y),
+          lead(reach_y / 2 + 1),
+          half(std::min(height + 2 * reach_y, (width - 1 + 2 * reach_x) / slope + 1) / 2 + 1 + kLanes),
+          size((size_t)(width + reach_x + (long)slope * (height - 1 + reach_y) + margin) * 2 * half + lead +
+               (height + reach_y) / 2 + kLanes) {}
+};
+
 class PreviousPlane {
 public:
     void fill(const PyramidPart& part, int slope) {
-        const int reach_y = std::abs(part.window_y) + 1, reach_x = std::abs(part.window_x) + 1;
-        margin_ = reach_x + (long)slope * reach_y;
-        lead_ = reach_y / 2 + 1;
-        half_ = 2 * lead_ + (part.height + 1) / 2 + 1 + kLanes;
-        values_.assign((part.width + (size_t)slope * (part.height - 1) + 2 * margin_) * 2 * half_, 0);
+        const PreviousLayout layout(part.height, part.width, slope, part.window_y, part.window_x);
+        margin_ = layout.margin, lead_ = layout.lead, half_ = layout.half;
+        values_.assign(layout.size, 0);
         for (int y = 0; y < part.height; y++) {
             const int16_t* from = part.previous + y * part.stride;
             int16_t* to = at((long)slope * y, y);
@@ -94,6 +117,18 @@ private:
     long margin_ = 0, lead_ = 0, half_ = 0;
     std::vector<int16_t> values_;
 };
+
+// As many waves of the own grid as the furthest tap needs, and itself; a power of two.
+long waves_kept(const std::vector<PyramidTap>& taps, int slope) {
+    int furthest = 0;
+    for (const PyramidTap& tap : taps) furthest = std::max(furthest, -tap.dx - slope * tap.dy);
+    long ring = 1;
+    while (ring < furthest + 1) ring *= 2;
+    return ring;
+}
+
+// Columns of the even rows of a wave of the own grid: one of zeros before them, room behind for the last vector.
+int half_columns(int height) { return (height + 1) / 2 + 1 + kLanes; }
 
 // Contexts that wait to be a full set of vectors.
 class Batch {
@@ -143,10 +178,22 @@ public:
     PatchWalk(const Tables& tables, const std::vector<Slot>& middle, const PyramidEntropy& model)
         : tables_(tables), middle_(middle.data()), model_(model), num_taps_((int)model.taps.size()),
           num_previous_(model.num_previous), num_inputs_(num_taps_ + num_previous_ + kParents) {
-        int furthest = 0;
-        for (const PyramidTap& tap : model.taps) furthest = std::max(furthest, -tap.dx - model.slope * tap.dy);
-        ring_ = 1;
-        while (ring_ < furthest + 1) ring_ *= 2;
+        ring_ = waves_kept(model.taps, model.slope);
+    }
+
+    // Most bytes that the walk over a patch takes, from the sizes of its parts.
+    static size_t memory(const PyramidSizes& sizes) {
+        size_t bytes = 0;
+        // Of what grows the old values are there until the new ones are: those of all grids together bound it.
+        for (size_t k = 0; k < sizes.parts.size(); k++) {
+            const int h = sizes.parts[k].height, w = sizes.parts[k].width, slope = sizes.slope;
+            size_t values = (2 * waves_kept(sizes.taps, slope) + 1) * half_columns(h);
+            if (k > 0) values += 2 * SkewedLayout(h, w, slope).size;
+            if (sizes.has_previous) values += PreviousLayout(h, w, slope, kMaxWindow, kMaxWindow).size;
+            const size_t of_wave = std::min(h, (w - 1) / slope + 1);
+            bytes += values * sizeof(int16_t) + 2 * half_columns(h) * sizeof(int32_t) + 3 * of_wave * sizeof(Escape);
+        }
+        return bytes;
     }
 
     void code(PyramidPatch& patch) {
@@ -156,9 +203,9 @@ public:
         for (const PyramidPart& part : patch.parts) count += (size_t)part.height * part.width;
         if (patch.writer) patch.writer->expect(count);
         for (int k = num_grids - 1; k >= 0; k--) {
-            const double before = patch.writer ? patch.writer->bits() : 0.0;
+            const double before = bits_so_far(patch);
             code_part(patch, k, k + 1 < num_grids, k > 0);
-            if (patch.writer) patch.bits[k] = patch.writer->bits() - before;
+            patch.bits[k] = bits_so_far(patch) - before;
             std::swap(above_, here_);  // what is above the next grid
             std::swap(far_above_, far_here_);
         }
@@ -169,15 +216,19 @@ private:
         int y, residual, radius, step;
     };
 
+    static double bits_so_far(const PyramidPatch& patch) {
+        return patch.writer ? patch.writer->bits() : -patch.reader->bits_left();
+    }
+
     void code_part(const PyramidPatch& patch, int grid, bool has_parents, bool has_children) {
         const PyramidPart& part = patch.parts[grid];
         const int h = part.height, w = part.width, slope = model_.slope;
         if (has_children) {
-            here_.resize(h, w, slope);
-            far_here_.resize(h, w, slope);
+            const SkewedLayout layout(h, w, slope);
+            here_.resize(layout);
+            far_here_.resize(layout);
         }
-        // Columns: one of zeros before the even rows, and room behind for the last vector; the same for the odd ones.
-        const int half = (h + 1) / 2 + 1 + kLanes;
+        const int half = half_columns(h);
         stride_ = 2 * (size_t)half;
         rows_.assign(ring_ * stride_, 0);
         tables_of_[0].resize((h + 1) / 2 + kLanes);
@@ -341,6 +392,10 @@ void code_pyramid(const Tables& tables, const PyramidEntropy& model, std::vector
     });
     for (const std::exception_ptr& error : thrown)
         if (error) std::rethrow_exception(error);
+}
+
+size_t pyramid_latents_memory(const PyramidSizes& sizes, int num_walks) {
+    return num_walks * (pyramid::PatchWalk::memory(sizes) + sizeof(pyramid::PatchWalk));
 }
 
 }  // namespace C3_ISA

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Coding the latents of patches: docs/c3v_pyramid.md, sections 3 and 4.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <vector>
@@ -43,12 +44,26 @@ struct PyramidPatch {
     Reader* reader;                  // or
     Writer* writer;                  // the other one is null
     std::vector<PyramidPart> parts;  // finest first
-    std::vector<double> bits;        // of each part: what the tables promise, where it is written
+    std::vector<double> bits;        // of each part: what the tables promise of what is written, what reading used up
 };
 
 // Reads or writes a latent frame of the patches, several at a time; a reader may have more behind it. What a patch
 // threw is thrown again; of several, that of the first one.
 using CodePyramid = void(const Tables& tables, const PyramidEntropy& model, std::vector<PyramidPatch>& patches,
                          int num_threads);
+
+// What the memory that coding takes depends on.
+struct PyramidSizes {
+    struct Part {
+        int height, width;
+    };
+    std::vector<Part> parts;  // of the largest patch, finest first
+    std::vector<PyramidTap> taps;
+    int slope;
+    bool has_previous;  // whether taps lie in the previous latent frame
+};
+
+// Most bytes that CodePyramid takes beside its arguments while so many patches are coded at a time.
+using PyramidLatentsMemory = size_t(const PyramidSizes& sizes, int num_walks);
 
 }  // namespace c3

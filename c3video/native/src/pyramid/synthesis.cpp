@@ -22,6 +22,7 @@ constexpr int kLatentBits = 8;
 constexpr int kOne = 1 << 13;
 constexpr int kMaxZ = kMaxGrids + 1;
 constexpr int kKept = 8;  // rows of a ring; four are needed at most, and some between luma and chroma
+constexpr int kSamplesKept = 4;
 
 // Places 2i from `even`, 2i + 1 from `odd`.
 inline void store_zipped(int16_t* p, V16 even, V16 odd) {
@@ -33,15 +34,20 @@ inline void store_zipped(int16_t* p, V16 even, V16 odd) {
 constexpr int kRoom = 2 * kStepPlaces + 4;  // behind a row's last place, for whole vectors
 constexpr int kBefore = 32;                 // before the first, for repeated edges; keeps rows on cache lines
 
-// Rows of several planes in a ring.
+// Rows of several planes in a ring, which has no more of them than the plane has.
 class Rows {
 public:
-    Rows(int planes, int width, int kept)
-        : kept_(kept), stride_(((size_t)width + kBefore + kRoom + 31) / 32 * 32), plane_(stride_ * kept),
+    Rows(int planes, int height, int width, int most)
+        : kept_(std::min(most, std::max(height, 1))), stride_(stride(width)), plane_(stride_ * kept_),
           values_(planes * plane_ + 32) {}
+    static size_t memory(int planes, int height, int width, int most) {
+        return (planes * stride(width) * std::min(most, height) + 32) * sizeof(int16_t);
+    }
     int16_t* row(int plane, int y) { return values_.data() + plane * plane_ + (y % kept_) * stride_ + kBefore; }
 
 private:
+    static size_t stride(int width) { return ((size_t)width + kBefore + kRoom + 31) / 32 * 32; }
+
     int kept_;
     size_t stride_, plane_;
     std::vector<int16_t> values_;
@@ -93,16 +99,23 @@ class Level {
 public:
     Level(const PyramidPicture& picture, int index, Level* coarser)
         : grid_(picture.grids[index]), shift_(kLatentBits - index / 2), coarser_(coarser),
-          num_planes_((int)picture.grids.size() - index), rows_(num_planes_, grid_.width, kKept),
-          wide_(coarser ? num_planes_ - 1 : 0, coarser ? 2 * coarser->grid_.width : 1, kKept), even_(0, 0, 0, 0),
-          odd_(0, 0, 0, 0), is_filtered_(!picture.filters.empty()),
+          num_planes_((int)picture.grids.size() - index), rows_(num_planes_, grid_.height, grid_.width, kKept),
+          wide_(coarser ? num_planes_ - 1 : 0, coarser ? coarser->grid_.height : 1,
+                coarser ? 2 * coarser->grid_.width : 1, kKept),
+          even_(0, 0, 0, 0), odd_(0, 0, 0, 0), is_filtered_(!picture.filters.empty()),
           filter_(is_filtered_ ? picture.filters.data() + (kMaxReach + 1) * index : kNoFilter),
-          latents_(is_filtered_ ? 1 : 0, grid_.width, 1), filtered_(is_filtered_ ? 1 : 0, grid_.width, kKept) {
+          latents_(is_filtered_ ? 1 : 0, 1, grid_.width, 1),
+          filtered_(is_filtered_ ? 1 : 0, grid_.height, grid_.width, kKept) {
         if (coarser) {
             const int32_t* u = picture.kernels.data() + 4 * index;
             even_ = Taps(u[0], u[1], u[2], u[3]);
             odd_ = Taps(u[3], u[2], u[1], u[0]);
         }
+    }
+
+    // Most bytes of its rows, `planes` of them its own and those of coarser levels.
+    static size_t memory(int planes, int height, int width) {
+        return Rows::memory(2 * planes, height, width + 1, kKept) + Rows::memory(1, 1, width, 1);
     }
 
     int height() const { return grid_.height; }
@@ -202,8 +215,9 @@ class Synthesis {
 public:
     Synthesis(const PyramidGroup& group, int height, int width, Source source)
         : group_(group), height_(height), width_(width), planes_(group.num_planes()), inputs_(group.first.num_inputs),
-          refined_(group.refine.num_outputs > 0), x_(planes_, width, 4), centred_(planes_, width, 4),
-          samples_(planes_, width, 4), source_(source) {}
+          refined_(group.refine.num_outputs > 0), x_(planes_, height, width, kSamplesKept),
+          centred_(planes_, height, width, kSamplesKept), samples_(planes_, height, width, kSamplesKept),
+          source_(source) {}
 
     // Makes row y of samples, 0..kOne; rows are asked for one after the other.
     void make(int y) {
@@ -300,6 +314,16 @@ public:
             levels_[k] = std::make_unique<Level>(picture, k, k + 1 < num_grids ? levels_[k + 1].get() : nullptr);
     }
 
+    // Most bytes of the rows of all levels and groups, for so many grids and planes.
+    static size_t memory(int num_grids, int num_planes, int height, int width) {
+        size_t bytes = 0;
+        for (int k = 0; k < num_grids; k++) {
+            const int h = (height + (1 << k) - 1) >> k, w = (width + (1 << k) - 1) >> k;
+            bytes += Level::memory(num_grids - k, h, w) + sizeof(Level);
+        }
+        return bytes + Rows::memory(3 * num_planes, height, width, kSamplesKept) + Rows::memory(kMaxZ, 1, width, 1);
+    }
+
     // Rows first .. last - 1 of the last group's planes, and what lies beside them in the others.
     void run(int first, int last) {
         Level& finest = *levels_[0];
@@ -317,7 +341,7 @@ public:
         }
         const bool halved = picture_.chroma == Chroma::halved;
         const int height = picture_.planes[1].height, width = picture_.planes[1].width, luma_last = finest.height() - 1;
-        Rows pooled(kMaxZ, width, 1);
+        Rows pooled(kMaxZ, 1, width, 1);
         const auto luma_row = [&](int y) {
             luma.make(y);
             int16_t* row = luma.samples(0, y);
@@ -370,13 +394,15 @@ private:
 
 constexpr int kLeastBand = 16;  // rows that are worth a thread, since a band makes some of its neighbour's rows
 
+int num_bands(int num_threads, int height) { return std::max(1, std::min(num_threads, height / kLeastBand)); }
+
 }  // namespace
 
 }  // namespace pyramid
 
 void synthesise_pyramid(const PyramidPicture& picture, int num_threads) {
     const int height = picture.planes.back().height;
-    const int bands = std::max(1, std::min(num_threads, height / pyramid::kLeastBand));
+    const int bands = pyramid::num_bands(num_threads, height);
     std::vector<std::exception_ptr> thrown(bands);
     in_parallel(bands, [&](int band) {
         try {
@@ -388,6 +414,10 @@ void synthesise_pyramid(const PyramidPicture& picture, int num_threads) {
     });
     for (const std::exception_ptr& error : thrown)
         if (error) std::rethrow_exception(error);
+}
+
+size_t pyramid_synthesis_memory(int num_grids, int num_planes, int height, int width, int num_threads) {
+    return pyramid::num_bands(num_threads, height) * pyramid::Band::memory(num_grids, num_planes, height, width);
 }
 
 }  // namespace C3_ISA

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Latents to samples of a picture: docs/c3v_pyramid.md, sections 5 and 6.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -43,5 +44,8 @@ struct PyramidPicture {
 
 // Fills the planes, bands of rows on several threads.
 using SynthesisePyramid = void(const PyramidPicture& picture, int num_threads);
+
+// Most bytes that it takes beside its arguments, for luma of that size.
+using PyramidSynthesisMemory = size_t(int num_grids, int num_planes, int height, int width, int num_threads);
 
 }  // namespace c3
