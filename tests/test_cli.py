@@ -57,6 +57,14 @@ def coded_in_patches(source: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def coded_as_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many frames of that size, each a picture of the pyramid model."""
+    path = tmp_path_factory.mktemp("cli") / "pictures.c3v"
+    path.write_bytes(small_stream("pictures", 14, 20, "yuv420p", (2, 2), segment_frames=2)[0])
+    return path
+
+
+@pytest.fixture(scope="module")
 def coded_in_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As many frames of that size, of the pyramid model."""
     path = tmp_path_factory.mktemp("cli") / "runs.c3v"
@@ -127,6 +135,11 @@ def test_info_of_the_frame_model(coded: Path) -> None:
 def test_info_of_the_patch_model(coded_in_patches: Path) -> None:
     for segment in check_info(coded_in_patches, "synthesis weights", "windows of patch 0"):
         assert len(segment["previous_windows"]) == 1
+
+
+def test_info_of_pictures(coded_as_pictures: Path) -> None:
+    for segment in check_info(coded_as_pictures, "entropy weights", "priors: 0 0"):
+        assert segment["priors"] == [0, 0]
 
 
 def test_info_of_the_pyramid_model(coded_in_runs: Path) -> None:

@@ -140,6 +140,8 @@ def describe_pictures(header: Header, segment: Segment) -> SegmentFacts:
         gains.append(picture.weights.gains)
         for name, bits in picture.bits.by_part().items():
             parts[name] = parts.get(name, 0.0) + bits
+    sizes = map(len, split_pictures(segment.patches[0], len(segment.pts)))
+    parts["picture overhead"] += 8.0 * (len(segment.patches[0]) - sum(sizes))  # how long each of them is
     return SegmentFacts(parts, {"priors": priors, "gains": gains}, f"priors: {' '.join(map(str, priors))}")
 
 
