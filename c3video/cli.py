@@ -413,16 +413,21 @@ def _info(arguments: argparse.Namespace) -> None:
 
     with c3video.decoder.open(arguments.input, **_limits(arguments)) as clip:
         size_bytes = os.path.getsize(arguments.input) if arguments.input != "-" else None
-        facts = _describe(clip, size_bytes, arguments.timestamps)
+        facts, damage = _describe(clip, size_bytes, arguments.timestamps)
     if arguments.json:
         json.dump(facts, sys.stdout, indent=2)
         print()
     else:
         _print_facts(facts)
+    if damage is not None:
+        sys.stdout.flush()
+        raise damage
 
 
-def _describe(clip: Any, size_bytes: int | None, with_timestamps: bool) -> dict[str, Any]:
-    """Header, segments and bits by part of a stream, as plain values."""
+def _describe(
+    clip: Decoder, size_bytes: int | None, with_timestamps: bool
+) -> tuple[dict[str, Any], StreamError | None]:
+    """Header, segments and bits by part of a stream, as plain values, up to the damage if there is some."""
     from c3video.decoder import describe_segment
     from c3video.stream.layout import describe
 
@@ -431,26 +436,30 @@ def _describe(clip: Any, size_bytes: int | None, with_timestamps: bool) -> dict[
     pts: list[int] = []
     durations: list[int] = []
     key_frames: list[int] = []
-    for segment in clip.coded_segments():
-        found = describe_segment(clip.header, segment)
-        parts = dict(found.bits)
-        parts["frame table"] = 8.0 * (segment.size_bytes - sum(map(len, segment.patches)))
-        for name, bits in parts.items():
-            total[name] = total.get(name, 0.0) + bits
-        segments.append(
-            {
-                "number": segment.number,
-                "num_frames": len(segment.pts),
-                "first_pts": segment.pts[0],
-                "size_bytes": segment.size_bytes,
-                "bits": {name: round(bits, 1) for name, bits in parts.items()},
-                **found.facts,
-                "summary": found.summary,
-            }
-        )
-        key_frames.append(len(pts))  # a segment decodes alone: its first frame is where a player may start
-        pts += segment.pts
-        durations += segment.durations
+    damage: StreamError | None = None
+    try:
+        for segment in clip.coded_segments():
+            found = describe_segment(clip.header, segment)
+            parts = dict(found.bits)
+            parts["frame table"] = 8.0 * (segment.size_bytes - sum(map(len, segment.patches)))
+            for name, bits in parts.items():
+                total[name] = total.get(name, 0.0) + bits
+            segments.append(
+                {
+                    "number": segment.number,
+                    "num_frames": len(segment.pts),
+                    "first_pts": segment.pts[0],
+                    "size_bytes": segment.size_bytes,
+                    "bits": {name: round(bits, 1) for name, bits in parts.items()},
+                    **found.facts,
+                    "summary": found.summary,
+                }
+            )
+            key_frames.append(len(pts))  # a segment decodes alone: its first frame is where a player may start
+            pts += segment.pts
+            durations += segment.durations
+    except StreamError as error:
+        damage = error
     video = clip.format
     facts: dict[str, Any] = {
         "header": describe(clip.header),
@@ -460,14 +469,15 @@ def _describe(clip: Any, size_bytes: int | None, with_timestamps: bool) -> dict[
         "key_frames": key_frames,
         "bits": {name: round(bits, 1) for name, bits in total.items()},
         "segments": segments,
+        "damage": None if damage is None else str(damage),
     }
-    if size_bytes is not None and pts:
+    if size_bytes is not None and pts and damage is None:
         facts["bpp"] = 8 * size_bytes / (len(pts) * video.width * video.height)
         if facts["length_seconds"]:
             facts["kbps"] = round(8 * size_bytes / facts["length_seconds"] / 1000, 3)
     if with_timestamps:
         facts["timestamps"] = {"time_base": str(video.time_base), "pts": pts, "durations": durations}
-    return facts
+    return facts, damage
 
 
 def _length_seconds(pts: list[int], durations: list[int], video: Any) -> float:

@@ -132,6 +132,19 @@ def test_info_of_the_frame_model(coded: Path) -> None:
         assert len(segment["steps"]) == len(segment["step_indexes"]) == 2
 
 
+def test_info_of_a_damaged_stream_says_what_comes_before(coded: Path, tmp_path: Path) -> None:
+    data, cut = coded.read_bytes(), tmp_path / "cut.c3v"
+    cut.write_bytes(data[: data.rindex(b"C3R") + 5])  # in the head of the index
+    run = c3v("info", cut, "--json")
+    assert run.returncode == 1
+    assert run.stderr.startswith(b"c3v: ")
+    facts = json.loads(run.stdout)
+    assert [segment["num_frames"] for segment in facts["segments"]] == [2, 2]
+    assert facts["damage"] in run.stderr.decode()
+    assert "bpp" not in facts
+    assert json.loads(c3v("info", coded, "--json").stdout)["damage"] is None
+
+
 def test_info_of_the_patch_model(coded_in_patches: Path) -> None:
     for segment in check_info(coded_in_patches, "synthesis weights", "windows of patch 0"):
         assert len(segment["previous_windows"]) == 1
