@@ -2,8 +2,9 @@
 """PSNR, SSIM and bpp: pure functions, each with its formula and unit; `compare` applies them to two files.
 
 The name of a number carries its rule: `psnr_y` is of one plane, `psnr_yuv611` the 6:1:1 mean of per-frame plane
-PSNRs, each the mean over frames; with `_seq` they are the PSNR of the MSE of all frames. Frames are read in lockstep,
-so memory does not grow with the clip.
+PSNRs, each the mean over frames; with `_seq` they are the PSNR of the MSE of all frames. `psnr_all`, of the MSE of all
+samples of all frames, is what `c3v encode` says and `--target-psnr` aims at. Frames are read in lockstep, so memory
+does not grow with the clip.
 """
 
 from __future__ import annotations
@@ -110,15 +111,18 @@ def bpp(size_bytes: int, num_frames: int, height: int, width: int) -> float:
 class Comparison:
     """How a distorted clip differs from its reference.
 
-    Figures in dB are means over frames of per-frame PSNRs, those named `..._seq` the PSNR of the MSE of all frames. A
-    figure that the pixel format does not have (chroma of a gray clip, luma of an RGB one) is None. The PSNR of equal
-    frames is infinite, and so is a mean with one of them in it: `differing` has the means without them.
+    Figures in dB are means over frames of per-frame PSNRs, but `psnr_all` and those named `..._seq` are the PSNR of the
+    MSE of all frames. A figure that the pixel format does not have (chroma of a gray clip, luma of an RGB one) is None.
+    The PSNR of equal frames is infinite, and so is a mean with one of them in it: `differing` has the means without
+    them.
 
     Args:
         pix_fmt: format compared; an RGB one where a YUV reference was converted for an RGB clip.
         num_exact: frames of which every sample is equal.
         size_bytes: whole file of the distorted clip; None where that is not known (a pipe).
         bpp: of those bytes.
+        psnr_all: of the MSE of all samples of all frames, whatever their plane, as `c3v encode` sums it up: at 4:2:0
+            two thirds of them are luma.
         psnr_y, psnr_u, psnr_v: of the planes of YUV and gray clips.
         psnr_yuv611: mean over frames of (6 psnr_y + psnr_u + psnr_v) / 8; psnr_yuv611_seq: the same of the three
             `..._seq`.
@@ -139,6 +143,7 @@ class Comparison:
     num_exact: int = 0
     size_bytes: int | None = None
     bpp: float | None = None
+    psnr_all: float | None = None
     psnr_y: float | None = None
     psnr_u: float | None = None
     psnr_v: float | None = None
@@ -180,6 +185,8 @@ class Comparison:
                 figures = [mean, *([self.differing.get(name, math.inf)] if some_infinite else []), pooled]
                 shown = "".join(f"{figure:>20.3f}" for figure in figures)
                 rows.append((name, shown[20 - len(columns[0]) :]))
+        if self.psnr_all is not None:
+            rows.append(("psnr_all", f"{self.psnr_all:.3f} (of all samples of all frames, as c3v encode says it)"))
         if self.ssim is not None:
             of = "mean of R, G and B" if LAYOUTS[self.pix_fmt].is_rgb else "of luma"
             rows.append(
@@ -252,6 +259,8 @@ def measure(
     plane_names = {1: "y", 3: "gbr" if layout.is_rgb else "yuv"}[len(layout.planes)]
     to_rgb = None if plane_names == "y" else _rgb_converter(format)
     num_frames = num_exact = 0
+    all_errors = 0.0  # sum over frames of the MSE of all samples
+    sizes = [height * width for height, width in format.plane_shapes]
     for original, decoded in zip_longest(reference, distorted):
         if original is None or decoded is None:
             short, long = names if original is None else names[::-1]
@@ -262,6 +271,7 @@ def measure(
         num_frames += 1
         plane_mse = [mse(a, b) for a, b in zip(original.planes, decoded.planes, strict=True)]
         num_exact += not any(plane_mse)
+        all_errors += sum(error * size for error, size in zip(plane_mse, sizes, strict=True)) / sum(sizes)
         plane_psnr = [
             tally.add_error(f"psnr_{name}", error, max_value)
             for name, error in zip(plane_names, plane_mse, strict=True)
@@ -286,6 +296,7 @@ def measure(
         num_exact=num_exact,
         size_bytes=size_bytes,
         bpp=None if size_bytes is None else bpp(size_bytes, num_frames, format.height, format.width),
+        psnr_all=psnr_db(all_errors / num_frames, max_value),
         differing=tally.finite_means(),
         **tally.means(),
         **tally.pooled(max_value),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,18 @@ def test_compare_for_people_and_programs(source: Path, coded: Path) -> None:
     figures = json.loads(c3v("compare", source, coded, "--json").stdout)
     assert 15 < figures["psnr_y"] < 60
     assert figures["bpp"] == pytest.approx(8 * coded.stat().st_size / (4 * 20 * 14))
+
+
+@pytest.mark.parametrize("profile", ["default", "paper"])
+def test_compare_has_the_figure_of_the_summary(profile: str, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.c3v"
+    run = c3v("encode", source, out, "--preset", "ultrafast", "--segment", 3, "--threads", 1, "--profile", profile)
+    found = re.search(r"PSNR ([\d.]+) dB \(psnr_all\)", run.stderr.decode())
+    assert found is not None
+    assert json.loads(c3v("compare", source, out, "--json").stdout)["psnr_all"] == pytest.approx(
+        float(found[1]), abs=0.006
+    )
+    assert f"psnr_all      {found[1]}" in c3v("compare", source, out).stdout.decode()
 
 
 def test_info_says_length_rate_key_frames_and_time_stamps(coded: Path) -> None:

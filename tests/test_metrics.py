@@ -120,6 +120,15 @@ def test_psnr_is_averaged_over_frames_and_not_over_errors() -> None:
     assert result.bpp is None
 
 
+def test_psnr_all_is_of_the_error_of_all_samples_of_all_frames() -> None:
+    format = make_format()
+    frames = make_frames(format)
+    result = measure(frames, [shifted(frames[0], 1, 2, 3), shifted(frames[1], 4, 0, 0)], format)
+    # 4:2:0: a plane of chroma has a quarter of the samples of luma
+    assert result.psnr_all == pytest.approx(psnr_db((4 * 1 + 4 + 9 + 4 * 16) / (2 * 6), 255))
+    assert "psnr_all" not in result.differing
+
+
 def test_rgb_clips_have_figures_of_r_g_and_b() -> None:
     format = make_format("gbrp")
     frames = make_frames(format)
@@ -177,7 +186,7 @@ def test_text_has_a_line_for_each_figure() -> None:
     lines = measure(frames, frames, format, size_bytes=10).as_text().splitlines()
     assert [line.split()[0] for line in lines] == [
         *("frames", "size", "bpp", "PSNR", "psnr_y", "psnr_u", "psnr_v", "psnr_yuv611", "psnr_rgb"),
-        "ssim",
+        *("psnr_all", "ssim"),
     ]
 
 
