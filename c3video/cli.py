@@ -523,6 +523,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         frames=arguments.frames,
         size=arguments.size,
         pix_fmt=arguments.pix_fmt,
+        rotate=arguments.rotate,
         limits=DecodeLimits(**_limits(arguments)),
         note=lambda pts, figures: rows.append({"frame": len(rows), "pts": pts} | figures),
     )
@@ -694,6 +695,9 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("--csv", metavar="OUT.csv", help="also a line of figures for each frame, to this file")
     compare.add_argument(
         "--frames", type=_range, metavar="A:B", help="the distorted clip was made of frames A to B-1 of the reference"
+    )
+    compare.add_argument(
+        "--rotate", action="store_true", help="turn the reference upright first, as c3v encode --rotate has done"
     )
     compare.add_argument("--size", type=_size, metavar="WxH", help="frame size of headerless raw video (.yuv)")
     compare.add_argument(

@@ -9,6 +9,7 @@ does not grow with the clip.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -23,13 +24,13 @@ from numpy.typing import NDArray
 from c3video import decoder
 from c3video.errors import SourceError
 from c3video.limits import DEFAULT_LIMITS, DecodeLimits
-from c3video.media.source import RgbConverter, open_source
+from c3video.media.orientation import Upright
+from c3video.media.source import RAW_SUFFIXES, RgbConverter, open_source
 from c3video.video import LAYOUTS, Frame, VideoFormat
 
 Plane = NDArray[np.generic]
 
-RAW_SUFFIXES = (".yuv", ".raw", ".rgb")
-"""Names of headerless video, whose size and pixel format must be told."""
+_log = logging.getLogger(__name__)
 
 SSIM_SIGMA = 1.5
 SSIM_WINDOW = 11
@@ -317,6 +318,7 @@ def compare(
     frames: tuple[int, int | None] | None = None,
     size: tuple[int, int] | None = None,
     pix_fmt: str | None = None,
+    rotate: bool = False,
     limits: DecodeLimits = DEFAULT_LIMITS,
     note: Callable[[int, dict[str, float]], None] = lambda pts, figures: None,
 ) -> Comparison:
@@ -329,6 +331,7 @@ def compare(
         frames: range of the reference that the distorted clip was made from, (first, end).
         size, pix_fmt: (width, height) and format of headerless video, for what is such (RAW_SUFFIXES). `pix_fmt` alone
             is what the reference is converted to, as for encoding.
+        rotate: turn the reference upright, as for encoding.
         limits: of decoding .c3v files.
         note: as of `measure`.
 
@@ -340,15 +343,26 @@ def compare(
     raw = {} if size is None else {"size": size, "pix_fmt": pix_fmt}
     convert_to = pix_fmt if size is None else None
     with (
-        _open(reference_path, raw, frames, limits, convert_to) as reference,
+        _open(reference_path, raw, frames, limits, convert_to, rotate) as reference,
         _open(distorted_path, raw, None, limits) as distorted,
     ):
         originals: Iterable[Frame] = reference
         a, b = reference.format, distorted.format
+        is_turned = a.rotation in (90, 270) and (a.width, a.height) == (b.height, b.width)
         if (a.width, a.height) != (b.width, b.height):
             raise SourceError(
                 f"{distorted_path} is {b.width}x{b.height} but {reference_path} is {a.width}x{a.height}; "
-                "only clips of one size can be compared"
+                + (
+                    f"--rotate turns {reference_path} upright, as it does in c3v encode"
+                    if is_turned
+                    else "only clips of one size can be compared"
+                )
+            )
+        if _is_c3v(distorted_path) and (a.rotation or a.mirrored) and not (b.rotation or b.mirrored):
+            _log.warning(
+                "%s is stored turned or mirrored, %s is not: if that was encoded with --rotate, say --rotate here too",
+                reference_path,
+                distorted_path,
             )
         if b.layout.is_rgb and not a.layout.is_rgb:
             convert = RgbConverter(a)
@@ -385,10 +399,28 @@ class _Range:
         return self.clip.frame_range(self.first, self.last)
 
 
+@dataclass(frozen=True)
+class _Turned:
+    """The frames of a .c3v file, upright."""
+
+    clip: FrameReader
+    upright: Upright
+
+    @property
+    def format(self) -> VideoFormat:
+        return self.upright.format
+
+    def __iter__(self) -> Iterator[Frame]:
+        return map(self.upright, self.clip)
+
+
 @contextmanager
-def _open_c3v(path: str | Path, frames: tuple[int, int | None] | None, limits: DecodeLimits) -> Iterator[FrameReader]:
+def _open_c3v(
+    path: str | Path, frames: tuple[int, int | None] | None, limits: DecodeLimits, rotate: bool
+) -> Iterator[FrameReader]:
     with decoder.open(path, **asdict(limits)) as clip:
-        yield clip if frames is None else _Range(clip, *frames)
+        chosen: FrameReader = clip if frames is None else _Range(clip, *frames)
+        yield _Turned(chosen, Upright(clip.format)) if rotate else chosen
 
 
 def _open(
@@ -397,11 +429,17 @@ def _open(
     frames: tuple[int, int | None] | None,
     limits: DecodeLimits,
     convert_to: str | None = None,
+    rotate: bool = False,
 ) -> AbstractContextManager[FrameReader]:
-    suffix = Path(path).suffix.lower()
-    if suffix == ".c3v":
-        return _open_c3v(path, frames, limits)
-    return open_source(path, frames=frames, **(raw if suffix in RAW_SUFFIXES and raw else {"pix_fmt": convert_to}))
+    if _is_c3v(path):
+        return _open_c3v(path, frames, limits, rotate)
+    is_raw = bool(raw) and Path(path).suffix.lower() in RAW_SUFFIXES
+    options = raw if is_raw else {"pix_fmt": convert_to}
+    return open_source(path, frames=frames, rotate=rotate, to_encode=False, **options)
+
+
+def _is_c3v(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ".c3v"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -14,7 +14,8 @@ import pytest
 
 from c3video.errors import SourceError
 from c3video.metrics import bpp, compare, measure, mse, psnr_db, ssim, yuv611
-from c3video.video import Frame, VideoFormat
+from c3video.video import ArraySource, Frame, VideoFormat
+from tests.conftest import encode_quickly, moving_clip
 
 HEIGHT, WIDTH = 18, 22
 
@@ -273,6 +274,20 @@ def test_compare_converts_a_yuv_reference_for_an_rgb_clip(tmp_path: Path) -> Non
     result = compare(reference, tmp_path / "b.yuv", size=(WIDTH, HEIGHT), pix_fmt="gbrp")
     assert result.pix_fmt == "gbrp"
     assert result.psnr_rgb == math.inf
+
+
+def test_reference_on_its_head_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clip = moving_clip(1, HEIGHT, WIDTH)
+    paths = [tmp_path / name for name in ("turned.c3v", "upright.c3v")]
+    for path, rotation in zip(paths, (180, 0), strict=True):
+        turned = ArraySource([frame.planes for frame in clip], replace(clip.format, rotation=rotation))
+        path.write_bytes(encode_quickly(turned))
+    compare(*paths)
+    assert "turned.c3v is stored turned or mirrored" in caplog.text
+    caplog.clear()
+    compare(*paths, rotate=True)
+    compare(paths[1], paths[1])
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
