@@ -212,6 +212,9 @@ def encode(
             "start": None if start is None else str(start),
             "end": None if end is None else str(end),
             "stream": stream,
+            "size": size,
+            "pixel format": pix_fmt,
+            "fps": None if fps is None else str(fps),
             "rotate": rotate,
             "seed": seed,
             "device": device,
@@ -408,7 +411,7 @@ def _journal(
     """Of an output that is a part file; others cannot be gone on with."""
     if not output.is_file:
         return nullcontext()
-    identity = _build() | settings | _source_identity(source)
+    identity = settings | _source_identity(source) | _build()  # differences are said in this order
     identity["header"] = write_header(encoding.header).hex()
     output.beside.append(journal_of(output.place))
     return open_journal(output.place, file, encoding.header, identity, resume)
