@@ -109,7 +109,7 @@ def encode(
         crf: the same as a constant rate factor, on x264's scale (rate_target.py).
         target_size: bytes of the file that are asked for; needs a source that can be read twice.
         target_kbps: thousands of bits a second likewise.
-        target_psnr: dB, of all samples of all frames, likewise.
+        target_psnr: dB of the mean squared error of all samples of all frames (`psnr_all` of c3v compare), likewise.
         window_search: how the profile paper finds what its context sees of the previous frame: "wide" (as published,
             by a fit that is thrown away), "correlation" or "centre"; None: as the preset says.
         low_delay: the profile default codes frames in the order in which they are shown, each from those before it; a
@@ -212,6 +212,9 @@ def encode(
             "start": None if start is None else str(start),
             "end": None if end is None else str(end),
             "stream": stream,
+            "size": size,
+            "pixel format": pix_fmt,
+            "fps": None if fps is None else str(fps),
             "rotate": rotate,
             "seed": seed,
             "device": device,
@@ -408,7 +411,7 @@ def _journal(
     """Of an output that is a part file; others cannot be gone on with."""
     if not output.is_file:
         return nullcontext()
-    identity = _build() | settings | _source_identity(source)
+    identity = settings | _source_identity(source) | _build()  # differences are said in this order
     identity["header"] = write_header(encoding.header).hex()
     output.beside.append(journal_of(output.place))
     return open_journal(output.place, file, encoding.header, identity, resume)

@@ -275,7 +275,9 @@ def _summary(output: str, result: EncodeReport) -> str:
     rate = result.kbit_per_second
     figures = [
         f"{result.num_frames} frames, {len(result)} segments, {result.size_bytes} bytes",
-        f"{result.bpp:.4f} bpp" + ("" if rate is None else f", {rate:.1f} kb/s") + f", PSNR {result.psnr_db:.2f} dB",
+        f"{result.bpp:.4f} bpp"
+        + ("" if rate is None else f", {rate:.1f} kb/s")
+        + f", PSNR {result.psnr_db:.2f} dB (psnr_all)",
         f"{result.clip_seconds:.2f} s of video in {result.seconds:.1f} s ({result.speed:.3g}x, "
         f"{result.num_frames / result.seconds:.3g} frames/s)",
     ]
@@ -535,6 +537,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         frames=arguments.frames,
         size=arguments.size,
         pix_fmt=arguments.pix_fmt,
+        rotate=arguments.rotate,
         limits=DecodeLimits(**_limits(arguments)),
         note=lambda pts, figures: rows.append({"frame": len(rows), "pts": pts} | figures),
     )
@@ -577,7 +580,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_info(commands.add_parser("info", help="header, segments and bits by part of a .c3v", parents=[words]))
     _add_compare(
         commands.add_parser(
-            "compare", help="PSNR, SSIM and bpp of a .c3v (or any video) against its source", parents=[words]
+            "compare",
+            help="PSNR, SSIM and bpp of a .c3v (or any video) against its source",
+            description="PSNR, SSIM and bpp of a clip against its source. PSNRs are given as the mean of those of the "
+            "frames and, with _seq after the name in JSON, as that of the mean squared error of all frames. psnr_all "
+            "is of the mean squared error of all samples of all frames, luma and chroma alike: the figure that "
+            "c3v encode says at its end and --target-psnr aims at.",
+            parents=[words],
         )
     )
     return parser
@@ -701,6 +710,9 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument(
         "--frames", type=_range, metavar="A:B", help="the distorted clip was made of frames A to B-1 of the reference"
     )
+    compare.add_argument(
+        "--rotate", action="store_true", help="turn the reference upright first, as c3v encode --rotate has done"
+    )
     compare.add_argument("--size", type=_size, metavar="WxH", help="frame size of headerless raw video (.yuv)")
     compare.add_argument(
         "--pix-fmt", metavar="NAME", help="its pixel format; without --size what the reference is converted to"
@@ -726,7 +738,10 @@ def _add_rate(encode: argparse.ArgumentParser) -> None:
     rate.add_argument("--target-size", type=_bytes, metavar="SIZE", help="bytes of the file: 20M, 500K or 1.5Gi")
     rate.add_argument("--target-kbps", type=_above_0, metavar="N", help="thousands of bits a second, as ffmpeg's -b:v")
     rate.add_argument(
-        "--target-psnr", type=_above_0, metavar="DB", help="PSNR of the whole clip, as the summary has it"
+        "--target-psnr",
+        type=_above_0,
+        metavar="DB",
+        help="PSNR of the mean squared error of all samples of all frames: psnr_all of the summary and of c3v compare",
     )
     rate.add_argument(
         "--rd-weight",

@@ -119,7 +119,8 @@ class EncodeReport(Sequence[SegmentReport]):
 
     @property
     def psnr_db(self) -> float:
-        """Of the mean squared error over all samples of all planes and frames; infinite where all are equal."""
+        """Of the mean squared error over all samples of all planes and frames, `psnr_all` of metrics.py; infinite where
+        all are equal."""
         mse = sum(segment.mse * segment.num_frames for segment in self.segments) / self.num_frames
         return -10.0 * math.log10(mse) if mse > 0 else math.inf
 

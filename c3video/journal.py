@@ -192,17 +192,31 @@ def _read(name: str) -> tuple[list[dict[str, Any]], int]:
 
 
 def _check(part_name: str, before: Identity, now: Identity) -> None:
-    """Raise OutputError where another encode is asked for than was begun."""
+    """Raise OutputError where another encode is asked for than was begun; it names all differences, in their order."""
     now = json.loads(json.dumps(now))
-    for name in (*now, *before):
-        if before.get(name) != now.get(name):
-            raise OutputError(
-                f"{part_name}: was begun with {name} {_shown(before.get(name))}, now {_shown(now.get(name))} is asked "
-                "for: --resume goes on with the same alone, -y begins anew"
-            )
+    names = [name for name in dict.fromkeys((*now, *before)) if before.get(name) != now.get(name)]
+    if len(names) > 1 and "header" in names:
+        names.remove("header")  # which follows from the others
+    if names:
+        said = (
+            _IN_WORDS.get(name, f"with {name} {_shown(before.get(name))}, now {_shown(now.get(name))}")
+            for name in names
+        )
+        raise OutputError(
+            f"{part_name}: was begun {'; '.join(said)}: --resume goes on with the same alone, -y begins anew"
+        )
+
+
+_IN_WORDS = {
+    "code": "by other code of c3video",
+    "header": "for a video of another size, pixel format or the like",
+}
+"""How it is said that parts of an identity differ whose values tell nobody anything."""
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items() if part is not None)
     return "none" if value is None else str(value)
 
 

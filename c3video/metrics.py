@@ -2,12 +2,14 @@
 """PSNR, SSIM and bpp: pure functions, each with its formula and unit; `compare` applies them to two files.
 
 The name of a number carries its rule: `psnr_y` is of one plane, `psnr_yuv611` the 6:1:1 mean of per-frame plane
-PSNRs, each the mean over frames; with `_seq` they are the PSNR of the MSE of all frames. Frames are read in lockstep,
-so memory does not grow with the clip.
+PSNRs, each the mean over frames; with `_seq` they are the PSNR of the MSE of all frames. `psnr_all`, of the MSE of all
+samples of all frames, is what `c3v encode` says and `--target-psnr` aims at. Frames are read in lockstep, so memory
+does not grow with the clip.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -22,13 +24,13 @@ from numpy.typing import NDArray
 from c3video import decoder
 from c3video.errors import SourceError
 from c3video.limits import DEFAULT_LIMITS, DecodeLimits
-from c3video.media.source import RgbConverter, open_source
+from c3video.media.orientation import Upright
+from c3video.media.source import RAW_SUFFIXES, RgbConverter, open_source
 from c3video.video import LAYOUTS, Frame, VideoFormat
 
 Plane = NDArray[np.generic]
 
-RAW_SUFFIXES = (".yuv", ".raw", ".rgb")
-"""Names of headerless video, whose size and pixel format must be told."""
+_log = logging.getLogger(__name__)
 
 SSIM_SIGMA = 1.5
 SSIM_WINDOW = 11
@@ -110,15 +112,18 @@ def bpp(size_bytes: int, num_frames: int, height: int, width: int) -> float:
 class Comparison:
     """How a distorted clip differs from its reference.
 
-    Figures in dB are means over frames of per-frame PSNRs, those named `..._seq` the PSNR of the MSE of all frames. A
-    figure that the pixel format does not have (chroma of a gray clip, luma of an RGB one) is None. The PSNR of equal
-    frames is infinite, and so is a mean with one of them in it: `differing` has the means without them.
+    Figures in dB are means over frames of per-frame PSNRs, but `psnr_all` and those named `..._seq` are the PSNR of the
+    MSE of all frames. A figure that the pixel format does not have (chroma of a gray clip, luma of an RGB one) is None.
+    The PSNR of equal frames is infinite, and so is a mean with one of them in it: `differing` has the means without
+    them.
 
     Args:
         pix_fmt: format compared; an RGB one where a YUV reference was converted for an RGB clip.
         num_exact: frames of which every sample is equal.
         size_bytes: whole file of the distorted clip; None where that is not known (a pipe).
         bpp: of those bytes.
+        psnr_all: of the MSE of all samples of all frames, whatever their plane, as `c3v encode` sums it up: at 4:2:0
+            two thirds of them are luma.
         psnr_y, psnr_u, psnr_v: of the planes of YUV and gray clips.
         psnr_yuv611: mean over frames of (6 psnr_y + psnr_u + psnr_v) / 8; psnr_yuv611_seq: the same of the three
             `..._seq`.
@@ -139,6 +144,7 @@ class Comparison:
     num_exact: int = 0
     size_bytes: int | None = None
     bpp: float | None = None
+    psnr_all: float | None = None
     psnr_y: float | None = None
     psnr_u: float | None = None
     psnr_v: float | None = None
@@ -180,6 +186,8 @@ class Comparison:
                 figures = [mean, *([self.differing.get(name, math.inf)] if some_infinite else []), pooled]
                 shown = "".join(f"{figure:>20.3f}" for figure in figures)
                 rows.append((name, shown[20 - len(columns[0]) :]))
+        if self.psnr_all is not None:
+            rows.append(("psnr_all", f"{self.psnr_all:.3f} (of all samples of all frames, as c3v encode says it)"))
         if self.ssim is not None:
             of = "mean of R, G and B" if LAYOUTS[self.pix_fmt].is_rgb else "of luma"
             rows.append(
@@ -252,6 +260,8 @@ def measure(
     plane_names = {1: "y", 3: "gbr" if layout.is_rgb else "yuv"}[len(layout.planes)]
     to_rgb = None if plane_names == "y" else _rgb_converter(format)
     num_frames = num_exact = 0
+    all_errors = 0.0  # sum over frames of the MSE of all samples
+    sizes = [height * width for height, width in format.plane_shapes]
     for original, decoded in zip_longest(reference, distorted):
         if original is None or decoded is None:
             short, long = names if original is None else names[::-1]
@@ -262,6 +272,7 @@ def measure(
         num_frames += 1
         plane_mse = [mse(a, b) for a, b in zip(original.planes, decoded.planes, strict=True)]
         num_exact += not any(plane_mse)
+        all_errors += sum(error * size for error, size in zip(plane_mse, sizes, strict=True)) / sum(sizes)
         plane_psnr = [
             tally.add_error(f"psnr_{name}", error, max_value)
             for name, error in zip(plane_names, plane_mse, strict=True)
@@ -286,6 +297,7 @@ def measure(
         num_exact=num_exact,
         size_bytes=size_bytes,
         bpp=None if size_bytes is None else bpp(size_bytes, num_frames, format.height, format.width),
+        psnr_all=psnr_db(all_errors / num_frames, max_value),
         differing=tally.finite_means(),
         **tally.means(),
         **tally.pooled(max_value),
@@ -306,6 +318,7 @@ def compare(
     frames: tuple[int, int | None] | None = None,
     size: tuple[int, int] | None = None,
     pix_fmt: str | None = None,
+    rotate: bool = False,
     limits: DecodeLimits = DEFAULT_LIMITS,
     note: Callable[[int, dict[str, float]], None] = lambda pts, figures: None,
 ) -> Comparison:
@@ -318,6 +331,7 @@ def compare(
         frames: range of the reference that the distorted clip was made from, (first, end).
         size, pix_fmt: (width, height) and format of headerless video, for what is such (RAW_SUFFIXES). `pix_fmt` alone
             is what the reference is converted to, as for encoding.
+        rotate: turn the reference upright, as for encoding.
         limits: of decoding .c3v files.
         note: as of `measure`.
 
@@ -329,15 +343,26 @@ def compare(
     raw = {} if size is None else {"size": size, "pix_fmt": pix_fmt}
     convert_to = pix_fmt if size is None else None
     with (
-        _open(reference_path, raw, frames, limits, convert_to) as reference,
+        _open(reference_path, raw, frames, limits, convert_to, rotate) as reference,
         _open(distorted_path, raw, None, limits) as distorted,
     ):
         originals: Iterable[Frame] = reference
         a, b = reference.format, distorted.format
+        is_turned = a.rotation in (90, 270) and (a.width, a.height) == (b.height, b.width)
         if (a.width, a.height) != (b.width, b.height):
             raise SourceError(
                 f"{distorted_path} is {b.width}x{b.height} but {reference_path} is {a.width}x{a.height}; "
-                "only clips of one size can be compared"
+                + (
+                    f"--rotate turns {reference_path} upright, as it does in c3v encode"
+                    if is_turned
+                    else "only clips of one size can be compared"
+                )
+            )
+        if _is_c3v(distorted_path) and (a.rotation or a.mirrored) and not (b.rotation or b.mirrored):
+            _log.warning(
+                "%s is stored turned or mirrored, %s is not: if that was encoded with --rotate, say --rotate here too",
+                reference_path,
+                distorted_path,
             )
         if b.layout.is_rgb and not a.layout.is_rgb:
             convert = RgbConverter(a)
@@ -374,10 +399,28 @@ class _Range:
         return self.clip.frame_range(self.first, self.last)
 
 
+@dataclass(frozen=True)
+class _Turned:
+    """The frames of a .c3v file, upright."""
+
+    clip: FrameReader
+    upright: Upright
+
+    @property
+    def format(self) -> VideoFormat:
+        return self.upright.format
+
+    def __iter__(self) -> Iterator[Frame]:
+        return map(self.upright, self.clip)
+
+
 @contextmanager
-def _open_c3v(path: str | Path, frames: tuple[int, int | None] | None, limits: DecodeLimits) -> Iterator[FrameReader]:
+def _open_c3v(
+    path: str | Path, frames: tuple[int, int | None] | None, limits: DecodeLimits, rotate: bool
+) -> Iterator[FrameReader]:
     with decoder.open(path, **asdict(limits)) as clip:
-        yield clip if frames is None else _Range(clip, *frames)
+        chosen: FrameReader = clip if frames is None else _Range(clip, *frames)
+        yield _Turned(chosen, Upright(clip.format)) if rotate else chosen
 
 
 def _open(
@@ -386,11 +429,17 @@ def _open(
     frames: tuple[int, int | None] | None,
     limits: DecodeLimits,
     convert_to: str | None = None,
+    rotate: bool = False,
 ) -> AbstractContextManager[FrameReader]:
-    suffix = Path(path).suffix.lower()
-    if suffix == ".c3v":
-        return _open_c3v(path, frames, limits)
-    return open_source(path, frames=frames, **(raw if suffix in RAW_SUFFIXES and raw else {"pix_fmt": convert_to}))
+    if _is_c3v(path):
+        return _open_c3v(path, frames, limits, rotate)
+    is_raw = bool(raw) and Path(path).suffix.lower() in RAW_SUFFIXES
+    options = raw if is_raw else {"pix_fmt": convert_to}
+    return open_source(path, frames=frames, rotate=rotate, to_encode=False, **options)
+
+
+def _is_c3v(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ".c3v"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -191,6 +192,18 @@ def test_compare_for_people_and_programs(source: Path, coded: Path) -> None:
     assert figures["bpp"] == pytest.approx(8 * coded.stat().st_size / (4 * 20 * 14))
 
 
+@pytest.mark.parametrize("profile", ["default", "paper"])
+def test_compare_has_the_figure_of_the_summary(profile: str, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.c3v"
+    run = c3v("encode", source, out, "--preset", "ultrafast", "--segment", 3, "--threads", 1, "--profile", profile)
+    found = re.search(r"PSNR ([\d.]+) dB \(psnr_all\)", run.stderr.decode())
+    assert found is not None
+    assert json.loads(c3v("compare", source, out, "--json").stdout)["psnr_all"] == pytest.approx(
+        float(found[1]), abs=0.006
+    )
+    assert f"psnr_all      {found[1]}" in c3v("compare", source, out).stdout.decode()
+
+
 def test_info_says_length_rate_key_frames_and_time_stamps(coded: Path) -> None:
     words = c3v("info", coded, "--timestamps").stdout.decode()
     assert "length 0.160 s, " in words
@@ -219,6 +232,9 @@ def test_compare_takes_a_range_of_frames_and_raw_video_and_writes_a_table(
     assert lines[0].startswith("frame,pts,psnr_y,psnr_u,psnr_v,psnr_yuv611,psnr_rgb,ssim")
     assert [line.split(",")[:2] for line in lines[1:]] == [["0", "1"], ["1", "2"]]
     assert "ends after" in one_line(c3v("compare", source, raw, *options[:4]))
+    words = one_line(c3v("compare", source, raw))
+    assert "raw video has no header: say its --size WxH and its --pix-fmt" in words
+    assert "--fps" not in words
 
 
 @pytest.mark.parametrize(
@@ -529,6 +545,28 @@ def test_rotation_is_applied_on_request_on_both_ends(phone_clip: Path, coded_pho
     assert c3v("encode", phone_clip, tmp_path / "up.c3v", *options).returncode == 0
     with c3video.decoder.open(tmp_path / "up.c3v") as clip:
         assert (clip.format.width, clip.format.height, clip.format.rotation) == (14, 20, 0)
+
+
+@pytest.fixture(scope="module")
+def coded_upright(phone_clip: Path) -> Path:
+    path = phone_clip.with_name("upright.c3v")
+    run = c3v("encode", phone_clip, path, "--preset", "ultrafast", "--segment", 2, "--threads", 1, "--rotate")
+    assert run.returncode == 0, run.stderr
+    return path
+
+
+def test_compare_turns_the_reference_upright_on_request(
+    phone_clip: Path, coded_phone_clip: Path, coded_upright: Path
+) -> None:
+    words = one_line(c3v("compare", phone_clip, coded_upright))
+    assert f"is 14x20 but {phone_clip} is 20x14; --rotate turns {phone_clip} upright" in words
+    for reference in (phone_clip, coded_phone_clip):
+        run = c3v("compare", reference, coded_upright, "--rotate", "--json")
+        assert (run.returncode, run.stderr) == (0, b"")
+        figures = json.loads(run.stdout)
+        assert (figures["width"], figures["height"]) == (14, 20)
+        assert figures["psnr_y"] > 20
+    assert "only clips of one size" in one_line(c3v("compare", coded_upright, phone_clip, "--rotate"))
 
 
 def test_stream_that_is_no_video_and_damage_under_strict_stop(phone_clip: Path, tmp_path: Path) -> None:

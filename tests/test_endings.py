@@ -266,7 +266,7 @@ def test_summary_says_what_it_came_to(source: Path, tmp_path: Path, capsys: pyte
     assert main(["encode", str(source), str(out), *QUICK]) == 0
     words, size = capsys.readouterr().err, out.stat().st_size
     assert f"4 frames, 2 segments, {size} bytes" in words
-    found = re.search(r"; ([\d.]+) bpp, ([\d.]+) kb/s, PSNR \d\d\.\d\d dB; ", words)
+    found = re.search(r"; ([\d.]+) bpp, ([\d.]+) kb/s, PSNR \d\d\.\d\d dB \(psnr_all\); ", words)
     assert found is not None
     assert float(found[1]) == pytest.approx(8 * size / (4 * 20 * 14), abs=1e-4)
     assert float(found[2]) == pytest.approx(8e-3 * size / 0.16, abs=0.1)

@@ -14,7 +14,8 @@ import pytest
 
 from c3video.errors import SourceError
 from c3video.metrics import bpp, compare, measure, mse, psnr_db, ssim, yuv611
-from c3video.video import Frame, VideoFormat
+from c3video.video import ArraySource, Frame, VideoFormat
+from tests.conftest import encode_quickly, moving_clip
 
 HEIGHT, WIDTH = 18, 22
 
@@ -120,6 +121,15 @@ def test_psnr_is_averaged_over_frames_and_not_over_errors() -> None:
     assert result.bpp is None
 
 
+def test_psnr_all_is_of_the_error_of_all_samples_of_all_frames() -> None:
+    format = make_format()
+    frames = make_frames(format)
+    result = measure(frames, [shifted(frames[0], 1, 2, 3), shifted(frames[1], 4, 0, 0)], format)
+    # 4:2:0: a plane of chroma has a quarter of the samples of luma
+    assert result.psnr_all == pytest.approx(psnr_db((4 * 1 + 4 + 9 + 4 * 16) / (2 * 6), 255))
+    assert "psnr_all" not in result.differing
+
+
 def test_rgb_clips_have_figures_of_r_g_and_b() -> None:
     format = make_format("gbrp")
     frames = make_frames(format)
@@ -177,7 +187,7 @@ def test_text_has_a_line_for_each_figure() -> None:
     lines = measure(frames, frames, format, size_bytes=10).as_text().splitlines()
     assert [line.split()[0] for line in lines] == [
         *("frames", "size", "bpp", "PSNR", "psnr_y", "psnr_u", "psnr_v", "psnr_yuv611", "psnr_rgb"),
-        "ssim",
+        *("psnr_all", "ssim"),
     ]
 
 
@@ -264,6 +274,20 @@ def test_compare_converts_a_yuv_reference_for_an_rgb_clip(tmp_path: Path) -> Non
     result = compare(reference, tmp_path / "b.yuv", size=(WIDTH, HEIGHT), pix_fmt="gbrp")
     assert result.pix_fmt == "gbrp"
     assert result.psnr_rgb == math.inf
+
+
+def test_reference_on_its_head_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clip = moving_clip(1, HEIGHT, WIDTH)
+    paths = [tmp_path / name for name in ("turned.c3v", "upright.c3v")]
+    for path, rotation in zip(paths, (180, 0), strict=True):
+        turned = ArraySource([frame.planes for frame in clip], replace(clip.format, rotation=rotation))
+        path.write_bytes(encode_quickly(turned))
+    compare(*paths)
+    assert "turned.c3v is stored turned or mirrored" in caplog.text
+    caplog.clear()
+    compare(*paths, rotate=True)
+    compare(paths[1], paths[1])
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

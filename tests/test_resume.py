@@ -147,7 +147,9 @@ def test_nothing_to_resume_is_a_beginning(out: Path, whole: bytes) -> None:
         ({"preset": "fast"}, "preset ultrafast, now fast"),
         ({"rd_weight": 2e-3}, r"rd_weight 0\.001, now 0\.002"),
         ({"crf": 20.0}, r"rd_weight 0\.001, now 5\.5"),
-        ({"target_psnr": 40.0}, r"rd_weight 0\.001, now none"),
+        ({"target_psnr": 40.0}, r"rd_weight 0\.001, now none; with target none, now psnr_db 40\.0: "),
+        ({"pix_fmt": "gray"}, "pixel format none, now gray: "),
+        ({"seed": 3, "preset": "fast"}, "preset ultrafast, now fast; with seed 0, now 3: "),
         ({"seed": 3}, "seed 0, now 3"),
         ({"segment_frames": 3}, "segment 2, now 3"),
         ({"profile": "paper"}, "profile default, now paper"),
@@ -166,6 +168,22 @@ def test_other_version_is_refused(out: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("c3video.api._build", lambda: {"c3video": "0.0.9"})
     with pytest.raises(OutputError, match=r"was begun with c3video .*, now 0\.0\.9"):
         resume(out)
+
+
+def test_other_code_is_said_in_words_after_what_a_user_can_change(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(out, 1)
+    build = c3video.api._build() | {"code": "other"}  # type: ignore[attr-defined]
+    monkeypatch.setattr("c3video.api._build", lambda: build)
+    with pytest.raises(OutputError, match="was begun by other code of c3video: --resume goes on"):
+        resume(out)
+    with pytest.raises(OutputError, match="was begun with seed 0, now 3; by other code of c3video: "):
+        resume(out, seed=3)
+
+
+def test_other_format_of_frames_is_said_in_words(out: Path) -> None:
+    interrupt(out, 1)
+    with pytest.raises(OutputError, match="was begun for a video of another size, pixel format or the like: "):
+        resume(out, moving_clip(7, 16, 18))
 
 
 def changed(frame: int) -> ArraySource:

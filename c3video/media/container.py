@@ -286,7 +286,7 @@ def _opened(
             raise SourceError(f"{name}: {error}") from error
         if conversion is None:
             _check_opaque(first, f"{name}: frame 0")
-        _say_what_is_left_out(container, stream, first, name, has_profile)
+        left_out = _what_is_left_out(container, stream, first, name, has_profile)
         decoded, first_pts, pix_fmt = chain([first], decoded), None, first.format.name
         if seeking is not None and has_times and first.pts is not None:
             wanted = first.pts + floor(seeking.start / video.time_base)
@@ -307,7 +307,7 @@ def _opened(
         close_file()
 
     frames = _repacked_frames(decoded, video, pix_fmt, fps, name, faults, first_pts, conversion)
-    return Opened(name, video, _num_frames(container, stream), frames, close, faults, first_pts)
+    return Opened(name, video, _num_frames(container, stream), frames, close, faults, first_pts, left_out)
 
 
 def _sought(
@@ -495,10 +495,10 @@ def _hdr(side_data: Mapping[Any, Any]) -> tuple[MasteringDisplay | None, Content
     return screen, light
 
 
-def _say_what_is_left_out(
+def _what_is_left_out(
     container: InputContainer, stream: VideoStream, frame: av.VideoFrame, name: str, has_profile: bool
-) -> None:
-    """One warning that names all that a source has and a .c3v stream has not."""
+) -> str:
+    """All that a source has and a .c3v stream has not, in words for who encodes it; empty where there is nothing."""
     kinds: dict[str, int] = {}
     for other in container.streams:
         if other.index != stream.index:
@@ -524,8 +524,7 @@ def _say_what_is_left_out(
             "; to bring the audio back after decoding to OUT.mkv: "
             f"`ffmpeg -copyts -i OUT.mkv -i {place} -map 0:v -map 1:a -c copy WITH_AUDIO.mkv`"
         )
-    if left_out:
-        _log.warning("%s: left out, since only pictures are coded: %s%s", name, ", ".join(left_out), hint)
+    return f"left out, since only pictures are coded: {', '.join(left_out)}{hint}" if left_out else ""
 
 
 def _coded_layout(frame: av.VideoFrame, name: str) -> PixelLayout:

@@ -56,6 +56,7 @@ class Opened:
         close: lets go of the file; may be called twice.
         faults: that reading met so far.
         first_pts: time stamp of the clip's first frame where `frames` begin with a later one; None where not.
+        left_out: what the source has and a .c3v stream has no place for, in words; empty where there is nothing.
     """
 
     name: str
@@ -65,3 +66,4 @@ class Opened:
     close: Callable[[], None]
     faults: Faults
     first_pts: int | None = None
+    left_out: str = ""

@@ -34,7 +34,8 @@ from c3video.media.selection import Selection, numbered
 from c3video.media.stored import open_raw, open_y4m, raw_format
 from c3video.video import Frame, VideoFormat, check_planes
 
-_RAW_SUFFIXES = (".yuv", ".raw", ".rgb", ".i420", ".nv12")
+RAW_SUFFIXES = (".yuv", ".raw", ".rgb", ".i420", ".nv12")
+"""Names of headerless video, whose size and pixel format must be told."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Source:
         num_frames: how many will come, by what the container says; None where it does not. It may be wrong.
     """
 
-    def __init__(self, opened: Opened, selection: Selection, rotate: bool, as_rgb: bool) -> None:
+    def __init__(self, opened: Opened, selection: Selection, rotate: bool, as_rgb: bool, to_encode: bool) -> None:
         self._opened, self._selection = opened, selection
         self.format = opened.format
         self._upright = self._to_rgb = None
@@ -57,6 +58,8 @@ class Source:
         if as_rgb:
             self._to_rgb = RgbConverter(self.format)
             self.format = self._to_rgb.format
+        if opened.left_out and to_encode:
+            _log.warning("%s: %s", opened.name, opened.left_out)
         self.num_frames = selection.num_frames_of(opened.num_frames, opened.format.frame_rate)
 
     def __enter__(self) -> Source:
@@ -104,6 +107,7 @@ def open_source(
     rotate: bool = False,
     strict: bool = False,
     as_rgb: bool = False,
+    to_encode: bool = True,
 ) -> Source:
     """Open a video for reading its frames one at a time.
 
@@ -124,6 +128,7 @@ def open_source(
         rotate: turn pictures as players are told to; otherwise the format says how.
         strict: whether what is wrong with the source is an error even where good frames can be had.
         as_rgb: convert to gbrp of the same bit depth; see RgbConverter.
+        to_encode: whether it is said what a .c3v stream has no place for, and which options of `c3v encode` help.
 
     Raises:
         SourceError: it cannot be opened or read as asked.
@@ -144,7 +149,7 @@ def open_source(
     video = None if size is None else raw_format(size, pix_fmt, fps)
     faults = Faults(name, strict)
     if video is None and is_pattern(path):
-        return _source(open_pictures(path, fps, faults, target), selection, rotate, as_rgb)
+        return _source(open_pictures(path, fps, faults, target), selection, rotate, as_rgb, to_encode)
     file = _open_file(path, name)
     try:
         if video is not None:
@@ -156,14 +161,15 @@ def open_source(
             opened = open_y4m(file, name, faults)
         elif not begin:
             raise SourceError(f"{name}: is empty (0 bytes)")
-        elif Path(name).suffix.lower() in _RAW_SUFFIXES:
+        elif Path(name).suffix.lower() in RAW_SUFFIXES:
+            and_rate = " and, if it is not 25, its --fps" if to_encode else ""
             raise SourceError(
-                f"{name}: raw video has no header: say its --size WxH, its --pix-fmt (yuv420p, yuv420p10le ...) "
-                "and its --fps"
+                f"{name}: raw video has no header: say its --size WxH and its --pix-fmt (yuv420p, yuv420p10le ...)"
+                f"{and_rate}"
             )
         else:
             opened = open_container(file, name, stream, fps, faults, selection.start or Fraction(0), target)
-        return _source(opened, selection, rotate, as_rgb)
+        return _source(opened, selection, rotate, as_rgb, to_encode)
     except OSError as error:
         file.close()
         raise SourceError(f"{name}: cannot be read: {error.strerror or error}") from error
@@ -172,9 +178,9 @@ def open_source(
         raise
 
 
-def _source(opened: Opened, selection: Selection, rotate: bool, as_rgb: bool) -> Source:
+def _source(opened: Opened, selection: Selection, rotate: bool, as_rgb: bool, to_encode: bool) -> Source:
     try:
-        return Source(opened, selection, rotate, as_rgb)
+        return Source(opened, selection, rotate, as_rgb, to_encode)
     except BaseException:
         opened.close()
         raise

@@ -371,6 +371,10 @@ def test_audio_is_said_to_be_left_out_and_the_command_brings_it_back(
     source = with_audio(tmp_path / "in.mkv")
     _, frames = read_all(source)
     assert "left out, since only pictures are coded: audio; to bring the audio back" in said(caplog)
+    before = len(caplog.records)
+    with open_source(source, to_encode=False) as opened:
+        assert len(list(opened)) == len(frames)
+    assert len(caplog.records) == before
     encode(tmp_path / "OUT.mkv", pictures("gray", (16, 16), 2), "ffv1", "matroska")
     command = said(caplog).split("`")[1].split()
     subprocess.run([FFMPEG, "-nostdin", "-v", "error", *command[1:]], check=True, cwd=tmp_path)

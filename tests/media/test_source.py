@@ -357,8 +357,8 @@ def test_raw_video_has_size_format_and_rate_of_the_options(tmp_path: Path) -> No
     [
         ({"size": (4, 2)}, "the pixel format is missing"),
         ({"pix_fmt": "yuv420p"}, "raw video has no header: say its --size WxH"),
-        ({"fps": RATE}, "raw video has no header: say its --size WxH, its --pix-fmt"),
-        ({}, "raw video has no header: say its --size WxH, its --pix-fmt"),
+        ({"fps": RATE}, "raw video has no header: say its --size WxH and its --pix-fmt"),
+        ({}, "raw video has no header: say its --size WxH and its --pix-fmt"),
         ({"size": (4, 2), "pix_fmt": "nv12"}, "'nv12' is not supported: must be one of yuv420p"),
         ({"size": (4, 2), "pix_fmt": "yuv"}, "'yuv' is not supported"),
         ({"size": (0, 2), "pix_fmt": "yuv420p"}, "width = 0"),
