@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from c3video import __version__
 from c3video.c3.config import WINDOW_SEARCHES
 from c3video.config import PRESETS, PROFILES
-from c3video.errors import C3VideoError, ConfigError
+from c3video.errors import C3VideoError, ConfigError, StreamError
 
 if TYPE_CHECKING:
     from c3video.decoder import Decoder
@@ -79,14 +79,24 @@ def _run(arguments: argparse.Namespace) -> int:
         _say(f"c3v: {by}; {stop}" if str(stop) else f"c3v: {by}")
         return 128 + number
     except Exception as error:
-        _say(f"c3v: {_reason(error)}")
+        _say(f"c3v: {_reason(error, _stream_of(arguments))}")
         _log.debug("where it came from", exc_info=True)
         return 1
 
 
-def _reason(error: Exception) -> str:
-    """In one line."""
+def _stream_of(arguments: argparse.Namespace) -> str | None:
+    """The .c3v stream that a command reads; None where it reads none, or two."""
+    if arguments.run is _compare:
+        streams = [name for name in (arguments.reference, arguments.distorted) if name.lower().endswith(".c3v")]
+        return streams[0] if len(streams) == 1 else None
+    return arguments.input if arguments.run in (_decode, _info) else None
+
+
+def _reason(error: Exception, stream: str | None) -> str:
+    """In one line; what is wrong with a stream with its name before it."""
     match error:
+        case StreamError() if stream is not None and not str(error).startswith(f"{stream}: "):
+            return f"{'standard input' if stream == '-' else stream}: {error}"
         case C3VideoError():
             return str(error)
         case OSError():
@@ -581,7 +591,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_encode(encode: argparse.ArgumentParser) -> None:
     """What a source is, how well and how long it is fitted, and who does it."""
     encode.set_defaults(run=_encode, prints=False)
-    encode.add_argument("input", help="what FFmpeg can open, or - for standard input")
+    encode.add_argument(
+        "input", help="what FFmpeg can open, numbered images named as frame_%%03d.png, or - for standard input"
+    )
     encode.add_argument("output", help=".c3v file, or - for standard output")
     _add_overwrite(encode)
     encode.add_argument(
@@ -631,7 +643,14 @@ def _add_encode(encode: argparse.ArgumentParser) -> None:
     encode.add_argument("--stream", type=_number, metavar="N", help="video stream of the container (default: the best)")
     encode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")
     encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
-    encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise (default: 0)")
+    encode.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of what is random in a fit, as first weights and noise are: another one gives another file, about as "
+        "good; the same file where nothing is random, as in the profile default at ultrafast (default: 0)",
+    )
     encode.add_argument(
         "--device", default="cpu", help="where the profiles of the paper fit: cpu, cuda, cuda:1 (default: cpu)"
     )
