@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -51,6 +52,9 @@ OTHER_SUFFIXES = frozenset({
 })
 # fmt: on
 """Names of formats that a .c3v stream is not: who finds it under one could not tell why no player plays it."""
+
+_DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:[0-9]+)?")
+"""Names of devices, where torch is not asked."""
 
 _log = logging.getLogger(__name__)
 
@@ -124,6 +128,8 @@ def encode(
         stream: number of the video stream in its container; FFmpeg's choice where None.
         rotate: turn pictures upright that are stored on their side; otherwise the stream says how they lie.
         strict: end with an error where the source is damaged, in place of a warning.
+        seed: of what is random in fits: first weights, noise, and what samples the profile default tunes networks on.
+            Its preset ultrafast has nothing of these.
         device: where the profile paper fits, as torch names it.
         size, pix_fmt, fps: of headerless raw video: (width, height), FFmpeg's name, frames a second. `pix_fmt` without
             `size` is what frames of another pixel format are converted to (media/conversion.py).
@@ -159,6 +165,8 @@ def encode(
         check_output(out, resume or callable(overwrite) or overwrite, sources)
         _check_name(out)
     if device != "cpu" and not chosen.model.HAS_PATCHES:
+        if not _DEVICE.fullmatch(device):
+            raise ConfigError(f"device {device!r}: must be cpu, cuda, cuda:1 or mps")
         _log.warning("profile %s fits on the CPU: device %s is not used", profile, device)
         device = "cpu"
 

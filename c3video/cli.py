@@ -79,14 +79,24 @@ def _run(arguments: argparse.Namespace) -> int:
         _say(f"c3v: {by}; {stop}" if str(stop) else f"c3v: {by}")
         return 128 + number
     except Exception as error:
-        _say(f"c3v: {_reason(error)}")
+        _say(f"c3v: {_reason(error, _stream_of(arguments))}")
         _log.debug("where it came from", exc_info=True)
         return 1
 
 
-def _reason(error: Exception) -> str:
-    """In one line."""
+def _stream_of(arguments: argparse.Namespace) -> str | None:
+    """The .c3v stream that a command reads; None where it reads none, or two."""
+    if arguments.run is _compare:
+        streams = [name for name in (arguments.reference, arguments.distorted) if name.lower().endswith(".c3v")]
+        return streams[0] if len(streams) == 1 else None
+    return arguments.input if arguments.run in (_decode, _info) else None
+
+
+def _reason(error: Exception, stream: str | None) -> str:
+    """In one line; what is wrong with a stream with its name before it."""
     match error:
+        case StreamError() if stream is not None and not str(error).startswith(f"{stream}: "):
+            return f"{'standard input' if stream == '-' else stream}: {error}"
         case C3VideoError():
             return str(error)
         case OSError():
@@ -399,9 +409,16 @@ def _times(arguments: argparse.Namespace) -> dict[str, Fraction | None]:
 
 
 def _add_times(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--frames", type=_range, metavar="A:B", help="only frames A to B-1, counted from 0")
-    command.add_argument("--start", type=_time, metavar="TIME", help="only frames this long after the first, and later")
-    command.add_argument("--end", type=_time, metavar="TIME", help="only frames before this time after the first")
+    command.add_argument(
+        "--frames", type=_range, metavar="A:B", help="only frames A to B-1, counted from 0; also A: and :B"
+    )
+    command.add_argument(
+        "--start",
+        type=_time,
+        metavar="TIME",
+        help="only frames from this time on, counted from the first frame: seconds, or 1:02:03.25",
+    )
+    command.add_argument("--end", type=_time, metavar="TIME", help="only frames before this time, counted likewise")
     command.add_argument("--duration", type=_time, metavar="TIME", help="in place of --end: how much after --start")
 
 
@@ -575,7 +592,15 @@ def _parser() -> argparse.ArgumentParser:
     how_much.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     how_much.add_argument("-v", "--verbose", action="store_true", help="say more: each segment, where errors came from")
 
-    _add_encode(commands.add_parser("encode", help="video -> .c3v", parents=[words]))
+    _add_encode(
+        commands.add_parser(
+            "encode",
+            help="video -> .c3v",
+            description="Encode the pictures of a video, without its sound. The output grows as OUT.part.c3v and gets "
+            "its name when it is whole. `c3v --help` has examples.",
+            parents=[words],
+        )
+    )
     _add_decode(commands.add_parser("decode", help=".c3v -> Matroska, NUT, MOV, y4m or raw YUV", parents=[words]))
     _add_info(commands.add_parser("info", help="header, segments and bits by part of a .c3v", parents=[words]))
     _add_compare(
@@ -595,7 +620,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_encode(encode: argparse.ArgumentParser) -> None:
     """What a source is, how well and how long it is fitted, and who does it."""
     encode.set_defaults(run=_encode, prints=False)
-    encode.add_argument("input", help="what FFmpeg can open, or - for standard input")
+    encode.add_argument(
+        "input", help="what FFmpeg can open, numbered images named as frame_%%03d.png, or - for standard input"
+    )
     encode.add_argument("output", help=".c3v file, or - for standard output")
     _add_overwrite(encode)
     encode.add_argument(
@@ -610,18 +637,20 @@ def _add_encode(encode: argparse.ArgumentParser) -> None:
         "--preset",
         choices=PRESETS,
         default="medium",
-        help="how long to fit; slower is better at the same rate (default: %(default)s)",
+        help="how long to fit, quickest first: the slower, the better at the same rate; the profiles default and pyramid "
+        "have no paper, the others no placebo (default: %(default)s)",
     )
     _add_rate(encode)
     encode.add_argument(
         "--windows",
         choices=WINDOW_SEARCHES,
-        help="how the profile paper places its windows in the previous frame, 'wide' as published (default: by preset)",
+        help="profile paper: how windows in the previous frame are placed, 'wide' as published (default: by preset)",
     )
     encode.add_argument(
         "--low-delay",
         action="store_true",
-        help="profile default: code frames in the order in which they are shown, each from those before it",
+        help="profile default: code frames in the order in which they are shown, each from those before it, so that a "
+        "decoder need not wait for later ones; costs about 1 dB",
     )
     encode.add_argument(
         "--patch",
@@ -639,15 +668,35 @@ def _add_encode(encode: argparse.ArgumentParser) -> None:
         "--no-scene-cuts",
         dest="scene_cuts",
         action="store_false",
-        help="let segments run on where a scene changes (without it they end there)",
+        help="let segments run on where a scene changes (default: they end there)",
     )
     _add_times(encode)
-    encode.add_argument("--stream", type=_number, metavar="N", help="video stream of the container (default: the best)")
-    encode.add_argument("--rotate", action="store_true", help="turn pictures upright that are stored on their side")
-    encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
-    encode.add_argument("--seed", type=int, default=0, help="of initial weights and noise (default: 0)")
     encode.add_argument(
-        "--device", default="cpu", help="where the profiles of the paper fit: cpu, cuda, cuda:1 (default: cpu)"
+        "--stream",
+        type=_number,
+        metavar="N",
+        help="number of the video stream among all of its file, as ffprobe has it (default: FFmpeg's choice)",
+    )
+    encode.add_argument(
+        "--rotate",
+        action="store_true",
+        help="turn pictures upright that are stored on their side or mirrored, as phones do (default: they stay as "
+        "they are stored, and the .c3v says how they are to be shown)",
+    )
+    encode.add_argument("--strict", action="store_true", help="stop where the source is damaged (default: warn, go on)")
+    encode.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of what is random in a fit, as first weights and noise are: another one gives another file, about as "
+        "good; the same file where nothing is random, as in the profile default at ultrafast (default: 0)",
+    )
+    encode.add_argument(
+        "--device",
+        default="cpu",
+        metavar="NAME",
+        help="where the profiles of the paper fit: cpu, cuda, cuda:1; the others fit on the CPU (default: cpu)",
     )
     _add_effort(encode)
     encode.add_argument(
@@ -656,9 +705,17 @@ def _add_encode(encode: argparse.ArgumentParser) -> None:
         help="pixel format to convert to: yuv420p, yuv422p10, gray10, gbrp ...; what is lost is said (default: none; "
         "with --size that of headerless raw video)",
     )
-    raw = encode.add_argument_group("headerless raw video, with --pix-fmt")
-    raw.add_argument("--size", type=_size, metavar="WxH", help="frame size, width first as in FFmpeg")
-    raw.add_argument("--fps", type=_fps, metavar="N[/D]", help="frames a second (default: 25)")
+    raw = encode.add_argument_group("sources that do not say it themselves")
+    raw.add_argument(
+        "--size", type=_size, metavar="WxH", help="frame size of headerless raw video, which needs --pix-fmt too"
+    )
+    raw.add_argument(
+        "--fps",
+        type=_fps,
+        metavar="N[/D]",
+        help="frames a second of raw video and numbered images (default: 25), and of bare streams of a codec such as "
+        ".h264 (default: what they say); others have times of their own",
+    )
 
 
 def _add_decode(decode: argparse.ArgumentParser) -> None:
@@ -732,10 +789,10 @@ def _add_rate(encode: argparse.ArgumentParser) -> None:
         "--crf",
         type=float,
         metavar="Q",
-        help="quality that stays about the same over clips, on x264's scale: smaller is better; 3 more double the "
-        "weight of a bit",
+        help="quality that stays about the same over clips, on x264's scale: smaller is better, 22 to 43 are usual; 3 "
+        "more double the weight of a bit",
     )
-    rate.add_argument("--target-size", type=_bytes, metavar="SIZE", help="bytes of the file: 20M, 500K or 1.5Gi")
+    rate.add_argument("--target-size", type=_bytes, metavar="SIZE", help="bytes of the file: 20M, 500K (1000s), 1.5Gi")
     rate.add_argument("--target-kbps", type=_above_0, metavar="N", help="thousands of bits a second, as ffmpeg's -b:v")
     rate.add_argument(
         "--target-psnr",

@@ -325,7 +325,7 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 def _ask(what: str, overwrite: Overwrite) -> None:
     if not (overwrite(what) if callable(overwrite) else overwrite):
-        raise OutputError(f"{what}; -y (in Python overwrite=True) writes over it")
+        raise OutputError(f"{what}; -y writes over it")
 
 
 def _beside(name: str, part: str) -> str:

@@ -358,7 +358,24 @@ def test_missing_files_are_one_line(arguments: list[str], words: str, tmp_path: 
 
 
 def test_other_files_are_one_line(source: Path) -> None:
-    assert ".c3v" in one_line(c3v("decode", source, "-o", "-"))
+    for arguments in (["decode", source, "-o", "-"], ["info", source]):
+        assert one_line(c3v(*arguments)).startswith(f"c3v: {source}: not a .c3v stream")
+
+
+def test_damage_is_said_with_the_name_of_the_stream(source: Path, coded: Path, tmp_path: Path) -> None:
+    empty, cut = tmp_path / "empty.c3v", tmp_path / "cut.c3v"
+    empty.touch()
+    cut.write_bytes(coded.read_bytes()[:-100])
+    for arguments in (["decode", empty, "--verify"], ["info", empty], ["compare", source, empty]):
+        assert one_line(c3v(*arguments)).startswith(f"c3v: {empty}: the stream is empty")
+    for arguments in (["decode", cut, "--verify"], ["compare", cut, source]):
+        assert one_line(c3v(*arguments)).startswith(f"c3v: {cut}: ")
+    assert one_line(c3v("info", "-", stdin=b"")).startswith("c3v: standard input: the stream is empty")
+
+
+def test_pattern_of_a_shell_is_answered_with_that_of_numbered_images(tmp_path: Path) -> None:
+    words = one_line(c3v("encode", tmp_path / "f_*.png", tmp_path / "out.c3v"))
+    assert "f_*.png: cannot be opened: No such file or directory; numbered images are named with %, as" in words
 
 
 def test_decode_without_output_says_what_to_add(coded: Path) -> None:

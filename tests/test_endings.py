@@ -104,7 +104,7 @@ def test_nothing_is_written_over_unasked(
     source: Path, coded: Path, out: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["encode", str(source), str(out), *QUICK, *options]) == 1
-    assert "-y" in said(capsys)
+    assert said(capsys) == f"c3v: {out} exists; -y writes over it\n"
     picture = out.with_suffix(".y4m")
     picture.write_bytes(b"earlier")
     assert main(["decode", str(coded), "-o", str(picture), *options]) == 1
@@ -299,6 +299,8 @@ def test_quiet_and_verbose(source: Path, out: Path, capsys: pytest.CaptureFixtur
 def test_device_that_has_no_part_in_it_is_said(source: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["encode", "-y", str(source), str(out), *QUICK, "--device", "cuda"]) == 0
     assert "c3v: warning: profile default fits on the CPU: device cuda is not used" in capsys.readouterr().err
+    assert main(["encode", "-y", str(source), str(out), *QUICK, "--device", "foo"]) == 1
+    assert capsys.readouterr().err == "c3v: device 'foo': must be cpu, cuda, cuda:1 or mps\n"
 
 
 def test_python_hears_through_logging(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

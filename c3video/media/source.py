@@ -196,7 +196,8 @@ def _open_file(path: str | Path, name: str) -> Any:
         return open(path, "rb")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SourceError(f"{name}: cannot be opened: {reason}") from error
+        hint = "; numbered images are named with %, as frame_%03d.png" if re.search(r"[*?\[]", Path(name).name) else ""
+        raise SourceError(f"{name}: cannot be opened: {reason}{hint}") from error
 
 
 class RgbConverter:
