@@ -623,8 +623,8 @@ def _add_encode(encode: argparse.ArgumentParser) -> None:
         "--preset",
         choices=PRESETS,
         default="medium",
-        help="how long to fit, quickest first: the slower, the better at the same rate; the profiles default and pyramid "
-        "have no paper, the others no placebo (default: %(default)s)",
+        help="how long to fit, quickest first: the slower, the better at the same rate; the profiles default and "
+        "pyramid have no paper, the others no placebo (default: %(default)s)",
     )
     _add_rate(encode)
     encode.add_argument(
