@@ -95,7 +95,7 @@ def _stream_of(arguments: argparse.Namespace) -> str | None:
 def _reason(error: Exception, stream: str | None) -> str:
     """In one line; what is wrong with a stream with its name before it."""
     match error:
-        case StreamError() if stream is not None and not str(error).startswith(f"{stream}: "):
+        case StreamError() if stream is not None:
             return f"{'standard input' if stream == '-' else stream}: {error}"
         case C3VideoError():
             return str(error)
@@ -342,7 +342,7 @@ def _decode(arguments: argparse.Namespace) -> None:
         _say_concealed(clip)
     if arguments.verify and clip.lost:
         which = f"of {num_frames} frames that came out {num_frames - len(clip.concealed)} match their hashes"
-        raise StreamError(f"{arguments.input}: the stream is damaged; {which}")
+        raise StreamError(f"the stream is damaged; {which}")
     if arguments.verify:
         _note(arguments, f"{arguments.input}: {num_frames} frames, every hash matches")
 
@@ -389,8 +389,7 @@ def _say_concealed(clip: Any) -> None:
         _say(f"c3v: damaged: {error}")
     first = 0
     for place, frame in enumerate(clip.concealed, 1):
-        is_last = place == len(clip.concealed)
-        following = None if is_last else clip.concealed[place]
+        following = clip.concealed[place] if place < len(clip.concealed) else None
         if following is None or (following.number, following.segment) != (frame.number + 1, frame.segment):
             begin = clip.concealed[first]
             which = f"frame {frame.number}" if begin is frame else f"frames {begin.number} to {frame.number}"

@@ -355,7 +355,7 @@ class Decoder:
         zero = 0 if selection.on_screen else self._first_pts
         entries = self._reader.entries()
         if entries:
-            frames = FrameMap.of((number, each.num_frames, each.first_pts) for number, each in enumerate(entries))
+            frames = FrameMap.of_index(entries)
             zero = frames.first_pts[0] if zero is None else zero
             segment_number = self._place_before(selection, frames, zero)
             while segment_number and not self._reader.is_good(segment_number):

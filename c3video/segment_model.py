@@ -4,7 +4,7 @@
     decoder.py  --SegmentDecoder-->  c3/decode.py, hybrid/decode.py, pyramid/decode.py
     encoder.py  --SegmentEncoder-->  c3/fit/encode.py, hybrid/fit/encode.py, pyramid/fit/encode.py
 
-Which model it is says the header's model_kind; models.py and encoder.py hold the tables.
+Which model it is says the header's model_kind; models.py and segment_fit.py hold the tables.
 """
 
 from __future__ import annotations

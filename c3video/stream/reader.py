@@ -110,6 +110,10 @@ class FrameMap:
             [pts for _, _, pts in found],
         )
 
+    @classmethod
+    def of_index(cls, entries: Sequence[IndexEntry]) -> FrameMap:
+        return cls.of((number, entry.num_frames, entry.first_pts) for number, entry in enumerate(entries))
+
     @property
     def num_frames(self) -> int:
         return self.starts[-1]
@@ -249,9 +253,7 @@ class Reader:
                     raise
                 self._map = FrameMap.of(self._facts())
             else:
-                self._map = FrameMap.of(
-                    (number, entry.num_frames, entry.first_pts) for number, entry in enumerate(entries)
-                )
+                self._map = FrameMap.of_index(entries)
         return self._map
 
     def _facts(self) -> Iterator[tuple[int, int, int]]:
