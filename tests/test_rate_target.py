@@ -631,16 +631,17 @@ c3video.encode(here.CLIP, out, resume=True, target_psnr=36.0, **here.QUICK)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("fits", "writes", "saved"), [(2, 99, 2), (3, 99, 3), (4, 99, 4), (99, 2, 3), (99, 3, 6), (99, 4, 6)]
+    ("fits", "writes", "saved"), [(2, 99, 2), (3, 99, 3), (4, 99, 4), (99, 2, 3), (99, 3, 99), (99, 4, 99)]
 )
 def test_killed_between_first_fits_and_corrections(
     fits: int, writes: int, saved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three segments are fitted and written; then three fits, of which two are taken, and two segments written anew."""
+    """Three segments are fitted and written; then fits of two of them, once or twice each; these are written anew."""
     fitted = mistaken(monkeypatch)
     c3video.encode(CLIP, tmp_path / "whole.c3v", target_psnr=36.0, **QUICK)
     jobs = list(fitted)
-    assert (len(jobs), len({number for number, _ in jobs[3:]})) == (6, 2)
+    assert len(jobs) in (5, 6)
+    assert len({number for number, _ in jobs[3:]}) == 2
     fitted.clear()
     out = tmp_path / "out.c3v"
     command = [sys.executable, "-c", KILLED, str(out), str(fits), str(writes)]
