@@ -46,6 +46,16 @@ def test_the_gain_is_that_of_the_loss(config: PyramidConfig, layout: str) -> Non
     assert before - loss(plan, case, latents) == pytest.approx(gain, rel=1e-4, abs=1e-5 * before)
 
 
+@pytest.mark.parametrize("layout", GROUPS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (40, 1), (3, 2), (9, 17)])
+def test_the_gain_is_that_of_the_loss_of_thin_pictures(layout: str, height: int, width: int) -> None:
+    case = case_of(WIDE, layout, height, width)
+    plan, latents, changes, gain = chosen(case, 8)
+    before = loss(plan, case, case.latents)
+    assert changes > 0
+    assert before - loss(plan, case, latents) == pytest.approx(gain, rel=1e-4, abs=1e-5 * before)
+
+
 def test_the_gain_counts_chroma_as_the_loss_does() -> None:
     case = case_of(SMALL, "420", 37, 51, chroma_weight=3.7)
     plan, latents, _, gain = chosen(case, 3)

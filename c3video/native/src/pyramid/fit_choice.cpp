@@ -29,6 +29,7 @@ using c3::pyramid::kGivenGain;
 using c3::pyramid::kLongestChoice;
 using c3::pyramid::kMaxGrids;
 using c3::pyramid::kMaxPlanes;
+using c3::pyramid::kMaxRefine;
 using c3::pyramid::kMaxTaps;
 using c3::pyramid::kMaxWidth;
 using c3::pyramid::kNumParents;
@@ -39,62 +40,14 @@ using c3::pyramid::Size;
 
 namespace {
 
-constexpr int kMaxPadded = (kMaxWidth + kFloats - 1) / kFloats * kFloats;
-
-int padded(int count) { return (count + kFloats - 1) / kFloats * kFloats; }
-
-// Outputs of a layer for one place: the matrix lies by inputs, its outputs padded with zeros to whole vectors.
-struct Layer {
-    int inputs = 0, outputs = 0;
-    std::vector<float> matrix, bias;
-
-    Layer() = default;
-    // `weight(output, input)`.
-    template <typename F>
-    Layer(int num_inputs, int num_outputs, F weight, const float* biases)
-        : inputs(num_inputs), outputs(padded(num_outputs)), matrix((size_t)num_inputs * outputs, 0.0f),
-          bias(outputs, 0.0f) {
-        for (int i = 0; i < num_inputs; i++)
-            for (int o = 0; o < num_outputs; o++) matrix[(size_t)i * outputs + o] = weight(o, i);
-        if (biases) std::copy_n(biases, num_outputs, bias.begin());
-    }
-    // max(sum, 0), at most `limit`.
-    void rectified_to(const float* in, const float* biases, float limit, float* out) const {
-        const VF most = splatf(limit);
-        for (int o = 0; o < outputs; o += kFloats) {
-            // Two sums, since each product waits for the one before it in its sum.
-            VF sum = loadf(biases + o), other = splatf(0.0f);
-            const float* row = matrix.data() + o;
-            int i = 0;
-            for (; i + 1 < inputs; i += 2, row += 2 * outputs) {
-                sum = fma(splatf(in[i]), loadf(row), sum);
-                other = fma(splatf(in[i + 1]), loadf(row + outputs), other);
-            }
-            if (i < inputs) sum = fma(splatf(in[i]), loadf(row), sum);
-            storef(out + o, rectified(sum + other, most));
-        }
-    }
-};
-
-// Rows of weights that are summed over their inputs, each padded with zeros.
-struct Rows {
-    int stride = 0;
-    std::vector<float> values;
-
-    Rows() = default;
-    Rows(const float* from, int rows, int length) : stride(padded(length)), values((size_t)rows * stride, 0.0f) {
-        for (int r = 0; r < rows; r++)
-            std::copy_n(from + (size_t)r * length, length, values.begin() + (size_t)r * stride);
-    }
-    // `in` has zeros, or anything finite, up to whole vectors.
-    VF products(int row, const float* in) const {
-        VF total = splatf(0.0f);
-        for (int i = 0; i < stride; i += kFloats)
-            total = fma(loadf(values.data() + (size_t)row * stride + i), loadf(in + i), total);
-        return total;
-    }
-    float sum(int row, const float* in) const { return sum_lanes(products(row, in)); }
-};
+// A layer's matrix, (inputs, outputs), of `weight(output, input)`.
+template <typename F>
+std::vector<float> by_inputs(int num_inputs, int num_outputs, F weight) {
+    std::vector<float> matrix;
+    for (int i = 0; i < num_inputs; i++)
+        for (int o = 0; o < num_outputs; o++) matrix.push_back(weight(o, i));
+    return matrix;
+}
 
 // What one latent adds along an axis to a plane of inputs, from place `start` on.
 struct Response {
@@ -156,51 +109,77 @@ struct Box {
     int width() const { return x1 - x0; }
     size_t count() const { return (size_t)height() * width(); }
     size_t place(int y, int x) const { return (size_t)(y - y0) * width() + (x - x0); }
-    Box grown(int by, const Size& size) const {
-        return {std::max(y0 - by, 0), std::min(y1 + by, size.height), std::max(x0 - by, 0),
-                std::min(x1 + by, size.width)};
+    Box grown(int by) const { return {y0 - by, y1 + by, x0 - by, x1 + by}; }
+    Box within(const Size& size) const {
+        return {std::max(y0, 0), std::min(y1, size.height), std::max(x0, 0), std::min(x1, size.width)};
     }
     Box with(const Box& other) const {
         return {std::min(y0, other.y0), std::max(y1, other.y1), std::min(x0, other.x0), std::max(x1, other.x1)};
     }
 };
 
+// Rows are copied by whole vectors, so that some floats behind their ends are read and written as well: each row puts
+// right what the one before it spilt, and planes have room behind their last one.
+void copy_row(const float* from, int count, float* to) {
+    for (int i = 0; i < count; i += kFloats) storef(to + i, loadf(from + i));
+}
+
+// As many floats as a plane of so many takes, with what blocks of layers read and write behind it.
+size_t with_room(size_t count) { return count + kStep; }
+
+float* room_for(std::vector<float>& floats, size_t count) {
+    if (floats.size() < count) floats.resize(count);
+    return floats.data();
+}
+
+// The first `count` lanes, then zeros.
+VF first_lanes(VF v, int count) {
+    static constexpr float kLanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return if_less(loadf(kLanes), splatf((float)count), v, splatf(0.0f));
+}
+
 // What an attempt makes of a group, until it is kept. Each thread has its own.
 struct Trial {
-    Box inputs{}, samples{}, window{};  // places whose inputs and samples change; what is known of x around them
-    std::vector<float> new_inputs, new_x, new_samples, new_errors;
+    Box inputs{}, samples{};  // places whose inputs and samples change
+    Box window{};             // those of samples and, where they are refined, of all beside them, off the edges too
+    // Plane by plane, each with room: of `inputs`, of `window`, and what layers have in between.
+    std::vector<float> new_inputs, new_x, x, new_samples, new_errors, units;
 };
 
-// A group of planes as the latents make it. What belongs to a place lies together.
+// A group of planes as the latents make it, plane by plane.
 class Planes {
 public:
     Planes(const Plan& plan, const Group& group, const ChoiceJob& job, const Planes* given)
         : group_(group), given_(given), size_(group.size), inputs_(group.num_inputs), count_(group.num_planes),
-          refine_(plan.refine_width) {
+          width_(plan.synthesis_width), refine_(plan.refine_width), stride_(with_room(group.size.count())) {
         const float* w = job.weights;
-        hidden_ = Layer(
-            inputs_, plan.synthesis_width, [&](int o, int i) { return w[group.v1 + (size_t)o * inputs_ + i]; },
-            w + group.c1);
-        second_ = Rows(w + group.v2, count_, plan.synthesis_width);
-        straight_.assign(w + group.m, w + group.m + (size_t)count_ * inputs_);
-        bias_.assign(w + group.c2, w + group.c2 + count_);
+        hidden_ = by_inputs(inputs_, width_, [&](int o, int i) { return w[group.v1 + (size_t)o * inputs_ + i]; });
+        hidden_bias_ = w + group.c1;
+        // The hidden units and the straight path, to which the inputs go themselves.
+        output_ = by_inputs(width_ + inputs_, count_, [&](int c, int i) {
+            return i < width_ ? w[group.v2 + (size_t)c * width_ + i] : w[group.m + (size_t)c * inputs_ + (i - width_)];
+        });
+        output_bias_ = w + group.c2;
         if (refine_) {
             const int taps = 9 * count_;
-            // Weights are (channels, planes, places); a place's planes are read together.
-            refining_ = Layer(
-                taps, refine_,
-                [&](int r, int i) { return w[group.r1 + (size_t)r * taps + (size_t)(i % count_) * 9 + i / count_]; },
-                w + group.d1);
-            refined_ = Rows(w + group.r2, count_, refine_);
-            refined_bias_.assign(w + group.d2, w + group.d2 + count_);
+            refining_ = by_inputs(taps, refine_, [&](int r, int i) { return w[group.r1 + (size_t)r * taps + i]; });
+            // It is given x - 1/2.
+            for (int r = 0; r < refine_; r++) {
+                float sum = 0.0f;
+                for (int i = 0; i < taps; i++) sum += w[group.r1 + (size_t)r * taps + i];
+                refining_bias_.push_back(w[group.d1 + r] - 0.5f * sum);
+            }
+            refined_ = by_inputs(refine_, count_, [&](int c, int i) { return w[group.r2 + (size_t)c * refine_ + i]; });
+            refined_bias_ = w + group.d2;
         }
-        size_t first = 0;
+        targets_.assign(count_ * stride_, 0.0f);
+        const float* targets = job.targets;
         for (const Group& other : plan.groups) {
             if (&other == &group) break;
-            first += other.num_planes * other.size.count();
+            targets += other.num_planes * other.size.count();
         }
         for (int c = 0; c < count_; c++) {
-            targets_[c] = job.targets + first + c * size_.count();
+            std::copy_n(targets + c * size_.count(), size_.count(), targets_.data() + c * stride_);
             weights_[c] = (float)job.error_weights[group.first_plane + c];
         }
         find_responses(plan, w);
@@ -212,63 +191,43 @@ public:
     // given: what was made of the group that this one reads, null where it reads none.
     double attempt(int k, const Changes& changes, Trial& trial, const Trial* given) const {
         trial.inputs = changed_inputs(k, changes, given ? &given->samples : nullptr);
-        trial.samples = trial.inputs.grown(refine_ ? 1 : 0, size_);
-        trial.window = trial.samples.grown(refine_ ? 1 : 0, size_);
-        const Box &inputs = trial.inputs, &samples = trial.samples, &window = trial.window;
-        trial.new_inputs.resize(inputs.count() * inputs_);
-        trial.new_x.resize(window.count() * count_);
-        for (int row = window.y0; row < window.y1; row++)
-            std::copy_n(x_.data() + place(row, window.x0) * count_, (size_t)window.width() * count_,
-                        trial.new_x.data() + window.place(row, window.x0) * count_);
-        for (int row = inputs.y0; row < inputs.y1; row++)
-            std::copy_n(all_inputs_.data() + place(row, inputs.x0) * inputs_, (size_t)inputs.width() * inputs_,
-                        trial.new_inputs.data() + inputs.place(row, inputs.x0) * inputs_);
+        trial.samples = trial.inputs.grown(refine_ ? 1 : 0).within(size_);
+        const Box& inputs = trial.inputs;
+        take_inputs(trial);
+        const size_t plane = with_room(inputs.count());
         if (k >= group_.first_grid)
             for (const Change& change : changes) {
                 const Response &down = down_[k][change.y], &along = along_[k][change.x];
                 for (int row = down.start; row < down.end(); row++) {
                     const float part = change.step * down.values[row - down.start];
                     float* z =
-                        trial.new_inputs.data() + inputs.place(row, along.start) * inputs_ + k - group_.first_grid;
-                    for (const float value : along.values) {
-                        *z += part * value;
-                        z += inputs_;
-                    }
+                        trial.new_inputs.data() + (k - group_.first_grid) * plane + inputs.place(row, along.start);
+                    for (size_t i = 0; i < along.values.size(); i++) z[i] += part * along.values[i];
                 }
             }
-        for (int row = inputs.y0; row < inputs.y1; row++)
-            for (int column = inputs.x0; column < inputs.x1; column++) {
-                float* z = trial.new_inputs.data() + inputs.place(row, column) * inputs_;
-                if (given) z[inputs_ - 1] = given_->pooled(group_, row, column, given);
-                synthesise(z, trial.new_x.data() + window.place(row, column) * count_);
-            }
-        trial.new_samples.resize(samples.count() * count_);
-        trial.new_errors.resize(samples.count());
-        double growth = 0.0;
-        for (int row = samples.y0; row < samples.y1; row++)
-            for (int column = samples.x0; column < samples.x1; column++) {
-                const size_t at = samples.place(row, column);
-                finish(trial.new_x.data(), window, row, column, trial.new_samples.data() + at * count_,
-                       trial.new_errors[at]);
-                growth += (double)trial.new_errors[at] - errors_[place(row, column)];
-            }
-        return growth;
+        if (given) take_given(trial, given);
+        make_x(trial);
+        return make_samples(trial);
     }
 
     // Keeps what an attempt made.
     void keep(const Trial& trial) {
-        const Box &inputs = trial.inputs, &samples = trial.samples;
+        const Box &inputs = trial.inputs, &samples = trial.samples, &window = trial.window;
+        const size_t of_inputs = with_room(inputs.count()), of_window = with_room(window.count());
         for (int row = inputs.y0; row < inputs.y1; row++) {
-            const size_t to = place(row, inputs.x0), count = inputs.width();
-            std::copy_n(trial.new_inputs.data() + inputs.place(row, inputs.x0) * inputs_, count * inputs_,
-                        all_inputs_.data() + to * inputs_);
-            std::copy_n(trial.new_x.data() + trial.window.place(row, inputs.x0) * count_, count * count_,
-                        x_.data() + to * count_);
+            const size_t from = inputs.place(row, inputs.x0), to = place(row, inputs.x0);
+            for (int i = 0; i < inputs_; i++)
+                std::copy_n(trial.new_inputs.data() + i * of_inputs + from, inputs.width(),
+                            all_inputs_.data() + i * stride_ + to);
+            for (int c = 0; c < count_; c++)
+                std::copy_n(trial.new_x.data() + c * of_inputs + from, inputs.width(), x_.data() + c * stride_ + to);
         }
         for (int row = samples.y0; row < samples.y1; row++) {
-            const size_t from = samples.place(row, samples.x0), to = place(row, samples.x0), count = samples.width();
-            std::copy_n(trial.new_samples.data() + from * count_, count * count_, samples_.data() + to * count_);
-            std::copy_n(trial.new_errors.data() + from, count, errors_.data() + to);
+            const size_t from = (size_t)(row - samples.y0) * window.width(), to = place(row, samples.x0);
+            for (int c = 0; c < count_; c++)
+                std::copy_n(trial.new_samples.data() + c * of_window + from, samples.width(),
+                            samples_.data() + c * stride_ + to);
+            std::copy_n(trial.new_errors.data() + from, samples.width(), errors_.data() + to);
         }
     }
 
@@ -276,14 +235,14 @@ private:
     const Group& group_;
     const Planes* given_;
     const Size size_;
-    const int inputs_, count_, refine_;
-    Layer hidden_, refining_;
-    Rows second_, refined_;
-    std::vector<float> straight_, bias_, refined_bias_;
-    const float* targets_[kMaxPlanes];
+    const int inputs_, count_, width_, refine_;
+    const size_t stride_;  // from plane to plane
+    // Layers, (inputs, outputs).
+    std::vector<float> hidden_, output_, refining_, refined_, refining_bias_;
+    const float *hidden_bias_, *output_bias_, *refined_bias_ = nullptr;
     float weights_[kMaxPlanes];
-    std::vector<Response> down_[kMaxGrids], along_[kMaxGrids];  // by grid and place
-    std::vector<float> all_inputs_, x_, samples_, errors_;      // by place
+    std::vector<Response> down_[kMaxGrids], along_[kMaxGrids];        // by grid and place
+    std::vector<float> targets_, all_inputs_, x_, samples_, errors_;  // plane by plane
 
     size_t place(int y, int x) const { return (size_t)y * size_.width + x; }
 
@@ -329,10 +288,10 @@ private:
 
     // All that the latents make.
     void fill(const Plan& plan, const float* latents) {
-        all_inputs_.assign(size_.count() * inputs_, 0.0f);
-        x_.resize(size_.count() * count_);
-        samples_.resize(size_.count() * count_);
-        errors_.resize(size_.count());
+        all_inputs_.assign(inputs_ * stride_, 0.0f);
+        x_.assign(count_ * stride_, 0.0f);
+        samples_.assign(count_ * stride_, 0.0f);
+        errors_.assign(stride_, 0.0f);
         std::vector<float> wide(size_.width);
         for (int k = group_.first_grid; k < plan.num_grids(); k++) {
             const Size& grid = plan.grids[k];
@@ -347,57 +306,132 @@ private:
                 const Response& response = down_[k][y];
                 for (size_t i = 0; i < response.values.size(); i++) {
                     float* to =
-                        all_inputs_.data() + (response.start + i) * size_.width * inputs_ + (k - group_.first_grid);
-                    for (int x = 0; x < size_.width; x++) to[(size_t)x * inputs_] += response.values[i] * wide[x];
+                        all_inputs_.data() + (k - group_.first_grid) * stride_ + (response.start + i) * size_.width;
+                    for (int x = 0; x < size_.width; x++) to[x] += response.values[i] * wide[x];
                 }
             }
         }
-        for (int y = 0; y < size_.height; y++)
-            for (int x = 0; x < size_.width; x++) {
-                float* z = all_inputs_.data() + place(y, x) * inputs_;
-                if (given_) z[inputs_ - 1] = given_->pooled(group_, y, x, nullptr);
-                synthesise(z, x_.data() + place(y, x) * count_);
-            }
-        const Box all{0, size_.height, 0, size_.width};
-        for (int y = 0; y < size_.height; y++)
-            for (int x = 0; x < size_.width; x++)
-                finish(x_.data(), all, y, x, samples_.data() + place(y, x) * count_, errors_[place(y, x)]);
-    }
-
-    void synthesise(const float* z, float* x) const {
-        alignas(64) float units[kMaxPadded];
-        hidden_.rectified_to(z, hidden_.bias.data(), kSynthesisLimit, units);
-        for (int c = 0; c < count_; c++) {
-            float sum = bias_[c] + second_.sum(c, units);
-            for (int i = 0; i < inputs_; i++) sum += straight_[(size_t)c * inputs_ + i] * z[i];
-            x[c] = sum;
+        // In bands of some thousand places: all x first, for samples read those of rows beside theirs.
+        Trial trial;
+        const int rows = std::max(1, 4096 / size_.width);
+        for (int y = 0; y < size_.height; y += rows) {
+            trial.inputs = {y, std::min(y + rows, size_.height), 0, size_.width};
+            take_inputs(trial);
+            if (given_) take_given(trial, nullptr);
+            make_x(trial);
+            keep(trial);
+        }
+        trial.inputs = {};
+        for (int y = 0; y < size_.height; y += rows) {
+            trial.samples = {y, std::min(y + rows, size_.height), 0, size_.width};
+            make_samples(trial);
+            keep(trial);
         }
     }
 
-    // Samples (planes,) of a place and their error, from x of the places of a box.
-    void finish(const float* x, const Box& box, int row, int column, float* samples, float& error) const {
-        const float* here = x + box.place(row, column) * count_;
-        std::copy_n(here, count_, samples);
+    // Inputs as they are.
+    void take_inputs(Trial& trial) const {
+        const Box& inputs = trial.inputs;
+        const size_t plane = with_room(inputs.count());
+        float* to = room_for(trial.new_inputs, inputs_ * plane);
+        for (int i = 0; i < inputs_; i++)
+            for (int row = inputs.y0; row < inputs.y1; row++)
+                copy_row(all_inputs_.data() + i * stride_ + place(row, inputs.x0), inputs.width(),
+                         to + i * plane + inputs.place(row, inputs.x0));
+    }
+
+    // What the other group gives, of a trial of it where there is one.
+    void take_given(Trial& trial, const Trial* given) const {
+        const Box& inputs = trial.inputs;
+        float* to = trial.new_inputs.data() + (inputs_ - 1) * with_room(inputs.count());
+        for (int row = inputs.y0; row < inputs.y1; row++)
+            for (int column = inputs.x0; column < inputs.x1; column++)
+                *to++ = given_->pooled(group_, row, column, given);
+    }
+
+    // x of the places whose inputs change.
+    void make_x(Trial& trial) const {
+        const int64_t count = (int64_t)trial.inputs.count();
+        const size_t plane = with_room(count);
+        float *units = room_for(trial.units, width_ * plane), *x = room_for(trial.new_x, count_ * plane);
+        const float* rows[kMaxWidth + kMaxGrids + 1];
+        for (int o = 0; o < width_; o++) rows[o] = units + o * plane;
+        for (int i = 0; i < inputs_; i++) rows[width_ + i] = trial.new_inputs.data() + i * plane;
+        const VF limit = splatf(kSynthesisLimit);
+        layer(rows + width_, inputs_, hidden_.data(), hidden_bias_, width_, count,
+              [&](int o, int64_t at, VF sum) { storef(units + o * plane + at, rectified(sum, limit)); });
+        layer(rows, width_ + inputs_, output_.data(), output_bias_, count_, count,
+              [&](int c, int64_t at, VF sum) { storef(x + c * plane + at, sum); });
+    }
+
+    // Samples of the places that change, of x as it is but for the trial's, and errors; returns how much these grow.
+    double make_samples(Trial& trial) const {
+        take_window(trial);
+        const Box &samples = trial.samples, &window = trial.window;
+        const int width = window.width();
+        const size_t plane = with_room(window.count());
+        const int64_t length = (int64_t)(samples.height() - 1) * width + samples.width();
+        const float* here = trial.x.data() + window.place(samples.y0, samples.x0);
+        float *made = room_for(trial.new_samples, count_ * plane), *errors = room_for(trial.new_errors, plane);
+        const auto store = [&](int c, int64_t at, VF sum) {
+            const VF sample = sum + loadf(here + c * plane + at);
+            storef(made + c * plane + at, minf(splatf(1.0f), maxf(splatf(0.0f), sample)));
+        };
         if (refine_) {
-            float around[9 * kMaxPlanes];
-            float* to = around;
-            for (int dy = -1; dy <= 1; dy++)
-                for (int dx = -1; dx <= 1; dx++) {
-                    const float* from = x + box.place(std::clamp(row + dy, 0, size_.height - 1),
-                                                      std::clamp(column + dx, 0, size_.width - 1)) *
-                                                count_;
-                    for (int c = 0; c < count_; c++) *to++ = from[c] - 0.5f;
+            float* units = room_for(trial.units, refine_ * plane);
+            const float* rows[std::max(9 * kMaxPlanes, kMaxRefine)];
+            for (int i = 0; i < 9 * count_; i++)
+                rows[i] = trial.x.data() + (i / 9) * plane + (i % 9 / 3) * width + i % 3;
+            const VF limit = splatf(kRefineLimit);
+            layer(rows, 9 * count_, refining_.data(), refining_bias_.data(), refine_, length,
+                  [&](int r, int64_t at, VF sum) { storef(units + r * plane + at, rectified(sum, limit)); });
+            for (int r = 0; r < refine_; r++) rows[r] = units + r * plane;
+            layer(rows, refine_, refined_.data(), refined_bias_, count_, length, store);
+        } else {
+            for (int c = 0; c < count_; c++)
+                for (int64_t at = 0; at < length; at += kFloats) store(c, at, splatf(0.0f));
+        }
+        VF growth = splatf(0.0f);
+        for (int row = samples.y0; row < samples.y1; row++) {
+            const size_t in_trial = (size_t)(row - samples.y0) * width, in_planes = place(row, samples.x0);
+            for (int x = 0; x < samples.width(); x += kFloats) {
+                VF error = splatf(0.0f);
+                for (int c = 0; c < count_; c++) {
+                    const VF off =
+                        loadf(made + c * plane + in_trial + x) - loadf(targets_.data() + c * stride_ + in_planes + x);
+                    error = fma(splatf(weights_[c]) * off, off, error);
                 }
-            alignas(64) float units[kMaxPadded];
-            refining_.rectified_to(around, refining_.bias.data(), kRefineLimit, units);
-            for (int c = 0; c < count_; c++) samples[c] += refined_bias_[c] + refined_.sum(c, units);
+                storef(errors + in_trial + x, error);
+                growth = growth + first_lanes(error - loadf(errors_.data() + in_planes + x), samples.width() - x);
+            }
         }
-        error = 0.0f;
-        for (int c = 0; c < count_; c++) {
-            samples[c] = std::clamp(samples[c], 0.0f, 1.0f);
-            const float off = samples[c] - targets_[c][place(row, column)];
-            error += weights_[c] * off * off;
-        }
+        return sum_lanes(growth);
+    }
+
+    // x around samples that change, repeated over the edges.
+    void take_window(Trial& trial) const {
+        trial.window = trial.samples.grown(refine_ ? 1 : 0);
+        const Box &inputs = trial.inputs, &window = trial.window, known = window.within(size_);
+        const size_t plane = with_room(window.count());
+        float* x = room_for(trial.x, count_ * plane);
+        for (int c = 0; c < count_; c++)
+            for (int y = window.y0; y < window.y1; y++) {
+                const int row = std::clamp(y, 0, size_.height - 1);
+                const float* from = x_.data() + c * stride_ + place(row, known.x0);
+                float* whole = x + c * plane + window.place(y, window.x0);
+                float* to = whole + (known.x0 - window.x0);
+                if (row >= inputs.y0 && row < inputs.y1) {
+                    const int before = inputs.x0 - known.x0, until = inputs.x1 - known.x0;
+                    copy_row(from, before, to);
+                    copy_row(trial.new_x.data() + c * with_room(inputs.count()) + inputs.place(row, inputs.x0),
+                             inputs.width(), to + before);
+                    copy_row(from + until, known.x1 - inputs.x1, to + until);
+                } else {
+                    copy_row(from, known.width(), to);
+                }
+                if (window.x0 < known.x0) whole[0] = to[0];
+                if (window.x1 > known.x1) to[known.width()] = to[known.width() - 1];
+            }
     }
 
     // What a place of another group is given of this one, which has one plane; of a trial where that has it.
@@ -409,7 +443,8 @@ private:
                 const int row = std::min(y * rows + i, size_.height - 1),
                           column = std::min(x * columns + j, size_.width - 1);
                 sum += trial && trial->samples.holds(row, column)
-                           ? trial->new_samples[trial->samples.place(row, column)]
+                           ? trial->new_samples[(size_t)(row - trial->samples.y0) * trial->window.width() +
+                                                (column - trial->samples.x0)]
                            : samples_[place(row, column)];
             }
         return kGivenGain * (sum / (float)(rows * columns) - 0.5f);
@@ -420,15 +455,17 @@ struct Known {
     float bits, location, scale;
 };
 
-// A latent whose bits an attempt changes.
+// A latent whose bits an attempt changes, and what they are then.
 struct Involved {
-    int k, y, x;
+    int y, x;
+    size_t at;
     Known trial;
 };
 
-// Those of an attempt. Each thread has its own, with a number of its own for each list that it makes.
+// Those of an attempt, in the grid of the changes and the two finer ones. Each thread has its own, with a number of its
+// own for each list that it makes.
 struct InvolvedList {
-    std::vector<Involved> latents;
+    std::vector<Involved> latents[3];
     int64_t number, step;
 };
 
@@ -438,40 +475,86 @@ public:
     Bits(const Plan& plan, const ChoiceJob& job, int num_threads)
         : plan_(plan), latents_(job.latents), inputs_(plan.num_inputs()), width_(plan.hidden[0]) {
         const float* w = job.weights;
-        first_ = Layer(inputs_, width_, [&](int o, int i) { return w[plan.w1 + (size_t)o * inputs_ + i]; }, nullptr);
-        for (int k = 0; k < plan.num_grids(); k++) {
-            biases_.emplace_back(first_.outputs, 0.0f);
-            std::copy_n(w + plan.b1 + (size_t)k * width_, width_, biases_.back().begin());
+        first_ = by_inputs(inputs_, width_, [&](int o, int i) { return w[plan.w1 + (size_t)o * inputs_ + i]; });
+        biases_ = w + plan.b1;
+        if (plan.hidden.size() == 2) {
+            last_width_ = plan.hidden[1];
+            second_ = by_inputs(width_, last_width_, [&](int o, int i) { return w[plan.w2 + (size_t)o * width_ + i]; });
+            second_bias_ = w + plan.b2;
+        } else {
+            last_width_ = width_;
         }
-        if (plan.hidden.size() == 2)
-            second_ = Layer(
-                width_, plan.hidden[1], [&](int o, int i) { return w[plan.w2 + (size_t)o * width_ + i]; }, w + plan.b2);
-        last_ = Rows(w + plan.w3, 2, plan.hidden.back());
-        straight_ = Rows(w + plan.l, 2, inputs_);
-        last_bias_[0] = w[plan.b3], last_bias_[1] = w[plan.b3 + 1];
+        last_ = by_inputs(last_width_ + inputs_, 2, [&](int o, int i) {
+            return i < last_width_ ? w[plan.w3 + (size_t)o * last_width_ + i]
+                                   : w[plan.l + (size_t)o * inputs_ + (i - last_width_)];
+        });
+        last_bias_ = w + plan.b3;
+        for (const Size& grid : plan.grids) {
+            offsets_.emplace_back();
+            for (const auto& [dy, dx] : plan.taps) offsets_.back().push_back((ptrdiff_t)dy * grid.width + dx);
+        }
+        for (int y = -2; y < 4; y++)
+            for (int x = -2; x < 4; x++) {
+                const int up = -(y >> 1), left = -(x >> 1);
+                if (up == 0 || left == 0 || (up == (y & 1 ? 1 : -1) && left == (x & 1 ? 1 : -1)))
+                    children_.emplace_back(y, x);
+            }
         known_.resize(plan.num_latents);
         listed_.assign(plan.num_latents, -1);
         in_parallel(num_threads, [&](int part) {
+            Involved some[kFloats];
             for (int k = 0; k < plan.num_grids(); k++)
                 for (int y = part; y < plan.grids[k].height; y += num_threads)
-                    for (int x = 0; x < plan.grids[k].width; x++) known_[place(k, y, x)] = found(k, y, x);
+                    for (int x = 0; x < plan.grids[k].width; x += kFloats) {
+                        const int count = std::min(kFloats, plan.grids[k].width - x);
+                        for (int i = 0; i < count; i++) some[i] = {y, x + i, place(k, y, x + i), {}};
+                        find(k, some, count);
+                        for (int i = 0; i < count; i++) known_[some[i].at] = some[i].trial;
+                    }
         });
     }
 
     size_t place(int k, int y, int x) const { return plan_.grid_starts[k] + (size_t)y * plan_.grids[k].width + x; }
 
     // Bits of a latent if it alone takes a value.
-    double own_bits(size_t at, float value) const { return bits_of(value, known_[at].location, known_[at].scale); }
+    double own_bits(size_t at, float value) const {
+        float bits[kFloats];
+        storef(bits, bits_of(splatf(value - known_[at].location), splatf(known_[at].scale)));
+        return bits[0];
+    }
 
-    // Bits of all latents whose own value or context changes.
+    // Bits of all latents whose own value or context changes with one.
+    double around(int k, const Change& change) const {
+        float sum = known_[place(k, change.y, change.x)].bits;
+        for_dependents(k, change.y, change.x,
+                       [&](int level, int y, int x) { sum += known_[place(k - level, y, x)].bits; });
+        return sum;
+    }
+
+    // The same of some changes; lists these latents.
     double list(int k, const Changes& changes, InvolvedList& involved) {
-        involved.latents.clear();
+        for (std::vector<Involved>& latents : involved.latents) latents.clear();
         involved.number += involved.step;
         // Those that change come first: they say most of whether it is worth while.
-        for (const Change& change : changes) add(k, change.y, change.x, involved);
-        for (const Change& change : changes) add_dependents(k, change.y, change.x, involved);
+        if (changes.size() == 1) {
+            const auto add = [&](int level, int y, int x) {
+                involved.latents[level].push_back({y, x, place(k - level, y, x), {}});
+            };
+            add(0, changes[0].y, changes[0].x);
+            for_dependents(k, changes[0].y, changes[0].x, add);
+        } else {
+            const auto add = [&](int level, int y, int x) {
+                const size_t at = place(k - level, y, x);
+                if (listed_[at] == involved.number) return;
+                listed_[at] = involved.number;
+                involved.latents[level].push_back({y, x, at, {}});
+            };
+            for (const Change& change : changes) add(0, change.y, change.x);
+            for (const Change& change : changes) for_dependents(k, change.y, change.x, add);
+        }
         double sum = 0.0;
-        for (const Involved& one : involved.latents) sum += known_[place(one.k, one.y, one.x)].bits;
+        for (const std::vector<Involved>& latents : involved.latents)
+            for (const Involved& one : latents) sum += known_[one.at].bits;
         return sum;
     }
 
@@ -481,24 +564,27 @@ public:
     double attempt(int k, const Changes& changes, InvolvedList& involved, double left, double most) {
         for (const Change& change : changes) latents_[place(k, change.y, change.x)] += change.step;
         double growth = 0.0;
-        for (Involved& one : involved.latents) {
-            const double known = known_[place(one.k, one.y, one.x)].bits;
-            one.trial = found(one.k, one.y, one.x);
-            growth += (double)one.trial.bits - known;
-            left -= known;
-            if (growth - left >= most) {
-                growth = std::numeric_limits<double>::infinity();
-                break;
+        for (int level = 0; level < 3; level++) {
+            std::vector<Involved>& latents = involved.latents[level];
+            for (size_t start = 0; start < latents.size() && growth - left < most; start += kFloats) {
+                const int count = (int)std::min<size_t>(kFloats, latents.size() - start);
+                find(k - level, latents.data() + start, count);
+                for (size_t i = start; i < start + count; i++) {
+                    const double known = known_[latents[i].at].bits;
+                    growth += (double)latents[i].trial.bits - known;
+                    left -= known;
+                }
             }
         }
         for (const Change& change : changes) latents_[place(k, change.y, change.x)] -= change.step;
-        return growth;
+        return growth - left < most ? growth : std::numeric_limits<double>::infinity();
     }
 
     // Keeps what an attempt found.
     void keep(int k, const Changes& changes, const InvolvedList& involved) {
         for (const Change& change : changes) latents_[place(k, change.y, change.x)] += change.step;
-        for (const Involved& one : involved.latents) known_[place(one.k, one.y, one.x)] = one.trial;
+        for (const std::vector<Involved>& latents : involved.latents)
+            for (const Involved& one : latents) known_[one.at] = one.trial;
     }
 
 private:
@@ -506,15 +592,18 @@ private:
     struct Part {
         int top, left, bottom, right;
         bool holds(int y, int x) const { return y >= top && y < bottom && x >= left && x < right; }
+        bool holds_around(int y, int x) const { return y > top && y + 1 < bottom && x > left && x + 1 < right; }
     };
 
     const Plan& plan_;
     float* latents_;
     const int inputs_, width_;
-    Layer first_, second_;
-    Rows last_, straight_;
-    float last_bias_[2];
-    std::vector<std::vector<float>> biases_;
+    int last_width_;
+    // Layers, (inputs, outputs); the last one is given the straight path's inputs too.
+    std::vector<float> first_, second_, last_;
+    const float *biases_, *second_bias_ = nullptr, *last_bias_;
+    std::vector<std::vector<ptrdiff_t>> offsets_;  // of taps, by grid
+    std::vector<std::pair<int, int>> children_;    // latents of the next finer grid that read one at (0, 0)
     std::vector<Known> known_;
     std::vector<int64_t> listed_;  // number of the list that each latent was added to last
 
@@ -526,74 +615,110 @@ private:
         return part.holds(y, x) ? latents_[place(k, y, x)] : 0.0f;
     }
 
-    Known found(int k, int y, int x) const {
-        alignas(64) float inputs[padded_inputs()] = {};
+    // The network's inputs for a latent, into a lane of each row.
+    void take_inputs(int k, int y, int x, float* lane) const {
+        const auto put = [&](float value) {
+            *lane = value;
+            lane += kFloats;
+        };
         const Part part = part_of(k, y, x);
-        int i = 0;
         if (y >= part.top + 3 && x >= part.left + 3 && x + 3 < part.right) {
             const float* here = latents_ + place(k, y, x);
-            for (const auto& [dy, dx] : plan_.taps) inputs[i++] = here[dy * plan_.grids[k].width + dx];
+            for (const ptrdiff_t offset : offsets_[k]) put(here[offset]);
         } else {
-            for (const auto& [dy, dx] : plan_.taps) inputs[i++] = latent(part, k, y + dy, x + dx);
+            for (const auto& [dy, dx] : plan_.taps) put(latent(part, k, y + dy, x + dx));
         }
-        if (k + 1 < plan_.num_grids()) {
-            const int py = y >> 1, px = x >> 1, sy = y & 1 ? 1 : -1, sx = x & 1 ? 1 : -1;
-            const Part above = part_of(k + 1, py, px);
+        const bool has_parents = k + 1 < plan_.num_grids(), has_grandparent = k + 2 < plan_.num_grids();
+        const int py = y >> 1, px = x >> 1, sy = y & 1 ? 1 : -1, sx = x & 1 ? 1 : -1;
+        if (!has_parents) {
+            for (int i = 0; i < kNumParents - 1; i++) put(0.0f);
+        } else if (const Part above = part_of(k + 1, py, px); above.holds_around(py, px)) {
+            const ptrdiff_t row = plan_.grids[k + 1].width;
+            const float* here = latents_ + place(k + 1, py, px);
+            put(here[0]);
+            put(here[sy * row]);
+            put(here[sx]);
+            put(here[sy * row + sx]);
+            put(here[-sy * row]);
+            put(here[-sx]);
+        } else {
             const std::pair<int, int> places[] = {{py, px},           {py + sy, px}, {py, px + sx},
                                                   {py + sy, px + sx}, {py - sy, px}, {py, px - sx}};
-            for (const auto& [a, b] : places) inputs[i++] = latent(above, k + 1, a, b);
-            if (k + 2 < plan_.num_grids()) inputs[i++] = latents_[place(k + 2, y >> 2, x >> 2)];
+            for (const auto& [a, b] : places) put(latent(above, k + 1, a, b));
         }
-        alignas(64) float units[kMaxPadded], more[kMaxPadded];
-        first_.rectified_to(inputs, biases_[k].data(), kEntropyLimit, units);
-        const float* last = units;
-        if (second_.outputs) {
-            second_.rectified_to(units, second_.bias.data(), kEntropyLimit, more);
-            last = more;
-        }
-        Known known{};
-        known.location = last_bias_[0] + sum_lanes(last_.products(0, last) + straight_.products(0, inputs));
-        known.scale = last_bias_[1] + sum_lanes(last_.products(1, last) + straight_.products(1, inputs));
-        known.bits = bits_of(latents_[place(k, y, x)], known.location, known.scale);
-        return known;
+        put(has_grandparent ? latents_[place(k + 2, y >> 2, x >> 2)] : 0.0f);
     }
-    static constexpr int padded_inputs() { return (kMaxTaps + kNumParents + kFloats - 1) / kFloats * kFloats; }
+
+    // Distributions and bits of up to kFloats latents of grid k, with latents as they are, into their trials.
+    void find(int k, Involved* some, int count) const {
+        // Rows of the last layer's inputs: its hidden units, then all inputs.
+        alignas(64) float rows[(kMaxWidth + kMaxTaps + kNumParents) * kFloats], hidden[kMaxWidth * kFloats],
+            values[kFloats] = {}, outputs[3][kFloats];
+        float* inputs = rows + last_width_ * kFloats;
+        for (int i = 0; i < count; i++) {
+            take_inputs(k, some[i].y, some[i].x, inputs + i);
+            values[i] = latents_[some[i].at];
+        }
+        for (int i = count; i < kFloats; i++)
+            for (int j = 0; j < inputs_; j++) inputs[j * kFloats + i] = 0.0f;
+        layer(inputs, inputs_, first_, biases_ + (size_t)k * width_, width_, second_.empty() ? rows : hidden);
+        if (!second_.empty()) layer(hidden, width_, second_, second_bias_, last_width_, rows);
+        VF sums[2] = {splatf(last_bias_[0]), splatf(last_bias_[1])};
+        for (int i = 0; i < last_width_ + inputs_; i++)
+            for (int o = 0; o < 2; o++) sums[o] = fma(loadf(rows + i * kFloats), splatf(last_[2 * i + o]), sums[o]);
+        storef(outputs[0], bits_of(loadf(values) - sums[0], sums[1]));
+        storef(outputs[1], sums[0]);
+        storef(outputs[2], sums[1]);
+        for (int i = 0; i < count; i++) some[i].trial = {outputs[0][i], outputs[1][i], outputs[2][i]};
+    }
+
+    // Hidden units of as many latents as a vector has lanes.
+    static void layer(const float* in, int num_inputs, const std::vector<float>& matrix, const float* bias,
+                      int num_outputs, float* out) {
+        const VF limit = splatf(kEntropyLimit);
+        for_blocks(num_outputs, 8, [&](int start, int size) {
+            with_size<8>(size, [&](auto size) {
+                constexpr int R = decltype(size)::value;
+                VF sums[R];
+#pragma GCC unroll 8
+                for (int r = 0; r < R; r++) sums[r] = splatf(bias[start + r]);
+                const float* weights = matrix.data() + start;
+                for (int i = 0; i < num_inputs; i++, weights += num_outputs) {
+                    const VF input = loadf(in + i * kFloats);
+#pragma GCC unroll 8
+                    for (int r = 0; r < R; r++) sums[r] = fma(input, splatf(weights[r]), sums[r]);
+                }
+#pragma GCC unroll 8
+                for (int r = 0; r < R; r++) storef(out + (start + r) * kFloats, rectified(sums[r], limit));
+            });
+        });
+    }
 
     // laplace_bits of pyramid/fit/network.py.
-    static float bits_of(float value, float location, float output) {
-        const float scale = std::exp(std::clamp(output, -3.0f, 4.875f) + (3.0f - 3.4657359028f)),
-                    distance = std::abs(value - location), upper = std::exp(-std::abs(distance - 0.5f) / scale),
-                    lower = std::exp(-(distance + 0.5f) / scale),
-                    inside = distance < 0.5f ? 1.0f - 0.5f * (upper + lower) : 0.5f * (upper - lower),
-                    far = distance / (10.0f * scale + 4.0f), fall = 1.0f / (1.0f + far * far);
-        return -std::log2(inside + 0x1p-16f * fall * fall);
+    static VF bits_of(VF difference, VF output) {
+        const VF inverse = exp_of((3.4657359028f - 3.0f) - at_most(at_least(output, -3.0f), 4.875f)),
+                 distance = magnitude(difference), upper = exp_of(-magnitude(distance - 0.5f) * inverse),
+                 lower = exp_of(-(distance + 0.5f) * inverse),
+                 inside = if_less(distance, splatf(0.5f), 1.0f - 0.5f * (upper + lower), 0.5f * (upper - lower)),
+                 far = distance * inverse * reciprocal(10.0f + 4.0f * inverse), fall = reciprocal(1.0f + far * far);
+        return -log2_of(inside + 0x1p-16f * fall * fall);
     }
 
-    void add(int k, int y, int x, InvolvedList& involved) {
-        int64_t& listed = listed_[place(k, y, x)];
-        if (listed == involved.number) return;
-        listed = involved.number;
-        involved.latents.push_back({k, y, x, {}});
-    }
-
-    void add_dependents(int k, int y, int x, InvolvedList& involved) {
+    // f(levels below grid k, y, x) for all latents whose contexts hold one of grid k.
+    template <typename F>
+    void for_dependents(int k, int y, int x, const F& f) const {
         const Part part = part_of(k, y, x);
         for (const auto& [dy, dx] : plan_.taps)
-            if (part.holds(y - dy, x - dx)) add(k, y - dy, x - dx, involved);
+            if (part.holds(y - dy, x - dx)) f(0, y - dy, x - dx);
         if (k == 0) return;
         const Part children = part_of(k - 1, 2 * y, 2 * x);
-        for (int cy = 2 * y - 2; cy < 2 * y + 4; cy++)
-            for (int cx = 2 * x - 2; cx < 2 * x + 4; cx++) {
-                if (!children.holds(cy, cx)) continue;
-                const int a = y - (cy >> 1), b = x - (cx >> 1);
-                if (a == 0 || b == 0 || (a == (cy & 1 ? 1 : -1) && b == (cx & 1 ? 1 : -1)))
-                    add(k - 1, cy, cx, involved);
-            }
+        for (const auto& [dy, dx] : children_)
+            if (children.holds(2 * y + dy, 2 * x + dx)) f(1, 2 * y + dy, 2 * x + dx);
         if (k == 1) return;
         const Part finest = part_of(k - 2, 4 * y, 4 * x);
         for (int cy = 4 * y; cy < 4 * y + 4; cy++)
             for (int cx = 4 * x; cx < 4 * x + 4; cx++)
-                if (finest.holds(cy, cx)) add(k - 2, cy, cx, involved);
+                if (finest.holds(cy, cx)) f(2, cy, cx);
     }
 };
 
@@ -750,12 +875,14 @@ private:
         const bool is_single = changes.size() == 1;
         const double bend = !is_single && worker.num_bends ? std::max(worker.bend, 0.0) / worker.num_bends : 0.0,
                      least_errors = slope + kBendShare * bend * squares;
-        const double left = bits_.list(k, changes, worker.involved), most = (least - least_errors) / job_.bits_weight;
-        if (-left >= most) return least;
+        const double most = (least - least_errors) / job_.bits_weight;
         if (is_single) {
+            const double left = bits_.around(k, changes[0]);
             const size_t at = bits_.place(k, changes[0].y, changes[0].x);
-            if (bits_.own_bits(at, job_.latents[at] + changes[0].step) - left >= most) return least;
+            if (-left >= most || bits_.own_bits(at, job_.latents[at] + changes[0].step) - left >= most) return least;
         }
+        const double left = bits_.list(k, changes, worker.involved);
+        if (-left >= most) return least;
         const double rate = bits_.attempt(k, changes, worker.involved, left, most) * job_.bits_weight;
         if (least_errors + rate >= least) return least;
         const double errors = attempt_samples(k, worker);
