@@ -168,7 +168,8 @@ def main() -> int:
         for (before, preset), (shorter, longer) in zip(pairwise(options.presets), pairwise(losses), strict=True):
             if longer >= shorter:
                 worse.append(f"{clip.stem}: {preset} has {100 * (longer / shorter - 1):.1f}% more loss than {before}")
-    print("\n" + ("\n".join(worse) or "every preset is better than the one before it"))
+    if len(options.presets) > 1:
+        print("\n" + ("\n".join(worse) or "every preset is better than the one before it"))
     return int(bool(worse))
 
 

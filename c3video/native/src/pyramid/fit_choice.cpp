@@ -172,14 +172,14 @@ public:
             refined_ = by_inputs(refine_, count_, [&](int c, int i) { return w[group.r2 + (size_t)c * refine_ + i]; });
             refined_bias_ = w + group.d2;
         }
-        targets_.assign(count_ * stride_, 0.0f);
         const float* targets = job.targets;
         for (const Group& other : plan.groups) {
             if (&other == &group) break;
             targets += other.num_planes * other.size.count();
         }
+        targets_end_ = job.targets + plan.num_samples;
         for (int c = 0; c < count_; c++) {
-            std::copy_n(targets + c * size_.count(), size_.count(), targets_.data() + c * stride_);
+            targets_[c] = targets + c * size_.count();
             weights_[c] = (float)job.error_weights[group.first_plane + c];
         }
         find_responses(plan, w);
@@ -240,9 +240,10 @@ private:
     // Layers, (inputs, outputs).
     std::vector<float> hidden_, output_, refining_, refined_, refining_bias_;
     const float *hidden_bias_, *output_bias_, *refined_bias_ = nullptr;
+    const float *targets_[kMaxPlanes], *targets_end_;  // which have no room behind them
     float weights_[kMaxPlanes];
-    std::vector<Response> down_[kMaxGrids], along_[kMaxGrids];        // by grid and place
-    std::vector<float> targets_, all_inputs_, x_, samples_, errors_;  // plane by plane
+    std::vector<Response> down_[kMaxGrids], along_[kMaxGrids];  // by grid and place
+    std::vector<float> all_inputs_, x_, samples_, errors_;      // plane by plane
 
     size_t place(int y, int x) const { return (size_t)y * size_.width + x; }
 
@@ -397,8 +398,11 @@ private:
             for (int x = 0; x < samples.width(); x += kFloats) {
                 VF error = splatf(0.0f);
                 for (int c = 0; c < count_; c++) {
-                    const VF off =
-                        loadf(made + c * plane + in_trial + x) - loadf(targets_.data() + c * stride_ + in_planes + x);
+                    const float* from = targets_[c] + in_planes + x;
+                    const VF target = targets_end_ - from >= kFloats
+                                          ? loadf(from)
+                                          : load_first(from, std::min(samples.width() - x, kFloats));
+                    const VF off = loadf(made + c * plane + in_trial + x) - target;
                     error = fma(splatf(weights_[c]) * off, off, error);
                 }
                 storef(errors + in_trial + x, error);
