@@ -46,7 +46,7 @@ from c3video.stream.writer import Writer
 from c3video.video import ArraySource, Planes, VideoFormat, cells_to_planes, frame_hash
 from eval.bench_pictures import print_pictures
 from eval.clock import median_seconds
-from eval.launch import launch
+from eval.launch import launch_decode
 from handover import provenance
 from handover.files import write_json
 
@@ -172,8 +172,7 @@ def decoding_memory_mib(data: bytes) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stream.c3v"
         path.write_bytes(data)
-        command = [sys.executable, "-m", "c3video", "decode", str(path), "--verify", "--threads", "1", "-q"]
-        run = launch(command)
+        run = launch_decode(path)
     if run.exit_code:
         raise RuntimeError(run.stderr)
     return run.peak_bytes / (1 << 20)

@@ -37,7 +37,7 @@ from c3video.pyramid.weights import PyramidWeights
 from c3video.stream.layout import Header, Segment
 from c3video.stream.writer import Writer
 from c3video.video import ArraySource, VideoFormat
-from eval.launch import launch
+from eval.launch import launch_decode
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,7 @@ STREAMS = (
 
 def decoded(path: Path) -> tuple[str, int]:
     """(outcome, peak memory in bytes) of decoding a stream in a process of its own."""
-    command = [sys.executable, "-m", "c3video", "decode", str(path), "--verify", "--threads", "1", "-q"]
-    run = launch(command)
+    run = launch_decode(path)
     if run.exit_code == 0:
         return "decoded", run.peak_bytes
     said = run.stderr.strip().splitlines()[-1].removeprefix("c3v: ").removeprefix(f"{path}: ").partition(";")[0]

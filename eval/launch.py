@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _LAUNCHER = (
     "import os, subprocess, sys; process = subprocess.Popen(sys.argv[1:]); "
@@ -41,3 +42,8 @@ def launch(command: Sequence[str], environment: Mapping[str, str] | None = None)
     )
     code, cpu_seconds, peak = run.stdout.split()
     return Launched(int(code), run.stderr, float(cpu_seconds), int(peak) * (1 if sys.platform == "darwin" else 1024))
+
+
+def launch_decode(stream: Path) -> Launched:
+    """`c3v decode --verify` of a stream, on one thread."""
+    return launch([sys.executable, "-m", "c3video", "decode", str(stream), "--verify", "--threads", "1", "-q"])
