@@ -529,7 +529,7 @@ public:
 
     // Bits of all latents whose own value or context changes with one.
     double around(int k, const Change& change) const {
-        float sum = known_[place(k, change.y, change.x)].bits;
+        double sum = known_[place(k, change.y, change.x)].bits;
         for_dependents(k, change.y, change.x,
                        [&](int level, int y, int x) { sum += known_[place(k - level, y, x)].bits; });
         return sum;
@@ -679,21 +679,14 @@ private:
     // Hidden units of as many latents as a vector has lanes.
     static void layer(const float* in, int num_inputs, const std::vector<float>& matrix, const float* bias,
                       int num_outputs, float* out) {
+        const float* rows[kMaxWidth];
+        for (int i = 0; i < num_inputs; i++) rows[i] = in + i * kFloats;
         const VF limit = splatf(kEntropyLimit);
         for_blocks(num_outputs, 8, [&](int start, int size) {
             with_size<8>(size, [&](auto size) {
-                constexpr int R = decltype(size)::value;
-                VF sums[R];
-#pragma GCC unroll 8
-                for (int r = 0; r < R; r++) sums[r] = splatf(bias[start + r]);
-                const float* weights = matrix.data() + start;
-                for (int i = 0; i < num_inputs; i++, weights += num_outputs) {
-                    const VF input = loadf(in + i * kFloats);
-#pragma GCC unroll 8
-                    for (int r = 0; r < R; r++) sums[r] = fma(input, splatf(weights[r]), sums[r]);
-                }
-#pragma GCC unroll 8
-                for (int r = 0; r < R; r++) storef(out + (start + r) * kFloats, rectified(sums[r], limit));
+                combine_block<decltype(size)::value, 1>(
+                    rows, num_inputs, matrix.data() + start, num_outputs, bias + start, 0,
+                    [&](int r, int64_t, VF sum) { storef(out + (start + r) * kFloats, rectified(sum, limit)); });
             });
         });
     }
