@@ -15,6 +15,7 @@
 #include <limits>
 #include <vector>
 
+#include "pyramid/fit_laplace.h"
 #include "pyramid/fit_products.h"
 #include "shared/parallel.h"
 
@@ -691,14 +692,10 @@ private:
         });
     }
 
-    // laplace_bits of pyramid/fit/network.py.
     static VF bits_of(VF difference, VF output) {
-        const VF inverse = exp_of((3.4657359028f - 3.0f) - at_most(at_least(output, -3.0f), 4.875f)),
-                 distance = magnitude(difference), upper = exp_of(-magnitude(distance - 0.5f) * inverse),
-                 lower = exp_of(-(distance + 0.5f) * inverse),
-                 inside = if_less(distance, splatf(0.5f), 1.0f - 0.5f * (upper + lower), 0.5f * (upper - lower)),
-                 far = distance * inverse * reciprocal(10.0f + 4.0f * inverse), fall = reciprocal(1.0f + far * far);
-        return -log2_of(inside + 0x1p-16f * fall * fall);
+        const VF distance = magnitude(difference);
+        const LaplaceScale of = laplace_scale(output);
+        return -log2_of(laplace_bin(distance, of.scale, laplace_tails(distance, of.inverse)).probability);
     }
 
     // f(levels below grid k, y, x) for all latents whose contexts hold one of grid k.

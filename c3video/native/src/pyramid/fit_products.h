@@ -58,18 +58,6 @@ inline void layer(const float* const* in, int num_inputs, const float* matrix, c
 // max(x, 0), at most `limit`; NaN stays.
 C3_INLINE VF rectified(VF x, VF limit) { return minf(limit, maxf(splatf(0.0f), x)); }
 
-// 1 / x to about a float's precision, for positive x of usual size: division itself takes three times as long.
-C3_INLINE VF reciprocal(VF x) {
-#if defined(C3_AVX512)
-    const VF r = _mm512_rcp14_ps(x);
-#elif defined(C3_AVX2)
-    const VF r = _mm256_rcp_ps(x);
-#else
-    const VF r = 1.0f / x;
-#endif
-    return r * (2.0f - x * r);
-}
-
 // Units become their gradient, which passes where they are above 0, and at their limit only where it leads back from
 // it.
 C3_INLINE void let_pass(float* units, VF grad, float limit) {

@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "pyramid/fit_laplace.h"
 #include "pyramid/fit_plan.h"
 #include "pyramid/fit_products.h"
 #include "shared/parallel.h"
@@ -37,46 +38,25 @@ constexpr int kMargin = 3;  // zeros between rows: the farthest tap to the left 
 constexpr int kHalo = 3;    // rows above a strip that its taps read
 static_assert(kChunk % kStep == 0);
 
-// laplace_bits of pyramid/fit/network.py, which says what the numbers mean, in three steps. They are made in a loop
-// each: the rounds of short loops overlap in the processor, which those of one with all these dependent steps do not.
-struct Scale {
-    VF scale, inverse;
-};
-C3_INLINE Scale laplace_scale(VF output) {
-    const VF scale = exp_of(at_most(at_least(output, -3.0f), 4.875f) + (3.0f - 3.4657359028f));
-    return {scale, reciprocal(scale)};
-}
-
-// exp(-distance / scale) of the bounds of the bin: the near one, then the far one.
-struct Tails {
-    VF upper, lower;
-};
-C3_INLINE Tails laplace_tails(VF difference, VF inverse) {
-    const VF distance = magnitude(difference);
-    return {exp_of(-magnitude(distance - 0.5f) * inverse), exp_of(-(distance + 0.5f) * inverse)};
-}
-
+// Bits of a latent and their gradients. Scales, tails and these are made in a loop each: the rounds of short loops
+// overlap in the processor, which those of one with all these dependent steps do not.
 struct Bits {
     VF bits, by_x, by_scale;  // by_x is also minus the gradient of the location
 };
-C3_INLINE Bits laplace_bits(VF difference, VF output, VF scale, VF inverse, VF upper, VF lower) {
-    const VF half = splatf(0.5f), one = splatf(1.0f), zero = splatf(0.0f);
-    const VF distance = magnitude(difference), outer = distance + half, drop = half * (upper - lower);
-    // Below half a step from the location the bin holds the peak; beyond it both bounds lie on one flank.
-    const VF inside = if_less(distance, half, 1.0f - half * (upper + lower), drop);
-    const VF reach = reciprocal(fma(scale, splatf(10.0f), splatf(4.0f))), far = distance * reach;
-    const VF fall = reciprocal(fma(far, far, one)), tail = (fall * fall) * 0x1p-16f;
-    const VF probability = inside + tail;
-    const VF slope = -1.44269504f * reciprocal(probability);
-    const VF tail_slope = -4.0f * tail * fall * far;  // of `tail` by `far`
-    const VF by_distance = slope * fma(-inverse, drop, tail_slope * reach);
+C3_INLINE Bits laplace_bits(VF difference, VF output, const LaplaceScale& of, const LaplaceTails& tails) {
+    const VF half = splatf(0.5f), zero = splatf(0.0f);
+    const VF distance = magnitude(difference), outer = distance + half;
+    const LaplaceBin bin = laplace_bin(distance, of.scale, tails);
+    const VF slope = -1.44269504f * reciprocal(bin.probability);
+    const VF tail_slope = -4.0f * bin.tail * bin.fall * bin.far;  // of `tail` by `far`
+    const VF by_distance = slope * fma(-of.inverse, bin.drop, tail_slope * bin.reach);
     // By log-scale: that of `inverse` is -inverse, that of `reach` -10 scale reach^2.
-    const VF by_inverse = half * fma(outer, lower, (half - distance) * upper);
-    const VF by_scale = -slope * fma(by_inverse, inverse, tail_slope * far * (10.0f * scale * reach));
+    const VF by_inverse = half * fma(outer, tails.lower, (half - distance) * tails.upper);
+    const VF by_scale = -slope * fma(by_inverse, of.inverse, tail_slope * bin.far * (10.0f * of.scale * bin.reach));
     // Outside of the range only what leads back into it.
-    const VF low = if_less(output, splatf(-3.0f), if_less(zero, by_scale, zero, by_scale), by_scale);
-    const VF both = if_less(splatf(4.875f), output, if_less(by_scale, zero, zero, low), low);
-    return {-log2_of(probability), (VF)((VI)by_distance ^ ((VI)difference & (int32_t)0x80000000)), both};
+    const VF low = if_less(output, splatf(kLeastOutput), if_less(zero, by_scale, zero, by_scale), by_scale);
+    const VF both = if_less(splatf(kMostOutput), output, if_less(by_scale, zero, zero, low), low);
+    return {-log2_of(bin.probability), (VF)((VI)by_distance ^ ((VI)difference & (int32_t)0x80000000)), both};
 }
 
 // Rows y0 .. y1 of the part of a grid that lies over a patch, given by its corner and size.
@@ -461,20 +441,21 @@ private:
         const VF weight = splatf((float)job_.bits_weight);
         VF total = splatf(0.0f);
         for (int n = 0; n < length; n += kFloats) {
-            const Scale found = laplace_scale(loadf(outputs_[1] + n));
+            const LaplaceScale found = laplace_scale(loadf(outputs_[1] + n));
             storef(scale_ + n, found.scale);
             storef(inverse_ + n, found.inverse);
         }
         for (int n = 0; n < length; n += kFloats) {
             const VF difference = loadf(here + n) - loadf(outputs_[0] + n);
-            const Tails found = laplace_tails(difference, loadf(inverse_ + n));
+            const LaplaceTails found = laplace_tails(magnitude(difference), loadf(inverse_ + n));
             storef(outputs_[0] + n, difference);
             storef(upper_ + n, found.upper);
             storef(lower_ + n, found.lower);
         }
         for (int n = 0; n < length; n += kFloats) {
-            const Bits found = laplace_bits(loadf(outputs_[0] + n), loadf(outputs_[1] + n), loadf(scale_ + n),
-                                            loadf(inverse_ + n), loadf(upper_ + n), loadf(lower_ + n));
+            const Bits found =
+                laplace_bits(loadf(outputs_[0] + n), loadf(outputs_[1] + n), {loadf(scale_ + n), loadf(inverse_ + n)},
+                             {loadf(upper_ + n), loadf(lower_ + n)});
             const VF mask = loadf(mask_ + start + n);
             total = fma(found.bits, mask, total);
             if (!grad_here && !wants_weights_) continue;
