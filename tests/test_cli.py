@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,11 +22,10 @@ from c3video.media.avframe import to_av_frame
 from c3video.media.sink import open_sink
 from c3video.video import Frame, VideoFormat
 from tests.conftest import encode_quickly, moving_clip
-from tests.media.clips import read_all, stored
+from tests.media.clips import needs_ffmpeg, read_all, stored
 from tests.model_streams import small_stream
 
 C3V = [sys.executable, "-m", "c3video"]
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
 
 def c3v(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +20,9 @@ from c3video.media.source import open_source
 from c3video.video import Frame, VideoFormat, plane_bytes
 
 RATE = Fraction(25)
+
+FFMPEG = shutil.which("ffmpeg") or ""
+needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the program ffmpeg is not installed")
 
 
 def random_frame(video: VideoFormat, seed: int = 0, pts: int = 0) -> Frame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -24,10 +23,7 @@ from av.video.stream import VideoStream
 from c3video.errors import SourceError
 from c3video.media.source import open_source
 from c3video.video import ContentLight, MasteringDisplay
-from tests.media.clips import encode, error_of, pictures, read_all, stored
-
-FFMPEG = shutil.which("ffmpeg") or ""
-needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg program is not installed")
+from tests.media.clips import FFMPEG, encode, error_of, needs_ffmpeg, pictures, read_all, stored
 
 
 def said(caplog: pytest.LogCaptureFixture) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import shutil
 import subprocess
 from dataclasses import replace
 from fractions import Fraction
@@ -21,10 +20,7 @@ from c3video.media import matroska
 from c3video.media.sink import MatroskaSink, make_sink, open_sink
 from c3video.media.source import open_source
 from c3video.video import LAYOUTS, ContentLight, Frame, MasteringDisplay, VideoFormat
-from tests.media.clips import random_frame, read_all, stored
-
-FFMPEG = shutil.which("ffmpeg") or ""
-needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg program is not installed")
+from tests.media.clips import FFMPEG, needs_ffmpeg, random_frame, read_all, stored
 
 SCREEN = MasteringDisplay((34000, 16000), (13250, 34500), (7500, 3000), (15635, 16450), 10_000_000, 1)
 DARK = replace(SCREEN, max_luminance=0, min_luminance=0)

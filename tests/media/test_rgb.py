@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +16,10 @@ from c3video.media.sink import open_sink
 from c3video.media.source import RgbConverter
 from c3video.video import VideoFormat
 from tests.conftest import moving_clip
+from tests.media.clips import needs_ffmpeg
 
-NEEDS_FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
-
-@NEEDS_FFMPEG
+@needs_ffmpeg
 @pytest.mark.parametrize(("height", "width"), [(36, 48), (35, 47)])
 def test_bits_are_those_of_ffmpegs_png_files(tmp_path: Path, height: int, width: int) -> None:
     clip = moving_clip(3, height, width)

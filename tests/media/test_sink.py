@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -23,9 +22,7 @@ from c3video.media.avframe import to_av_frame
 from c3video.media.sink import RawSink, Y4MSink, container_for, open_sink
 from c3video.media.source import open_source
 from c3video.video import LAYOUTS, Frame, VideoFormat, plane_bytes
-
-FFMPEG = shutil.which("ffmpeg") or ""
-needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg program is not installed")
+from tests.media.clips import FFMPEG, needs_ffmpeg
 
 Y4M_FORMATS = [name for name, layout in LAYOUTS.items() if not layout.is_rgb]
 

@@ -7,7 +7,6 @@ import gc
 import io
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,10 +28,20 @@ from c3video.errors import SourceError
 from c3video.media.container import REPACKED, SWSCALE_FLAGS
 from c3video.media.source import RgbConverter, open_source
 from c3video.video import LAYOUTS, ArraySource, Frame, VideoFormat, frame_crc32
-from tests.media.clips import RATE, encode, error_of, fill, pictures, random_frame, read_all, rows, stored, visible
-
-FFMPEG = shutil.which("ffmpeg") or ""
-needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg program is not installed")
+from tests.media.clips import (
+    FFMPEG,
+    RATE,
+    encode,
+    error_of,
+    fill,
+    needs_ffmpeg,
+    pictures,
+    random_frame,
+    read_all,
+    rows,
+    stored,
+    visible,
+)
 
 # What comes in is what FFmpeg decodes.
 
