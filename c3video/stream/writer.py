@@ -4,8 +4,9 @@
 What is said here of the index holds for what ends a stream of one segment, which has none, too.
 
 A file has its index after every segment; the next segment is written over it. So it is a valid stream whenever the work
-ends, by a signal that nobody can catch too, and a full disk has room for the index: it is there. A pipe gets the index
-at the end, and so does a file that others read while it grows: what they have read stays.
+ends, and a full disk has room for the index: it is there. Only SIGKILL or a power cut in the middle of a write leaves a
+last segment that is cut off, behind whole ones. A pipe gets the index at the end, and so does a file that others read
+while it grows: what they have read stays.
 """
 
 from __future__ import annotations
