@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -69,3 +72,13 @@ def test_without_the_variable_the_extension_is_chosen(monkeypatch: pytest.Monkey
     monkeypatch.delenv("C3VIDEO_ISA", raising=False)
     assert choose_engine() == "native"
     assert native.integer_peak() > 1e7
+
+
+def test_what_outlives_the_interpreter_is_not_told() -> None:
+    """As a plan in the graph of a backward pass that a signal ended."""
+    code = (
+        "import ctypes; from c3video import native; reader = native.extension().Reader(b''); "
+        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(reader))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert (run.stdout, run.stderr) == (b"", b"")

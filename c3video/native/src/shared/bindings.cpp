@@ -96,6 +96,9 @@ void bind_pyramid(nb::module_& m);
 void bind_pyramid_fit(nb::module_& m);
 
 NB_MODULE(_native, m) {
+    // A signal in the middle of a backward pass leaves its graph with torch, which holds plans of ours until the
+    // process is gone. Of an orderly end a user is told in one line.
+    nb::set_leak_warnings(false);
     bind_c3(m);
     bind_fit_synthesis(m);
     bind_fit_rate(m);
