@@ -180,5 +180,5 @@ def fit_memory(recipe: Recipe, segment_frames: int) -> int:
 _PROCESS_BYTES = 450 << 20
 _SAMPLE_BYTES = {C3Config.KIND: 60, HybridConfig.KIND: 15, PyramidConfig.KIND: 60}
 """By model_kind: of a segment's frames, once for each."""
-_PICTURE_BYTES = {C3Config.KIND: 0, HybridConfig.KIND: 100, PyramidConfig.KIND: 40}
+_PICTURE_BYTES = {C3Config.KIND: 0, HybridConfig.KIND: 110, PyramidConfig.KIND: 50}
 """By model_kind, a sample of one frame: what fitting a picture takes beside that, most while latents are chosen."""

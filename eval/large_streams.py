@@ -29,7 +29,7 @@ from c3video.decoder import decode_segment
 from c3video.engine import choose_engine
 from c3video.errors import CorruptSegmentError
 from c3video.native.pyramid import NATIVE_WRITING
-from c3video.pyramid.config import PyramidConfig, grid_shapes
+from c3video.pyramid.config import PyramidConfig, latent_shapes
 from c3video.pyramid.payload import encode_picture
 from c3video.pyramid.priors import zero_prior
 from c3video.pyramid.synthesis import layout_key
@@ -63,10 +63,10 @@ def flat(width: int, height: int, num_frames: int, pix_fmt: str = "gray") -> Lar
 
 def zero_picture(width: int, height: int) -> Large:
     """Of the pyramid model: weights and latents of zero."""
-    video, model = VideoFormat(width, height, "gray"), PyramidConfig()
+    video, model = VideoFormat(width, height, "gray"), PyramidConfig(num_hyper=4)
 
     def write(path: Path) -> None:
-        latents = [np.zeros(shape, np.int64) for shape in grid_shapes(model.num_grids, height, width)]
+        latents = [np.zeros(shape, np.int64) for shape in latent_shapes(model, height, width)]
         layout = layout_key(video.layout)
         weights = PyramidWeights(model, layout, zero_prior(model, layout).arrays, (64,) * model.num_grids)
         data, _ = encode_picture(weights, latents, video, writing=NATIVE_WRITING)

@@ -13,8 +13,9 @@ good where it stands, this one is good some hundred steps on. A second run, with
 Steps and spreads go by the inputs of an array, or by the grids of biases, not by single weights: what a hidden unit is
 worth differs from picture to picture.
 
-With --widen the start may be a prior of the default widths: hidden units that it has not begin at random and say
-nothing yet, filters do nothing. So priors of RGB, which is coded by wider networks, come from narrow ones.
+With --widen the start may be a prior of the default widths, or one without hyper grids: hidden units that it has not
+begin at random and say nothing yet, filters do nothing, hyper grids are not read. So priors of RGB, which is coded by
+wider networks, come from narrow ones.
 
 Pictures on which results are reported must not be among them.
 """
@@ -66,13 +67,20 @@ def fitted_crop(
 
 
 def widened(prior: Prior, config: PyramidConfig, seed: int) -> Floats:
-    """Weights (W,) of `config`, whose hidden layers may be wider than those of the prior, that compute the same."""
+    """Weights (W,) of `config`, whose hidden layers may be wider than those of the prior, that compute the same.
+
+    Hyper grids that it has not get the biases of the grids of their shapes.
+    """
     weights = start_weights(replace(config, prior=0), prior.layout, seed)
     old = weight_views(prior_weights(prior), prior.config, prior.layout)
-    for name, array in weight_views(weights, config, prior.layout).items():
+    views = weight_views(weights, config, prior.layout)
+    for name, array in views.items():
         kind = name.split(".")[0]
-        if kind == "f" and name not in old:
+        if kind in ("f", "h1", "hl") and name not in old:
             continue  # what start_weights gives does nothing
+        if kind == "hb" and name not in old:
+            array[...] = views["b1"][-config.num_hyper :]
+            continue
         corner = tuple(slice(length) for length in old[name].shape)
         if kind in ("w1", "v1", "r1"):  # what new units read is left as it is
             pass
@@ -114,7 +122,7 @@ def by_input(name: str, values: Doubles) -> Doubles:
     kind = name.split(".")[0]
     if kind in ("u", "f"):
         return values
-    axis = {"b1": 1, "w1": 0, "l": 0, "v1": 0, "m": 0}.get(kind)
+    axis = {"b1": 1, "hb": 1, "w1": 0, "l": 0, "h1": 0, "hl": 0, "v1": 0, "m": 0}.get(kind)
     return np.broadcast_to(values.mean(axis=axis, keepdims=axis is not None), values.shape)
 
 

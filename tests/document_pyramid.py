@@ -43,6 +43,12 @@ class Config:
     filter_reach: int
     patch_size: int
     num_previous: int = 0
+    num_hyper: int = 0
+
+    @property
+    def levels(self) -> list[int]:
+        """Of the grids, then of the hyper grids: k of a grid, for a hyper grid that of its peer."""
+        return [*range(self.num_grids), *range(self.num_grids - self.num_hyper, self.num_grids)]
 
 
 def group_sizes(config: Config, pixels: str) -> list[tuple[int, int]]:
@@ -61,6 +67,9 @@ def array_shapes(config: Config, pixels: str) -> list[tuple[str, tuple[int, ...]
     if config.num_previous:
         shapes += [("p1", (widths[0], config.num_previous)), ("pb", (config.num_grids, widths[0]))]
         shapes += [("pl", (2, config.num_previous)), ("p3", (2,))]
+    if config.num_hyper:
+        shapes += [("h1", (widths[0], config.num_hyper)), ("hl", (2, config.num_hyper))]
+        shapes.append(("hb", (config.num_hyper, widths[0])))
     if config.num_grids > 1:
         shapes.append(("u", (config.num_grids - 1, 4)))
     if config.filter_reach:
@@ -137,10 +146,10 @@ def read_prior(number: int, config: Config, pixels: str) -> Prior:
     if not path.exists():
         raise Damage("prior")
     data = path.read_bytes()
-    widths = (config.synthesis_width, config.refine_width, config.filter_reach)
+    widths = (config.synthesis_width, config.refine_width, config.filter_reach, config.num_hyper)
     layout = {"gray": 1, "420": 2, "422": 3, "444": 4, "rgb": 5}[pixels]
     layers = config.entropy_layers
-    head = b"C3P4" + bytes([layout, config.num_grids, config.num_taps, len(layers), *layers, *widths])
+    head = b"C3P5" + bytes([layout, config.num_grids, config.num_taps, len(layers), *layers, *widths])
     if data[: len(head)] != head:
         raise Damage("prior of others")
     at = len(head)
@@ -199,29 +208,37 @@ def read_weights(coder: Coder, config: Config, pixels: str, number: int) -> Weig
             for row in weights[name]:
                 for column in range(min(z, config.num_grids - first)):
                     row[column] = clip(rs(row[column] * gains[first + column], 6), -32767, 32767)
-    check(weights, config, pixels)
+    check(entropy_weights(weights, config, is_later=False), config, pixels)
     if config.num_previous:
-        check(later_weights(weights, config), config, pixels)
+        check(entropy_weights(weights, config, is_later=True), config, pixels)
     return weights
 
 
-def later_weights(weights: Weights, config: Config) -> Weights:
-    """Section 7: as later latent frames have them."""
+def entropy_weights(weights: Weights, config: Config, is_later: bool) -> Weights:
+    """Sections 4 and 7: w1 and l with a column for each input; b1 with a row for each grid, then each hyper grid."""
+    found, taps = dict(weights), config.num_taps
+    if config.num_hyper:
+        found |= {"w1": beside(weights["w1"], weights["h1"]), "l": beside(weights["l"], weights["hl"])}
+        found["b1"] = weights["b1"] + weights["hb"]
+    if is_later:
+        for name, added in (("w1", "p1"), ("l", "pl")):
+            columns = beside([row[:taps] for row in found[name]], weights[added])
+            found[name] = beside(columns, [row[taps:] for row in found[name]])
+        found["b1"] = summed(found["b1"], [weights["pb"][k] for k in config.levels])
+        found["b3"] = summed(weights["b3"], weights["p3"])
+    return found
 
-    def joined(name: str, added: str) -> Grid:
-        rows = zip(weights[name], weights[added], strict=True)
-        return [row[: config.num_taps] + more + row[config.num_taps :] for row, more in rows]
 
-    def summed(name: str, added: str) -> Grid:
-        rows = zip(weights[name], weights[added], strict=True)
-        return [[b + more for b, more in zip(row, others, strict=True)] for row, others in rows]
+def beside(left: Grid, right: Grid) -> Grid:
+    return [row + more for row, more in zip(left, right, strict=True)]
 
-    changed = {"w1": joined("w1", "p1"), "l": joined("l", "pl"), "b1": summed("b1", "pb"), "b3": summed("b3", "p3")}
-    return weights | changed
+
+def summed(rows: Grid, others: Grid) -> Grid:
+    return [[a + b for a, b in zip(row, other, strict=True)] for row, other in zip(rows, others, strict=True)]
 
 
 def check(weights: Weights, config: Config, pixels: str) -> None:
-    """Section 1.4."""
+    """Section 1.4, of what `entropy_weights` gives."""
 
     def bound(name: str, a: int, half: int, bias: str | None = None, factor: int = 1) -> None:
         for o, row in enumerate(weights[name]):
@@ -265,9 +282,9 @@ def at(grid: Grid | None, y: int, x: int) -> int:
     return clip(grid[y][x], -8191, 8191)
 
 
-def table_of(context: list[int], k: int, weights: Weights) -> tuple[int, int, int]:
+def table_of(context: list[int], biases: list[int], weights: Weights) -> tuple[int, int, int]:
     """Section 4: t, j, f."""
-    h = [relu(sat(rs(dot(row, context) + b, 4))) for row, b in zip(weights["w1"], weights["b1"][k], strict=True)]
+    h = [relu(sat(rs(dot(row, context) + b, 4))) for row, b in zip(weights["w1"], biases, strict=True)]
     if "w2" in weights:
         pairs = zip(weights["w2"], weights["b2"][0], strict=True)
         h = [relu(sat(rs(dot(row, h) + b * 256, 12))) for row, b in pairs]
@@ -287,14 +304,20 @@ class Before:
 
 def read_part(
     coder: Coder,
-    k: int,
     shape: tuple[int, int],
     above: list[Grid | None],
+    hyper: list[Grid | None],
     config: Config,
     weights: Weights,
+    biases: list[int],
     before: Before | None,
 ) -> Grid:
-    """Sections 3 and 7: a patch's part of grid k; `above`: those of grids k + 1 and k + 2."""
+    """Sections 3 and 7: a patch's part of grid k, or of a hyper grid.
+
+    Args:
+        above: the parts of grids k + 1 and k + 2, or of the next two hyper grids.
+        hyper: E_k of each hyper grid (None: zero).
+    """
     h, w = shape
     taps = TAPS[: config.num_taps]
     a = 1 + max(dx for dy, dx in taps if dy == -1)
@@ -311,11 +334,57 @@ def read_part(
                 previous = PREVIOUS_TAPS[: config.num_previous]
                 context += [at(before.part, y + q + dy, x + r + dx) for dy, dx in previous]
             context += [at(above[0], *place) for place in parents]
-            found.append(table_of([*context, at(above[1], y >> 2, x >> 2)], k, weights))
+            context.append(at(above[1], y >> 2, x >> 2))
+            context += [plane[y][x] if plane else 0 for plane in hyper]
+            found.append(table_of(context, biases, weights))
         residuals = read_batch(coder, [(j, f) for _, j, f in found])
         for (y, x), (t, _, _), residual in zip(places, found, residuals, strict=True):
             part[y][x] = clip(t + residual, -32767, 32767)
     return part
+
+
+def finer(coarse: Grid, shape: tuple[int, int]) -> Grid:
+    """Section 3: E_k from E_(k+1), which is zero outside of its part."""
+
+    def e(y: int, x: int) -> int:
+        return coarse[y][x] if 0 <= y < len(coarse) and 0 <= x < len(coarse[0]) else 0
+
+    plane: Grid = [[0] * shape[1] for _ in range(shape[0])]
+    for y, row in enumerate(plane):
+        for x in range(len(row)):
+            sy, sx, py, px = (1 if y % 2 else -1), (1 if x % 2 else -1), y >> 1, x >> 1
+            row[x] = rs(9 * e(py, px) + 3 * e(py + sy, px) + 3 * e(py, px + sx) + e(py + sy, px + sx), 4)
+    return plane
+
+
+def read_latent_frame(
+    coder: Coder,
+    shapes: list[tuple[int, int]],
+    config: Config,
+    weights: Weights,
+    before: list[Before | None],
+) -> list[Grid]:
+    """Sections 2 and 7: a patch's parts of all grids, then of all hyper grids, of one latent frame or of a picture.
+
+    Args:
+        shapes, before: of each of these parts.
+        weights: as `entropy_weights` gives them.
+    """
+    n, total = config.num_grids, len(shapes)
+    parts: list[Grid] = [[] for _ in shapes]
+    hyper: list[Grid | None] = [None] * config.num_hyper
+    for number in range(total - 1, -1, -1):  # hyper grids from the last to the first, then grids from the coarsest on
+        end = n if number < n else total
+        above = [parts[other] if other < end else None for other in (number + 1, number + 2)]
+        if number < n:
+            for i, plane in enumerate(hyper):
+                if n - config.num_hyper + i == number:
+                    hyper[i] = [[16 * clip(latent, -127, 127) for latent in row] for row in parts[n + i]]
+                elif plane is not None:
+                    hyper[i] = finer(plane, shapes[number])
+        biases = weights["b1"][number]
+        parts[number] = read_part(coder, shapes[number], above, hyper, config, weights, biases, before[number])
+    return parts
 
 
 def halves(n: int, k: int) -> int:
@@ -343,7 +412,7 @@ def open_payload(payload: bytes) -> Coder:
 
 
 def decode(data: bytes, config: Config, pixels: str, height: int, width: int) -> tuple[Weights, list[Grid]]:
-    """Section 2: weights and grids."""
+    """Section 2: weights and grids, hyper grids behind them."""
     config = replace(config, num_previous=0)
     weights, frames = decode_frames(data, config, pixels, height, width, 1)
     return weights, frames[0]
@@ -364,10 +433,13 @@ def read_head(coder: Coder, config: Config) -> tuple[list[int], list[tuple[int, 
 def decode_frames(
     data: bytes, config: Config, pixels: str, height: int, width: int, num_frames: int
 ) -> tuple[Weights, list[list[Grid]]]:
-    """Sections 2 and 7: weights, and the grids of each frame. A picture is a run of one frame and nothing before it."""
+    """Sections 2 and 7: weights, and of each frame the grids, hyper grids behind them.
+
+    A picture is a run of one frame and nothing before it.
+    """
     if not data:
         raise Damage("prior")
-    size, n = config.patch_size, config.num_grids
+    size, levels = config.patch_size, config.levels
     corners = [(top, left) for top in range(0, height, size) for left in range(0, width, size)]
     payloads, start = [], 1
     for _ in corners[1:]:
@@ -378,33 +450,36 @@ def decode_frames(
         start += length
     payloads.append(data[start:])
     weights: Weights = {}
+    first: Weights = {}
     later: Weights = {}
-    spans, windows = [0], [(0, 0)] * n
-    frames = [[[[0] * halves(width, k) for _ in range(halves(height, k))] for k in range(n)] for _ in range(num_frames)]
+    spans, windows = [0], [(0, 0)] * config.num_grids
+    empty = [(halves(height, k), halves(width, k)) for k in levels]
+    frames = [[[[0] * w for _ in range(h)] for h, w in empty] for _ in range(num_frames)]
     for index, ((top, left), payload) in enumerate(zip(corners, payloads, strict=True)):
         coder = open_payload(payload)
         if index == 0:
             if config.num_previous:
                 spans, windows = read_head(coder, config)
             weights = read_weights(coder, config, pixels, data[0])
-            later = later_weights(weights, config) if config.num_previous else {}
-        newest: dict[int, list[Grid | None]] = {}
+            first = entropy_weights(weights, config, is_later=False)
+            later = entropy_weights(weights, config, is_later=True) if config.num_previous else {}
+        shapes = []
+        for k in levels:
+            h = min((top + size) >> k, halves(height, k)) - (top >> k)
+            shapes.append((h, min((left + size) >> k, halves(width, k)) - (left >> k)))
+        newest: dict[int, list[Grid]] = {}
         for t in range(num_frames):
             for layer, s in enumerate(spans):
                 if t % (1 << s) == 0:
                     is_later = t > 0 or layer > 0
-                    old = newest.get(layer, [None] * n)
-                    parts: list[Grid | None] = [None] * (n + 2)
-                    for k in range(n - 1, -1, -1):
-                        h = min((top + size) >> k, halves(height, k)) - (top >> k)
-                        w = min((left + size) >> k, halves(width, k)) - (left >> k)
-                        before = Before(old[k], windows[k]) if is_later else None
-                        above, these = parts[k + 1 : k + 3], later if is_later else weights
-                        parts[k] = read_part(coder, k, (h, w), above, config, these, before)
-                    newest[layer] = parts
-                for k, part in enumerate(newest[layer][:n]):
-                    assert part is not None
-                    for row, values in zip(frames[t][k][top >> k :], part, strict=False):
+                    before: list[Before | None] = [None] * len(levels)
+                    if is_later:
+                        old = newest.get(layer, [None] * len(levels))
+                        before = [Before(part, windows[k]) for part, k in zip(old, levels, strict=True)]
+                    these = later if is_later else first
+                    newest[layer] = read_latent_frame(coder, shapes, config, these, before)
+                for k, grid, part in zip(levels, frames[t], newest[layer], strict=True):
+                    for row, values in zip(grid[top >> k :], part, strict=False):
                         for x, value in enumerate(values):
                             row[(left >> k) + x] += value
         if not coder.is_done():
@@ -497,8 +572,8 @@ def group_planes(inputs: list[Grid], weights: Weights, g: int, shape: tuple[int,
 
 
 def make_planes(weights: Weights, grids: list[Grid], pixels: str, max_value: int) -> list[Grid]:
-    """Sections 5 and 6."""
-    levels = levels_of(grids, weights)
+    """Sections 5 and 6. Hyper grids behind the grids are for the entropy network alone."""
+    levels = levels_of(grids[: len(weights["b1"])], weights)
     height, width = len(grids[0]), len(grids[0][0])
     planes = group_planes(levels[0], weights, 0, (height, width))
     if pixels in ("420", "422"):

@@ -11,6 +11,7 @@ from c3video.c3.config import C3_PRESETS, WINDOW_SEARCHES, C3Config, C3FitConfig
 from c3video.config import fit_config, model_config
 from c3video.errors import ConfigError
 from c3video.hybrid.config import HybridConfig, HybridFitConfig
+from c3video.pyramid.config import PyramidConfig
 from c3video.stream.layout import Header
 from c3video.video import VideoFormat
 
@@ -21,8 +22,20 @@ from c3video.video import VideoFormat
 )
 def test_large_frames_get_slices(width: int, height: int, num_slices: int) -> None:
     model = HybridConfig().for_video(VideoFormat(width, height, "yuv420p"))
-    assert model == HybridConfig(num_slices=num_slices)
+    assert model == HybridConfig(num_slices=num_slices, key=PyramidConfig().for_video(VideoFormat(8, 8, "yuv420p")))
     Header(VideoFormat(width, height, "yuv420p"), model, 1, 1, 1).check()
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "num_hyper"), [("yuv420p10le", 4), ("gbrp", 4), ("yuv422p", 0), ("yuv444p", 0), ("gray", 0)]
+)
+def test_formats_whose_priors_know_hyper_grids_get_them(pix_fmt: str, num_hyper: int) -> None:
+    video = VideoFormat(8, 8, pix_fmt)
+    runs = model_config("pyramid").for_video(video)
+    assert isinstance(runs, PyramidConfig)
+    assert runs.num_hyper == PyramidConfig().for_video(video).num_hyper == num_hyper
+    own = PyramidConfig(num_taps=9)
+    assert own.for_video(video) == own
 
 
 @pytest.mark.parametrize("height", [32, 33, 64, 65, 8192])

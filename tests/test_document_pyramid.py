@@ -33,20 +33,27 @@ def as_the_document_has_it(config: PyramidConfig) -> document_pyramid.Config:
         config.filter_reach,
         config.patch_size,
         config.num_previous,
+        config.num_hyper,
     )
 
 
 @pytest.mark.parametrize(
     ("size", "pix_fmt", "config", "extreme"),
     [
-        ((21, 18), "yuv420p", PyramidConfig(), False),
-        ((9, 133), "yuv420p", PyramidConfig(num_grids=3, refine_width=2, filter_reach=3, patch_size=128), True),
+        ((21, 18), "yuv420p", PyramidConfig(num_hyper=4), False),
+        (
+            (9, 133),
+            "yuv420p",
+            PyramidConfig(num_grids=3, refine_width=2, filter_reach=3, patch_size=128, num_hyper=3),
+            True,
+        ),
+        ((130, 14), "gray", PyramidConfig(num_grids=5, entropy_layers=(5,), patch_size=128, num_hyper=4), False),
         ((11, 13), "yuv422p10le", PyramidConfig(num_taps=16, entropy_layers=(6,)), False),
-        ((8, 7), "yuv422p", PyramidConfig(num_grids=8, num_taps=4, refine_width=0), True),
-        ((9, 12), "yuv444p", PyramidConfig(num_grids=4, synthesis_width=9), False),
+        ((8, 7), "yuv422p", PyramidConfig(num_grids=8, num_taps=4, refine_width=0, num_hyper=4), True),
+        ((9, 12), "yuv444p", PyramidConfig(num_grids=4, synthesis_width=9, num_hyper=4), False),
         ((1, 1), "gray10le", PyramidConfig(), False),
-        ((5, 6), "yuv420p10le", PyramidConfig(num_grids=1), False),
-        ((13, 8), "gbrp", PyramidConfig(num_grids=2, num_taps=7), False),
+        ((5, 6), "yuv420p10le", PyramidConfig(num_grids=1, num_hyper=1), False),
+        ((13, 8), "gbrp", PyramidConfig(num_grids=2, num_taps=7, num_hyper=1), False),
     ],
 )
 def test_picture_decodes_as_the_document_says(
@@ -94,7 +101,7 @@ def test_weights_of_each_prior_are_read_as_the_document_says(number: int, num_pr
 
 
 def test_coefficients_out_of_range_are_damage_to_the_document_too() -> None:
-    theirs = document_pyramid.Config(7, 12, (16, 16), 16, 8, 0, 512)
+    theirs = document_pyramid.Config(7, 12, (16, 16), 16, 8, 0, 512, num_hyper=4)
     prior = document_pyramid.read_prior(2, theirs, "420")
     size = len(prior.weights["w1"])
     largest = [32767 >> clip(step, 0, 14) for step in prior.steps["w1"]]
@@ -113,9 +120,16 @@ def test_tables_of_the_document() -> None:
 @pytest.mark.parametrize(
     ("size", "num_frames", "spans", "config", "extreme"),
     [
-        ((11, 14), 3, (1, 0), PyramidConfig(num_previous=9), False),
-        ((3, 131), 2, (0,), PyramidConfig(num_grids=3, num_previous=3, patch_size=128), False),
-        ((9, 7), 4, (6, 1), PyramidConfig(num_grids=2, num_previous=5, refine_width=0, entropy_layers=(6,)), True),
+        ((11, 14), 3, (1, 0), PyramidConfig(num_previous=9, num_hyper=4), False),
+        ((3, 131), 2, (0,), PyramidConfig(num_grids=3, num_previous=3, patch_size=128, num_hyper=2), False),
+        (
+            (9, 7),
+            4,
+            (6, 1),
+            PyramidConfig(num_grids=2, num_previous=5, refine_width=0, entropy_layers=(6,), num_hyper=1),
+            True,
+        ),
+        ((6, 5), 2, (1, 0), PyramidConfig(num_grids=3, num_previous=2), False),
     ],
 )
 def test_run_decodes_as_the_document_says(

@@ -31,7 +31,7 @@ from c3video.hybrid.subbands import slice_layouts
 from c3video.models import DECODERS
 from c3video.native import pyramid as native_pyramid
 from c3video.native.pyramid import NATIVE_WRITING
-from c3video.pyramid.config import PyramidConfig, grid_shapes
+from c3video.pyramid.config import PyramidConfig, latent_shapes
 from c3video.pyramid.decode import is_run, join_pictures
 from c3video.pyramid.payload import encode_picture
 from c3video.pyramid.run_payload import encode_run
@@ -100,7 +100,7 @@ def c3_segment(header: Header, num_frames: int, corner: int) -> tuple[bytes, ...
 
 def _latents(config: PyramidConfig, video: VideoFormat, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    shapes = grid_shapes(config.num_grids, video.height, video.width)
+    shapes = latent_shapes(config, video.height, video.width)
     return [((rng.random(shape) < 0.05) * rng.integers(-3, 4, shape)).astype(np.int16) for shape in shapes]
 
 
@@ -191,7 +191,9 @@ def c3(patches: tuple[int, int] = (1, 1), corner: int = 0, residual_time_size: i
 
 
 def pyramid(patch_units: int = 255, num_previous: int = 0, pix_fmt: str = "yuv420p") -> Make:
-    config = PyramidConfig(patch_size=128 * patch_units, num_taps=16, num_previous=num_previous, filter_reach=3)
+    config = PyramidConfig(
+        patch_size=128 * patch_units, num_taps=16, num_previous=num_previous, filter_reach=3, num_hyper=4
+    )
 
     def make(height: int, width: int, num_frames: int) -> tuple[Header, tuple[bytes, ...]]:
         header = Header(video_format(height, width, pix_fmt), config, num_frames, 1, 1)
@@ -201,7 +203,7 @@ def pyramid(patch_units: int = 255, num_previous: int = 0, pix_fmt: str = "yuv42
 
 
 def hybrid(gop: int = 8, num_slices: int = 1, has_picture: bool = False, patch_units: int = 255) -> Make:
-    config = HybridConfig(num_slices=num_slices, key=PyramidConfig(patch_size=128 * patch_units))
+    config = HybridConfig(num_slices=num_slices, key=PyramidConfig(patch_size=128 * patch_units, num_hyper=4))
 
     def make(height: int, width: int, num_frames: int) -> tuple[Header, tuple[bytes, ...]]:
         header = Header(video_format(height, width), config, num_frames, 1, 1)

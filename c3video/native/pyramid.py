@@ -35,7 +35,7 @@ def _code_patches(
 ) -> list[float]:
     arrays, config = weights.entropy_arrays(is_later=before is not None), weights.config
     previous = before.grids if before and before.grids else []
-    windows = before.windows if before else [(0, 0)] * config.num_grids
+    windows = [before.windows[level] if before else (0, 0) for level in config.levels]
     return native.extension().code_pyramid(
         native.probability_tables(),
         readers,
@@ -47,6 +47,7 @@ def _code_patches(
         np.array(TAPS[: config.num_taps], dtype=np.int32),
         wave_slope(config.num_taps),
         config.num_previous if before else 0,
+        config.num_hyper,
         [_dense(arrays["w1"], bias, 1 << 3, MAX_CONTEXT) for bias in arrays["b1"]],
         [_dense(arrays["w2"], arrays["b2"] << 8, 1 << 11, 32767)] if "w2" in arrays else [],
         _dense(arrays["w3"], np.zeros(2, dtype=np.int64), 1 << 7, 32767),
@@ -101,7 +102,7 @@ def synthesise(
     planes = tuple(np.empty((-(-height >> v), -(-width >> h)), dtype=layout.dtype) for v, h in layout.planes)
     run = native.extension().synthesise_pyramid_8 if layout.bit_depth == 8 else native.extension().synthesise_pyramid_16
     run(
-        [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols],
+        [np.ascontiguousarray(grid, dtype=np.int16) for grid in symbols[: weights.config.num_grids]],
         arrays.get("u", np.zeros((0, 4), dtype=np.int64)).astype(np.int32),
         _filters(arrays.get("f")),
         [_group_layers(weights, index) for index in range(len(GROUPS[weights.layout]))],
@@ -126,6 +127,7 @@ def kernels_memory(config: PyramidConfig, video: VideoFormat, num_threads: int, 
         np.array(TAPS[: config.num_taps], dtype=np.int32),
         wave_slope(config.num_taps),
         has_previous,
+        config.num_hyper,
         num_threads,
         native.isa(),
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """One step of a fit of the pyramid model on the native engine: rate, distortion, gradients; float32 on the CPU.
 
-`pyramid/fit/network.py` is the definition. Everything lies in flat arrays: latents grid by grid, finest first, each
-(h, w) row by row; weights in the order of `weight_shapes`; samples plane by plane.
+`pyramid/fit/network.py` is the definition. Everything lies in flat arrays: latents grid by grid, finest first, hyper
+grids last, each (h, w) row by row; weights in the order of `weight_shapes`; samples plane by plane.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c3video import native
-from c3video.pyramid.config import GROUPS, LONGEST_CHOICE, TAPS, PyramidConfig, grid_shapes, weight_shapes
+from c3video.pyramid.config import GROUPS, LONGEST_CHOICE, TAPS, PyramidConfig, latent_shapes, weight_shapes
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -26,7 +26,7 @@ class FitStep:
     """What a step found.
 
     Args:
-        bits: (N,) of each grid.
+        bits: (N,) of each grid, hyper grids last.
         squared_errors: (P,) sums over the samples of each plane, on [0, 1].
         loss: squared_errors / num_samples + rd_weight * bits / num_pixels, of the parts that were asked for.
         grad_latents: (L,) gradient of the loss, or None.
@@ -48,7 +48,7 @@ class Before:
 
     Args:
         latents: (L,), or None for zeros.
-        windows: (y, x) of each grid, where its taps lie in it.
+        windows: (y, x) of each resolution, where its grids' taps lie in it.
     """
 
     latents: Floats | None
@@ -80,6 +80,7 @@ class PyramidFit:
             config.refine_width,
             config.filter_reach,
             config.patch_size,
+            config.num_hyper,
             [(g.num_planes, *g.exponents, g.num_given, g.first_grid) for g in groups],
         )
         self.num_latents: int = self._plan.num_latents
@@ -89,7 +90,7 @@ class PyramidFit:
         self.num_pixels = height * width
         self.chroma_weight = chroma_weight
         self.plane_weights = np.array([1.0] + [chroma_weight] * (self.num_planes - 1))
-        assert self.num_latents == sum(h * w for h, w in grid_shapes(config.num_grids, height, width))
+        assert self.num_latents == sum(h * w for h, w in latent_shapes(config, height, width))
         assert self.num_weights == sum(math.prod(shape) for shape in weight_shapes(config, layout).values())
 
     def step(
@@ -124,8 +125,8 @@ class PyramidFit:
         Raises:
             ValueError: sizes that do not fit the plan, or arrays that overlap.
         """
-        num_grids = self.config.num_grids
-        bits, squared_errors = np.zeros(num_grids), np.zeros(self.num_planes)
+        levels = self.config.levels
+        bits, squared_errors = np.zeros(len(levels)), np.zeros(self.num_planes)
         factors = share * self.plane_weights
         grad_latents = np.empty(self.num_latents, dtype=np.float32) if wants_latents else None
         previous = before.latents if before else None
@@ -137,7 +138,7 @@ class PyramidFit:
             latents,
             before is not None,
             previous,
-            list(before.windows) if before else [(0, 0)] * num_grids,
+            [before.windows[level] if before else (0, 0) for level in levels],
             weights,
             np.empty(0, dtype=np.float32) if targets is None else targets,
             None if rd_weight is None else rd_weight / self.num_pixels,

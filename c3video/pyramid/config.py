@@ -35,6 +35,9 @@ PREVIOUS_TAPS: tuple[tuple[int, int], ...] = (
 MAX_WINDOW = 31
 """Furthest that a window lies off, in latents of its grid along each axis."""
 
+MAX_HYPER = 4
+"""Of num_hyper."""
+
 UPSAMPLING_TAPS = 4
 MAX_REACH = 3
 """Of filter_reach."""
@@ -61,6 +64,7 @@ PYRAMID_MODEL = Structure(
         ),
         Field("patch_units", U8, 1, 255, "side of a patch of latents in units of 128 luma samples", since=5, usual=4),
         Field("num_previous", U8, 0, 9, "taps in the previous latent frame; 0: each frame is a picture", since=7),
+        Field("num_hyper", U8, 0, MAX_HYPER, "hyper grids, as many of the coarsest shapes; 0: none", since=16, usual=4),
     ),
 )
 
@@ -81,6 +85,8 @@ class PyramidConfig:
         prior: number of the prior that the weights are differences to; 0 is the zero prior.
         num_previous: taps of the entropy network in the previous latent frame, 0..9. With 0 each frame is a picture by
             itself; else the frames of a segment share their networks.
+        num_hyper: hyper grids, 0..4 and at most num_grids: further latents, for the entropy network alone, of the
+            shapes of the coarsest grids.
     """
 
     num_grids: int = 7
@@ -92,6 +98,7 @@ class PyramidConfig:
     patch_size: int = 512
     prior: int = 0
     num_previous: int = 0
+    num_hyper: int = 0
 
     KIND: ClassVar[int] = 3
     SEGMENT_FRAMES: ClassVar[int] = 32
@@ -114,6 +121,7 @@ class PyramidConfig:
             raise ConfigError(f"patch_size = {self.patch_size}: must be a multiple of {PATCH_UNIT}")
         check_range("prior", self.prior, 0, MAX_PRIOR)
         check_range("num_previous", self.num_previous, 0, len(PREVIOUS_TAPS))
+        check_range("num_hyper", self.num_hyper, 0, min(MAX_HYPER, self.num_grids))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> PyramidConfig:
@@ -123,6 +131,7 @@ class PyramidConfig:
             **{name: values[name] for name in plain},
             patch_size=PATCH_UNIT * values["patch_units"],
             num_previous=values.get("num_previous", 0),  # first frames of the hybrid model stand alone
+            num_hyper=values["num_hyper"],
         )
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
@@ -134,14 +143,17 @@ class PyramidConfig:
         check_segment_size("samples of a picture", samples, MAX_PICTURE_SAMPLES, segment_frames, "a smaller picture")
 
     def for_video(self, video: VideoFormat) -> PyramidConfig:
-        """The model as clips of that format are best coded: RGB, of three full planes, by wider networks.
+        """The model as clips of that format are best coded: RGB, of three full planes, by wider networks; with hyper
+        grids where priors know them.
 
         Where widths are other than the default ones they stay.
         """
         of_pictures = replace(self, patch_size=PyramidConfig.patch_size, prior=0, num_previous=0)
-        if video.layout.is_rgb and of_pictures == PyramidConfig():
-            return replace(self, **_RGB_WIDTHS)
-        return self
+        if of_pictures != PyramidConfig():
+            return self
+        widths = _RGB_WIDTHS if video.layout.is_rgb else {}
+        has_priors = video.layout.is_rgb or video.layout.planes[1:2] == ((1, 1),)
+        return replace(self, **widths, num_hyper=MAX_HYPER if has_priors else 0)
 
     @property
     def patch_units(self) -> int:
@@ -150,8 +162,13 @@ class PyramidConfig:
 
     @property
     def num_inputs(self) -> int:
-        """Inputs of the entropy network in a picture: causal taps, then parents."""
+        """Inputs of the entropy network in a picture, hyper grids apart: causal taps, then parents."""
         return self.num_taps + NUM_PARENTS
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Of all grids, hyper grids last, how many times their sides are half those of luma."""
+        return (*range(self.num_grids), *range(self.num_grids - self.num_hyper, self.num_grids))
 
 
 _RGB_WIDTHS: dict[str, Any] = {"entropy_layers": (24, 24), "synthesis_width": 32, "filter_reach": 3}
@@ -201,12 +218,20 @@ def grid_shapes(num_grids: int, height: int, width: int) -> list[tuple[int, int]
     return [(-(-height >> k), -(-width >> k)) for k in range(num_grids)]
 
 
+def latent_shapes(config: PyramidConfig, height: int, width: int) -> list[tuple[int, int]]:
+    """(h, w) of all grids of latents: those of samples, finest first, then the hyper grids, finest first."""
+    shapes = grid_shapes(config.num_grids, height, width)
+    return [shapes[level] for level in config.levels]
+
+
 def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ...]]:
     """Shapes of all weight arrays by name, in their fixed order.
 
     Entropy network: `w1` (width, inputs), `b1` (grids, width), with two hidden layers `w2` (width, width) and `b2`,
     `w3` (2, width), `b3` (2,), `l` (2, inputs). With taps in the previous latent frame, what later frames add: `p1`
     (width, previous) and `pb` (grids, width) to `w1` and `b1`, `pl` (2, previous) and `p3` (2,) to `l` and `b3`.
+    With hyper grids `h1` (width, hyper) and `hl` (2, hyper), columns of `w1` and `l` for them, and `hb` (hyper, width),
+    which they have for `b1`.
     Upsampling: `u` (grids - 1, 4), kernel k from level k + 1 to k.
     Filters of the grids' own latents: `f` (grids, filter_reach + 1), the middle tap first, unless filter_reach is 0.
     Group g of planes: `v1.g` (hidden, inputs), `c1.g`, `v2.g` (planes, hidden), `c2.g`, `m.g` (planes, inputs), and
@@ -222,6 +247,12 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
     if config.num_previous:
         shapes |= {"p1": (widths[0], config.num_previous), "pb": (config.num_grids, widths[0])}
         shapes |= {"pl": (2, config.num_previous), "p3": (2,)}
+    if config.num_hyper:
+        shapes |= {
+            "h1": (widths[0], config.num_hyper),
+            "hl": (2, config.num_hyper),
+            "hb": (config.num_hyper, widths[0]),
+        }
     if config.num_grids > 1:
         shapes["u"] = (config.num_grids - 1, UPSAMPLING_TAPS)
     if config.filter_reach:
@@ -239,7 +270,7 @@ def weight_shapes(config: PyramidConfig, layout: str) -> dict[str, tuple[int, ..
 
 def is_of_entropy(name: str) -> bool:
     """Whether an array of `weight_shapes` is of the entropy network: bits depend on it, samples do not."""
-    return name in ("w1", "b1", "w2", "b2", "w3", "b3", "l", "p1", "pb", "pl", "p3")
+    return name in ("w1", "b1", "w2", "b2", "w3", "b3", "l", "p1", "pb", "pl", "p3", "h1", "hl", "hb")
 
 
 LONGEST_CHOICE = 32

@@ -9,7 +9,8 @@
 A context is causal taps of the own grid (TAPS), six latents of the grid above around the one that covers x, leaning to
 the side of it that x is on, and the latent that covers it two grids above. In a latent frame after the first, places of
 the same grid in the frame before come to it, after the causal taps: all are known, so they lie around the latent, or
-around a place off by the grid's window, for what moves. Outside of the patch all is zero.
+around a place off by the grid's window, for what moves. Last come the hyper grids, enlarged to the grid's resolution.
+Outside of the patch all is zero.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from c3video.coding.arithmetic import FloatArray
+from c3video.coding.arithmetic import FloatArray, round_shift
 from c3video.pyramid.config import PREVIOUS_TAPS, TAPS, PyramidConfig
-from c3video.pyramid.weights import MAX_CONTEXT
+from c3video.pyramid.weights import HYPER_BITS, MAX_CONTEXT, MAX_HYPER_CONTEXT
 
 IntArray = NDArray[np.int64]
 
@@ -79,6 +80,23 @@ def previous_inputs(
     return inputs
 
 
+def as_hyper_context(latents: NDArray[np.integer]) -> FloatArray:
+    """Latents of a hyper grid as contexts of its resolution read them, binary point HYPER_BITS."""
+    return np.clip(latents, -MAX_HYPER_CONTEXT, MAX_HYPER_CONTEXT).astype(np.float64) * (1 << HYPER_BITS)
+
+
+def enlarge(plane: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """A hyper grid (ceil(h / 2), ceil(w / 2)) in a patch as contexts of one resolution read it, at twice that, (h, w).
+
+    Bilinear: of the four places around, those farther off along an axis count a third of the nearer ones.
+    """
+    around = np.pad(plane, 1)
+    y, x = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
+    py, px, sy, sx = (y >> 1) + 1, (x >> 1) + 1, 2 * (y & 1) - 1, 2 * (x & 1) - 1
+    near = 9.0 * around[py, px] + 3.0 * around[py + sy, px]
+    return round_shift(near + 3.0 * around[py, px + sx] + around[py + sy, px + sx], 4)
+
+
 @dataclass(frozen=True)
 class Walk:
     """The order of the latents of a patch's part of a grid, and their taps in a zero-padded flat array.
@@ -104,7 +122,7 @@ class Walk:
 
         Args:
             flat: latents so far in a padded array, as contexts read them; filled in between.
-            known: (K, h, w), `previous_inputs` and `parent_inputs`.
+            known: (K, h, w): `previous_inputs`, `parent_inputs` and hyper grids.
         """
         for rows, columns in self.waves:
             own = flat[self.offsets[:, None] + self.places(rows, columns)]

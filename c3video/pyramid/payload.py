@@ -5,7 +5,9 @@
 varint, payload   of each patch but the last, row by row: symbols of its grids, coarse to fine
 payload           of the last patch, to the end of the bytes
 
-The first payload begins with the weights: gains, and what each array differs from the prior by (differences.py).
+Grids of latents lie in lists: those of samples, finest first, then the hyper grids, finest first; a payload has them
+from the last to the first. The first payload begins with the weights: gains, and what each array differs from the prior
+by (differences.py).
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from c3video.coding.rangecoder import Coder, SymbolReader, SymbolWriter
 from c3video.coding.tables import NUM_SCALES, best_scale
 from c3video.coding.varint import read_varint, write_varint
 from c3video.errors import ConfigError, CorruptSegmentError
-from c3video.pyramid.config import PyramidConfig, grid_shapes
-from c3video.pyramid.contexts import as_context, parent_inputs, plan_walk, previous_inputs
+from c3video.pyramid.config import PyramidConfig, latent_shapes
+from c3video.pyramid.contexts import as_context, as_hyper_context, enlarge, parent_inputs, plan_walk, previous_inputs
 from c3video.pyramid.differences import MAX_SHIFT, Difference, difference_scales, weights_from
 from c3video.pyramid.entropy import predict
 from c3video.pyramid.priors import prior_of
@@ -49,17 +51,21 @@ class PictureBits:
 
     Args:
         weights: of gains and of the differences of each part, with what says how they are coded.
-        grids: of the latents of each grid, finest first.
+        grids: of the latents of each grid.
         overhead: what the bytes hold beyond that.
+        num_hyper: how many of the grids, the last ones, are hyper grids.
     """
 
     weights: dict[str, float]
     grids: tuple[float, ...]
     overhead: float
+    num_hyper: int = 0
 
     def by_part(self) -> dict[str, float]:
         """The figures by name."""
-        parts = {f"grid {index}": bits for index, bits in enumerate(self.grids)}
+        num_grids = len(self.grids) - self.num_hyper
+        parts = {f"grid {index}": bits for index, bits in enumerate(self.grids[:num_grids])}
+        parts |= {f"hyper grid {index}": bits for index, bits in enumerate(self.grids[num_grids:])}
         parts |= {f"{part} weights": bits for part, bits in self.weights.items()}
         return parts | {"picture overhead": self.overhead}
 
@@ -69,8 +75,8 @@ class FrameBefore:
     """What a latent frame after the first knows of the one before it in its layer.
 
     Args:
-        grids: its latents (h, w), finest first, or None for zeros.
-        windows: (y, x) of each grid.
+        grids: its latents (h, w), or None for zeros.
+        windows: (y, x) of each resolution, the finest first.
     """
 
     grids: Sequence[NDArray[Any]] | None
@@ -82,10 +88,10 @@ class FrameBefore:
             return self
         return replace(self, grids=[grid[part] for grid, part in zip(self.grids, place.slices, strict=True)])
 
-    def inputs(self, grid: int, shape: tuple[int, int], num_previous: int) -> FloatArray:
+    def inputs(self, grid: int, shape: tuple[int, int], config: PyramidConfig) -> FloatArray:
         """`previous_inputs` of a grid."""
         previous = None if self.grids is None else self.grids[grid]
-        return previous_inputs(shape, previous, self.windows[grid], num_previous)
+        return previous_inputs(shape, previous, self.windows[config.levels[grid]], config.num_previous)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class CodedPicture:
     """A picture as integers.
 
     Args:
-        symbols: latents of each grid (h, w), finest first.
+        symbols: latents of each grid (h, w).
     """
 
     weights: PyramidWeights
@@ -103,7 +109,7 @@ class CodedPicture:
 
 @dataclass(frozen=True)
 class PatchPlace:
-    """Where a patch's parts of the grids lie: (rows, columns) of each grid, finest first."""
+    """Where a patch's parts of the grids lie: (rows, columns) of each grid."""
 
     slices: tuple[tuple[slice, slice], ...]
 
@@ -115,13 +121,13 @@ class PatchPlace:
 
 def patch_places(config: PyramidConfig, height: int, width: int) -> list[PatchPlace]:
     """The patches of a picture, row by row."""
-    shapes = grid_shapes(config.num_grids, height, width)
+    shapes = latent_shapes(config, height, width)
 
-    def part(start: int, grid: int, size: int) -> slice:
-        return slice(start >> grid, min((start + config.patch_size) >> grid, size))
+    def part(start: int, level: int, size: int) -> slice:
+        return slice(start >> level, min((start + config.patch_size) >> level, size))
 
     return [
-        PatchPlace(tuple((part(top, k, h), part(left, k, w)) for k, (h, w) in enumerate(shapes)))
+        PatchPlace(tuple((part(top, k, h), part(left, k, w)) for k, (h, w) in zip(config.levels, shapes, strict=True)))
         for top in range(0, height, config.patch_size)
         for left in range(0, width, config.patch_size)
     ]
@@ -216,25 +222,35 @@ def code_patch(
     symbols: Sequence[NDArray[Any]] | None = None,
     before: FrameBefore | None = None,
 ) -> tuple[list[IntArray], list[float]]:
-    """Code a patch's latents, its grids coarse to fine, each wave by wave.
+    """Code a patch's latents, hyper grids first, coarse to fine, each grid wave by wave.
 
     Args:
-        shapes: (h, w) of the patch's part of each grid, finest first.
+        shapes: (h, w) of the patch's part of each grid.
         symbols: what to write; ignored by a reader.
         before: of a latent frame after the first, its parts in the patch.
 
     Returns:
         the parts of the grids, those given or those read, and the bits of each.
     """
+    config = weights.config
     found: list[IntArray] = [np.zeros(shape, dtype=np.int64) for shape in shapes]
     bits = [0.0] * len(shapes)
+    hyper: dict[int, FloatArray] = {}  # hyper grids at the resolution of the grid in hand, by their own
     for k in range(len(shapes) - 1, -1, -1):
         so_far = _bits_of(coder)
-        walk = plan_walk(weights.config, shapes[k])
-        parents = parent_inputs(shapes[k], *(found[j] if j < len(shapes) else None for j in (k + 1, k + 2)))
-        known = parents
+        walk = plan_walk(config, shapes[k])
+        is_hyper, level = k >= config.num_grids, config.levels[k]
+        end = len(shapes) if is_hyper else config.num_grids
+        parts = [parent_inputs(shapes[k], *(found[j] if j < end else None for j in (k + 1, k + 2)))]
         if before is not None:
-            known = np.concatenate([before.inputs(k, shapes[k], weights.config.num_previous), parents])
+            parts.insert(0, before.inputs(k, shapes[k], config))
+        if not is_hyper:
+            hyper = {own: enlarge(plane, shapes[k]) for own, plane in hyper.items()}
+        for own in config.levels[config.num_grids :]:
+            if own == level and not is_hyper:
+                hyper[own] = as_hyper_context(found[config.num_grids + config.levels[config.num_grids :].index(own)])
+            parts.append(hyper[own][None] if own in hyper else np.zeros((1, *shapes[k])))
+        known = np.concatenate(parts)
         latents = walk.empty()
         for rows, columns, contexts in walk.contexts(latents, known):
             steps, fractions, scales = predict(contexts, weights, k, is_later=before is not None)
@@ -257,7 +273,7 @@ def encode_picture(
     """Bytes of a picture and their accounting.
 
     Args:
-        symbols: latents of each grid (h, w), finest first.
+        symbols: latents of each grid (h, w).
         differences: by array, what makes its weights of the prior's; without, its weights less those.
         writing: what writes patches, NUMPY_WRITING if None; all write the same bytes.
         num_threads: patches written at the same time.
@@ -273,12 +289,12 @@ def encode_picture(
     _, weight_bits = code_weights(coders[0], config, weights.layout, weights, differences)
     grid_bits = writing.write_patches(coders, weights, places, symbols, None, num_threads)
     data = join_payloads(config.prior, [coder.finish() for coder in coders])
-    return data, account(data, weight_bits, grid_bits)
+    return data, account(data, weight_bits, grid_bits, config.num_hyper)
 
 
 def check_latents(weights: PyramidWeights, symbols: Sequence[NDArray[Any]], video: VideoFormat) -> None:
-    """Raise ConfigError where latents (h, w) of the grids, finest first, or weights are not those of such a picture."""
-    shapes = grid_shapes(weights.config.num_grids, video.height, video.width)
+    """Raise ConfigError where latents (h, w) of the grids, or weights, are not those of such a picture."""
+    shapes = latent_shapes(weights.config, video.height, video.width)
     if [grid.shape for grid in symbols] != shapes:
         raise ConfigError(f"grids of shapes {[grid.shape for grid in symbols]}: must be {shapes}")
     largest = max(int(np.abs(grid).max(initial=0)) for grid in symbols)
@@ -294,11 +310,11 @@ def join_payloads(prior: int, payloads: Sequence[bytes]) -> bytes:
 
 
 def account(
-    data: bytes, weight_bits: dict[str, float], grid_bits: Sequence[float] | NDArray[np.float64]
+    data: bytes, weight_bits: dict[str, float], grid_bits: Sequence[float] | NDArray[np.float64], num_hyper: int
 ) -> PictureBits:
     """Where the bits of `data` went."""
     grids = tuple(float(bits) for bits in grid_bits)
-    return PictureBits(weight_bits, grids, 8.0 * len(data) - sum(weight_bits.values()) - sum(grids))
+    return PictureBits(weight_bits, grids, 8.0 * len(data) - sum(weight_bits.values()) - sum(grids), num_hyper)
 
 
 def split_payloads(data: bytes, num_patches: int) -> tuple[int, list[bytes]]:
@@ -349,7 +365,7 @@ def read_patches(
     """All latents of a latent frame, one patch after the other. `num_threads` changes nothing.
 
     Returns:
-        grids (h, w), finest first; bits of each.
+        grids (h, w); bits of each.
     """
     last = places[-1].slices
     grids: list[NDArray[Any]] = [np.zeros((y.stop, x.stop), dtype=np.int64) for y, x in last]
@@ -389,7 +405,7 @@ def write_patches(
     before: FrameBefore | None,
     num_threads: int,
 ) -> list[float]:
-    """All latents of a latent frame (grids (h, w), finest first), patch by patch. `num_threads` changes nothing."""
+    """All latents of a latent frame (grids (h, w)), patch by patch. `num_threads` changes nothing."""
     total = np.zeros(len(symbols))
     for coder, place in zip(coders, places, strict=True):
         parts = [grid[rows_columns] for grid, rows_columns in zip(symbols, place.slices, strict=True)]
@@ -419,4 +435,4 @@ def decode_picture(
     grids, grid_bits = reading.read_patches(coders, weights, places, None, num_threads)
     for coder in coders:
         coder.finish()
-    return CodedPicture(weights, tuple(grids), account(data, weight_bits, grid_bits))
+    return CodedPicture(weights, tuple(grids), account(data, weight_bits, grid_bits, config.num_hyper))

@@ -5,9 +5,9 @@ A prior is part of the stream format: its number stands in streams, so a file th
 a number is never used again. Prior 0 is no file: all zero but for the upsampling
 and the middle taps of filters. The file of another is
 
-    4 bytes    "C3P4"
+    4 bytes    "C3P5"
     bytes      layout (its number), num_grids, num_taps, number of entropy layers, their widths, synthesis_width,
-               refine_width, filter_reach
+               refine_width, filter_reach, num_hyper
     bytes      for each array 1 where it has a basis, else 0
     int16 ...  all arrays in the order of `weight_shapes`, little-endian
     int8 ...   likewise the step of each weight, then the spread of each
@@ -51,7 +51,7 @@ MAX_COEFFICIENT = 32767
 MAX_BASIS_SUM = 65535
 """Of the absolute values in a column of a basis: so no sum of coefficients' shares, rounded, leaves 32 bits."""
 
-_MAGIC = b"C3P4"
+_MAGIC = b"C3P5"
 _LAYOUTS = {"gray": 1, "420": 2, "422": 3, "444": 4, "rgb": 5}
 
 
@@ -81,7 +81,9 @@ class Prior:
         config = self.config
         widths = config.entropy_layers
         head = [_LAYOUTS[self.layout], config.num_grids, config.num_taps, len(widths), *widths]
-        data = _MAGIC + bytes([*head, config.synthesis_width, config.refine_width, config.filter_reach])
+        data = _MAGIC + bytes(
+            [*head, config.synthesis_width, config.refine_width, config.filter_reach, config.num_hyper]
+        )
         names = weight_shapes(config, self.layout)
         data += bytes(int(name in self.bases) for name in names)
         data += b"".join(self.arrays[name].astype("<i2").tobytes() for name in names)
@@ -99,19 +101,20 @@ class Prior:
         num_layers = data[7]
         if data[4] not in layouts or not 1 <= num_layers <= 2:
             raise ConfigError(f"prior {number}: layout {data[4]} or {num_layers} entropy layers are not known")
-        widths, (synthesis_width, refine_width, filter_reach) = data[8 : 8 + num_layers], data[8 + num_layers :][:3]
+        widths, rest = data[8 : 8 + num_layers], data[8 + num_layers :]
         config = PyramidConfig(
             num_grids=data[5],
             num_taps=data[6],
             entropy_layers=tuple(widths),
-            synthesis_width=synthesis_width,
-            refine_width=refine_width,
-            filter_reach=filter_reach,
+            synthesis_width=rest[0],
+            refine_width=rest[1],
+            filter_reach=rest[2],
+            num_hyper=rest[3],
             prior=number,
         )
         config.check()
         shapes = weight_shapes(config, layouts[data[4]])
-        flags, numbers = data[11 + num_layers :][: len(shapes)], data[11 + num_layers + len(shapes) : -4]
+        flags, numbers = rest[4:][: len(shapes)], rest[4 + len(shapes) : -4]
         wide = {name: math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) > 1}
         based = [name for name, flag in zip(shapes, flags, strict=False) if flag]
         if any(flag > 1 for flag in flags) or not wide.keys() >= set(based):

@@ -41,7 +41,7 @@ from c3video.pyramid.weights import PyramidWeights
 from c3video.video import VideoFormat
 
 Grids = Sequence[NDArray[Any]]
-"""Latents (h, w) of each grid, finest first."""
+"""Latents (h, w) of each grid."""
 
 _HEAD_SCALE = 20
 """Scale index of the tables of all numbers of the head."""
@@ -109,14 +109,14 @@ def encode_run(
     coders = [writing.open_writer() for _ in places]
     code_head(coders[0], config.num_grids, shape, windows)
     _, weight_bits = code_weights(coders[0], config, weights.layout, weights, differences)
-    grid_bits = np.zeros(config.num_grids)
+    grid_bits = np.zeros(len(config.levels))
     for number, (frame, grids) in enumerate(zip(shape.latent_frames, symbols, strict=True)):
         before = None
         if is_later(number):
             before = FrameBefore(None if frame.before is None else symbols[frame.before], windows)
         grid_bits += writing.write_patches(coders, weights, places, grids, before, num_threads)
     data = join_payloads(config.prior, [coder.finish() for coder in coders])
-    return data, account(data, weight_bits, grid_bits)
+    return data, account(data, weight_bits, grid_bits, config.num_hyper)
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,12 @@ class RunBits:
     size_bits: float
     weights: dict[str, float]
     grids: NDArray[np.float64]
+    num_hyper: int
 
     def by_part(self) -> dict[str, float]:
         """The figures by name."""
         overhead = self.size_bits - sum(self.weights.values()) - float(self.grids.sum())
-        return PictureBits(self.weights, tuple(self.grids.tolist()), overhead).by_part()
+        return PictureBits(self.weights, tuple(self.grids.tolist()), overhead, self.num_hyper).by_part()
 
 
 def decode_run(
@@ -172,7 +173,7 @@ def decode_run(
     layout = layout_key(video.layout)
     weights, weight_bits = code_weights(coders[0], replace(config, prior=prior), layout, None, None)
     shape = RunShape(num_frames, spans)
-    bits = RunBits(8.0 * len(data), weight_bits, np.zeros(config.num_grids))
+    bits = RunBits(8.0 * len(data), weight_bits, np.zeros(len(config.levels)), config.num_hyper)
 
     def read_frames() -> Iterator[Grids]:
         newest: dict[int, Grids] = {}

@@ -32,13 +32,13 @@ def synthesise(weights: PyramidWeights, symbols: Sequence[NDArray[np.integer]], 
     """Planes of a picture from its latents.
 
     Args:
-        symbols: latents of each grid (h, w), finest first.
+        symbols: latents of each grid (h, w), finest first; hyper grids after them do not matter.
         layout: of the planes; `weights` are made for it.
 
     Returns:
         Planes (h, w) of the layout's dtype, in its order.
     """
-    levels = upsampled_levels(weights, symbols)
+    levels = upsampled_levels(weights, symbols[: weights.config.num_grids])
     planes: list[FloatArray] = []
     for index, group in enumerate(GROUPS[weights.layout]):
         inputs = _latent_inputs(group, levels)

@@ -21,6 +21,10 @@ MAX_WEIGHT = 32767
 
 MAX_CONTEXT = 8191
 """Latents are clipped to +-MAX_CONTEXT where a context reads them; that leaves a row of weights a sum of 64."""
+MAX_HYPER_CONTEXT = 127
+"""Likewise those of hyper grids, so that sixteen of them, with HYPER_BITS, are within 16 bits."""
+HYPER_BITS = 4
+"""Binary point of hyper grids where a context reads them."""
 
 LATENT_BITS = 8
 """Binary point of upsampled latents, in steps of grid 0."""
@@ -35,6 +39,8 @@ OUTPUT_BITS = 12
 
 BINARY_POINTS = {
     **dict.fromkeys(("w1", "b1", "w2", "b2", "w3", "b3", "l", "p1", "pb", "pl", "p3", "v1", "v2", "r1", "r2"), 12),
+    **dict.fromkeys(("h1", "hl"), 12 - HYPER_BITS),
+    "hb": 12,
     **dict.fromkeys(("c1", "c2", "d1", "d2"), 13),
     "m": 14,
     "u": 8,
@@ -113,16 +119,24 @@ class PyramidWeights:
     def entropy_arrays(self, *, is_later: bool) -> dict[str, IntArray]:
         """Those of the entropy network, for the first latent frame or a later one.
 
-        In a later one the taps in the previous frame come after the causal ones: `w1` and `l` have columns for them.
+        In a later one the taps in the previous frame come after the causal ones: `w1` and `l` have columns for them,
+        and their last ones are those of the hyper grids. `b1` has a row for each grid of `config.levels`.
         """
         arrays = {name: self.arrays[name] for name in ENTROPY_ARRAYS if name in self.arrays}
-        if not is_later:
-            return arrays
         taps = self.config.num_taps
-        for name, added in (("w1", "p1"), ("l", "pl")):
-            own, parents = arrays[name][:, :taps], arrays[name][:, taps:]
-            arrays[name] = np.concatenate([own, self.arrays[added], parents], axis=1)
-        return arrays | {"b1": arrays["b1"] + self.arrays["pb"], "b3": arrays["b3"] + self.arrays["p3"]}
+        for name, of_previous, of_hyper in (("w1", "p1", "h1"), ("l", "pl", "hl")):
+            parts = [arrays[name][:, :taps], arrays[name][:, taps:]]
+            if is_later:
+                parts.insert(1, self.arrays[of_previous])
+            if self.config.num_hyper:
+                parts.append(self.arrays[of_hyper])
+            arrays[name] = np.concatenate(parts, axis=1)
+        if self.config.num_hyper:
+            arrays["b1"] = np.concatenate([arrays["b1"], self.arrays["hb"]])
+        if is_later:
+            arrays["b1"] = arrays["b1"] + self.arrays["pb"][list(self.config.levels)]
+            arrays["b3"] = arrays["b3"] + self.arrays["p3"]
+        return arrays
 
     @cached_property
     def entropy_floats(self) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
@@ -221,16 +235,18 @@ def shrink_units(arrays: dict[str, FloatArray]) -> None:
         bias, reader = bias + dot + group, reader + dot + group
         largest_input = MAX_CONTEXT if kind == "w1" else 32768
         rows = np.abs(arrays[name]).reshape(len(arrays[name]), -1)
-        added = ("p1", "pb") if kind == "w1" and "p1" in arrays else ()
-        if added:
-            rows = np.concatenate([rows, np.abs(arrays["p1"])], axis=1)
+        others = [other for other in ("p1", "h1") if kind == "w1" and other in arrays]
+        for other in others:
+            rows = np.concatenate([rows, np.abs(arrays[other])], axis=1)
         # A little below what check allows, for the bias, which is small beside it, and for rounding.
         excess = np.maximum(rows.sum(axis=1) / (0.9 * 2.0**31 / largest_input), rows.max(axis=1) / MAX_WEIGHT)
         factor = 2.0 ** -np.ceil(np.log2(np.maximum(excess, 1.0)))
         arrays[name] = arrays[name] * factor.reshape(-1, *[1] * (arrays[name].ndim - 1))
         arrays[bias] = arrays[bias] * factor
-        if added:
-            arrays["p1"], arrays["pb"] = arrays["p1"] * factor[:, None], arrays["pb"] * factor
+        for other in others:
+            arrays[other] = arrays[other] * factor[:, None]
+            added = {"p1": "pb", "h1": "hb"}[other]
+            arrays[added] = arrays[added] * factor
         arrays[reader] = arrays[reader] / factor
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The layout of a .c3v stream, version 15: each structure is declared once, as a table of fields.
+"""The layout of a .c3v stream, version 16: each structure is declared once, as a table of fields.
 
     stream = START, HEADER, model, crc32, record of segment 0, record of segment 1, ..., record of the index, TRAILER
            | START, HEADER, model, crc32, record of segment 0, TAIL_MAGIC
@@ -36,7 +36,7 @@ from c3video.video import LAYOUTS, ContentLight, MasteringDisplay, VideoFormat
 
 MAGIC = b"\x89C3V\r\n\x1a\n"
 """As in PNG: not text, and damaged by whatever changes line ends or strips the eighth bit."""
-VERSION = 15
+VERSION = 16
 """No file of the versions before was ever released; nothing reads them."""
 TAIL_MAGIC = b"\x89C3Vend\n"
 SYNC = b"C3R"

@@ -26,7 +26,14 @@ from tests.hybrid.streams import frame_header, synthetic_segment, synthetic_stre
 from tests.hybrid.test_decode import NAMES, assert_equal
 
 SMALL = PyramidConfig(
-    num_grids=4, num_taps=5, entropy_layers=(6,), synthesis_width=5, refine_width=2, filter_reach=1, patch_size=128
+    num_grids=4,
+    num_taps=5,
+    entropy_layers=(6,),
+    synthesis_width=5,
+    refine_width=2,
+    filter_reach=1,
+    patch_size=128,
+    num_hyper=2,
 )
 
 
@@ -125,6 +132,7 @@ def test_pictures_decode_as_the_document_says(
         model.refine_width,
         model.filter_reach,
         model.patch_size,
+        num_hyper=model.num_hyper,
     )
 
     def picture_planes(data: bytes) -> list[list[list[int]]]:

@@ -73,7 +73,7 @@ def test_a_writer_refuses_what_no_table_holds() -> None:
 def test_bands_of_threads_meet(isa: str, pix_fmt: str, size: tuple[int, int]) -> None:
     """Large enough for several bands of rows, odd in most ways; weights that change much from place to place."""
     video = VideoFormat(size[1], size[0], pix_fmt)
-    config = PyramidConfig(refine_width=5)
+    config = PyramidConfig(refine_width=5, num_hyper=4)
     layout = {"yuv420p": "420", "yuv422p10le": "422", "gbrp": "rgb", "gray": "gray"}[pix_fmt]
     for extreme in (False, True):
         weights = random_weights(config, layout, 11, extreme)
@@ -86,7 +86,7 @@ def test_bands_of_threads_meet(isa: str, pix_fmt: str, size: tuple[int, int]) ->
 
 def test_sparse_latents_of_a_large_patch(isa: str) -> None:
     """Most contexts are blank: the network is passed by, but for where it must not be."""
-    config = PyramidConfig(patch_size=256)
+    config = PyramidConfig(patch_size=256, num_hyper=4)
     video = VideoFormat(300, 260, "gray")
     weights = random_weights(config, "gray", 5)
     rng = np.random.default_rng(0)
@@ -138,6 +138,6 @@ def test_damage_in_any_patch_is_the_same_on_threads(isa: str) -> None:
 def test_memory_of_impossible_pictures_is_a_value_error(sizes: tuple[int, int, int]) -> None:
     taps = np.array(TAPS[:12], dtype=np.int32)
     with pytest.raises(ValueError, match=r"1\.\.8 grids|2\^28 latents"):
-        native.extension().pyramid_latents_memory(*sizes, 512, taps, 3, False, 1, native.isa())
+        native.extension().pyramid_latents_memory(*sizes, 512, taps, 3, False, 0, 1, native.isa())
     with pytest.raises(ValueError, match=r"1\.\.8 grids|2\^28 latents"):
         native.extension().pyramid_synthesis_memory(sizes[0], 3, *sizes[1:], 1, native.isa())

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from c3video.pyramid.config import PyramidConfig, grid_shapes, weight_shapes
+from c3video.pyramid.config import PyramidConfig, latent_shapes, weight_shapes
 from c3video.pyramid.payload import PictureBits, encode_picture
 from c3video.pyramid.priors import CUBIC_KERNEL
 from c3video.pyramid.synthesis import layout_key, synthesise
@@ -17,7 +17,7 @@ from c3video.video import LAYOUTS, Planes, VideoFormat
 
 PIXEL_FORMATS = tuple(LAYOUTS)
 
-_LARGEST_INPUTS = dict.fromkeys(("w1", "l", "p1", "pl"), MAX_CONTEXT)
+_LARGEST_INPUTS = dict.fromkeys(("w1", "l", "p1", "pl", "h1", "hl"), MAX_CONTEXT)
 
 
 def random_weights(config: PyramidConfig, layout: str, seed: int = 0, extreme: bool = False) -> PyramidWeights:
@@ -33,14 +33,14 @@ def random_weights(config: PyramidConfig, layout: str, seed: int = 0, extreme: b
             array = np.rint(rng.laplace(scale=20, size=shape)) + 256 * np.eye(1, shape[1])
         if extreme:
             array = rng.choice([-1.0, 1.0], size=shape) * rng.choice([32767, 5000, 40], size=shape)
-            if kind[0] not in "bcd" and kind not in ("pb", "p3"):
+            if kind[0] not in "bcd" and kind not in ("pb", "p3", "hb"):
                 rows = np.abs(array).reshape(len(array), -1).sum(axis=1)
                 if kind == "f":
                     rows = 2 * rows - np.abs(array[:, 0])  # taps but the middle one stand for two
                 # What is left is for biases of 2^15 at the sums' binary points.
                 room = ((1 << 31) - (1 << 28)) / _LARGEST_INPUTS.get(kind, 32768) / rows
-                if config.num_previous and kind in _LARGEST_INPUTS:  # two arrays share a sum
-                    room *= 0.5
+                if kind in _LARGEST_INPUTS:  # two or three arrays share a sum
+                    room /= 1 + (config.num_previous > 0) + (config.num_hyper > 0)
                 array = np.trunc(array * np.minimum(room, 1.0).reshape(-1, *[1] * (array.ndim - 1)))
         arrays[name] = array.astype(np.int64)
     gains = (64,) * config.num_grids if extreme else tuple(rng.integers(30, 130, config.num_grids).tolist())
@@ -53,7 +53,7 @@ def random_symbols(
     """Laplace latents, wider on coarser grids, a few of them as large as can be."""
     rng = np.random.default_rng(seed)
     symbols = []
-    for k, shape in enumerate(grid_shapes(config.num_grids, height, width)):
+    for k, shape in zip(config.levels, latent_shapes(config, height, width), strict=True):
         values = np.rint(rng.laplace(scale=scale * 1.5**k, size=shape)).astype(np.int64)
         values[rng.random(shape) < 0.005] = rng.choice([-32767, -9000, 600, 32767])
         symbols.append(values)
@@ -84,8 +84,10 @@ def case(trial: int) -> Case:
     """A picture whose size, pixel format, widths and weights depend on `trial`."""
     height, width = SIZES[trial % len(SIZES)]
     video = VideoFormat(width, height, PIXEL_FORMATS[trial % len(PIXEL_FORMATS)])
+    num_grids = (7, 8, 1, 2, 4)[trial % 5]
     config = PyramidConfig(
-        num_grids=(7, 8, 1, 2, 4)[trial % 5],
+        num_grids=num_grids,
+        num_hyper=min(num_grids, (4, 0, 1, 3)[trial % 4]),
         num_taps=(12, 4, 16, 7, 9, 11)[trial % 6],
         entropy_layers=((16, 16), (5,), (48, 4), (7, 33), (24,))[trial // 2 % 5],
         synthesis_width=(16, 5, 48, 11)[trial % 4],

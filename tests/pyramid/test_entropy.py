@@ -77,7 +77,9 @@ def test_equals_python_s_integers(trial: int) -> None:
     weights = random_weights(config, "gray", trial, extreme=trial != 0)
     rng = np.random.default_rng(trial)
     contexts = rng.choice([-8191, -3, 0, 1, 8191], size=(config.num_inputs, 40))
-    for grid in range(config.num_grids):
+    hyper = rng.choice([-2032, -5, 0, 16, 2032], size=(config.num_hyper, 40))
+    contexts = np.concatenate([contexts, hyper])
+    for grid in range(len(config.levels)):
         found = predict(contexts.astype(np.float64), weights, grid)
         for n in range(contexts.shape[1]):
             assert tuple(int(x[n]) for x in found) == by_hand(contexts[:, n].tolist(), weights, grid)
@@ -85,6 +87,9 @@ def test_equals_python_s_integers(trial: int) -> None:
 
 def by_hand(context: list[int], weights: PyramidWeights, grid: int) -> tuple[int, int, int]:
     arrays = {name: array.tolist() for name, array in weights.folded.items()}
+    biases = [*arrays["b1"], *arrays.get("hb", [])]
+    for name, behind in (("w1", "h1"), ("l", "hl")):
+        arrays[name] = [row + more for row, more in zip(arrays[name], arrays.get(behind, [[]] * 48), strict=False)]
 
     def layer(matrix: list[list[int]], x: list[int]) -> list[int]:
         sums = [sum(w * v for w, v in zip(row, x, strict=True)) for row in matrix]
@@ -94,7 +99,7 @@ def by_hand(context: list[int], weights: PyramidWeights, grid: int) -> tuple[int
     def relu(x: int) -> int:
         return max(0, min(32767, x))
 
-    hidden = [relu((s + b + 8) >> 4) for s, b in zip(layer(arrays["w1"], context), arrays["b1"][grid], strict=True)]
+    hidden = [relu((s + b + 8) >> 4) for s, b in zip(layer(arrays["w1"], context), biases[grid], strict=True)]
     if "w2" in arrays:
         sums = layer(arrays["w2"], hidden)
         hidden = [relu((s + 256 * b + 2048) >> 12) for s, b in zip(sums, arrays["b2"], strict=True)]

@@ -67,10 +67,10 @@ def test_files_with_good_checksums_are_checked_too() -> None:
         body[at] = value
         return bytes(body) + priors.zlib.crc32(body).to_bytes(4, "little")
 
-    for at, value in ((4, 9), (5, 0), (5, 4), (6, 3), (7, 0), (7, 3), (8, 3), (9, 49), (10, 33)):
+    for at, value in ((4, 9), (5, 0), (5, 4), (6, 3), (7, 0), (7, 3), (8, 3), (9, 49), (10, 33), (11, 4), (12, 4)):
         with pytest.raises(ConfigError):
             Prior.from_bytes(sealed(at, value), 1)
-    flags = 12
+    flags = 13
     for at, value, what in (
         (flags, 2, "bases"),
         (flags, 0, "bytes of weights"),

@@ -38,12 +38,12 @@ class Run:
 
 CASES = (
     # (height, width), frames, spans, num_previous, largest window, changes of the configuration
-    ((37, 50), 5, (0,), 9, 0, {}),
-    ((66, 257), 3, (2, 0), 9, 3, {"patch_size": 128, "num_taps": 16}),
+    ((37, 50), 5, (0,), 9, 0, {"num_hyper": 4}),
+    ((66, 257), 3, (2, 0), 9, 3, {"patch_size": 128, "num_taps": 16, "num_hyper": 2}),
     ((40, 33), 6, (3, 1, 0), 5, 31, {"num_grids": 4, "num_taps": 4, "entropy_layers": (5,)}),
-    ((1, 9), 4, (6, 5, 1, 0), 1, 7, {"num_grids": 8, "num_taps": 7}),
+    ((1, 9), 4, (6, 5, 1, 0), 1, 7, {"num_grids": 8, "num_taps": 7, "num_hyper": 4}),
     ((130, 3), 2, (1,), 4, 2, {"num_grids": 1, "entropy_layers": (48, 4), "patch_size": 128}),
-    ((64, 70), 3, (0,), 9, 1, {"num_grids": 3, "num_taps": 9}),
+    ((64, 70), 3, (0,), 9, 1, {"num_grids": 3, "num_taps": 9, "num_hyper": 3}),
 )
 
 

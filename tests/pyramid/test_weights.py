@@ -17,7 +17,7 @@ from c3video.pyramid.weights import (
 )
 from tests.pyramid.models import random_weights
 
-CONFIG = PyramidConfig()
+CONFIG = PyramidConfig(num_hyper=4)
 
 
 def with_array(name: str, change: np.ndarray) -> PyramidWeights:

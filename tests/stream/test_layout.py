@@ -81,6 +81,7 @@ HEADER_B = replace(
             refine_width=3,
             filter_reach=2,
             patch_size=256,
+            num_hyper=3,
         ),
     ),
     patch_rows=1,
@@ -88,7 +89,7 @@ HEADER_B = replace(
     settings=EncoderSettings(),
 )
 HEADER_B_HEX = (
-    "ff070e 4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 02 03 00 00 00 00 3000fb 06 05 07 090a 0c 03 02 02"
+    "ff070e 4101 b300 06 e907 b0ea01 c0bb01 e907 28 21 09 10 0a 02 03 00 00 00 00 3000fb01 06 05 07 090a 0c 03 02 02 03"
 )
 
 
@@ -137,11 +138,11 @@ def test_a_varint_has_one_form_only(data: str) -> None:
 
 
 @pytest.mark.parametrize(("header", "expected"), [(HEADER_A, HEADER_A_HEX), (HEADER_B, HEADER_B_HEX)])
-def test_header_bytes_of_version_15_are_these(header: Header, expected: str) -> None:
+def test_header_bytes_of_version_16_are_these(header: Header, expected: str) -> None:
     """Change them only with the format version."""
     data = syntax.write_header(header)
     payload = bytes.fromhex(expected)
-    assert data[:11] == b"\x89C3V\r\n\x1a\n\x0f" + len(payload).to_bytes(2, "little")
+    assert data[:11] == b"\x89C3V\r\n\x1a\n\x10" + len(payload).to_bytes(2, "little")
     assert data[11:-4] == payload
     assert syntax.read_header(payload) == header
 
@@ -182,15 +183,18 @@ def test_what_is_said_of_showing_pictures_is_in_range(at: int, new: int, words: 
         syntax.read_header(bytes(payload))
 
 
+USUAL_MODEL = HybridConfig(key=PyramidConfig(num_hyper=4))
+
+
 def usual_header() -> Header:
-    return Header(VideoFormat(16, 8, "yuv420p", Fraction(1, 25), Fraction(25)), HybridConfig(), 64, 1, 1)
+    return Header(VideoFormat(16, 8, "yuv420p", Fraction(1, 25), Fraction(25)), USUAL_MODEL, 64, 1, 1)
 
 
 def test_a_header_where_nothing_is_unusual_has_a_mask_and_what_must_be_said() -> None:
     video = replace(usual_header().video, color_range=1, chroma_location=1, field_order=1)
     header = replace(usual_header(), video=video, settings=EncoderSettings.of("default", "fast", 1e-3))
     payload = syntax.write_header(header)[syntax.START.size_bytes : -4]
-    assert payload.hex() == "000000" + "1000" + "0800" + "19" + "19" + "c0843d" + "00" + "01"
+    assert payload.hex() == "000000" + "1000" + "0800" + "19" + "19" + "c0843d" + "0000" + "01"
     assert syntax.read_header(payload) == header
 
 
@@ -225,7 +229,7 @@ def test_usual_values_are_as_many_as_are_counted() -> None:
     data = bytearray(HYBRID_MODEL.write(values))
     assert HYBRID_MODEL.read(data, 0)["entropy_layers"] == (9,)
     data[0] &= ~8  # the widths are no longer there
-    with pytest.raises(StreamError, match=r"entropy_layers at byte 3: 2 values: must be 1 \(num_entropy_layers\)"):
+    with pytest.raises(StreamError, match=r"entropy_layers at byte 4: 2 values: must be 1 \(num_entropy_layers\)"):
         HYBRID_MODEL.read(data[:-1], 0)
 
 

@@ -78,21 +78,23 @@ STREAMS: dict[str, Callable[[], bytes]] = {
         has_picture=True,
     )[0],
     # Of the pyramid model: pictures fitted for a few steps; from a prior, of shapes of their own, several patches.
-    "pyramid_420_prior": lambda: encode_quickly(moving_clip(2, 44, 50, "yuv420p"), PyramidConfig()),
+    "pyramid_420_prior": lambda: encode_quickly(moving_clip(2, 44, 50, "yuv420p"), PyramidConfig(num_hyper=4)),
     "pyramid_gbrp10_patches": lambda: encode_quickly(
         moving_clip(1, 131, 140, "gbrp10le"),
-        PyramidConfig(num_grids=5, num_taps=7, entropy_layers=(9,), synthesis_width=7, refine_width=3, patch_size=128),
+        PyramidConfig(
+            num_grids=5, num_taps=7, entropy_layers=(9,), synthesis_width=7, refine_width=3, patch_size=128, num_hyper=3
+        ),
     ),
     "pyramid_422": lambda: encode_quickly(
         moving_clip(1, 19, 33, "yuv422p"), PyramidConfig(num_grids=3, entropy_layers=(8, 8), refine_width=0)
     ),
     # Runs of frames: with latents that belong to all of them, and without in several patches.
     "pyramid_run_still": lambda: encode_quickly(
-        moving_clip(3, 40, 52, "yuv420p"), PyramidConfig(num_grids=4, num_previous=9, entropy_layers=(8,))
+        moving_clip(3, 40, 52, "yuv420p"), PyramidConfig(num_grids=4, num_previous=9, entropy_layers=(8,), num_hyper=4)
     ),
     "pyramid_run": lambda: encode_quickly(
         brightening(moving_clip(3, 22, 139, "gray10le")),
-        PyramidConfig(num_grids=5, num_previous=3, synthesis_width=7, refine_width=3, patch_size=128),
+        PyramidConfig(num_grids=5, num_previous=3, synthesis_width=7, refine_width=3, patch_size=128, num_hyper=2),
     ),
     "frames_gray_still": lambda: synthetic_stream(frame_header(1, 50, "gray"), (1,), density=0.3, step_index=85)[0],
 }

@@ -16,11 +16,11 @@ from c3video.native.pyramid_fit import Floats
 from c3video.pyramid.config import PyramidConfig
 from c3video.pyramid.weights import BINARY_POINTS, MAX_CONTEXT, MAX_WEIGHT, column_units, shrink_units
 
-_LARGEST_INPUTS = dict.fromkeys(("w1", "l", "p1", "pl"), MAX_CONTEXT) | dict.fromkeys(
+_LARGEST_INPUTS = dict.fromkeys(("w1", "l", "p1", "pl", "h1", "hl"), MAX_CONTEXT) | dict.fromkeys(
     ("w2", "w3", "v1", "v2", "m", "r1", "r2"), 32768
 )
-_SHARED_ROWS = {"w1": 0.65, "l": 0.65, "p1": 0.35, "pl": 0.35}
-"""Share of a sum that an array may take where the other one of its row (w1 and p1, l and pl) adds to it."""
+_SHARED_ROWS = {"w1": 0.65, "l": 0.65, "p1": 0.25, "pl": 0.25, "h1": 0.1, "hl": 0.1}
+"""Share of a sum that an array may take where others of its row (p1 and h1 beside w1, pl and hl beside l) add to it."""
 _MARGIN = 0.85
 """Share of the range that a fit may use: room for biases and for rounding. It is less than `shrink_units` leaves, which
 would halve a row that lies on its edge, and double what reads it beyond all bounds."""
@@ -55,7 +55,7 @@ def hold_rows(arrays: Mapping[str, Floats], config: PyramidConfig, layout: str) 
         if kind not in _LARGEST_INPUTS:
             continue
         sums = (np.abs(array) / unit).reshape(len(array), -1).sum(axis=1)
-        share = _SHARED_ROWS.get(kind, 1.0) if config.num_previous else 1.0
+        share = _SHARED_ROWS.get(kind, 1.0) if config.num_previous or config.num_hyper else 1.0
         allowed = share * _MARGIN * 2.0**31 / _LARGEST_INPUTS[kind]
         if sums.max() > allowed:
             factors = np.minimum(1.0, allowed / np.maximum(sums, 1e-9)).astype(np.float32)

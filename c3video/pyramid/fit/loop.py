@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from c3video.errors import CorruptSegmentError, FitError
 from c3video.native.pyramid_fit import FitStep, Floats, PyramidFit
 from c3video.progress import Progress
-from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, grid_shapes
+from c3video.pyramid.config import PyramidConfig, PyramidFitConfig, latent_shapes
 from c3video.pyramid.differences import Difference
 from c3video.pyramid.fit.precision import ChosenWeights
 from c3video.pyramid.fit.prior_choice import choose_prior
@@ -32,7 +32,7 @@ class FittedPicture:
 
     Args:
         weights, differences: for `payload.encode_picture`.
-        symbols: latents of each grid (h, w), finest first.
+        symbols: latents of each grid (h, w).
         estimated_bits: of latents and weights.
         loss: MSE on [0, 1] + rd_weight * bpp, by the floats of the fit.
         notes: what went wrong and was mended.
@@ -54,7 +54,7 @@ class FittedRun:
         weights, differences: for `run_payload.encode_run`.
         shape: its latent frames.
         windows: of each grid.
-        symbols: latents of each grid (h, w), finest first, of each latent frame.
+        symbols: latents of each grid (h, w), of each latent frame.
         estimated_bits: of latents and weights.
         loss: MSE on [0, 1] + rd_weight * bpp, by the floats of the fit.
         notes: what went wrong and was mended.
@@ -151,7 +151,7 @@ def _targets(planes: Sequence[NDArray[np.generic]], video: VideoFormat) -> Float
 def _grids(latents: Floats, plan: PyramidFit) -> tuple[NDArray[np.int64], ...]:
     """Rounded latents (L,) of a picture as its grids (h, w)."""
     grids, at = [], 0
-    for h, w in grid_shapes(plan.config.num_grids, plan.height, plan.width):
+    for h, w in latent_shapes(plan.config, plan.height, plan.width):
         grids.append(latents[at : at + h * w].reshape(h, w).astype(np.int64))
         at += h * w
     return tuple(grids)

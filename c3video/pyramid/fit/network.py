@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from c3video.pyramid.config import GROUPS, PREVIOUS_TAPS, TAPS, PlaneGroup, PyramidConfig, grid_shapes, weight_shapes
+from c3video.pyramid.config import GROUPS, PREVIOUS_TAPS, TAPS, PlaneGroup, PyramidConfig, latent_shapes, weight_shapes
 
 ENTROPY_LIMIT, SYNTHESIS_LIMIT, REFINE_LIMIT = 32767.0 / 2**8, 32767.0 / 2**10, 32767.0 / 2**13
 """Largest hidden units: int16 at their binary points."""
@@ -36,8 +36,8 @@ GIVEN_GAIN = 32.0
 
 
 def split_latents(latents: Tensor, config: PyramidConfig, height: int, width: int) -> list[Tensor]:
-    """The flat latents (L,) as grids (h, w), finest first."""
-    shapes = grid_shapes(config.num_grids, height, width)
+    """The flat latents (L,) as grids (h, w): those of samples, finest first, then the hyper grids, finest first."""
+    shapes = latent_shapes(config, height, width)
     parts = latents.split([h * w for h, w in shapes])
     return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -144,20 +144,55 @@ def previous_contexts(
     return torch.stack([around[top : top + h, left : left + w] for top, left in corners])
 
 
+def enlarge(planes: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Hyper grids (G, ceil(h / 2), ceil(w / 2)) of a patch at twice their resolution, (G, h, w); zeros around them."""
+    around = functional.pad(planes, (1, 1, 1, 1))
+    y, x = torch.arange(shape[0], device=planes.device)[:, None], torch.arange(shape[1], device=planes.device)[None, :]
+    py, px, sy, sx = (y >> 1) + 1, (x >> 1) + 1, 2 * (y & 1) - 1, 2 * (x & 1) - 1
+    near = 9.0 * around[:, py, px] + 3.0 * around[:, py + sy, px]
+    return (near + 3.0 * around[:, py, px + sx] + around[:, py + sy, px + sx]) / 16.0
+
+
+def hyper_contexts(hyper: Sequence[Tensor], levels: Sequence[int], shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """Further inputs (hyper, h, w) of each grid of a patch: hyper grids enlarged to it, zeros of those that are finer.
+
+    Args:
+        hyper: the parts (h, w) of the hyper grids, finest first.
+        levels: how many times their sides are half those of luma.
+        shapes: (h, w) of the part of each grid.
+    """
+    found = []
+    planes: dict[int, Tensor] = {}
+    for level in range(len(shapes) - 1, -1, -1):
+        planes = {own: enlarge(plane[None], shapes[level])[0] for own, plane in planes.items()}
+        planes |= {own: plane for own, plane in zip(levels, hyper, strict=True) if own == level}
+        found.append(torch.stack([planes.get(own, hyper[0].new_zeros(shapes[level])) for own in levels]))
+    return found[::-1]
+
+
 def entropy_outputs(
-    inputs: Tensor, grid: int, weights: dict[str, Tensor], later: Tensor | None = None
+    inputs: Tensor, grid: int, weights: dict[str, Tensor], later: Tensor | None = None, hyper: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Location and scale output (h, w) from contexts (inputs, h, w) of a grid.
 
     Args:
+        grid: of `PyramidConfig.levels`.
         later: further contexts (num_previous, h, w) of a latent frame after the first.
+        hyper: further contexts (num_hyper, h, w), None for zeros.
     """
     flat = inputs.flatten(1)  # (inputs, L)
-    sums = weights["w1"] @ flat + weights["b1"][grid][:, None]
+    num_grids = len(weights["b1"])
+    level = grid if grid < num_grids else grid - len(weights["hb"])
+    sums = (
+        weights["w1"] @ flat + (weights["b1"][grid] if grid < num_grids else weights["hb"][grid - num_grids])[:, None]
+    )
     added = weights["b3"][:, None] + weights["l"] @ flat
     if later is not None:
-        sums = sums + weights["p1"] @ later.flatten(1) + weights["pb"][grid][:, None]
+        sums = sums + weights["p1"] @ later.flatten(1) + weights["pb"][level][:, None]
         added = added + weights["p3"][:, None] + weights["pl"] @ later.flatten(1)
+    if hyper is not None:
+        sums = sums + weights["h1"] @ hyper.flatten(1)
+        added = added + weights["hl"] @ hyper.flatten(1)
     hidden = rectify(sums, ENTROPY_LIMIT)
     if "w2" in weights:
         hidden = rectify(weights["w2"] @ hidden + weights["b2"][:, None], ENTROPY_LIMIT)
@@ -175,36 +210,42 @@ def grid_bits(
     previous: Sequence[Tensor] | None = None,
     windows: Sequence[tuple[int, int]] = (),
 ) -> Tensor:
-    """Bits (N,) of the grids, each over all its patches.
+    """Bits (N,) of the grids, hyper grids last, each over all its patches.
 
     Args:
         is_later: whether it is a latent frame after the first.
         previous: grids of the one before it, None for zeros.
-        windows: (y, x) of each grid in a later one.
+        windows: (y, x) of each resolution in a later one.
     """
-    bits = []
-    for k, grid in enumerate(grids):
-        size = config.patch_size >> k
-        total = grid.new_zeros(())
-        for top in range(0, grid.shape[0], size):
-            for left in range(0, grid.shape[1], size):
-                own, parent, grandparent = (
-                    grids[k + up][top >> up :, left >> up :][: size >> up, : size >> up]
-                    if k + up < len(grids)
-                    else None
-                    for up in range(3)
-                )
-                assert own is not None
-                later = None
-                if is_later:
-                    before = None if previous is None else previous[k][top:, left:][:size, :size]
-                    shape = (own.shape[0], own.shape[1])
-                    later = previous_contexts(shape, before, windows[k], own, config.num_previous)
-                location, scale_output = entropy_outputs(
-                    contexts(own, parent, grandparent, config.num_taps), k, weights, later
-                )
-                total = total + laplace_bits(own, location, scale_output).sum()
-        bits.append(total)
+    bits = [grids[0].new_zeros(()) for _ in grids]
+    num_grids, size = config.num_grids, config.patch_size
+
+    def part_of(grid: Tensor, level: int, corner: tuple[int, int]) -> Tensor:
+        return grid[corner[0] >> level :, corner[1] >> level :][: size >> level, : size >> level]
+
+    corners = [(y, x) for y in range(0, grids[0].shape[0], size) for x in range(0, grids[0].shape[1], size)]
+    for corner in corners:
+        parts = [part_of(grid, level, corner) for grid, level in zip(grids, config.levels, strict=True)]
+        shapes = [(part.shape[0], part.shape[1]) for part in parts]
+        hyper: list[Tensor] = []
+        if config.num_hyper:
+            hyper = hyper_contexts(parts[num_grids:], config.levels[num_grids:], shapes[:num_grids])
+        for k, own in enumerate(parts):
+            end = num_grids if k < num_grids else len(parts)
+            parent, grandparent = (parts[k + up] if k + up < end else None for up in (1, 2))
+            later = None
+            if is_later:
+                level = config.levels[k]
+                before = None if previous is None else part_of(previous[k], level, corner)
+                later = previous_contexts(shapes[k], before, windows[level], own, config.num_previous)
+            location, scale_output = entropy_outputs(
+                contexts(own, parent, grandparent, config.num_taps),
+                k,
+                weights,
+                later,
+                hyper[k] if k < len(hyper) else None,
+            )
+            bits[k] = bits[k] + laplace_bits(own, location, scale_output).sum()
     return torch.stack(bits)
 
 
@@ -284,11 +325,11 @@ def reconstruct(grids: Sequence[Tensor], weights: dict[str, Tensor], layout: str
     """Planes (h, w) of a picture on [0, 1].
 
     Args:
-        grids: latents, finest first.
+        grids: latents, finest first; hyper grids after them do not matter.
         weights: by name.
         layout: a key of GROUPS.
     """
-    levels = upsampled_levels(grids, weights.get("u"), weights.get("f"))
+    levels = upsampled_levels(grids[: len(weights["b1"])], weights.get("u"), weights.get("f"))
     planes: list[Tensor] = []
     for index, group in enumerate(GROUPS[layout]):
         inputs = group_inputs(group, levels)

@@ -81,7 +81,7 @@ class RunPlan:
         rows = latents.reshape(len(self.shape.latent_frames), plan.num_latents)
         grads = np.zeros_like(rows) if wants_latents else None
         grad_weights: Doubles | None = np.zeros(plan.num_weights) if wants_weights else None
-        bits, squared_errors, loss = np.zeros(self.config.num_grids), np.zeros(plan.num_planes), 0.0
+        bits, squared_errors, loss = np.zeros(len(self.config.levels)), np.zeros(plan.num_planes), 0.0
 
         def take(found: FitStep, scale: float, numbers: Sequence[int], before: int | None = None) -> None:
             nonlocal bits, squared_errors, loss, grad_weights

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from c3video.native.pyramid_fit import FitStep, Floats, PyramidFit
-from c3video.pyramid.config import GROUPS, grid_shapes
+from c3video.pyramid.config import GROUPS, latent_shapes
 
 TILE_SIDE = 256
 """Of a tile in luma samples. With half of it edges are too much of what weights are chosen for."""
@@ -80,10 +80,9 @@ class SampledPicture:
         """
         assert not wants_latents
         whole, tile, share = self.whole, self.tile, 1.0 / len(self.corners)
-        grids = [
-            (shape, (k, k)) for k, shape in enumerate(grid_shapes(whole.config.num_grids, whole.height, whole.width))
-        ]
-        bits, squared_errors = np.zeros(whole.config.num_grids), np.zeros(whole.num_planes)
+        shapes = latent_shapes(whole.config, whole.height, whole.width)
+        grids = [(shape, (k, k)) for k, shape in zip(whole.config.levels, shapes, strict=True)]
+        bits, squared_errors = np.zeros(len(grids)), np.zeros(whole.num_planes)
         grads, loss = np.zeros(whole.num_weights), 0.0
         for corner in self.corners:
             found = tile.step(

@@ -11,7 +11,7 @@ from c3video.pyramid.config import PyramidConfig, weight_shapes
 from c3video.pyramid.fit.bounds import hold_sums
 from c3video.pyramid.weights import quantise
 
-CONFIG = PyramidConfig()
+CONFIG = PyramidConfig(num_hyper=4)
 
 
 def _arrays(size: float, layout: str) -> dict[str, np.ndarray]:

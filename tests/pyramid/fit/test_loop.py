@@ -103,7 +103,7 @@ def test_a_seed_repeats_a_fit_and_another_does_not() -> None:
     assert encode_picture(one.weights, one.symbols, video)[0] != encode_picture(other.weights, other.symbols, video)[0]
 
 
-@pytest.mark.parametrize("config", [TINY, PyramidConfig()])
+@pytest.mark.parametrize("config", [TINY, PyramidConfig(num_hyper=4)])
 def test_weights_are_those_of_their_differences(config: PyramidConfig) -> None:
     video = VideoFormat(40, 30, "yuv420p")
     fitted = fit_picture(picture(video), video, config, QUICK)
@@ -119,12 +119,17 @@ def test_the_prior_of_the_nearest_rate_is_taken_where_widths_and_layout_fit() ->
     video = VideoFormat(40, 30, "yuv420p")
     planes, short = picture(video), replace(QUICK, noise_steps=3, network_steps=0)
     priors = {
-        rd_weight: fit_picture(planes, video, PyramidConfig(), replace(short, rd_weight=rd_weight)).weights.config.prior
+        rd_weight: fit_picture(
+            planes, video, PyramidConfig(num_hyper=4), replace(short, rd_weight=rd_weight)
+        ).weights.config.prior
         for rd_weight in (1e-4, 9e-4, 2e-2)
     }
     assert len(set(priors.values())) == 3
     assert 0 not in priors.values()
-    assert fit_picture(planes, video, PyramidConfig(), replace(short, use_prior=False)).weights.config.prior == 0
+    assert (
+        fit_picture(planes, video, PyramidConfig(num_hyper=4), replace(short, use_prior=False)).weights.config.prior
+        == 0
+    )
     assert fit_picture(planes, video, TINY, short).weights.config.prior == 0
 
 
@@ -146,7 +151,7 @@ def test_a_small_picture_spends_less_on_weights_whose_bits_count() -> None:
     planes, fit = picture(video), PYRAMID_PRESETS["ultrafast"]
 
     def bytes_and_loss(fit: PyramidFitConfig) -> tuple[int, float]:
-        fitted = fit_picture(planes, video, PyramidConfig(), fit)
+        fitted = fit_picture(planes, video, PyramidConfig(num_hyper=4), fit)
         return len(encode_picture(fitted.weights, fitted.symbols, video, fitted.differences)[0]), fitted.loss
 
     held, held_loss = bytes_and_loss(fit)
@@ -161,5 +166,5 @@ def test_a_picture_that_says_nothing_is_fitted(value: int) -> None:
     video = VideoFormat(17, 33, "gray")
     planes, fit = [np.full((33, 17), value, dtype=np.uint8)], PYRAMID_PRESETS["ultrafast"]
     for seed in range(3):
-        fitted = fit_picture(planes, video, PyramidConfig(), fit, seed=seed)
+        fitted = fit_picture(planes, video, PyramidConfig(num_hyper=4), fit, seed=seed)
         assert len(encode_picture(fitted.weights, fitted.symbols, video, fitted.differences)[0]) < 200

@@ -20,6 +20,7 @@ from c3video.video import VideoFormat
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 
+CONFIG = PyramidConfig(num_hyper=4)
 LARGE = (512, 512)
 
 
@@ -32,7 +33,7 @@ def gray_picture(height: int, width: int) -> Floats:
 
 def choice(shape: tuple[int, int], fit_config: PyramidFitConfig, config: PyramidConfig | None = None) -> int:
     targets = gray_picture(*shape)
-    return choose_prior(config or PyramidConfig(), "420", shape, targets, fit_config, 0, 1).prior
+    return choose_prior(config or CONFIG, "420", shape, targets, fit_config, 0, 1).prior
 
 
 @pytest.fixture
@@ -62,8 +63,8 @@ def test_every_prior_has_a_rate_and_some_widths() -> None:
 
 @pytest.mark.parametrize("rd_weight", [1e-5, 4e-4, 1e-3, 2e-3, 5e-3, 1.0])
 def test_candidates_are_of_rates_from_a_little_below_to_far_above(rd_weight: float) -> None:
-    found = candidate_priors(PyramidConfig(), "420", rd_weight)
-    nearest = with_prior(PyramidConfig(), "420", rd_weight).prior
+    found = candidate_priors(CONFIG, "420", rd_weight)
+    nearest = with_prior(CONFIG, "420", rd_weight).prior
     assert nearest in found
     rates = [PRIOR_RATES[number] for number in found if number != nearest]
     assert all(rd_weight / 1.5 <= rate <= 7.0 * rd_weight for rate in rates)
@@ -74,16 +75,14 @@ def test_large_pictures_have_the_best_of_trials(trials: list[tuple[int, Floats]]
     fit_config = PyramidFitConfig(rd_weight=2e-3, noise_steps=20_000)
     assert choice(LARGE, fit_config) == 9
     numbers = [number for number, _ in trials]
-    assert numbers == candidate_priors(PyramidConfig(), "420", 2e-3)
+    assert numbers == candidate_priors(CONFIG, "420", 2e-3)
     assert len(numbers) > 2
     assert all(part.size == 256 * 256 * 3 // 2 for _, part in trials)
 
 
 def test_the_part_that_is_tried_has_detail(trials: list[tuple[int, Floats]]) -> None:
     """Of tiles of noise and of gray, whose mean lies between, with a third and fourth tile that are half and half."""
-    choose_prior(
-        PyramidConfig(), "420", (512, 768), gray_picture(512, 768), PyramidFitConfig(2e-3, noise_steps=20_000), 0, 1
-    )
+    choose_prior(CONFIG, "420", (512, 768), gray_picture(512, 768), PyramidFitConfig(2e-3, noise_steps=20_000), 0, 1)
     ((_, part), *_) = trials
     luma = part[: 256 * 256].reshape(256, 256)
     assert luma[:, 0].std() > 0.2
@@ -101,14 +100,14 @@ def test_others_have_the_nearest(
     trials: list[tuple[int, Floats]], shape: tuple[int, int], changes: dict[str, int]
 ) -> None:
     fit_config = replace(PyramidFitConfig(rd_weight=2e-3), **changes)
-    assert choice(shape, fit_config) == with_prior(PyramidConfig(), "420", 2e-3).prior
+    assert choice(shape, fit_config) == with_prior(CONFIG, "420", 2e-3).prior
     assert not trials
 
 
 def test_as_many_are_tried_as_their_share_of_time_allows(trials: list[tuple[int, Floats]]) -> None:
     """Each takes 300 steps of a quarter of the picture, of an eighth of all steps."""
     choice(LARGE, PyramidFitConfig(rd_weight=1e-3, noise_steps=1_800))
-    assert [number for number, _ in trials] == candidate_priors(PyramidConfig(), "420", 1e-3)[:3]
+    assert [number for number, _ in trials] == candidate_priors(CONFIG, "420", 1e-3)[:3]
 
 
 def test_widths_without_a_prior_have_none(trials: list[tuple[int, Floats]]) -> None:

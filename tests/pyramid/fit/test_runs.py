@@ -52,7 +52,7 @@ def test_frames_together_are_better_than_alone() -> None:
     frames = [frame.planes for frame in source]
     config = PyramidFitConfig(noise_steps=60, network_steps=10, annealing=1.0, rounding_steps=1)
     together = fit_run(frames, source.format, PyramidConfig(num_previous=9), config, (2, 0))
-    alone = [fit_picture(planes, source.format, PyramidConfig(), config) for planes in frames]
+    alone = [fit_picture(planes, source.format, PyramidConfig(num_hyper=4), config) for planes in frames]
     assert together.loss < 0.8 * sum(picture.loss for picture in alone) / len(alone)
 
 

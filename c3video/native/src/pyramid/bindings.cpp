@@ -48,7 +48,7 @@ const c3::Dense& given(const c3::Dense* layer) {
 // What the network is made of, as Python hands it over.
 struct EntropyParts {
     Ints2 taps;
-    int slope, num_previous;
+    int slope, num_previous, num_hyper;
     std::vector<const c3::Dense*> first, second;
     const c3::Dense *last, *linear;
 };
@@ -75,12 +75,18 @@ c3::PyramidEntropy make_entropy(const EntropyParts& parts, int num_grids) {
     require((int)parts.first.size() == num_grids && parts.second.size() <= 1,
             "a first layer for each grid, at most one second");
     require(parts.num_previous >= 0 && parts.num_previous <= c3::kMaxPreviousTaps, "0..9 taps in the previous frame");
-    c3::PyramidEntropy model{
-        make_taps(taps, parts.slope), parts.slope, parts.num_previous, given(parts.first[0]), {}, {}, given(parts.last),
-        given(parts.linear)};
-    require(model.first.num_inputs == (int)taps.shape(0) + parts.num_previous + 7 &&
+    c3::PyramidEntropy model{make_taps(taps, parts.slope),
+                             parts.slope,
+                             parts.num_previous,
+                             parts.num_hyper,
+                             given(parts.first[0]),
+                             {},
+                             {},
+                             given(parts.last),
+                             given(parts.linear)};
+    require(model.first.num_inputs == (int)taps.shape(0) + parts.num_previous + 7 + parts.num_hyper &&
                 model.linear.num_inputs == model.first.num_inputs,
-            "inputs are the taps, those in the previous frame and seven more");
+            "inputs are the taps, those in the previous frame, seven more and the hyper grids");
     int inputs = model.first.num_outputs;
     for (const c3::Dense* layer : parts.second) {
         require(given(layer).num_inputs == inputs, "a layer's inputs must be the outputs of the one before");
@@ -97,18 +103,26 @@ c3::PyramidEntropy make_entropy(const EntropyParts& parts, int num_grids) {
     return model;
 }
 
+void require_hyper(int num_hyper, int num_grids) {
+    require(num_hyper >= 0 && num_hyper <= c3::kMaxHyper && num_hyper <= num_grids,
+            "0..4 hyper grids, no more than others");
+}
+
 // Reads patches, or writes them: one of `readers` and `writers` is empty. Returns the bits of each grid.
 auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vector<c3::Writer*> writers,
           std::vector<Grid> grids, std::vector<ConstGrid> previous, Ints2 windows, int patch_size, Ints2 taps,
-          int slope, int num_previous, std::vector<const c3::Dense*> first, std::vector<const c3::Dense*> second,
-          const c3::Dense* last, const c3::Dense* linear, int num_threads, std::string isa) {
-    const int num_grids = (int)grids.size();
-    require(num_grids >= 1 && num_grids <= c3::kMaxGrids, "1..8 grids");
+          int slope, int num_previous, int num_hyper, std::vector<const c3::Dense*> first,
+          std::vector<const c3::Dense*> second, const c3::Dense* last, const c3::Dense* linear, int num_threads,
+          std::string isa) {
+    const int num_grids = (int)grids.size();  // hyper grids too
+    require(num_hyper >= 0 && num_grids - num_hyper >= 1 && num_grids - num_hyper <= c3::kMaxGrids, "1..8 grids");
+    require_hyper(num_hyper, num_grids - num_hyper);
     const int height = (int)grids[0].shape(0), width = (int)grids[0].shape(1);
     require(height >= 1 && width >= 1 && (int64_t)height * width <= 1 << 28, "1..2^28 latents");
+    const auto level = [&](int k) { return k < num_grids - num_hyper ? k : k - num_hyper; };
     for (int k = 0; k < num_grids; k++)
-        require((int)grids[k].shape(0) == (height + (1 << k) - 1) >> k &&
-                    (int)grids[k].shape(1) == (width + (1 << k) - 1) >> k,
+        require((int)grids[k].shape(0) == (height + (1 << level(k)) - 1) >> level(k) &&
+                    (int)grids[k].shape(1) == (width + (1 << level(k)) - 1) >> level(k),
                 "a grid's shape does not follow from the first one's");
     require(previous.empty() || (int)previous.size() == num_grids, "the previous frame has as many grids, or none");
     for (size_t k = 0; k < previous.size(); k++)
@@ -118,7 +132,8 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
     for (size_t i = 0; i < 2 * windows.shape(0); i++)
         require(std::abs((int64_t)windows.data()[i]) <= c3::kMaxWindow, "windows lie 31 off at most");
     require_patch_size(patch_size);
-    const c3::PyramidEntropy model = make_entropy({taps, slope, num_previous, first, second, last, linear}, num_grids);
+    const c3::PyramidEntropy model =
+        make_entropy({taps, slope, num_previous, num_hyper, first, second, last, linear}, num_grids);
     require(readers.empty() || writers.empty(), "readers or writers");
     const bool reads = writers.empty();
     const size_t num_coders = reads ? readers.size() : writers.size();
@@ -130,8 +145,9 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
                     "a coder for each patch");
             c3::PyramidPatch patch{reads ? readers[i] : nullptr, reads ? nullptr : writers[i], {}, {}};
             for (int k = 0; k < num_grids; k++) {
-                const int h = (int)grids[k].shape(0), w = (int)grids[k].shape(1), y = top >> k, x = left >> k;
-                patch.parts.push_back({std::min(patch_size >> k, h - y), std::min(patch_size >> k, w - x),
+                const int h = (int)grids[k].shape(0), w = (int)grids[k].shape(1), shift = level(k);
+                const int y = top >> shift, x = left >> shift, size = patch_size >> shift;
+                patch.parts.push_back({std::min(size, h - y), std::min(size, w - x),
                                        grids[k].data() + (size_t)y * w + x, (size_t)w,
                                        previous.empty() ? nullptr : previous[k].data() + (size_t)y * w + x,
                                        windows.data()[2 * k], windows.data()[2 * k + 1]});
@@ -158,11 +174,14 @@ void require_picture(int num_grids, int height, int width, int num_threads) {
 }
 
 size_t latents_memory(int num_grids, int height, int width, int patch_size, Ints2 taps, int slope, bool has_previous,
-                      int num_threads, std::string isa) {
+                      int num_hyper, int num_threads, std::string isa) {
     require_picture(num_grids, height, width, num_threads);
     require_patch_size(patch_size);
-    c3::PyramidSizes sizes{{}, make_taps(taps, slope), slope, has_previous};
-    for (int k = 0; k < num_grids; k++)
+    require_hyper(num_hyper, num_grids);
+    c3::PyramidSizes sizes{{}, make_taps(taps, slope), slope, has_previous, num_hyper};
+    std::vector<int> levels(num_grids + num_hyper);
+    for (int k = 0; k < num_grids + num_hyper; k++) levels[k] = k < num_grids ? k : k - num_hyper;
+    for (const int k : levels)
         sizes.parts.push_back({std::min(patch_size >> k, (height + (1 << k) - 1) >> k),
                                std::min(patch_size >> k, (width + (1 << k) - 1) >> k)});
     const auto in_units = [&](int side) { return (int64_t)(side + patch_size - 1) / patch_size; };
@@ -321,9 +340,10 @@ void bind_pyramid(nb::module_& m) {
         .def("finish", &finished<c3::Stack>);
     m.def("code_pyramid", &code, "tables"_a, "readers"_a, "writers"_a, nb::arg("grids").noconvert(),
           nb::arg("previous").noconvert(), nb::arg("windows").noconvert(), "patch_size"_a, nb::arg("taps").noconvert(),
-          "slope"_a, "num_previous"_a, "first"_a, "second"_a, "last"_a, "linear"_a, "num_threads"_a = 1, "isa"_a = "");
+          "slope"_a, "num_previous"_a, "num_hyper"_a, "first"_a, "second"_a, "last"_a, "linear"_a, "num_threads"_a = 1,
+          "isa"_a = "");
     m.def("pyramid_latents_memory", &latents_memory, "num_grids"_a, "height"_a, "width"_a, "patch_size"_a,
-          nb::arg("taps").noconvert(), "slope"_a, "has_previous"_a, "num_threads"_a, "isa"_a);
+          nb::arg("taps").noconvert(), "slope"_a, "has_previous"_a, "num_hyper"_a, "num_threads"_a, "isa"_a);
     m.def("pyramid_synthesis_memory", &synthesis_memory, "num_grids"_a, "num_planes"_a, "height"_a, "width"_a,
           "num_threads"_a, "isa"_a);
     m.def("synthesise_pyramid_8", &synthesise<Samples8>, nb::arg("grids").noconvert(), nb::arg("kernels").noconvert(),

@@ -55,7 +55,7 @@ using GroupNumbers =
 
 void make_plan(Plan& plan, int height, int width, int num_grids, const std::vector<std::pair<int, int>>& taps,
                int num_previous, const std::vector<int>& hidden, int synthesis_width, int refine_width,
-               int filter_reach, int patch_size, const std::vector<GroupNumbers>& groups) {
+               int filter_reach, int patch_size, int num_hyper, const std::vector<GroupNumbers>& groups) {
     require(height >= 1 && height <= kMaxAxis && width >= 1 && width <= kMaxAxis,
             "a picture is 1..32768 high and wide");
     require(num_grids >= 1 && num_grids <= kMaxGrids, "1..8 grids");
@@ -71,6 +71,7 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
     require(filter_reach >= 0 && filter_reach <= kMaxReach, "filter_reach must be 0..3");
     require(patch_size >= 128 && patch_size <= kMaxAxis && patch_size % 128 == 0,
             "patch_size must be a multiple of 128");
+    require(num_hyper >= 0 && num_hyper <= std::min(num_grids, kMaxHyper), "0..4 hyper grids, no more than others");
     require(groups.size() == 1 || groups.size() == 2, "one or two groups of planes");
     plan.num_taps = (int)taps.size();
     plan.num_previous = num_previous;
@@ -80,10 +81,12 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
     plan.refine_width = refine_width;
     plan.filter_reach = filter_reach;
     plan.patch_size = patch_size;
+    plan.num_hyper = num_hyper;
     plan.num_latents = 0;
     const auto halved = [](int length, int times) { return (length + (1 << times) - 1) >> times; };
-    for (int k = 0; k < num_grids; k++) {
-        plan.grids.push_back({halved(height, k), halved(width, k)});
+    for (int k = 0; k < num_grids + num_hyper; k++) {
+        const int level = k < num_grids ? k : k - num_hyper;
+        plan.grids.push_back({halved(height, level), halved(width, level)});
         plan.grid_starts.push_back(plan.num_latents);
         plan.num_latents += plan.grids.back().count();
     }
@@ -107,6 +110,9 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
     plan.pb = array(num_previous ? num_grids * first : 0);
     plan.pl = array(2 * num_previous);
     plan.p3 = array(num_previous ? 2 : 0);
+    plan.h1 = array(first * num_hyper);
+    plan.hl = array(2 * (size_t)num_hyper);
+    plan.hb = array(num_hyper * first);
     plan.u = array((size_t)(num_grids - 1) * kUpsamplingTaps);
     plan.f = array(filter_reach ? (size_t)num_grids * (filter_reach + 1) : 0);
     plan.num_samples = plan.num_planes = 0;
@@ -311,18 +317,18 @@ void bind_pyramid_fit(nb::module_& m) {
             "__init__",
             [](Plan* self, int height, int width, int num_grids, const std::vector<std::pair<int, int>>& taps,
                int num_previous, const std::vector<int>& hidden, int synthesis_width, int refine_width,
-               int filter_reach, int patch_size, const std::vector<GroupNumbers>& groups) {
+               int filter_reach, int patch_size, int num_hyper, const std::vector<GroupNumbers>& groups) {
                 new (self) Plan();
                 try {
                     make_plan(*self, height, width, num_grids, taps, num_previous, hidden, synthesis_width,
-                              refine_width, filter_reach, patch_size, groups);
+                              refine_width, filter_reach, patch_size, num_hyper, groups);
                 } catch (...) {
                     self->~Plan();
                     throw;
                 }
             },
             "height"_a, "width"_a, "num_grids"_a, "taps"_a, "num_previous"_a, "hidden"_a, "synthesis_width"_a,
-            "refine_width"_a, "filter_reach"_a, "patch_size"_a, "groups"_a)
+            "refine_width"_a, "filter_reach"_a, "patch_size"_a, "num_hyper"_a, "groups"_a)
         .def_ro("num_latents", &Plan::num_latents)
         .def_ro("num_weights", &Plan::num_weights)
         .def_ro("num_samples", &Plan::num_samples);

@@ -15,6 +15,7 @@
 #include <limits>
 #include <vector>
 
+#include "pyramid/fit_hyper.h"
 #include "pyramid/fit_laplace.h"
 #include "pyramid/fit_products.h"
 #include "shared/parallel.h"
@@ -478,9 +479,19 @@ struct InvolvedList {
 class Bits {
 public:
     Bits(const Plan& plan, const ChoiceJob& job, int num_threads)
-        : plan_(plan), latents_(job.latents), inputs_(plan.num_inputs()), width_(plan.hidden[0]) {
+        : plan_(plan), latents_(job.latents), inputs_(plan.num_inputs() + plan.num_hyper), width_(plan.hidden[0]),
+          enlarged_(HyperPlanes::count(plan)), hyper_(plan, enlarged_.data(), job.latents) {
+        in_parallel(num_threads, [&](int part) {
+            for (int i = part; i < plan.num_hyper; i += num_threads) hyper_.enlarge(i);
+        });
         const float* w = job.weights;
-        first_ = by_inputs(inputs_, width_, [&](int o, int i) { return w[plan.w1 + (size_t)o * inputs_ + i]; });
+        const int others = plan.num_inputs();
+        // Row o of what comes from other inputs, and from hyper grids.
+        const auto weight = [&](size_t matrix, size_t of_hyper, int o, int i) {
+            return i < others ? w[matrix + (size_t)o * others + i]
+                              : w[of_hyper + (size_t)o * plan.num_hyper + (i - others)];
+        };
+        first_ = by_inputs(inputs_, width_, [&](int o, int i) { return weight(plan.w1, plan.h1, o, i); });
         biases_ = w + plan.b1;
         if (plan.hidden.size() == 2) {
             last_width_ = plan.hidden[1];
@@ -491,7 +502,7 @@ public:
         }
         last_ = by_inputs(last_width_ + inputs_, 2, [&](int o, int i) {
             return i < last_width_ ? w[plan.w3 + (size_t)o * last_width_ + i]
-                                   : w[plan.l + (size_t)o * inputs_ + (i - last_width_)];
+                                   : weight(plan.l, plan.hl, o, i - last_width_);
         });
         last_bias_ = w + plan.b3;
         for (const Size& grid : plan.grids) {
@@ -603,6 +614,8 @@ private:
     const Plan& plan_;
     float* latents_;
     const int inputs_, width_;
+    std::vector<float> enlarged_;
+    const HyperPlanes hyper_;  // which no choice changes
     int last_width_;
     // Layers, (inputs, outputs); the last one is given the straight path's inputs too.
     std::vector<float> first_, second_, last_;
@@ -652,12 +665,26 @@ private:
             for (const auto& [a, b] : places) put(latent(above, k + 1, a, b));
         }
         put(has_grandparent ? latents_[place(k + 2, y >> 2, x >> 2)] : 0.0f);
+        for (int i = 0; i < plan_.num_hyper; i++) put(plan_.hyper_level(i) < k ? 0.0f : hyper_input(i, k, y, x));
+    }
+
+    // A hyper grid at a place of grid k.
+    float hyper_input(int i, int k, int y, int x) const {
+        if (k > 0 || plan_.hyper_level(i) == 0) return hyper_.at(i, k)[(size_t)y * plan_.grids[k].width + x];
+        // The finest resolution is not kept.
+        const Part above = part_of(1, y >> 1, x >> 1);
+        const float* plane = hyper_.at(i, 1);
+        const int py = y >> 1, px = x >> 1, ny = y & 1 ? py + 1 : py - 1, nx = x & 1 ? px + 1 : px - 1;
+        const auto at = [&](int row, int column) {
+            return above.holds(row, column) ? plane[(size_t)row * plan_.grids[1].width + column] : 0.0f;
+        };
+        return 0.0625f * (3.0f * (3.0f * at(py, px) + at(ny, px)) + (3.0f * at(py, nx) + at(ny, nx)));
     }
 
     // Distributions and bits of up to kFloats latents of grid k, with latents as they are, into their trials.
     void find(int k, Involved* some, int count) const {
         // Rows of the last layer's inputs: its hidden units, then all inputs.
-        alignas(64) float rows[(kMaxWidth + kMaxTaps + kNumParents) * kFloats], hidden[kMaxWidth * kFloats],
+        alignas(64) float rows[(kMaxWidth + kMaxTaps + kNumParents + kMaxHyper) * kFloats], hidden[kMaxWidth * kFloats],
             values[kFloats] = {}, outputs[3][kFloats];
         float* inputs = rows + last_width_ * kFloats;
         for (int i = 0; i < count; i++) {

@@ -24,6 +24,7 @@ constexpr float kEntropyLimit = 32767.0f / 256.0f, kSynthesisLimit = 32767.0f / 
 constexpr float kGivenGain = 32.0f;
 constexpr int kMaxPrevious = 9;  // taps in the previous latent frame: 3 x 3 places, as PREVIOUS_TAPS of config.py
 constexpr int kMaxWindow = 31;   // furthest that these lie off
+constexpr int kMaxHyper = 4;
 constexpr std::pair<int, int> kPreviousTaps[kMaxPrevious] = {{0, 0},   {0, -1}, {0, 1},  {-1, 0}, {1, 0},
                                                              {-1, -1}, {-1, 1}, {1, -1}, {1, 1}};
 
@@ -78,18 +79,27 @@ struct Plan {
     int num_taps, num_previous, synthesis_width, refine_width, filter_reach, patch_size;
     std::vector<int> hidden;                // widths of the entropy network's one or two hidden layers
     std::vector<std::pair<int, int>> taps;  // (dy, dx)
-    std::vector<Size> grids;                // finest first
+    int num_hyper;
+    std::vector<Size> grids;  // finest first, then hyper grids, finest first
     std::vector<size_t> grid_starts;
     std::vector<Group> groups;
-    size_t w1, b1, w2, b2, w3, b3, l, p1, pb, pl, p3, u, f;  // places of the arrays among all weights
+    // Places of the arrays among all weights.
+    size_t w1, b1, w2, b2, w3, b3, l, p1, pb, pl, p3, h1, hl, hb, u, f;
     size_t num_latents, num_weights, num_samples;
     int num_planes;
     // Steps on one plan take turns, for they use its memory.
     mutable std::mutex turn;
     mutable std::vector<std::unique_ptr<Arena>> arenas;  // one a thread, the first for what they share
 
-    int num_grids() const { return (int)grids.size(); }
+    int num_grids() const { return (int)grids.size() - num_hyper; }  // hyper grids apart
     int num_inputs() const { return num_taps + kNumParents; }
+    // How many times the sides of a hyper grid, of any grid, are half those of luma.
+    int hyper_level(int i) const { return num_grids() - num_hyper + i; }
+    int level(int grid) const { return grid < num_grids() ? grid : grid - num_hyper; }
+    // Place of a grid's biases in the first layer.
+    size_t bias(int grid) const {
+        return grid < num_grids() ? b1 + (size_t)grid * hidden[0] : hb + (size_t)(grid - num_grids()) * hidden[0];
+    }
 };
 
 struct Job {

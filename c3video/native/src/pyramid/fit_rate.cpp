@@ -5,11 +5,13 @@
 // ends, so that every tap is the same array read from another place, and a strip is one long row of positions. Parents
 // are spread out to the same rows, one array for each of the seven. Chunks of positions stay in the near caches from
 // the first layer to the gradients of the taps; those of the parents are folded back when the strip is done, and so are
-// those of the previous latent frame, which lies in rows of its own, moved by the grid's window.
+// those of the previous latent frame, which lies in rows of its own, moved by the grid's window, and those of the hyper
+// grids, enlarged to the strip's resolution.
 #include <algorithm>
 #include <limits>
 #include <vector>
 
+#include "pyramid/fit_hyper.h"
 #include "pyramid/fit_laplace.h"
 #include "pyramid/fit_plan.h"
 #include "pyramid/fit_products.h"
@@ -70,9 +72,9 @@ template <typename F>
 void for_strips(const Plan& plan, int part, int num_parts, F f) {
     int64_t total = 0, start = 0;
     const auto for_parts = [&](auto g) {
-        for (int k = 0; k < plan.num_grids(); k++) {
+        for (int k = 0; k < (int)plan.grids.size(); k++) {
             const Size& grid = plan.grids[k];
-            const int size = plan.patch_size >> k;
+            const int size = plan.patch_size >> plan.level(k);
             for (int top = 0; top < grid.height; top += size)
                 for (int left = 0; left < grid.width; left += size)
                     g(Strip{k, top, left, std::min(size, grid.height - top), std::min(size, grid.width - left), 0, 0});
@@ -99,12 +101,14 @@ void for_strips(const Plan& plan, int part, int num_parts, F f) {
 // One thread's share: its buffers and its part of the sums and gradients.
 class Worker {
 public:
-    Worker(const Plan& plan, const Job& job, Arena& arena, int part, int num_parts)
-        : plan_(plan), job_(job), part_(part), num_parts_(num_parts), two_(plan.hidden.size() == 2),
-          first_(plan.hidden[0]), last_(plan.hidden.back()), rows_(first_ + 2),
-          num_previous_(job.is_later ? plan.num_previous : 0), own_taps_(plan.num_taps + num_previous_),
-          inputs_(plan.num_inputs() + num_previous_), bits_(plan.num_grids(), 0.0), first_sums_(rows_, inputs_ + 1),
-          second_sums_(two_ ? last_ : 0, first_ + 1), last_sums_(2, last_) {
+    // hyper: made of the latents.
+    Worker(const Plan& plan, const Job& job, const HyperPlanes& hyper, Arena& arena, int part, int num_parts)
+        : plan_(plan), job_(job), hyper_planes_(hyper), grad_planes_(plan, nullptr, nullptr), part_(part),
+          num_parts_(num_parts), two_(plan.hidden.size() == 2), first_(plan.hidden[0]), last_(plan.hidden.back()),
+          rows_(first_ + 2), num_previous_(job.is_later ? plan.num_previous : 0),
+          own_taps_(plan.num_taps + num_previous_), inputs_(plan.num_inputs() + num_previous_ + plan.num_hyper),
+          bits_(plan.grids.size(), 0.0), first_sums_(rows_, inputs_ + 1), second_sums_(two_ ? last_ : 0, first_ + 1),
+          last_sums_(2, last_) {
         size_t largest = 0;
         for_strips(plan, part, num_parts, [&](const Strip& s) { largest = std::max(largest, plane_size(s)); });
         own_ = arena.take(largest);
@@ -116,6 +120,12 @@ public:
         }
         for (int i = 0; i < kNumParents; i++) parents_[i] = arena.take(largest);
         for (int i = 0; i < kNumParents; i++) grad_parents_[i] = arena.take(largest);
+        for (int i = 0; i < plan.num_hyper; i++) {
+            hyper_[i] = arena.take(largest);
+            grad_hyper_[i] = arena.take(largest);
+        }
+        unread_ = arena.take(kChunk + 4 * kReach);
+        scratch_ = arena.take((plan.patch_size >> 1) + 2);
         const auto chunk_rows = [&](std::vector<float*>& rows, int count) {
             for (int i = 0; i < count; i++) rows.push_back(arena.take(kChunk));
         };
@@ -140,10 +150,16 @@ public:
         if (part > 0) {
             grads_ = own_grads_ = arena.take(plan.num_latents);
             std::fill_n(grads_, plan.num_latents, 0.0f);
-            if (!job.grad_previous) return;
-            frame_grads_ = own_frame_grads_ = arena.take(plan.num_latents);
-            std::fill_n(frame_grads_, plan.num_latents, 0.0f);
+            if (job.grad_previous) {
+                frame_grads_ = own_frame_grads_ = arena.take(plan.num_latents);
+                std::fill_n(frame_grads_, plan.num_latents, 0.0f);
+            }
         }
+        if (const size_t count = HyperPlanes::count(plan)) {
+            enlarged_grads_ = arena.take(count);
+            std::fill_n(enlarged_grads_, count, 0.0f);
+        }
+        grad_planes_ = HyperPlanes(plan, enlarged_grads_, grads_);
     }
 
     void run() {
@@ -165,20 +181,25 @@ public:
     const std::vector<double>& weight_grads() const { return weight_grads_; }
     const float* own_grads() const { return own_grads_; }
     const float* own_frame_grads() const { return own_frame_grads_; }
+    float* enlarged_grads() const { return enlarged_grads_; }
 
 private:
     const Plan& plan_;
     const Job& job_;
+    const HyperPlanes& hyper_planes_;
+    HyperPlanes grad_planes_;
     const int part_, num_parts_;
     const bool two_;
     const int first_, last_, rows_;  // widths; rows_: first layer and the linear path's two outputs
-    // Inputs: causal taps and taps in the previous latent frame, own_taps_ together, then parents.
+    // Inputs: causal taps and taps in the previous latent frame, own_taps_ together, then parents, then hyper grids.
     const int num_previous_, own_taps_, inputs_;
     bool wants_weights_ = false;
     std::vector<double> bits_, weight_grads_;
     float *own_grads_ = nullptr, *grads_ = nullptr, *own_frame_grads_ = nullptr, *frame_grads_ = nullptr;
     float *previous_ = nullptr, *grad_previous_ = nullptr;  // rows y0 - 1 .. y1
     float *own_, *grad_own_, *mask_, *parents_[kNumParents], *grad_parents_[kNumParents], *ones_, *source_;
+    float *hyper_[kMaxHyper], *grad_hyper_[kMaxHyper], *unread_, *scratch_;
+    float* enlarged_grads_ = nullptr;  // of hyper grids at the resolutions between their own and the finest
     float *scale_, *inverse_, *upper_, *lower_;
     std::vector<float*> hidden_, second_, outputs_, tap_grads_;
     // First layer with the linear path below it: (inputs, rows_) forward, (rows_, inputs) back; then the others
@@ -195,6 +216,11 @@ private:
     // Place of the weight from input i to row o among all weights.
     size_t place_of(int o, int i) const {
         const bool is_hidden = o < first_;
+        const int first_hyper = inputs_ - plan_.num_hyper;
+        if (i >= first_hyper)
+            return (is_hidden ? plan_.h1 + (size_t)o * plan_.num_hyper
+                              : plan_.hl + (size_t)(o - first_) * plan_.num_hyper) +
+                   (i - first_hyper);
         const size_t row = is_hidden ? o : o - first_, inputs = plan_.num_inputs();
         if (i >= plan_.num_taps && i < own_taps_)
             return (is_hidden ? plan_.p1 : plan_.pl) + row * num_previous_ + (i - plan_.num_taps);
@@ -239,8 +265,8 @@ private:
                 grad[place_of(o, i)] += sum;
                 return;
             }
-            const size_t hidden = (size_t)grid * first_ + o;
-            grad[o < first_ ? plan_.b1 + hidden : plan_.b3 + o - first_] += sum;
+            grad[o < first_ ? plan_.bias(grid) + o : plan_.b3 + o - first_] += sum;
+            const size_t hidden = (size_t)plan_.level(grid) * first_ + o;
             if (num_previous_) grad[o < first_ ? plan_.pb + hidden : plan_.p3 + o - first_] += sum;
         });
         if (two_)
@@ -252,9 +278,15 @@ private:
 
     // Parents of a strip's grid: 6 with the next grid, 7 with the one after it.
     int num_parents(const Strip& strip) const {
-        const int above = plan_.num_grids() - 1 - strip.grid;
+        const int above = plan_.num_grids() - 1 - plan_.level(strip.grid);
         return above == 0 ? 0 : above == 1 ? 6 : 7;
     }
+
+    // Whether a strip's grid is given a hyper grid: those that are as coarse or coarser. Others are zero.
+    bool has_hyper(const Strip& strip, int i) const {
+        return strip.grid < plan_.num_grids() && plan_.hyper_level(i) >= strip.grid;
+    }
+    bool has_hyper(const Strip& strip) const { return plan_.num_hyper && has_hyper(strip, plan_.num_hyper - 1); }
 
     // f(row of the grid, flat index of the latent left in it, place in the strip's rows) for the rows that taps reach.
     template <typename F>
@@ -280,6 +312,8 @@ private:
         if (num_parents(strip) > 0)
             for (int row = 0; row < num_rows; row++) spread_parents(strip, row);
         for (int i = 0; i < num_parents(strip); i++) std::fill_n(parents_[i] + length, kChunk, 0.0f);
+        for (int i = 0; i < plan_.num_hyper; i++)
+            if (has_hyper(strip, i)) fill_hyper(strip, i);
         if (num_previous_) fill_previous(strip);
         if (job_.grad_latents) {
             std::fill_n(grad_own_, plane_size(strip), 0.0f);
@@ -287,10 +321,10 @@ private:
             for (float* grad : grad_parents_) std::fill_n(grad, kReach, 0.0f);  // read, never written
         }
 
-        const int inputs = own_taps_ + num_parents(strip);
+        const int inputs = has_hyper(strip) ? inputs_ : own_taps_ + num_parents(strip);
         for (int o = 0; o < rows_; o++) {
-            const size_t hidden = (size_t)strip.grid * first_ + o;
-            first_bias_[o] = job_.weights[o < first_ ? plan_.b1 + hidden : plan_.b3 + o - first_];
+            const size_t hidden = (size_t)plan_.level(strip.grid) * first_ + o;
+            first_bias_[o] = job_.weights[o < first_ ? plan_.bias(strip.grid) + o : plan_.b3 + o - first_];
             if (num_previous_) first_bias_[o] += job_.weights[o < first_ ? plan_.pb + hidden : plan_.p3 + o - first_];
         }
         for (int start = 0; start < length; start += kChunk)
@@ -302,6 +336,8 @@ private:
         });
         if (num_parents(strip) > 0)
             for (int row = 0; row < num_rows; row++) fold_parents(strip, row);
+        for (int i = 0; i < plan_.num_hyper; i++)
+            if (has_hyper(strip, i)) fold_hyper(strip, i);
         if (num_previous_ && frame_grads_)
             for_previous_rows(strip, [&](int x0, int count, size_t to, size_t from) {
                 for (int x = x0; x < x0 + count; x++) frame_grads_[to + x] += grad_previous_[from + x];
@@ -330,6 +366,39 @@ private:
         for_previous_rows(strip, [&](int x0, int count, size_t from, size_t to) {
             std::copy_n(job_.previous + from + x0, count, previous_ + to + x0);
         });
+    }
+
+    // A hyper grid at the strip's resolution.
+    void fill_hyper(const Strip& strip, int i) {
+        const int level = strip.grid, num_rows = strip.y1 - strip.y0;
+        const bool is_own = plan_.hyper_level(i) == level;
+        const HyperPart part = is_own ? hyper_part(plan_, level, strip.top, strip.left)
+                                      : hyper_part(plan_, level + 1, strip.top / 2, strip.left / 2);
+        for (int row = 0; row < num_rows; row++) {
+            float* to = hyper_[i] + (size_t)row * strip.stride();
+            if (is_own)
+                std::copy_n(hyper_planes_.at(i, level) + part.start + (size_t)(strip.y0 + row) * part.row, strip.width,
+                            to);
+            else enlarge_row(hyper_planes_.at(i, level + 1), part, strip.y0 + row, strip.width, scratch_, to);
+            std::fill_n(to + strip.width, kMargin, 0.0f);
+        }
+        std::fill_n(hyper_[i] + (size_t)num_rows * strip.stride(), kChunk, 0.0f);
+    }
+
+    void fold_hyper(const Strip& strip, int i) {
+        const int level = strip.grid;
+        const bool is_own = plan_.hyper_level(i) == level;
+        const HyperPart part = is_own ? hyper_part(plan_, level, strip.top, strip.left)
+                                      : hyper_part(plan_, level + 1, strip.top / 2, strip.left / 2);
+        for (int row = 0; row < strip.y1 - strip.y0; row++) {
+            const float* from = grad_hyper_[i] + kReach + (size_t)row * strip.stride();
+            if (!is_own) {
+                fold_row(from, part, strip.y0 + row, grad_planes_.at(i, level + 1));
+                continue;
+            }
+            float* to = grad_planes_.at(i, level) + part.start + (size_t)(strip.y0 + row) * part.row;
+            for (int x = 0; x < strip.width; x++) to[x] += from[x];
+        }
     }
 
     // Part of the grid `up` levels above that lies over the strip's patch: its size and the flat index of row y.
@@ -418,7 +487,11 @@ private:
         for (int i = 0; i < num_previous_; i++)
             b_[plan_.num_taps + i] =
                 previous_ + kReach + stride + start + kPreviousTaps[i].first * stride + kPreviousTaps[i].second;
-        for (int i = own_taps_; i < inputs; i++) b_[i] = parents_[i - own_taps_] + start;
+        const int first_hyper = own_taps_ + kNumParents, num_parents_here = num_parents(strip);
+        for (int i = own_taps_; i < std::min(inputs, first_hyper); i++)
+            b_[i] = i - own_taps_ < num_parents_here ? parents_[i - own_taps_] + start : zero_row();
+        for (int i = first_hyper; i < inputs; i++)
+            b_[i] = has_hyper(strip, i - first_hyper) ? hyper_[i - first_hyper] + start : zero_row();
         const VF limit = splatf(kEntropyLimit);
         layer(b_.data(), inputs, first_forward_.data(), first_bias_.data(), rows_, length,
               [&](int o, int64_t n, VF sum) {
@@ -495,7 +568,7 @@ private:
             first_sums_.add(a.data(), b.data(), length);
         }
         if (!job_.grad_latents) return;
-        combine_back(inputs, start, reach);
+        combine_back(strip, inputs, start, reach);
         scatter(strip, start, length);
     }
 
@@ -504,10 +577,14 @@ private:
     const float* zero_row() const { return zero_row_; }
 
     // Gradients of taps and parents, from those of the first layer's sums in a_.
-    void combine_back(int inputs, int start, int reach) {
-        float* targets[c3::pyramid::kMaxTaps + kMaxPrevious + kNumParents];
+    void combine_back(const Strip& strip, int inputs, int start, int reach) {
+        float* targets[c3::pyramid::kMaxTaps + kMaxPrevious + kNumParents + kMaxHyper];
+        const int first_hyper = own_taps_ + kNumParents, num_parents_here = num_parents(strip);
         for (int i = 0; i < own_taps_; i++) targets[i] = tap_grads_[i] + kReach;
-        for (int i = own_taps_; i < inputs; i++) targets[i] = grad_parents_[i - own_taps_] + kReach + start;
+        for (int i = own_taps_; i < std::min(inputs, first_hyper); i++)
+            targets[i] = i - own_taps_ < num_parents_here ? grad_parents_[i - own_taps_] + kReach + start : unread_;
+        for (int i = first_hyper; i < inputs; i++)
+            targets[i] = has_hyper(strip, i - first_hyper) ? grad_hyper_[i - first_hyper] + kReach + start : unread_;
         const int stride = inputs_;  // of the matrix, whose last columns a grid without parents has no use for
         for_blocks(inputs, kBlockRows, [&](int first, int size) {
             with_size<kBlockRows>(size, [&](auto rows) {
@@ -549,31 +626,49 @@ private:
     }
 };
 
+// Adds what other threads found of a part of the gradients to what the first one did.
+void add_up(const Plan& plan, const Job& job, const std::vector<Worker>& workers, int part, int num_parts) {
+    const auto add = [&](float* to, size_t count, auto of_worker) {
+        const size_t from = count * part / num_parts, end = count * (part + 1) / num_parts;
+        for (size_t other = 1; other < workers.size(); other++) {
+            const float* grads = of_worker(workers[other]);
+            for (size_t i = from; i < end; i++) to[i] += grads[i];
+        }
+    };
+    add(job.grad_latents, plan.num_latents, [](const Worker& worker) { return worker.own_grads(); });
+    if (job.grad_previous)
+        add(job.grad_previous, plan.num_latents, [](const Worker& worker) { return worker.own_frame_grads(); });
+    add(workers[0].enlarged_grads(), HyperPlanes::count(plan),
+        [](const Worker& worker) { return worker.enlarged_grads(); });
+}
+
 }  // namespace
 }  // namespace pyramid
 
 using namespace pyramid;
 
 void pyramid_rate(const Plan& plan, const Job& job, int num_threads) {
+    const size_t num_enlarged = HyperPlanes::count(plan);
+    // Nothing is written to the latents: at their own resolution planes are read alone.
+    const HyperPlanes hyper(plan, num_enlarged ? plan.arenas[0]->take(num_enlarged) : nullptr,
+                            const_cast<float*>(job.latents));
+    in_parallel(std::max(1, std::min(num_threads, plan.num_hyper)), [&](int part) {
+        for (int i = part; i < plan.num_hyper; i += num_threads) hyper.enlarge(i);
+    });
     std::vector<Worker> workers;
     workers.reserve(num_threads);
     for (int part = 0; part < num_threads; part++)
-        workers.emplace_back(plan, job, *plan.arenas[part + 1], part, num_threads);
+        workers.emplace_back(plan, job, hyper, *plan.arenas[part + 1], part, num_threads);
     in_parallel(num_threads, [&](int part) { workers[part].run(); });
     for (const auto& worker : workers) {
-        for (int k = 0; k < plan.num_grids(); k++) job.bits[k] += worker.bits()[k];
+        for (size_t k = 0; k < plan.grids.size(); k++) job.bits[k] += worker.bits()[k];
         for (size_t i = 0; i < worker.weight_grads().size(); i++) job.grad_weights[i] += worker.weight_grads()[i];
     }
-    if (num_threads == 1 || !job.grad_latents) return;
-    in_parallel(num_threads, [&](int part) {
-        const size_t from = plan.num_latents * part / num_threads, to = plan.num_latents * (part + 1) / num_threads;
-        for (int other = 1; other < num_threads; other++) {
-            const float* grads = workers[other].own_grads();
-            for (size_t i = from; i < to; i++) job.grad_latents[i] += grads[i];
-            if (!job.grad_previous) continue;
-            const float* frame_grads = workers[other].own_frame_grads();
-            for (size_t i = from; i < to; i++) job.grad_previous[i] += frame_grads[i];
-        }
+    if (!job.grad_latents) return;
+    if (num_threads > 1) in_parallel(num_threads, [&](int part) { add_up(plan, job, workers, part, num_threads); });
+    const HyperPlanes grads(plan, workers[0].enlarged_grads(), job.grad_latents);
+    in_parallel(std::max(1, std::min(num_threads, plan.num_hyper)), [&](int part) {
+        for (int i = part; i < plan.num_hyper; i += num_threads) grads.fold(i);
     });
 }
 

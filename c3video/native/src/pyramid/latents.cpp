@@ -6,7 +6,8 @@
 // and odd rows are taken apart, the parents of neighbouring columns are neighbours in one row too, and so are all taps:
 // contexts are plain loads. In a wave of the own grid the even rows come first, then the odd ones; only as many waves
 // are kept as the furthest tap needs, in a ring. A grid that has a finer one below it is kept whole, with rows in
-// order; the previous latent frame is laid out whole, even and odd rows apart.
+// order; the previous latent frame is laid out whole, even and odd rows apart. Hyper grids are enlarged on the way, a
+// wave at a time, by the places that parents lie in.
 //
 // What is kept whole lies closer than a column for each y in each row: a wave crosses few rows of a narrow grid, and
 // with each wave they lie further down. So rows of the buffer are as far apart as one wave needs, and the columns of
@@ -26,9 +27,10 @@ namespace pyramid {
 namespace {
 
 constexpr int kMaxSymbol = 32767, kMaxContext = 8191, kMaxLocation = 65536;
+constexpr int kMaxHyperContext = 127, kHyperUnit = 16;
 constexpr int kScaleOrigin = 24;
 constexpr int kParents = 7;
-constexpr int kMaxInputs = 16 + kMaxPreviousTaps + kParents;
+constexpr int kMaxInputs = 16 + kMaxPreviousTaps + kParents + kMaxHyper;
 constexpr int kTableBits = 10;  // scale index and fraction
 
 inline V32 table_of(V32 place, V32 scale) {
@@ -177,7 +179,7 @@ class PatchWalk {
 public:
     PatchWalk(const Tables& tables, const std::vector<Slot>& middle, const PyramidEntropy& model)
         : tables_(tables), middle_(middle.data()), model_(model), num_taps_((int)model.taps.size()),
-          num_previous_(model.num_previous), num_inputs_(num_taps_ + num_previous_ + kParents) {
+          num_previous_(model.num_previous), num_inputs_(num_taps_ + num_previous_ + kParents + model.num_hyper) {
         ring_ = waves_kept(model.taps, model.slope);
     }
 
@@ -187,8 +189,8 @@ public:
         // Of what grows the old values are there until the new ones are: those of all grids together bound it.
         for (size_t k = 0; k < sizes.parts.size(); k++) {
             const int h = sizes.parts[k].height, w = sizes.parts[k].width, slope = sizes.slope;
-            size_t values = (2 * waves_kept(sizes.taps, slope) + 1) * half_columns(h);
-            if (k > 0) values += 2 * SkewedLayout(h, w, slope).size;
+            size_t values = (2 * waves_kept(sizes.taps, slope) + 1 + 2 * sizes.num_hyper) * half_columns(h);
+            if (k > 0) values += (2 + sizes.num_hyper) * SkewedLayout(h, w, slope).size;
             if (sizes.has_previous) values += PreviousLayout(h, w, slope, kMaxWindow, kMaxWindow).size;
             const size_t of_wave = std::min(h, (w - 1) / slope + 1);
             bytes += values * sizeof(int16_t) + 2 * half_columns(h) * sizeof(int32_t) + 3 * of_wave * sizeof(Escape);
@@ -197,17 +199,19 @@ public:
     }
 
     void code(PyramidPatch& patch) {
-        const int num_grids = (int)patch.parts.size();
-        patch.bits.assign(num_grids, 0.0);
+        const int num_parts = (int)patch.parts.size(), num_grids = num_parts - model_.num_hyper;
+        patch.bits.assign(num_parts, 0.0);
         size_t count = 0;
         for (const PyramidPart& part : patch.parts) count += (size_t)part.height * part.width;
         if (patch.writer) patch.writer->expect(count);
-        for (int k = num_grids - 1; k >= 0; k--) {
+        for (int k = num_parts - 1; k >= 0; k--) {
             const double before = bits_so_far(patch);
-            code_part(patch, k, k + 1 < num_grids, k > 0);
+            code_part(patch, k, k + 1 < num_parts && k + 1 != num_grids, k > 0 && k != num_grids, num_grids);
             patch.bits[k] = bits_so_far(patch) - before;
             std::swap(above_, here_);  // what is above the next grid
             std::swap(far_above_, far_here_);
+            for (int i = 0; i < model_.num_hyper; i++)
+                if (has_enlarged(i, k, num_grids)) std::swap(hyper_above_[i], hyper_here_[i]);
         }
     }
 
@@ -220,15 +224,27 @@ private:
         return patch.writer ? patch.writer->bits() : -patch.reader->bits_left();
     }
 
-    void code_part(const PyramidPatch& patch, int grid, bool has_parents, bool has_children) {
+    // Resolution of a hyper grid, and whether a grid is given it enlarged; of its own resolution it needs not be.
+    int hyper_level(int i, int num_grids) const { return num_grids - model_.num_hyper + i; }
+    bool has_enlarged(int i, int grid, int num_grids) const {
+        return grid < num_grids && grid < hyper_level(i, num_grids);
+    }
+
+    void code_part(const PyramidPatch& patch, int grid, bool has_parents, bool has_children, int num_grids) {
         const PyramidPart& part = patch.parts[grid];
         const int h = part.height, w = part.width, slope = model_.slope;
+        const bool is_hyper = grid >= num_grids;
+        const SkewedLayout layout(h, w, slope);
         if (has_children) {
-            const SkewedLayout layout(h, w, slope);
             here_.resize(layout);
             far_here_.resize(layout);
         }
         const int half = half_columns(h);
+        if (is_hyper) hyper_above_[grid - num_grids].resize(layout);
+        for (int i = 0; i < model_.num_hyper; i++) {
+            if (has_children && has_enlarged(i, grid, num_grids)) hyper_here_[i].resize(layout);
+            for (std::vector<int16_t>& row : hyper_rows_[i]) row.assign(half, 0);
+        }
         stride_ = 2 * (size_t)half;
         rows_.assign(ring_ * stride_, 0);
         tables_of_[0].resize((h + 1) / 2 + kLanes);
@@ -256,6 +272,13 @@ private:
                 const int p_first = (y_first + 1 - odd) >> 1, p_last = (y_last - odd) >> 1;
                 if (p_first > p_last) continue;
                 find_inputs(part, wave, odd, half, has_parents, inputs[odd]);
+                for (int i = 0; i < model_.num_hyper; i++) {
+                    int16_t* row = hyper_rows_[i][odd].data();
+                    inputs[odd][num_inputs_ - model_.num_hyper + i] = row;
+                    if (has_enlarged(i, grid, num_grids)) enlarge(i, wave, odd, p_first, p_last, row, has_children);
+                    else if (grid == hyper_level(i, num_grids))
+                        for (int p = p_first; p <= p_last; p++) row[p] = hyper_above_[i].row(wave)[2 * p + odd];
+                }
                 for (int p = p_first; p <= p_last; p += kLanes) {
                     V16 any = splat(0);
                     for (int i = 0; i < num_inputs_; i++) any = or16(any, context[i] = load(inputs[odd][i] + p));
@@ -270,11 +293,51 @@ private:
                 }
             }
             batch.finish();
-            int16_t* kept = has_children ? here_.row(wave) : nullptr;
+            const Kept kept{has_children ? here_.row(wave) : nullptr,
+                            is_hyper ? hyper_above_[grid - num_grids].row(wave) : nullptr};
             if (patch.reader) read_wave(*patch.reader, part, wave, y_first, y_last, own + 1, half, kept);
             else write_wave(*patch.writer, part, wave, y_first, y_last, own + 1, half, kept);
         }
     }
+
+    // A hyper grid at the places of a wave's even or odd rows, from the resolution above; kept for the one below.
+    void enlarge(int i, long wave, int odd, int p_first, int p_last, int16_t* row, bool is_kept) {
+        const Around around(model_.slope, wave, odd);
+        SkewedPlane& plane = hyper_above_[i];
+        const int16_t *near = plane.row(around.wave),
+                      *below = plane.row(around.wave + model_.slope * around.sy) + around.sy,
+                      *beside = plane.row(around.wave + around.sx),
+                      *across = plane.row(around.wave + model_.slope * around.sy + around.sx) + around.sy;
+        const auto tripled = [](V16 a) { return sum16(sum16(a, a), a); };
+        for (int p = p_first; p <= p_last; p += kLanes) {
+            const V16 column = sum16(tripled(load(near + p)), load(below + p)),
+                      other = sum16(tripled(load(beside + p)), load(across + p));
+            store(row + p, shifted16<4>(sum16(sum16(tripled(column), other), splat(8))));
+        }
+        if (!is_kept) return;
+        int16_t* kept = hyper_here_[i].row(wave) + odd;
+        for (int p = p_first; p <= p_last; p++) kept[2 * p] = row[p];
+    }
+
+    // Where the parents of a wave's even or odd rows lie: their wave, and the side of them that each row is on.
+    struct Around {
+        long wave;
+        int sy, sx;
+        Around(int slope, long of, int odd) {
+            const long own = of - (long)slope * odd;  // x of row `odd`
+            wave = own >> 1;
+            sy = odd ? 1 : -1, sx = own & 1 ? 1 : -1;
+        }
+    };
+
+    // Rows of a wave for those that read it later, by y; null where none do.
+    struct Kept {
+        int16_t *latents, *hyper;
+        void put(int y, int symbol) const {
+            if (latents) latents[y] = (int16_t)std::clamp(symbol, -kMaxContext, kMaxContext);
+            if (hyper) hyper[y] = (int16_t)(kHyperUnit * std::clamp(symbol, -kMaxHyperContext, kMaxHyperContext));
+        }
+    };
 
     // Where the vectors of a wave's even or odd rows begin, for each input: row 2p + odd is at [p].
     void find_inputs(const PyramidPart& part, long wave, int odd, int half, bool has_parents, const int16_t** inputs) {
@@ -294,8 +357,9 @@ private:
             std::fill(parents, parents + kParents, zeros_.data());
             return;
         }
-        const long own = wave - (long)model_.slope * odd, above = own >> 1;  // x of row `odd`; the parent's wave
-        const int sy = odd ? 1 : -1, sx = own & 1 ? 1 : -1, slope = model_.slope;
+        const Around around(model_.slope, wave, odd);
+        const long above = around.wave;
+        const int sy = around.sy, sx = around.sx, slope = model_.slope;
         parents[0] = above_.row(above);
         parents[1] = above_.row(above + slope * sy) + sy;
         parents[2] = above_.row(above + sx);
@@ -306,7 +370,7 @@ private:
     }
 
     void read_wave(Reader& reader, const PyramidPart& part, long wave, int y_first, int y_last, int16_t* own, int half,
-                   int16_t* kept) {
+                   const Kept& kept) {
         Cursor cursor = reader.cursor();
         const int32_t* found[2] = {tables_of_[0].data(), tables_of_[1].data()};
         const auto put = [&](int y, int symbol) {
@@ -314,7 +378,7 @@ private:
             const int16_t context = (int16_t)std::clamp(symbol, -kMaxContext, kMaxContext);
             part.latents[y * part.stride + (wave - (long)model_.slope * y)] = (int16_t)symbol;
             own[(y & 1) * half + (y >> 1)] = context;
-            if (kept) kept[y] = context;
+            kept.put(y, symbol);
         };
         escapes_.clear();
         for (int y = y_first; y <= y_last; y++) {
@@ -340,7 +404,7 @@ private:
     }
 
     void write_wave(Writer& writer, const PyramidPart& part, long wave, int y_first, int y_last, int16_t* own, int half,
-                    int16_t* kept) {
+                    const Kept& kept) {
         const int32_t* found[2] = {tables_of_[0].data(), tables_of_[1].data()};
         excesses_.clear();
         for (int y = y_first; y <= y_last; y++) {
@@ -348,7 +412,7 @@ private:
             const int symbol = part.latents[y * part.stride + (wave - (long)model_.slope * y)];
             const int16_t context = (int16_t)std::clamp(symbol, -kMaxContext, kMaxContext);
             own[(y & 1) * half + (y >> 1)] = context;
-            if (kept) kept[y] = context;
+            kept.put(y, symbol);
             const int table = predicted & ((1 << kTableBits) - 1), step = predicted >> kTableBits;
             const int excess = writer.residual(tables_, table, symbol - step);
             if (excess) excesses_.push_back(excess);
@@ -369,6 +433,9 @@ private:
     std::vector<int> excesses_;
     SkewedPlane above_, far_above_;  // the grid above; of its latents what is above them
     SkewedPlane here_, far_here_;    // the same for the grid below, filled in on the way
+    // Hyper grids at the resolution above, or their own; at this one; places of a wave's even and odd rows.
+    SkewedPlane hyper_above_[kMaxHyper], hyper_here_[kMaxHyper];
+    std::vector<int16_t> hyper_rows_[kMaxHyper][2];
     PreviousPlane previous_;
 };
 

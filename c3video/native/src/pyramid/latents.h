@@ -16,16 +16,17 @@ struct PyramidTap {
     int dy, dx;
 };
 
-constexpr int kMaxPreviousTaps = 9, kMaxWindow = 31;
+constexpr int kMaxPreviousTaps = 9, kMaxWindow = 31, kMaxHyper = 4;
 // Around a grid's window, in the order of PREVIOUS_TAPS in pyramid/config.py.
 constexpr PyramidTap kPreviousTaps[kMaxPreviousTaps] = {{0, 0},   {0, -1}, {0, 1},  {-1, 0}, {1, 0},
                                                         {-1, -1}, {-1, 1}, {1, -1}, {1, 1}};
 
 struct PyramidEntropy {
     std::vector<PyramidTap> taps;
-    int slope;                                    // (y, x) is in wave x + slope * y
-    int num_previous;                             // taps in the previous latent frame, the first of kPreviousTaps
-    Dense first;                                  // of taps, those of the previous frame, seven from the grids above
+    int slope;         // (y, x) is in wave x + slope * y
+    int num_previous;  // taps in the previous latent frame, the first of kPreviousTaps
+    int num_hyper;     // hyper grids
+    Dense first;       // of taps, those of the previous frame, seven from the grids above, hyper grids
     std::vector<std::vector<int32_t>> grid_bias;  // its biases, by grid
     std::vector<Dense> second;                    // none or one
     Dense last, linear;                           // two outputs each; `linear` has what `first` has as inputs
@@ -43,7 +44,7 @@ struct PyramidPart {
 struct PyramidPatch {
     Reader* reader;                  // or
     Writer* writer;                  // the other one is null
-    std::vector<PyramidPart> parts;  // finest first
+    std::vector<PyramidPart> parts;  // finest first, then hyper grids, finest first
     std::vector<double> bits;        // of each part: what the tables promise of what is written, what reading used up
 };
 
@@ -57,10 +58,11 @@ struct PyramidSizes {
     struct Part {
         int height, width;
     };
-    std::vector<Part> parts;  // of the largest patch, finest first
+    std::vector<Part> parts;  // of the largest patch, finest first, then hyper grids
     std::vector<PyramidTap> taps;
     int slope;
     bool has_previous;  // whether taps lie in the previous latent frame
+    int num_hyper;
 };
 
 // Most bytes that CodePyramid takes beside its arguments while so many patches are coded at a time.

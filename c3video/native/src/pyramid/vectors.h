@@ -21,6 +21,11 @@ template <int s>
 inline V32 shifted_left(V32 a) {
     return _mm512_slli_epi32(a, s);
 }
+inline V16 sum16(V16 a, V16 b) { return _mm512_add_epi16(a, b); }
+template <int s>
+inline V16 shifted16(V16 a) {
+    return _mm512_srai_epi16(a, s);
+}
 
 #elif defined(C3_AVX2)
 
@@ -34,6 +39,11 @@ inline V32 and32(V32 a, int32_t mask) { return _mm256_and_si256(a, _mm256_set1_e
 template <int s>
 inline V32 shifted_left(V32 a) {
     return _mm256_slli_epi32(a, s);
+}
+inline V16 sum16(V16 a, V16 b) { return _mm256_add_epi16(a, b); }
+template <int s>
+inline V16 shifted16(V16 a) {
+    return _mm256_srai_epi16(a, s);
 }
 
 #else
@@ -64,6 +74,11 @@ inline V32 clip32(V32 a, int32_t low, int32_t high) {
 inline V16 max16(V16 a, V16 b) { return a > b ? a : b; }
 inline V16 min16(V16 a, V16 b) { return a < b ? a : b; }
 inline V16 or16(V16 a, V16 b) { return a | b; }
+inline V16 sum16(V16 a, V16 b) { return a + b; }
+template <int s>
+inline V16 shifted16(V16 a) {
+    return a >> s;
+}
 inline bool is_zero(V16 a) {
     int64_t halves[2];
     std::memcpy(halves, &a, 16);
