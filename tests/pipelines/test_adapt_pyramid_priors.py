@@ -115,6 +115,22 @@ def test_a_widened_prior_computes_the_same() -> None:
     assert np.abs(weight_views(wide, config, "rgb")["w1"][5:]).min() > 0.0
 
 
+def test_a_prior_widened_to_hyper_grids_codes_them_as_those_of_their_shapes_and_reads_them_not() -> None:
+    config = replace(TINY, num_hyper=2)
+    prior = to_prior(start_weights(TINY, "420", 3), TINY, "420")
+    sizes = [40 * 48, 20 * 24, 10 * 12]
+    latents = np.random.default_rng(5).normal(size=sum(sizes)).astype(np.float32)
+    with_hyper = np.concatenate([latents, latents[sizes[0] :]])
+    before, after = (
+        PyramidFit(model, "420", 40, 48).step(given, weights, None, 1e-3)
+        for model, weights, given in (
+            (TINY, prior_weights(prior), latents),
+            (config, widened(prior, config, seed=1), with_hyper),
+        )
+    )
+    np.testing.assert_allclose(after.bits, [*before.bits, *before.bits[1:]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("program", [adapt_pyramid_priors, fit_weight_basis])
 @pytest.mark.parametrize("data", [b"C3P3", b"C3P4"])
 def test_a_damaged_start_is_said(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from c3video.pyramid.config import TAPS, PyramidConfig
-from c3video.pyramid.contexts import as_context, parent_inputs, plan_walk, wave_slope
+from c3video.pyramid.contexts import as_context, as_hyper_context, enlarge, parent_inputs, plan_walk, wave_slope
 
 
 @pytest.mark.parametrize("num_taps", range(4, 17))
@@ -38,6 +38,20 @@ def test_inputs_from_the_grids_above() -> None:
     assert inputs[:, 5, 7].tolist() == [12, 0, 0, 0, 8, 11, -8191]
     assert not parent_inputs((6, 8), None, None).any()
     assert parent_inputs((1, 1), np.array([[5]]), None)[:, 0, 0].tolist() == [5, 0, 0, 0, 0, 0, 0]
+
+
+def test_hyper_grids_are_enlarged_by_hand() -> None:
+    plane = as_hyper_context(np.array([[1, -2], [5, 300]]))
+    assert plane.tolist() == [[16, -32], [80, 2032]]
+    large = enlarge(plane, (4, 3))
+    # (1, 1) is right of the middle of its parent (0, 0), and below: (9 * 16 + 3 * 80 + 3 * -32 + 2032) / 16 = 145.
+    assert large[1, 1] == 145
+    # (2, 1): parent (1, 0): (9 * 80 + 3 * 16 + 3 * 2032 + 1 * -32) / 16 = 427; halves go up.
+    assert large[2, 1] == 427
+    # (0, 0): all but the parent are outside: 9 * 16 / 16. (1, 2): (9 * -32 + 3 * 2032 + 3 * 16 + 80) / 16 = 371.
+    assert large[0, 0] == 9
+    assert large[1, 2] == 371
+    assert enlarge(np.full((3, 3), 2032.0), (5, 6))[2, 2] == 2032
 
 
 def test_contexts_are_read_when_their_wave_is_due() -> None:

@@ -58,6 +58,20 @@ def test_a_sum_may_come_up_to_32_bits_and_not_pass_them(name: str) -> None:
         PyramidWeights(CONFIG, "420", arrays, (64,) * 7)
 
 
+@pytest.mark.parametrize(("name", "behind", "rest"), [("w1", "h1", 8 + 4096), ("l", "hl", 256 + 4096 + (1 << 23))])
+def test_columns_of_hyper_grids_count_in_the_sums_that_they_are_part_of(name: str, behind: str, rest: int) -> None:
+    arrays = {key: np.zeros(shape, dtype=np.int64) for key, shape in weight_shapes(CONFIG, "420").items()}
+    arrays["hb" if name == "w1" else "b3"][...] = 4096
+    room = ((1 << 31) - 1 - rest) // MAX_CONTEXT
+    arrays[behind][-1] = 32767, -32767, 5, 0
+    full, left = divmod(room - 2 * 32767 - 5, 32767)
+    arrays[name][-1, :full], arrays[name][-1, full] = -32767, left
+    PyramidWeights(CONFIG, "420", arrays, (64,) * 7)
+    arrays[behind][-1, 3] = -1
+    with pytest.raises(CorruptSegmentError, match=f"sums of {name} may reach"):
+        PyramidWeights(CONFIG, "420", arrays, (64,) * 7)
+
+
 def test_weights_fit_16_bits_and_gains_a_byte() -> None:
     shape = weight_shapes(CONFIG, "420")["b3"]
     with pytest.raises(CorruptSegmentError, match="weight 32768 of b3"):

@@ -172,6 +172,11 @@ def test_what_is_said_of_showing_pictures_is_whole(change: dict[str, Any], words
         syntax.read_header(changed_header(HEADER_B, change))
 
 
+def test_there_are_no_more_hyper_grids_than_others() -> None:
+    with pytest.raises(StreamError, match=r"num_hyper = 3: must be in 0\.\.2"):
+        syntax.read_header(changed_header(HEADER_B, {"num_grids": 2}))
+
+
 @pytest.mark.parametrize(
     ("at", "new", "words"),
     [(0, 4, "field_order at byte"), (1, 4, "quarter_turns at byte"), (2, 2, "mirrored at byte")],
