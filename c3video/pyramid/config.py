@@ -126,12 +126,12 @@ class PyramidConfig:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> PyramidConfig:
         """The model of a header, from the values of PYRAMID_MODEL."""
-        plain = ("num_grids", "num_taps", "entropy_layers", "synthesis_width", "refine_width", "filter_reach")
+        plain = ("num_grids", "num_taps", "entropy_layers", "num_hyper")
+        widths = ("synthesis_width", "refine_width", "filter_reach")
         return cls(
-            **{name: values[name] for name in plain},
+            **{name: values[name] for name in (*plain, *widths)},
             patch_size=PATCH_UNIT * values["patch_units"],
             num_previous=values.get("num_previous", 0),  # first frames of the hybrid model stand alone
-            num_hyper=values["num_hyper"],
         )
 
     def check_segment(self, video: VideoFormat, segment_frames: int, patch_rows: int, patch_columns: int) -> None:
@@ -166,9 +166,14 @@ class PyramidConfig:
         return self.num_taps + NUM_PARENTS
 
     @property
+    def hyper_levels(self) -> tuple[int, ...]:
+        """Of the hyper grids, finest first, how many times their sides are half those of luma."""
+        return tuple(range(self.num_grids - self.num_hyper, self.num_grids))
+
+    @property
     def levels(self) -> tuple[int, ...]:
-        """Of all grids, hyper grids last, how many times their sides are half those of luma."""
-        return (*range(self.num_grids), *range(self.num_grids - self.num_hyper, self.num_grids))
+        """Likewise of all grids, hyper grids last."""
+        return (*range(self.num_grids), *self.hyper_levels)
 
 
 _RGB_WIDTHS: dict[str, Any] = {"entropy_layers": (24, 24), "synthesis_width": 32, "filter_reach": 3}

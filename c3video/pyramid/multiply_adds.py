@@ -41,11 +41,11 @@ def picture_multiply_adds(model: PyramidConfig, pix_fmt: str) -> PyramidMultiply
     layout = layout_key(LAYOUTS[pix_fmt])
     sizes = {name: math.prod(shape) for name, shape in weight_shapes(model, layout).items()}
     latents = sum(4.0**-grid for grid in range(model.num_grids))
-    of_hyper = sum(4.0**-grid for grid in model.levels[model.num_grids :])
+    of_hyper = sum(4.0**-grid for grid in model.hyper_levels)
     names = ("w1", "w2", "w3", "l", "p1", "pl", "h1", "hl")
     entropy = (latents + of_hyper) * sum(sizes.get(name, 0) for name in names)
     # A hyper grid becomes twice as large again and again, each time of four places.
-    entropy += sum(4 * 4.0**-grid for own in model.levels[model.num_grids :] for grid in range(own))
+    entropy += sum(4 * 4.0**-grid for own in model.hyper_levels for grid in range(own))
     # Each plane that passes a level: along rows at the finer width and the coarser height, then along columns.
     upsampling = sum(
         (model.num_grids - 1 - level) * UPSAMPLING_TAPS * (0.5 + 1.0) * 4.0**-level

@@ -246,9 +246,9 @@ def code_patch(
             parts.insert(0, before.inputs(k, shapes[k], config))
         if not is_hyper:
             hyper = {own: enlarge(plane, shapes[k]) for own, plane in hyper.items()}
-        for own in config.levels[config.num_grids :]:
+        for index, own in enumerate(config.hyper_levels, config.num_grids):
             if own == level and not is_hyper:
-                hyper[own] = as_hyper_context(found[config.num_grids + config.levels[config.num_grids :].index(own)])
+                hyper[own] = as_hyper_context(found[index])
             parts.append(hyper[own][None] if own in hyper else np.zeros((1, *shapes[k])))
         known = np.concatenate(parts)
         latents = walk.empty()

@@ -183,9 +183,8 @@ def entropy_outputs(
     flat = inputs.flatten(1)  # (inputs, L)
     num_grids = len(weights["b1"])
     level = grid if grid < num_grids else grid - len(weights["hb"])
-    sums = (
-        weights["w1"] @ flat + (weights["b1"][grid] if grid < num_grids else weights["hb"][grid - num_grids])[:, None]
-    )
+    bias = weights["b1"][grid] if grid < num_grids else weights["hb"][grid - num_grids]
+    sums = weights["w1"] @ flat + bias[:, None]
     added = weights["b3"][:, None] + weights["l"] @ flat
     if later is not None:
         sums = sums + weights["p1"] @ later.flatten(1) + weights["pb"][level][:, None]
@@ -229,7 +228,7 @@ def grid_bits(
         shapes = [(part.shape[0], part.shape[1]) for part in parts]
         hyper: list[Tensor] = []
         if config.num_hyper:
-            hyper = hyper_contexts(parts[num_grids:], config.levels[num_grids:], shapes[:num_grids])
+            hyper = hyper_contexts(parts[num_grids:], config.hyper_levels, shapes[:num_grids])
         for k, own in enumerate(parts):
             end = num_grids if k < num_grids else len(parts)
             parent, grandparent = (parts[k + up] if k + up < end else None for up in (1, 2))

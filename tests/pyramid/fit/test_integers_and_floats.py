@@ -70,7 +70,7 @@ def test_locations_and_scales() -> None:
     floats, grids = random_floats("gray"), latents(20, 30)
     weights = quantise(CONFIG, "gray", floats)
     tensors = {name: torch.from_numpy(array) for name, array in floats.items()}
-    levels = CONFIG.levels[CONFIG.num_grids :]
+    levels = CONFIG.hyper_levels
     of_samples, hyper = grids[: CONFIG.num_grids], grids[CONFIG.num_grids :]
     enlarged = hyper_contexts([torch.from_numpy(grid) for grid in hyper], levels, [grid.shape for grid in of_samples])
     planes: dict[int, np.ndarray] = {}

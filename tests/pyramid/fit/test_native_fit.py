@@ -107,9 +107,8 @@ def assert_parts_close(found: np.ndarray | None, wanted: np.ndarray | None, size
     assert wanted is not None
     assert len(found) == len(wanted) == sum(sizes)
     ends = np.cumsum(sizes)[:-1]
-    rounding = 1e-8 * np.abs(wanted).max() + 1e-12  # of a grid's only latent large terms may cancel
     for part, (a, b) in enumerate(zip(np.split(found, ends), np.split(wanted, ends), strict=True)):
-        assert np.abs(a - b).max() <= 5e-5 * np.abs(b).max() + rounding, part
+        assert np.abs(a - b).max() <= 5e-5 * np.abs(b).max() + 1e-12, part
 
 
 @pytest.mark.parametrize("layout", GROUPS)
@@ -148,8 +147,10 @@ def test_other_configurations_equal_the_definition(changes: dict) -> None:
 @pytest.mark.parametrize("layout", ["420", "422"])
 def test_tiny_pictures_equal_the_definition(layout: str, height: int, width: int) -> None:
     for config in (SMALL, replace(SMALL, filter_reach=3)):
-        case = Case(config, layout, height, width)
-        case.check(case.found(), case.wanted())
+        # Another seed with hyper grids: with that of the others the terms of one latent's gradient cancel each other.
+        for num_hyper, seed in ((0, 0), (4, 1)):
+            case = Case(replace(config, num_hyper=num_hyper), layout, height, width, seed)
+            case.check(case.found(), case.wanted())
 
 
 @pytest.mark.parametrize("layout", ["gray", "420", "422", "444"])

@@ -108,6 +108,9 @@ void require_hyper(int num_hyper, int num_grids) {
             "0..4 hyper grids, no more than others");
 }
 
+// How many times the sides of grid k are half those of luma; hyper grids follow the `num_grids` others.
+int level_of(int k, int num_grids, int num_hyper) { return k < num_grids ? k : k - num_hyper; }
+
 // Reads patches, or writes them: one of `readers` and `writers` is empty. Returns the bits of each grid.
 auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vector<c3::Writer*> writers,
           std::vector<Grid> grids, std::vector<ConstGrid> previous, Ints2 windows, int patch_size, Ints2 taps,
@@ -115,11 +118,11 @@ auto code(const c3::Tables& tables, std::vector<c3::Reader*> readers, std::vecto
           std::vector<const c3::Dense*> second, const c3::Dense* last, const c3::Dense* linear, int num_threads,
           std::string isa) {
     const int num_grids = (int)grids.size();  // hyper grids too
-    require(num_hyper >= 0 && num_grids - num_hyper >= 1 && num_grids - num_hyper <= c3::kMaxGrids, "1..8 grids");
     require_hyper(num_hyper, num_grids - num_hyper);
+    require(num_grids - num_hyper >= 1 && num_grids - num_hyper <= c3::kMaxGrids, "1..8 grids");
     const int height = (int)grids[0].shape(0), width = (int)grids[0].shape(1);
     require(height >= 1 && width >= 1 && (int64_t)height * width <= 1 << 28, "1..2^28 latents");
-    const auto level = [&](int k) { return k < num_grids - num_hyper ? k : k - num_hyper; };
+    const auto level = [&](int k) { return level_of(k, num_grids - num_hyper, num_hyper); };
     for (int k = 0; k < num_grids; k++)
         require((int)grids[k].shape(0) == (height + (1 << level(k)) - 1) >> level(k) &&
                     (int)grids[k].shape(1) == (width + (1 << level(k)) - 1) >> level(k),
@@ -179,11 +182,11 @@ size_t latents_memory(int num_grids, int height, int width, int patch_size, Ints
     require_patch_size(patch_size);
     require_hyper(num_hyper, num_grids);
     c3::PyramidSizes sizes{{}, make_taps(taps, slope), slope, has_previous, num_hyper};
-    std::vector<int> levels(num_grids + num_hyper);
-    for (int k = 0; k < num_grids + num_hyper; k++) levels[k] = k < num_grids ? k : k - num_hyper;
-    for (const int k : levels)
-        sizes.parts.push_back({std::min(patch_size >> k, (height + (1 << k) - 1) >> k),
-                               std::min(patch_size >> k, (width + (1 << k) - 1) >> k)});
+    for (int k = 0; k < num_grids + num_hyper; k++) {
+        const int level = level_of(k, num_grids, num_hyper);
+        sizes.parts.push_back({std::min(patch_size >> level, (height + (1 << level) - 1) >> level),
+                               std::min(patch_size >> level, (width + (1 << level) - 1) >> level)});
+    }
     const auto in_units = [&](int side) { return (int64_t)(side + patch_size - 1) / patch_size; };
     const int num_walks = (int)std::min<int64_t>(num_threads, in_units(height) * in_units(width));
     return c3::kernels<c3::PyramidKernels>(isa).pyramid_latents_memory(sizes, num_walks);

@@ -368,12 +368,17 @@ private:
         });
     }
 
+    // What a hyper grid in the strip is made of: its latents in the same part, or the next coarser plane over it.
+    HyperPart hyper_source(const Strip& strip, bool is_own) const {
+        return is_own ? hyper_part(plan_, strip.grid, strip.top, strip.left)
+                      : hyper_part(plan_, strip.grid + 1, strip.top / 2, strip.left / 2);
+    }
+
     // A hyper grid at the strip's resolution.
     void fill_hyper(const Strip& strip, int i) {
         const int level = strip.grid, num_rows = strip.y1 - strip.y0;
         const bool is_own = plan_.hyper_level(i) == level;
-        const HyperPart part = is_own ? hyper_part(plan_, level, strip.top, strip.left)
-                                      : hyper_part(plan_, level + 1, strip.top / 2, strip.left / 2);
+        const HyperPart part = hyper_source(strip, is_own);
         for (int row = 0; row < num_rows; row++) {
             float* to = hyper_[i] + (size_t)row * strip.stride();
             if (is_own)
@@ -388,8 +393,7 @@ private:
     void fold_hyper(const Strip& strip, int i) {
         const int level = strip.grid;
         const bool is_own = plan_.hyper_level(i) == level;
-        const HyperPart part = is_own ? hyper_part(plan_, level, strip.top, strip.left)
-                                      : hyper_part(plan_, level + 1, strip.top / 2, strip.left / 2);
+        const HyperPart part = hyper_source(strip, is_own);
         for (int row = 0; row < strip.y1 - strip.y0; row++) {
             const float* from = grad_hyper_[i] + kReach + (size_t)row * strip.stride();
             if (!is_own) {
