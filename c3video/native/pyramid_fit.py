@@ -27,7 +27,7 @@ class FitStep:
 
     Args:
         bits: (N,) of each grid, hyper grids last.
-        squared_errors: (P,) sums over the samples of each plane, on [0, 1].
+        squared_errors: (P,) sums over the samples of each plane, on [0, 1], each times its importance.
         loss: squared_errors / num_samples + rd_weight * bits / num_pixels, of the parts that were asked for.
         grad_latents: (L,) gradient of the loss, or None.
         grad_weights: (W,) likewise, or None.
@@ -63,9 +63,18 @@ class PyramidFit:
         layout: a key of GROUPS.
         height, width: of the picture in luma samples, 1..32768.
         chroma_weight: factor of the squared errors of planes after the first in the loss.
+        importance: (S,) likewise of each sample, above 0, all planes one after the other; None: 1 of all.
     """
 
-    def __init__(self, config: PyramidConfig, layout: str, height: int, width: int, chroma_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        config: PyramidConfig,
+        layout: str,
+        height: int,
+        width: int,
+        chroma_weight: float = 1.0,
+        importance: Floats | None = None,
+    ) -> None:
         config.check()
         groups = GROUPS[layout]
         self.config, self.layout, self.height, self.width = config, layout, height, width
@@ -88,7 +97,7 @@ class PyramidFit:
         self.num_samples: int = self._plan.num_samples
         self.num_planes = sum(group.num_planes for group in groups)
         self.num_pixels = height * width
-        self.chroma_weight = chroma_weight
+        self.chroma_weight, self.importance = chroma_weight, importance
         self.plane_weights = np.array([1.0] + [chroma_weight] * (self.num_planes - 1))
         assert self.num_latents == sum(h * w for h, w in latent_shapes(config, height, width))
         assert self.num_weights == sum(math.prod(shape) for shape in weight_shapes(config, layout).values())
@@ -103,6 +112,7 @@ class PyramidFit:
         share: float = 1.0,
         wants_latents: bool = True,
         wants_weights: bool = True,
+        importance: Floats | None = None,
         samples: Floats | None = None,
         before: Before | None = None,
         num_threads: int = 1,
@@ -118,6 +128,7 @@ class PyramidFit:
             rd_weight: weight of bits a pixel; None leaves the rate out.
             share: factor of the squared errors in the loss.
             wants_latents, wants_weights: which gradients to find.
+            importance: (S,) in place of the plan's own.
             samples: (S,) if given, the planes are written there, clipped to [0, 1]; needs targets.
             before: of a latent frame after the first.
             num_threads: threads to use.
@@ -143,6 +154,7 @@ class PyramidFit:
             np.empty(0, dtype=np.float32) if targets is None else targets,
             None if rd_weight is None else rd_weight / self.num_pixels,
             None if targets is None else factors / self.num_samples,
+            self.importance if importance is None else importance,
             bits,
             squared_errors,
             samples,
@@ -200,6 +212,7 @@ class PyramidFit:
             slopes,
             rd_weight / self.num_pixels,
             self.plane_weights / self.num_samples,
+            self.importance,
             num_grids,
             longest,
             num_threads,

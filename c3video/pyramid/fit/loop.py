@@ -76,6 +76,7 @@ def fit_picture(
     config: PyramidConfig,
     fit_config: PyramidFitConfig,
     *,
+    importance: Sequence[NDArray[np.floating]] | None = None,
     seed: int = 0,
     report: Callable[[Progress], None] = lambda progress: None,
     num_threads: int = 1,
@@ -84,6 +85,7 @@ def fit_picture(
 
     Args:
         planes: of samples, in the order of the layout.
+        importance: planes of how much the squared error of each sample counts, above 0; None: all alike.
         seed: of initial weights and noise.
         report: called after each step.
 
@@ -94,7 +96,8 @@ def fit_picture(
     config = replace(config, num_previous=0)
     if fit_config.use_prior:
         config = choose_prior(config, layout, shape, targets, fit_config, seed, num_threads)
-    plan = PyramidFit(config, layout, *shape, fit_config.chroma_weight)
+    counts = None if importance is None else np.concatenate([plane.ravel() for plane in importance]).astype(np.float32)
+    plan = PyramidFit(config, layout, *shape, fit_config.chroma_weight, counts)
     state, chosen, found, notes = _fit(plan, targets, fit_config, seed, report, num_threads)
     return FittedPicture(
         chosen.weights,

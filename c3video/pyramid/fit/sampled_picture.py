@@ -54,7 +54,7 @@ class SampledPicture:
         return replace(self, corners=tuple(self.corners[at % len(self.corners)] for at in range(first, first + count)))
 
     def cut(self, targets: Floats, corner: tuple[int, int]) -> Floats:
-        """Samples of the tile at a corner, out of those (S,) of the picture."""
+        """What samples of the tile at a corner have, out of the (S,) of the picture."""
         planes = [
             (group.shape(self.whole.height, self.whole.width), group.exponents)
             for group in GROUPS[self.whole.layout]
@@ -92,6 +92,7 @@ class SampledPicture:
                 rd_weight,
                 wants_latents=False,
                 wants_weights=wants_weights,
+                importance=None if whole.importance is None else self.cut(whole.importance, corner),
                 num_threads=num_threads,
             )
             loss += share * found.loss

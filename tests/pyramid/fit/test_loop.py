@@ -89,6 +89,21 @@ def test_weighted_chroma_comes_out_better(shape: tuple[int, int]) -> None:
     assert losses[1] > losses[0]
 
 
+@pytest.mark.parametrize("shape", [(64, 48), (520, 512)])  # the latter by tiles
+def test_places_that_count_more_come_out_better(shape: tuple[int, int]) -> None:
+    video = VideoFormat(*shape, "yuv420p")
+    planes, errors = picture(video), []
+    left_counts = [np.where(np.arange(plane.shape[1]) < plane.shape[1] // 2, 4.0, 0.25) for plane in planes]
+    importance = [np.broadcast_to(row, plane.shape) for row, plane in zip(left_counts, planes, strict=True)]
+    for given in (None, importance):
+        fitted = fit_picture(planes, video, TINY, QUICK, importance=given)
+        luma = synthesise(fitted.weights, fitted.symbols, video.layout)[0]
+        squared = np.square(luma.astype(float) - planes[0])
+        errors.append([float(half.mean()) for half in np.hsplit(squared, 2)])
+    assert errors[1][0] < 0.9 * errors[0][0]
+    assert errors[1][1] > 1.1 * errors[0][1]
+
+
 @pytest.mark.parametrize("chroma_weight", [0.0, -1.0, float("nan")])
 def test_a_weight_of_chroma_that_makes_no_sense_is_refused(chroma_weight: float) -> None:
     with pytest.raises(ConfigError, match=r"chroma_weight = .*: must be above 0"):

@@ -70,6 +70,16 @@ def test_the_gain_counts_chroma_as_the_loss_does() -> None:
     assert after < 0.999 * loss(plan, case, others)
 
 
+@pytest.mark.parametrize("layout", GROUPS)
+@pytest.mark.parametrize(("height", "width"), [(37, 51), (1, 1), (3, 2)])
+def test_the_gain_counts_samples_as_the_loss_does(layout: str, height: int, width: int) -> None:
+    case = Case(WIDE, layout, height, width, with_importance=True)
+    case.latents = np.rint(case.latents)
+    plan, latents, _, gain = chosen(case, 3)
+    before = loss(plan, case, case.latents)
+    assert before - loss(plan, case, latents) == pytest.approx(gain, rel=1e-4, abs=1e-5 * before)
+
+
 @pytest.mark.parametrize("layout", ["420", "rgb"])
 def test_parts_of_patches_are_apart(layout: str) -> None:
     case = case_of(SMALL, layout, 141, 149)
@@ -93,6 +103,7 @@ def test_threads_choose_the_same() -> None:
             slopes,
             case.rd_weight / plan.num_pixels,
             np.full(plan.num_planes, 1.0 / plan.num_samples),
+            None,
             5,
             32,
             num_threads,

@@ -24,7 +24,14 @@ class Case:
     """A picture of random latents and targets, with wild weights."""
 
     def __init__(
-        self, config: PyramidConfig, layout: str, height: int, width: int, seed: int = 0, chroma_weight: float = 1.0
+        self,
+        config: PyramidConfig,
+        layout: str,
+        height: int,
+        width: int,
+        seed: int = 0,
+        chroma_weight: float = 1.0,
+        with_importance: bool = False,
     ) -> None:
         self.config, self.layout, self.height, self.width = config, layout, height, width
         self.chroma_weight = chroma_weight
@@ -41,6 +48,7 @@ class Case:
         self.weights = np.concatenate(weights).astype(np.float32)
         samples = sum(g.num_planes * math.prod(g.shape(height, width)) for g in GROUPS[layout])
         self.targets = rng.random(samples).astype(np.float32)
+        self.importance = np.exp(rng.standard_normal(samples)).astype(np.float32) if with_importance else None
         self.rd_weight = 0.03
 
     def wanted(self, with_rate: bool = True, with_distortion: bool = True) -> FitStep:
@@ -49,9 +57,13 @@ class Case:
         weights = split_weights(leaves[1], self.config, self.layout)
         bits = grid_bits(grids, weights, self.config)
         errors, start = [], 0
+        importance = np.ones_like(self.targets) if self.importance is None else self.importance
         for plane in reconstruct(grids, weights, self.layout):
-            target = torch.from_numpy(self.targets[start : start + plane.numel()]).double().view(plane.shape)
-            errors.append((plane - target).square().sum())
+            target, counts = (
+                torch.from_numpy(array[start : start + plane.numel()]).double().view(plane.shape)
+                for array in (self.targets, importance)
+            )
+            errors.append((counts * (plane - target).square()).sum())
             start += plane.numel()
         squared_errors = torch.stack(errors)
         loss = torch.zeros((), dtype=torch.float64)
@@ -65,7 +77,7 @@ class Case:
         return FitStep(bits.detach().numpy(), squared_errors.detach().numpy(), float(loss.detach()), *arrays)  # type: ignore[arg-type]
 
     def plan(self) -> PyramidFit:
-        return PyramidFit(self.config, self.layout, self.height, self.width, self.chroma_weight)
+        return PyramidFit(self.config, self.layout, self.height, self.width, self.chroma_weight, self.importance)
 
     def found(self, num_threads: int = 1, **flags: bool) -> FitStep:
         plan = self.plan()
@@ -159,6 +171,28 @@ def test_weighted_chroma_equals_the_definition(layout: str) -> None:
     wanted = case.wanted()
     assert (wanted.loss > 1.3 * usual.wanted().loss) == (layout != "gray")
     case.check(case.found(), wanted)
+
+
+@pytest.mark.parametrize("layout", GROUPS)
+@pytest.mark.parametrize("changes", [{}, {"refine_width": 0}])
+@pytest.mark.parametrize(("height", "width"), [(141, 149), (1, 1), (3, 2)])
+def test_samples_that_count_more_equal_the_definition(layout: str, changes: dict, height: int, width: int) -> None:
+    case, usual = (
+        Case(replace(SMALL, num_hyper=0, **changes), layout, height, width, chroma_weight=2.3, with_importance=given)
+        for given in (True, False)
+    )
+    wanted = case.wanted()
+    assert wanted.loss != pytest.approx(usual.wanted().loss, rel=0.01)
+    case.check(case.found(), wanted)
+
+
+@pytest.mark.parametrize("isa", ["plain", "avx2", "avx512"])
+def test_instruction_sets_count_samples_alike(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if isa not in native.instruction_sets():
+        pytest.skip("not on this processor")
+    monkeypatch.setenv("C3VIDEO_ISA", isa)
+    case = Case(SMALL, "420", 70, 75, with_importance=True)
+    case.check(case.found(2), case.wanted())
 
 
 def test_gradients_pass_a_limit_only_where_they_lead_back() -> None:
@@ -269,8 +303,13 @@ def test_wrong_sizes_and_overlaps_raise() -> None:
         plan.step(case.latents, case.weights[1:], case.targets, 0.1)
     with pytest.raises(ValueError, match="as many targets"):
         plan.step(case.latents, case.weights, case.targets[1:], 0.1)
+    with pytest.raises(ValueError, match="an importance for each sample"):
+        plan.step(case.latents, case.weights, case.targets, 0.1, importance=case.targets[1:])
     with pytest.raises(ValueError, match="overlap"):
         plan.step(case.latents, case.weights, case.targets, 0.1, samples=case.targets)
+    importance = np.ones_like(case.targets)
+    with pytest.raises(ValueError, match="overlap"):
+        plan.step(case.latents, case.weights, case.targets, 0.1, importance=importance, samples=importance)
 
 
 @pytest.mark.parametrize(

@@ -46,29 +46,37 @@ def test_all_tiles_of_noise_come_near_to_what_the_picture_comes_to(layout: str, 
     assert cosine > 0.99
 
 
-def test_a_tile_is_the_picture_that_is_cut_from_there() -> None:
+@pytest.mark.parametrize("with_importance", [False, True])
+def test_a_tile_is_the_picture_that_is_cut_from_there(with_importance: bool) -> None:
     plan = PyramidFit(CONFIG, "420", 2 * TILE_SIDE, 3 * TILE_SIDE)
     latents, targets = noise(plan)
+    if with_importance:
+        plan.importance = 0.5 + noise(plan, seed=1)[1]
     weights = start_weights(CONFIG, "420", 0)
     tiles = SampledPicture.of(plan)
     assert tiles is not None
     assert sorted(tiles.corners) == [(y, x) for y in (0, TILE_SIDE) for x in (0, TILE_SIDE, 2 * TILE_SIDE)]
     some = tiles.some(4, 1)
     ((top, left),) = some.corners
-    parts, at = [], 0
-    for k in (0, 1, 1):
-        h, w = plan.height >> k, plan.width >> k
-        plane = targets[at : at + h * w].reshape(h, w)
-        parts.append(plane[top >> k :, left >> k :][: TILE_SIDE >> k, : TILE_SIDE >> k].ravel())
-        at += h * w
+
+    def of_tile(samples: np.ndarray) -> np.ndarray:
+        parts, at = [], 0
+        for k in (0, 1, 1):
+            h, w = plan.height >> k, plan.width >> k
+            plane = samples[at : at + h * w].reshape(h, w)
+            parts.append(plane[top >> k :, left >> k :][: TILE_SIDE >> k, : TILE_SIDE >> k].ravel())
+            at += h * w
+        return np.concatenate(parts)
+
     own, at = [], 0
     for k in range(CONFIG.num_grids):
         h, w = plan.height >> k, plan.width >> k
         grid = latents[at : at + h * w].reshape(h, w)
         own.append(grid[top >> k :, left >> k :][: TILE_SIDE >> k, : TILE_SIDE >> k].ravel())
         at += h * w
-    alone = PyramidFit(CONFIG, "420", TILE_SIDE, TILE_SIDE)
-    expected = alone.step(np.concatenate(own), weights, np.concatenate(parts), 1e-3, wants_latents=False)
+    importance = None if plan.importance is None else of_tile(plan.importance)
+    alone = PyramidFit(CONFIG, "420", TILE_SIDE, TILE_SIDE, importance=importance)
+    expected = alone.step(np.concatenate(own), weights, of_tile(targets), 1e-3, wants_latents=False)
     found = some.step(latents, weights, targets, 1e-3)
     assert found.loss == pytest.approx(expected.loss, rel=1e-6)
     assert found.grad_weights is not None

@@ -157,13 +157,14 @@ void make_plan(Plan& plan, int height, int width, int num_grids, const std::vect
 // With bits_weight or error_weights None that part is left out.
 void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous,
          const std::vector<std::pair<int, int>>& windows, In weights, In targets, std::optional<double> bits_weight,
-         std::optional<InDoubles> error_weights, Doubles bits, Doubles squared_errors, std::optional<Out> samples,
-         std::optional<Out> grad_latents, std::optional<Out> grad_previous, std::optional<Doubles> grad_weights,
-         int num_threads, const std::string& isa) {
+         std::optional<InDoubles> error_weights, std::optional<In> importance, Doubles bits, Doubles squared_errors,
+         std::optional<Out> samples, std::optional<Out> grad_latents, std::optional<Out> grad_previous,
+         std::optional<Doubles> grad_weights, int num_threads, const std::string& isa) {
     require(latents.shape(0) == plan.num_latents, "as many latents as the plan has");
     require(weights.shape(0) == plan.num_weights, "as many weights as the plan has");
     require(targets.shape(0) == plan.num_samples || !error_weights, "as many targets as the plan has samples");
     require(!error_weights || error_weights->shape(0) == (size_t)plan.num_planes, "a weight for each plane's errors");
+    require(!importance || importance->shape(0) == plan.num_samples, "an importance for each sample");
     require(bits.shape(0) == plan.grids.size(), "bits: one a grid");
     require(squared_errors.shape(0) == (size_t)plan.num_planes, "squared errors: one a plane");
     require(!samples || samples->shape(0) == plan.num_samples, "as many samples as the plan has");
@@ -180,6 +181,7 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
     Ranges ranges;
     for (const In* array : {&latents, &weights, &targets}) ranges.add(*array, false);
     for (const Doubles* array : {&bits, &squared_errors}) ranges.add(*array, true);
+    if (importance) ranges.add(*importance, false);
     if (previous) ranges.add(*previous, false);
     if (samples) ranges.add(*samples, true);
     if (grad_previous) ranges.add(*grad_previous, true);
@@ -199,6 +201,7 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
     job.bits = bits.data();
     job.squared_errors = squared_errors.data();
     if (error_weights) job.error_weights = error_weights->data();
+    if (importance) job.importance = importance->data();
     if (samples) job.samples = samples->data();
     if (grad_latents) job.grad_latents = grad_latents->data();
     if (grad_previous) job.grad_previous = grad_previous->data();
@@ -223,19 +226,21 @@ void run(const Plan& plan, In latents, bool is_later, std::optional<In> previous
 
 // (latents that changed, by how much less the loss is).
 std::pair<int64_t, double> choose(const Plan& plan, Out latents, In weights, In targets, In slopes, double bits_weight,
-                                  InDoubles error_weights, int num_grids, int longest, int num_threads,
-                                  const std::string& isa) {
+                                  InDoubles error_weights, std::optional<In> importance, int num_grids, int longest,
+                                  int num_threads, const std::string& isa) {
     require(latents.shape(0) == plan.num_latents, "as many latents as the plan has");
     require(weights.shape(0) == plan.num_weights, "as many weights as the plan has");
     require(targets.shape(0) == plan.num_samples, "as many targets as the plan has samples");
     require(slopes.shape(0) == plan.num_latents, "a slope for each latent");
     require(error_weights.shape(0) == (size_t)plan.num_planes, "a weight for each plane's errors");
+    require(!importance || importance->shape(0) == plan.num_samples, "an importance for each sample");
     require(bits_weight > 0.0, "the weight of bits must be above 0");
     require(num_grids >= 0, "grids are 0 or more");
     require(longest >= 1 && longest <= c3::pyramid::kLongestChoice, "sides of rectangles are 1 .. 32");
     require_threads(num_threads);
     Ranges ranges;
     for (const In* array : {&weights, &targets, &slopes}) ranges.add(*array, false);
+    if (importance) ranges.add(*importance, false);
     ranges.add(latents, true);
     const auto chosen = c3::kernels<c3::PyramidFitKernels>(isa);
     ChoiceJob job{latents.data(),
@@ -244,6 +249,7 @@ std::pair<int64_t, double> choose(const Plan& plan, Out latents, In weights, In 
                   slopes.data(),
                   bits_weight,
                   error_weights.data(),
+                  importance ? importance->data() : nullptr,
                   num_grids,
                   longest,
                   0,
@@ -334,12 +340,12 @@ void bind_pyramid_fit(nb::module_& m) {
         .def_ro("num_samples", &Plan::num_samples);
     m.def("pyramid_fit_step", &run, "plan"_a, "latents"_a.noconvert(), "is_later"_a, "previous"_a.noconvert().none(),
           "windows"_a, "weights"_a.noconvert(), "targets"_a.noconvert(), "bits_weight"_a.none(),
-          "error_weights"_a.noconvert().none(), "bits"_a.noconvert(), "squared_errors"_a.noconvert(),
-          "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(), "grad_previous"_a.noconvert().none(),
-          "grad_weights"_a.noconvert().none(), "num_threads"_a, "isa"_a);
+          "error_weights"_a.noconvert().none(), "importance"_a.noconvert().none(), "bits"_a.noconvert(),
+          "squared_errors"_a.noconvert(), "samples"_a.noconvert().none(), "grad_latents"_a.noconvert().none(),
+          "grad_previous"_a.noconvert().none(), "grad_weights"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_choose", &choose, "plan"_a, "latents"_a.noconvert(), "weights"_a.noconvert(),
           "targets"_a.noconvert(), "slopes"_a.noconvert(), "bits_weight"_a, "error_weights"_a.noconvert(),
-          "num_grids"_a, "longest"_a, "num_threads"_a, "isa"_a);
+          "importance"_a.noconvert().none(), "num_grids"_a, "longest"_a, "num_threads"_a, "isa"_a);
     m.def("pyramid_add_noise", &add_noise, "latents"_a.noconvert(), "temperature"_a, "deviation"_a, "seed"_a,
           "given"_a.noconvert().none(), "steps"_a.noconvert(), "slopes"_a.noconvert().none(), "num_threads"_a, "isa"_a);
     m.def("pyramid_adam", &adam, "parameter"_a.noconvert(), "grad"_a.noconvert(), "slopes"_a.noconvert().none(),

@@ -174,14 +174,15 @@ public:
             refined_ = by_inputs(refine_, count_, [&](int c, int i) { return w[group.r2 + (size_t)c * refine_ + i]; });
             refined_bias_ = w + group.d2;
         }
-        const float* targets = job.targets;
+        size_t start = 0;
         for (const Group& other : plan.groups) {
             if (&other == &group) break;
-            targets += other.num_planes * other.size.count();
+            start += other.num_planes * other.size.count();
         }
         targets_end_ = job.targets + plan.num_samples;
-        for (int c = 0; c < count_; c++) {
-            targets_[c] = targets + c * size_.count();
+        for (int c = 0; c < count_; c++, start += size_.count()) {
+            targets_[c] = job.targets + start;
+            importance_[c] = job.importance ? job.importance + start : nullptr;
             weights_[c] = (float)job.error_weights[group.first_plane + c];
         }
         find_responses(plan, w);
@@ -243,6 +244,7 @@ private:
     std::vector<float> hidden_, output_, refining_, refined_, refining_bias_;
     const float *hidden_bias_, *output_bias_, *refined_bias_ = nullptr;
     const float *targets_[kMaxPlanes], *targets_end_;  // which have no room behind them
+    const float* importance_[kMaxPlanes];              // likewise
     float weights_[kMaxPlanes];
     std::vector<Response> down_[kMaxGrids], along_[kMaxGrids];  // by grid and place
     std::vector<float> all_inputs_, x_, samples_, errors_;      // plane by plane
@@ -400,12 +402,15 @@ private:
             for (int x = 0; x < samples.width(); x += kFloats) {
                 VF error = splatf(0.0f);
                 for (int c = 0; c < count_; c++) {
-                    const float* from = targets_[c] + in_planes + x;
-                    const VF target = targets_end_ - from >= kFloats
-                                          ? loadf(from)
-                                          : load_first(from, std::min(samples.width() - x, kFloats));
-                    const VF off = loadf(made + c * plane + in_trial + x) - target;
-                    error = fma(splatf(weights_[c]) * off, off, error);
+                    const size_t at = in_planes + x;
+                    const bool has_room = targets_end_ - (targets_[c] + at) >= kFloats;
+                    const auto load = [&](const float* plane) {
+                        return has_room ? loadf(plane + at)
+                                        : load_first(plane + at, std::min(samples.width() - x, kFloats));
+                    };
+                    const VF off = loadf(made + c * plane + in_trial + x) - load(targets_[c]);
+                    const VF counted = importance_[c] ? off * load(importance_[c]) : off;
+                    error = fma(splatf(weights_[c]) * counted, off, error);
                 }
                 storef(errors + in_trial + x, error);
                 growth = growth + first_lanes(error - loadf(errors_.data() + in_planes + x), samples.width() - x);

@@ -14,6 +14,7 @@ struct ChoiceJob {
     const float* slopes;          // of the errors' part of the loss by each latent
     double bits_weight;           // of a bit in the loss
     const double* error_weights;  // of a squared error in each plane
+    const float* importance;      // and of each sample, or null
     int num_grids;                // whose latents are chosen, from the finest
     int longest;                  // side of such a rectangle in the finest grid; a quarter in each coarser one
     // Out: latents that changed, and by how much less the loss is.

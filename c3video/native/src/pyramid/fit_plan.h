@@ -110,7 +110,8 @@ struct Job {
     const std::pair<int, int>* windows;  // (y, x)
     double bits_weight;                  // of a bit in the loss
     const double* error_weights;         // of a squared error in each plane
-    double *bits, *squared_errors;       // of each grid, of each plane
+    const float* importance;             // and of each sample, above 0, all planes; null: of all alike
+    double *bits, *squared_errors;       // of each grid, of each plane; the latter as samples count
     float* samples;                      // all planes, clipped; may be null
     // Null where they are not wanted. Those of weights are sums in doubles.
     float *grad_latents, *grad_previous;

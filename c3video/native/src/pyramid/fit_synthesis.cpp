@@ -494,6 +494,7 @@ private:
         float* samples = planes.samples[c] + (size_t)row * planes.stride;
         float* grad = planes.grad_samples[c] + (size_t)row * planes.stride;
         const float* target = job_.targets + at;
+        const float* importance = job_.importance ? job_.importance + at : nullptr;
         const VF factor = splatf((float)(2.0 * job_.error_weights[plane])), zero = splatf(0.0f), one = splatf(1.0f);
         VF total = zero;
         int x = 0;
@@ -502,9 +503,12 @@ private:
             const VF found = count == kFloats ? loadf(samples + x) : load_first(samples + x, count);
             const VF sample = minf(one, maxf(zero, found));
             const VF error = sample - (count == kFloats ? loadf(target + x) : load_first(target + x, count));
-            total = fma(error, error, total);
+            VF counted = error;
+            if (importance)
+                counted = error * (count == kFloats ? loadf(importance + x) : load_first(importance + x, count));
+            total = fma(counted, error, total);
             store_first(samples + x, sample, count);
-            store_first(grad + x, error * factor, count);
+            store_first(grad + x, counted * factor, count);
         }
         for (int i = 1; i <= kPad; i++) grad[-i] = grad[width - 1 + i] = 0.0f;
         part.squared_errors[plane] += sum_lanes(total);
@@ -528,20 +532,24 @@ private:
                     n += planes.stride - kPad - column;
                 }
             };
+            // The mask has what samples count, and zeros beside the picture.
+            const bool is_new = c == 0 || job_.importance;
             if (c == 0) std::fill_n(part.mask, kChunk, 0.0f);
             std::fill_n(part.target, kChunk, 0.0f);
             for_pieces([&](int n, size_t at, int count) {
                 std::copy_n(job_.targets + at, count, part.target + n);
-                if (c == 0) std::fill_n(part.mask + n, count, 1.0f);
+                if (is_new && job_.importance) std::copy_n(job_.importance + at, count, part.mask + n);
+                if (is_new && !job_.importance) std::fill_n(part.mask + n, count, 1.0f);
             });
             const VF factor = splatf((float)(2.0 * job_.error_weights[plane]));
             VF total = zero;
             for (int n = 0; n < kChunk; n += kFloats) {
                 const VF mask = loadf(part.mask + n), sample = minf(one, maxf(zero, loadf(part.samples[c] + n)));
                 const VF error = if_less(zero, mask, sample - loadf(part.target + n), zero);
-                total = fma(error, error, total);
+                const VF counted = error * mask;
+                total = fma(counted, error, total);
                 if (job_.samples) storef(part.target + n, sample);
-                storef(part.samples[c] + n, error * factor);
+                storef(part.samples[c] + n, counted * factor);
             }
             part.squared_errors[plane] += sum_lanes(total);
             if (job_.samples)
