@@ -12,6 +12,7 @@ from collections.abc import Callable
 from c3video.hybrid.coded_planes import from_coded, to_coded
 from c3video.hybrid.fit.chroma import error_weight
 from c3video.hybrid.fit.frame_coding import KeyPicture, luma_step
+from c3video.hybrid.fit.importance import BlockImportance, spread
 from c3video.hybrid.fit.plans import SLOPE_OF_STEP
 from c3video.hybrid.fit.task import FitTask
 from c3video.native.pyramid import NATIVE_WRITING
@@ -39,6 +40,7 @@ def fit_key(
     task: FitTask,
     target: Planes,
     rd_weight: float,
+    importance: BlockImportance | None,
     seed: int,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> KeyPicture:
@@ -46,6 +48,7 @@ def fit_key(
 
     Args:
         target: coded planes that it is fitted to.
+        importance: how much the error of each block counts; None: all alike.
 
     Raises:
         FitError: the loss is not finite, or weights do not fit into a decoder's integers.
@@ -55,8 +58,9 @@ def fit_key(
     noise_steps = num_steps - network_steps
     is_hurried = len(task.planes) > 1 and num_steps <= _FEW_STEPS
     longest_choice = _LONGEST_OF_FEW if is_hurried else PyramidFitConfig.longest_choice
+    planes = from_coded(target, task.video.layout)
     fitted = fit_picture(
-        from_coded(target, task.video.layout),
+        planes,
         task.video,
         task.config.key,
         PyramidFitConfig(
@@ -66,11 +70,12 @@ def fit_key(
             network_steps=network_steps,
             longest_choice=longest_choice,
         ),
+        importance=None if importance is None else [spread(importance, plane.shape) for plane in planes],
         seed=seed,
         report=report,
         num_threads=task.num_threads,
     )
     data, _ = encode_picture(fitted.weights, fitted.symbols, task.video, fitted.differences, NATIVE_WRITING)
     synthesise = task.engine.pictures.synthesise
-    planes = synthesise(fitted.weights, fitted.symbols, task.video.layout, task.num_threads)
-    return KeyPicture(data, to_coded(planes, task.video.layout), fitted.notes)
+    decoded = synthesise(fitted.weights, fitted.symbols, task.video.layout, task.num_threads)
+    return KeyPicture(data, to_coded(decoded, task.video.layout), fitted.notes)

@@ -26,6 +26,32 @@ _WITHIN_DEPTH = 0.7
 _LEAST_FILTERED_GOP = 8
 """Frames from anchor to anchor that make it pay to filter anchors; found by trial too."""
 
+USUAL_LEAD = 2.0**-0.25
+"""Of plans that know nothing of what a finer first frame brings; found by trial, as all that follows."""
+
+PROBED_LEAD = 2.0**-0.625
+"""Of the one that shows it."""
+
+_CURVATURE = 0.3
+"""Of the logarithm of a segment's loss along that of lead to base 2, by the share of bits that the first frame has."""
+
+_LEADS = (-0.75, 0.25)
+"""Logarithms of the smallest and the largest that is expected to be best."""
+
+
+def best_lead(usual_loss: float, probed_loss: float, share: float) -> float:
+    """Where a segment's loss is least, by a parabola through its losses at USUAL_LEAD and PROBED_LEAD.
+
+    Args:
+        share: of its bits that the first frame has.
+    """
+    usual, probed = math.log2(USUAL_LEAD), math.log2(PROBED_LEAD)
+    bend = 2.0 * _CURVATURE * share * (usual - probed)
+    if min(usual_loss, probed_loss, bend) <= 0.0:
+        return USUAL_LEAD
+    found = (usual + probed) / 2 + math.log(probed_loss / usual_loss) / bend
+    return 2.0 ** min(max(found, _LEADS[0]), _LEADS[1])
+
 
 def lone_step(rd_weight: float, samples_a_pixel: float) -> float:
     """The quantisation step that is best for a frame coded alone, full range 1."""
@@ -41,12 +67,15 @@ class Plan:
         strength: the quantisation step of a depth shrinks with its importance (hybrid/fit/importance.py) to this power.
         base: step of a frame that nothing depends on, in units of the one that is best for a frame coded alone.
         filtered: whether anchors are coded for means along motion (hybrid/fit/temporal_filter.py).
+        lead: step of the first frame of several, in units of what its importance makes of it. Where nothing moves,
+            its errors reach all frames whole, and it is worth more than importance tells.
     """
 
     gop: int
     strength: float
     base: float
     filtered: bool = True
+    lead: float = USUAL_LEAD
 
     def step_indexes(
         self, rd_weight: float, samples_a_pixel: float, frames: Sequence[CodedFrame], importance: Mapping[int, float]
@@ -62,6 +91,8 @@ class Plan:
         means = np.array([logs[depths == depth].mean() for depth in depths])
         usual = np.rint(STEP_STEPS * (np.log2(self.base * alone) - self.strength * means))
         change = np.rint(STEP_STEPS * _WITHIN_DEPTH * self.strength * (means - logs))
+        if len(frames) > 1:
+            change[0] += round(STEP_STEPS * math.log2(self.lead))
         return tuple(np.clip(usual + change, 0, MAX_STEP_INDEX).astype(int).tolist())
 
     def as_coded(self, can_filter: bool) -> Plan:

@@ -21,12 +21,15 @@ from c3video.hybrid.fit.chroma import chroma_offset
 from c3video.hybrid.fit.engine import FIT_ENGINES
 from c3video.hybrid.fit.frame_coding import decode_again
 from c3video.hybrid.fit.key_picture import fit_key, picture_rd_weight
-from c3video.hybrid.fit.plans import PlanSearch
+from c3video.hybrid.fit.plans import PROBED_LEAD, PlanSearch, best_lead
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.trials import Trial, Trials
 from c3video.hybrid.payload import MAX_GOP, HybridParameters, HybridSymbols
 from c3video.progress import Progress
 from c3video.video import Planes, VideoFormat
+
+_LEAD_OF_PICTURE = 2.0**0.175
+"""Times the lead that is best for subbands; found by trial."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def fit_segment(
         fit_engine.is_fast,
         weighs=len(planes) > 2,
     )
-    first, notes = _with_picture(task, trials, search.first(), seed)
+    first, lead = _with_lead(task, trials, search.first())
+    first, notes = _with_picture(task, trials, first, lead, seed)
     best = search.improved(first)
     trials.end_search()
     for _ in range(fit_config.passes):
@@ -119,20 +123,30 @@ def _again(trials: Trials, best: Trial) -> Trial:
     return min(best, trials.attempt(best.plan, with_known_motion=True), key=lambda trial: trial.loss)
 
 
-def _with_picture(task: FitTask, trials: Trials, best: Trial, seed: int) -> tuple[Trial, tuple[str, ...]]:
+def _with_lead(task: FitTask, trials: Trials, best: Trial) -> tuple[Trial, float]:
+    """The same again with a finer first frame: the better one of both, and the lead that is best for a picture."""
+    if task.fit_config.plans < 2 or len(task.planes) < 3:
+        return best, best.plan.lead
+    finer = trials.attempt(replace(best.plan, lead=PROBED_LEAD))
+    lead = best_lead(best.loss, finer.loss, best.coded.totals[0][0] / best.bits)
+    return min(best, finer, key=lambda trial: trial.loss), _LEAD_OF_PICTURE * lead
+
+
+def _with_picture(task: FitTask, trials: Trials, best: Trial, lead: float, seed: int) -> tuple[Trial, tuple[str, ...]]:
     """The same again with its first frame a picture; the better one of both, and what went wrong in its fit."""
     config = task.fit_config
     if not config.picture_steps(len(task.planes)) or not task.fit_engine.is_fast:
         return best, ()
     target = trials.targets(best.plan).get(0, task.planes[0])
     is_still = len(task.planes) == 1
-    rd_weight = config.rd_weight if is_still else picture_rd_weight(task, best.coded.step_indexes[0])
+    plan = replace(best.plan, lead=lead)
+    rd_weight = config.rd_weight if is_still else picture_rd_weight(task, trials.step_indexes(plan)[0])
     try:
-        key = fit_key(task, target, rd_weight, seed, trials.note_picture_step)
+        key = fit_key(task, target, rd_weight, trials.block_importance(plan, 0), seed, trials.note_picture_step)
     except FitError as error:  # there are subbands
         return best, (f"the first frame is coded by subbands: {error}",)
     trials.start_from(key)
-    again = trials.attempt(best.plan)
+    again = trials.attempt(plan)
     if again.loss < best.loss:
         return again, key.notes
     trials.start_from(None)

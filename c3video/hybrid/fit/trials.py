@@ -16,7 +16,7 @@ from c3video.hybrid.coded_planes import UNIT_NORM
 from c3video.hybrid.compensation import BLOCK_SIZE
 from c3video.hybrid.context_network import ContextNetwork
 from c3video.hybrid.fit.frame_coding import CodedFrames, Decisions, KeyPicture, KnownMotion, code_frames, luma_step
-from c3video.hybrid.fit.importance import Importance, measured_importance, typical_importance
+from c3video.hybrid.fit.importance import BlockImportance, Importance, measured_importance, typical_importance
 from c3video.hybrid.fit.plans import Plan
 from c3video.hybrid.fit.task import FitTask
 from c3video.hybrid.fit.temporal_filter import temporal_target
@@ -73,14 +73,15 @@ class Trials:
         self._task, self._report = task, report
         self._networks = {name: prior(name) for name in CONTEXT_NETWORKS}
         self._exponents: dict[str, int | None] = dict.fromkeys(CONTEXT_NETWORKS)
-        self._motion = KnownMotion()
+        self._units: dict[int, int] = {}
+        self._motions: dict[int, KnownMotion] = {}  # by frames from anchor to anchor
         self._key: KeyPicture | None = None
         self._importance: dict[int, Importance] = {}  # by frames from anchor to anchor
         self._filtered: dict[int, Planes] = {}  # by display index
         config, num_frames = task.fit_config, len(task.planes)
         picture_steps = config.picture_steps(num_frames)
         of_picture = picture_steps // _PICTURE_STEPS_A_FRAME + num_frames if picture_steps else 0
-        most_steps = num_frames * (config.plans + _TRIALS_A_PASS * config.passes) + of_picture
+        most_steps = num_frames * (config.plans + 1 + _TRIALS_A_PASS * config.passes) + of_picture
         self._progress = Progress("plan", 0, most_steps, 0.0, 0.0, 0.0)
 
     def attempt(
@@ -96,15 +97,13 @@ class Trials:
         task, rd_weight = self._task, self._task.fit_config.rd_weight
         if task.fit_config.search_each and not with_known_motion:
             self.search_again()
-        importance = self._importance.get(plan.gop, typical_importance(len(task.planes), plan.gop))
-        frames, samples_a_pixel = coding_order(len(task.planes), plan.gop), task.num_samples / task.num_pixels
-        steps = plan.step_indexes(rd_weight, samples_a_pixel, frames, importance.frames)
-        decisions = Decisions(plan.gop, steps, self._networks, importance.blocks, self.targets(plan), self._key)
+        blocks = self._importance_of(plan).blocks
+        decisions = Decisions(plan.gop, self.step_indexes(plan), self._networks, blocks, self.targets(plan), self._key)
 
         def is_hopeless(coded: CodedFrames) -> bool:
             return rival is not None and self._is_hopeless(coded, rival.coded, most_loss)
 
-        coded = code_frames(task, decisions, self._motion, self._advance, is_hopeless)
+        coded = code_frames(task, decisions, self._motion_of(plan), self._advance, is_hopeless)
         if len(coded.fields) < len(coded.frames):
             return Trial(plan, coded, dict(self._networks), dict(self._exponents), math.inf, math.inf, self._key)
         bits = self._network_bits() + self._symbol_bits(coded)
@@ -112,6 +111,21 @@ class Trials:
         loss = coded.weighted_error / task.num_samples + rd_weight * bpp
         self._progress = replace(self._progress, loss=loss, mse=mse, bpp=bpp)
         return Trial(plan, coded, dict(self._networks), dict(self._exponents), bits, loss, self._key)
+
+    def step_indexes(self, plan: Plan) -> tuple[int, ...]:
+        """Index of the quantisation step of each frame by a plan, in coding order."""
+        task = self._task
+        frames, samples_a_pixel = coding_order(len(task.planes), plan.gop), task.num_samples / task.num_pixels
+        importance = self._importance_of(plan).frames
+        return plan.step_indexes(task.fit_config.rd_weight, samples_a_pixel, frames, importance)
+
+    def block_importance(self, plan: Plan, index: int) -> BlockImportance | None:
+        """How much the errors of the blocks of a frame count by a plan, by display index; None: all alike."""
+        blocks = self._importance_of(plan).blocks
+        return None if blocks is None else blocks[index]
+
+    def _importance_of(self, plan: Plan) -> Importance:
+        return self._importance.get(plan.gop, typical_importance(len(self._task.planes), plan.gop))
 
     def _is_hopeless(self, coded: CodedFrames, rival: CodedFrames, most_loss: float) -> bool:
         """Whether a rival has lost so much less over the frames that have been coded that the rest will not help."""
@@ -178,14 +192,19 @@ class Trials:
 
         What is known was found by a trial of other steps. Units of vectors stay.
         """
-        self._motion = KnownMotion(units=self._motion.units)
+        self._motions.clear()
 
     def keep_motion(self, trial: Trial) -> None:
         """Let the next trials have the motion of this one."""
         self.search_again()
+        motion = self._motion_of(trial.plan)
         for frame, field in zip(trial.coded.frames, trial.coded.fields, strict=True):
             if field is not None:
-                self._motion.add(frame, field)
+                motion.add(frame, field)
+
+    def _motion_of(self, plan: Plan) -> KnownMotion:
+        """What is known for anchors as far apart: found for others it is worse, and plans that have it seem to be."""
+        return self._motions.setdefault(plan.gop, KnownMotion(units=self._units))
 
     def tune(self, trial: Trial, seed: int) -> None:
         """Tune the networks on the symbols of a trial; keep what saves more bits than it costs."""

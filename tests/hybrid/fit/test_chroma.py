@@ -117,7 +117,7 @@ def test_pictures_count_chroma_as_other_frames_do() -> None:
 
     def errors(offset: int) -> list[float]:
         weighted = replace(task, coded_as=replace(task.coded_as, chroma_offset=offset))
-        found = fit_key(weighted, task.planes[0], 1e-3, seed=0).planes
+        found = fit_key(weighted, task.planes[0], 1e-3, None, seed=0).planes
         return [float(np.square(a.astype(float) - b).mean()) for a, b in zip(found, task.planes[0], strict=True)]
 
     usual, finer = errors(0), errors(10)

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.filters import gaussian
 
 import c3video
 from c3video import native
@@ -18,7 +20,7 @@ from c3video.encoder import SegmentReport, encode, usual_lengths
 from c3video.engine import choose_engine
 from c3video.errors import ConfigError, FitError
 from c3video.hybrid.config import HYBRID_PRESETS, HybridConfig, HybridFitConfig
-from c3video.hybrid.fit.plans import Plan
+from c3video.hybrid.fit.plans import PROBED_LEAD, USUAL_LEAD, Plan, best_lead
 from c3video.hybrid.fit.segment import fit_segment
 from c3video.hybrid.frame_order import coding_order
 from c3video.media.scene_cuts import RunLengths
@@ -187,6 +189,58 @@ def test_steps_shrink_with_the_importance_of_their_depth() -> None:
     assert Plan(8, 0.5, 1.0).step_indexes(1e-3, 1.5, frames, importance)[0] < indexes[0]
     alone = Plan(8, 0.5, 1.2).step_indexes(1e-3, 1.5, frames, importance)[-1]
     assert alone == Plan(8, 0.3, 1.2).step_indexes(1e-3, 1.5, frames, importance)[-1]
+
+
+def test_the_lead_is_that_of_the_first_frame_of_several() -> None:
+    frames, importance = coding_order(5, 4), {0: 20.0, 4: 6.0, 2: 3.0, 1: 1.0, 3: 1.0}
+    usual, finer = (Plan(8, 0.4, 1.0, lead=lead).step_indexes(1e-3, 1.5, frames, importance) for lead in (1.0, 0.5))
+    assert np.subtract(finer, usual).tolist() == [-8, 0, 0, 0, 0]
+    usual, finer = (
+        Plan(8, 0.4, 1.0, lead=lead).step_indexes(1e-3, 1.5, coding_order(1, 1), {0: 1.0}) for lead in (1.0, 0.5)
+    )
+    assert finer == usual
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize("best", [-0.7, -0.3, 0.1])
+def test_the_best_lead_is_where_a_parabola_has_its_least(best: float, share: float) -> None:
+    losses = [3e-4 * math.exp(0.3 * share * (math.log2(lead) - best) ** 2) for lead in (USUAL_LEAD, PROBED_LEAD)]
+    assert math.log2(best_lead(*losses, share)) == pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    ("losses", "share", "found"),
+    [
+        ((1.0, 3.0), 0.3, 2**0.25),
+        ((1.0, 0.3), 0.3, 2**-0.75),
+        ((1.0, 1.1), 1e-300, 2**0.25),
+        ((1.0, 1.1), 0.0, USUAL_LEAD),
+        ((0.0, 0.0), 0.3, USUAL_LEAD),
+        ((0.0, 1e-9), 0.3, USUAL_LEAD),
+    ],
+)
+def test_leads_stay_in_bounds(losses: tuple[float, float], share: float, found: float) -> None:
+    assert best_lead(*losses, share) == pytest.approx(found)
+
+
+@pytest.mark.skipif(not native.available(), reason="pictures are fitted by the extension")
+def test_first_frames_are_finer_where_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same picture six times, and six that have nothing of each other."""
+    asked: list[float] = []
+    monkeypatch.setattr(
+        "c3video.hybrid.fit.segment._with_picture",
+        lambda task, trials, best, lead, seed: (best, ()) if asked.append(lead) is None else None,
+    )
+    random = np.random.default_rng(0)
+    video = moving_clip(1, 48, 64).format
+    frames = [
+        tuple((255.0 * gaussian(random.random(shape), 1.5)).astype(np.uint8) for shape in video.plane_shapes)
+        for _ in range(6)
+    ]
+    for planes in ([frames[0]] * 6, frames):
+        fit_segment(planes, video, HybridConfig(), replace(QUICK, passes=0), choose_engine())
+    still, restless = asked
+    assert still < 0.9 * restless
 
 
 def test_steps_shrink_with_the_importance_of_their_frame() -> None:

@@ -100,6 +100,18 @@ def test_motion_is_searched_for_once_and_anew_when_asked(monkeypatch: pytest.Mon
         assert ours is theirs
 
 
+def test_anchors_as_far_apart_have_a_motion_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, searched = trials(), []
+    usual = frame_coding.FrameSearch
+    monkeypatch.setattr(frame_coding, "FrameSearch", lambda *args: searched.append(1) or usual(*args))
+    plans = [Plan(2, 0.4, 1.0), Plan(3, 0.4, 1.0)]
+    first, other = (fit.attempt(plan) for plan in plans)
+    assert len(searched) == 6  # frame 3 has the same reference in both
+    again = [fit.attempt(plan) for plan in plans]
+    assert len(searched) == 6
+    assert [trial.loss for trial in again] == [first.loss, other.loss]
+
+
 def test_units_of_vectors_stay_as_they_were_found_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searching by the other one takes nearly as long again."""
     fit, plan, asked = trials(), Plan(2, 0.4, 1.0), []
