@@ -32,7 +32,7 @@ USUAL_LEAD = 2.0**-0.25
 PROBED_LEAD = 2.0**-0.625
 """Of the one that shows it."""
 
-_CURVATURE = 0.3
+_CURVATURE = 0.2
 """Of the logarithm of a segment's loss along that of lead to base 2, by the share of bits that the first frame has."""
 
 _LEADS = (-0.75, 0.25)

@@ -28,7 +28,7 @@ from c3video.hybrid.payload import MAX_GOP, HybridParameters, HybridSymbols
 from c3video.progress import Progress
 from c3video.video import Planes, VideoFormat
 
-_LEAD_OF_PICTURE = 2.0**0.175
+_LEAD_OF_PICTURE = 2.0**0.125
 """Times the lead that is best for subbands; found by trial."""
 
 
