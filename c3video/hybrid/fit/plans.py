@@ -26,10 +26,10 @@ _WITHIN_DEPTH = 0.7
 _LEAST_FILTERED_GOP = 8
 """Frames from anchor to anchor that make it pay to filter anchors; found by trial too."""
 
-USUAL_LEAD = 2.0**-0.25
+USUAL_LEAD = 2.0**-0.125
 """Of plans that know nothing of what a finer first frame brings; found by trial, as all that follows."""
 
-PROBED_LEAD = 2.0**-0.625
+PROBED_LEAD = 2.0**-0.5
 """Of the one that shows it."""
 
 _CURVATURE = 0.2
