@@ -104,8 +104,8 @@ def test_frame_model_leaves_a_row_an_attempt_and_one_of_the_file(
     run(out, [unit])
     record = json.loads(unit.path(out, ".json").read_text())
     *attempts, file = (line.split(",") for line in unit.path(out, ".steps.csv").read_text().splitlines()[1:])
-    # What the last attempt came to is known with the file.
-    assert [(row[0], row[1]) for row in attempts] == [("plan", "6"), ("plan", "11")]
+    # Three plans, and one with a finer first frame. What the last attempt came to is known with the file.
+    assert [(row[0], row[1]) for row in attempts] == [("plan", "6"), ("plan", "11"), ("plan", "16")]
     assert all(float(row[2]) > 0 for row in attempts)
     bpp = 8 * record["size_bytes"] / (5 * 32 * 40)
     assert file[0] == "file"
