@@ -107,8 +107,8 @@ class HybridFitConfig:
             gives it (hybrid/fit/chroma.py); 0: errors of all samples count alike.
         importance: power of a block's weight in later frames (hybrid/fit/importance.py) that its bits
             are worth; 0: all alike.
-        plans: most ways of ordering and quantising the frames that are tried, besides one with a finer first frame where
-            there are several.
+        plans: most ways of ordering and quantising the frames that are tried, and if more than one, another with a
+            finer first frame.
         passes: times that all frames are coded again, with networks tuned on the symbols of the best one before.
         tuning_steps, tuning_rate: of Adam on the context networks before each pass.
         search_each: motion is searched for anew in each trial, not in the first ones and the last ones alone.
