@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which prior a picture is fitted from: where several may serve, what a short fit of a part of it comes to with each.
+"""Which prior a picture is fitted from: where several may serve, what a short fit of parts of it comes to with each.
 
 Soft pictures want other priors than sharp ones, and most pictures that of a higher rd_weight than their own; by how
 much shows in no figure of the picture that is known, and not in the first hundred steps of a fit either
@@ -13,12 +13,15 @@ from dataclasses import replace
 import numpy as np
 
 from c3video.native.pyramid_fit import Floats, PyramidFit
-from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
-from c3video.pyramid.fit.sampled_picture import SampledPicture
+from c3video.pyramid.config import GROUPS, PyramidConfig, PyramidFitConfig
+from c3video.pyramid.fit.sampled_picture import TILE_SIDE, SampledPicture
 from c3video.pyramid.fit.stages import PictureFit, start_state
 from c3video.pyramid.fit.start import candidate_priors, with_prior
 
 TRIAL_STEPS = 300
+_PIECES = 4
+"""Of a picture along each side that a trial sees."""
+
 _LARGEST_SHARE = 0.125
 """Of a fit's own steps over its own pixels, what trials may take: so many of the candidates are tried."""
 
@@ -43,18 +46,16 @@ def choose_prior(
     """
     nearest = with_prior(config, layout, fit_config.rd_weight)
     whole = PyramidFit(replace(config, num_previous=0), layout, *shape, fit_config.chroma_weight)
-    tiles = SampledPicture.of(whole)
-    if tiles is None:
+    if SampledPicture.of(whole) is None:
         return nearest
-    trials = _LARGEST_SHARE * fit_config.noise_steps * whole.num_pixels / (TRIAL_STEPS * tiles.tile.num_pixels)
+    trials = _LARGEST_SHARE * fit_config.noise_steps * whole.num_pixels / (TRIAL_STEPS * TILE_SIDE * TILE_SIDE)
     numbers = candidate_priors(config, layout, fit_config.rd_weight)[: int(trials)]
     if len(numbers) < 2:
         return nearest
-    part = _middling(tiles, targets)
+    part = _mosaic(whole, targets)
 
     def trial_loss(number: int) -> float:
-        of_prior = replace(tiles.tile.config, prior=number)
-        plan = PyramidFit(of_prior, layout, tiles.tile.height, tiles.tile.width, fit_config.chroma_weight)
+        plan = PyramidFit(replace(whole.config, prior=number), layout, TILE_SIDE, TILE_SIDE, fit_config.chroma_weight)
         fit = PictureFit(
             plan,
             part,
@@ -70,12 +71,22 @@ def choose_prior(
     return replace(config, prior=min(numbers, key=trial_loss))
 
 
-def _middling(tiles: SampledPicture, targets: Floats) -> Floats:
-    """The tile whose detail is nearest to the mean: those with much of it have most of the bits."""
-    parts = [tiles.cut(targets, corner) for corner in tiles.corners]
-    side = tiles.tile.width
-    first = [part[: side * side].reshape(side, side) for part in parts]
-    detail = np.array(
-        [np.abs(np.diff(plane, axis=0)).mean() + np.abs(np.diff(plane, axis=1)).mean() for plane in first]
+def _mosaic(whole: PyramidFit, targets: Floats) -> Floats:
+    """Pieces from all over the picture, as many as make a tile, in their order of place: samples of all planes.
+
+    One tile of the picture says less of all of it than these, for all the edges between them.
+    """
+    side, planes, at = TILE_SIDE // _PIECES, [], 0
+    # On even places, so that halved planes have the same pieces.
+    tops, lefts = (
+        [(length - side) * index // (_PIECES - 1) // 2 * 2 for index in range(_PIECES)]
+        for length in (whole.height, whole.width)
     )
-    return parts[int(np.abs(detail - detail.mean()).argmin())]
+    for group in GROUPS[whole.layout]:
+        (h, w), (y, x) = group.shape(whole.height, whole.width), group.exponents
+        for _ in range(group.num_planes):
+            plane = targets[at : at + h * w].reshape(h, w)
+            rows = [[plane[top >> y :, left >> x :][: side >> y, : side >> x] for left in lefts] for top in tops]
+            planes.append(np.block(rows).ravel())
+            at += h * w
+    return np.concatenate(planes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The prior of a fit: that of the nearest rate, or the one whose short fit of a part of the picture is best."""
+"""The prior of a fit: that of the nearest rate, or the one whose short fit of parts of the picture is best."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGE = (512, 512)
 
 
 def gray_picture(height: int, width: int) -> Floats:
-    """Planes of 4:2:0, one after the other; the left half of luma is noise, so tiles there have all the detail."""
+    """Planes of 4:2:0, one after the other; the left half of luma is noise."""
     luma = np.full((height, width), 0.5, dtype=np.float32)
     luma[:, : width // 2] = np.random.default_rng(0).random((height, width // 2), dtype=np.float32)
     return np.concatenate([luma.ravel(), np.full(height * width // 2, 0.5, dtype=np.float32)])
@@ -80,13 +80,30 @@ def test_large_pictures_have_the_best_of_trials(trials: list[tuple[int, Floats]]
     assert all(part.size == 256 * 256 * 3 // 2 for _, part in trials)
 
 
-def test_the_part_that_is_tried_has_detail(trials: list[tuple[int, Floats]]) -> None:
-    """Of tiles of noise and of gray, whose mean lies between, with a third and fourth tile that are half and half."""
-    choose_prior(CONFIG, "420", (512, 768), gray_picture(512, 768), PyramidFitConfig(2e-3, noise_steps=20_000), 0, 1)
+@pytest.mark.parametrize(("layout", "halved"), [("420", True), ("rgb", False)])
+def test_what_is_tried_comes_from_all_over_the_picture(
+    trials: list[tuple[int, Floats]], layout: str, halved: bool
+) -> None:
+    """Sixteen pieces of 64x64, in their order of place; samples say where they come from, those of chroma likewise."""
+    height, width = 517, 770
+    config = PyramidConfig().for_video(VideoFormat(width, height, "yuv420p" if halved else "gbrp"))
+    shapes = [group.shape(height, width) for group in GROUPS[layout] for _ in range(group.num_planes)]
+    places = [np.add.outer(1_000.0 * np.arange(h), np.arange(w)).astype(np.float32) for h, w in shapes]
+    targets = np.concatenate([plane.ravel() for plane in places])
+    choose_prior(config, layout, (height, width), targets, PyramidFitConfig(2e-3, noise_steps=20_000), 0, 1)
     ((_, part), *_) = trials
-    luma = part[: 256 * 256].reshape(256, 256)
-    assert luma[:, 0].std() > 0.2
-    assert luma[:, -1].std() == 0.0
+    at = 0
+    for plane in range(len(shapes)):
+        half = 1 if halved and plane else 0
+        side = 256 >> half
+        found = part[at : at + side * side].reshape(side, side)
+        at += side * side
+        for row, top in enumerate((0, 150, 302, 452)):
+            for column, left in enumerate((0, 234, 470, 706)):
+                piece = found[row * 64 >> half :, column * 64 >> half :][: 64 >> half, : 64 >> half]
+                wanted = places[plane][top >> half :, left >> half :][: 64 >> half, : 64 >> half]
+                np.testing.assert_array_equal(piece, wanted)
+    assert at == part.size
 
 
 @pytest.mark.parametrize(
@@ -116,7 +133,7 @@ def test_widths_without_a_prior_have_none(trials: list[tuple[int, Floats]]) -> N
 
 
 def test_trials_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unmocked: the prior that is taken is the one whose own short fit of the part has the least loss."""
+    """Unmocked: the prior that is taken is the one whose own short fit of the parts has the least loss."""
     monkeypatch.setattr(prior_choice, "TRIAL_STEPS", 3)
     fit_config = PyramidFitConfig(rd_weight=2e-3, noise_steps=300)
     found = choice(LARGE, fit_config)
