@@ -8,13 +8,14 @@ much shows in no figure of the picture that is known, and not in the first hundr
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
 from c3video.native.pyramid_fit import Floats, PyramidFit
-from c3video.pyramid.config import GROUPS, PyramidConfig, PyramidFitConfig
-from c3video.pyramid.fit.sampled_picture import TILE_SIDE, SampledPicture
+from c3video.pyramid.config import PyramidConfig, PyramidFitConfig
+from c3video.pyramid.fit.sampled_picture import TILE_SIDE, cut_planes, has_tiles
 from c3video.pyramid.fit.stages import PictureFit, start_state
 from c3video.pyramid.fit.start import candidate_priors, with_prior
 
@@ -45,17 +46,17 @@ def choose_prior(
         FitError: the loss of a trial is not finite.
     """
     nearest = with_prior(config, layout, fit_config.rd_weight)
-    whole = PyramidFit(replace(config, num_previous=0), layout, *shape, fit_config.chroma_weight)
-    if SampledPicture.of(whole) is None:
+    if not has_tiles(*shape):
         return nearest
-    trials = _LARGEST_SHARE * fit_config.noise_steps * whole.num_pixels / (TRIAL_STEPS * TILE_SIDE * TILE_SIDE)
+    trials = _LARGEST_SHARE * fit_config.noise_steps * math.prod(shape) / (TRIAL_STEPS * TILE_SIDE * TILE_SIDE)
     numbers = candidate_priors(config, layout, fit_config.rd_weight)[: int(trials)]
     if len(numbers) < 2:
         return nearest
-    part = _mosaic(whole, targets)
+    part = _mosaic(targets, layout, shape)
 
     def trial_loss(number: int) -> float:
-        plan = PyramidFit(replace(whole.config, prior=number), layout, TILE_SIDE, TILE_SIDE, fit_config.chroma_weight)
+        of_prior = replace(config, num_previous=0, prior=number)
+        plan = PyramidFit(of_prior, layout, TILE_SIDE, TILE_SIDE, fit_config.chroma_weight)
         fit = PictureFit(
             plan,
             part,
@@ -71,22 +72,14 @@ def choose_prior(
     return replace(config, prior=min(numbers, key=trial_loss))
 
 
-def _mosaic(whole: PyramidFit, targets: Floats) -> Floats:
+def _mosaic(targets: Floats, layout: str, shape: tuple[int, int]) -> Floats:
     """Pieces from all over the picture, as many as make a tile, in their order of place: samples of all planes.
 
     One tile of the picture says less of all of it than these, for all the edges between them.
     """
-    side, planes, at = TILE_SIDE // _PIECES, [], 0
+    side = TILE_SIDE // _PIECES
     # On even places, so that halved planes have the same pieces.
-    tops, lefts = (
-        [(length - side) * index // (_PIECES - 1) // 2 * 2 for index in range(_PIECES)]
-        for length in (whole.height, whole.width)
-    )
-    for group in GROUPS[whole.layout]:
-        (h, w), (y, x) = group.shape(whole.height, whole.width), group.exponents
-        for _ in range(group.num_planes):
-            plane = targets[at : at + h * w].reshape(h, w)
-            rows = [[plane[top >> y :, left >> x :][: side >> y, : side >> x] for left in lefts] for top in tops]
-            planes.append(np.block(rows).ravel())
-            at += h * w
-    return np.concatenate(planes)
+    tops, lefts = ([(length - side) * i // (_PIECES - 1) // 2 * 2 for i in range(_PIECES)] for length in shape)
+    rows = [[cut_planes(targets, layout, shape, (top, left), side) for left in lefts] for top in tops]
+    planes = range(len(rows[0][0]))
+    return np.concatenate([np.block([[piece[c] for piece in row] for row in rows]).ravel() for c in planes])

@@ -18,6 +18,25 @@ _LEAST_TILES = 4
 """Fewer are not worth it: what they leave out of the picture is loss, what they save is little."""
 
 
+def has_tiles(height: int, width: int) -> bool:
+    """Whether a picture is large enough for tiles to stand for it."""
+    return (height // TILE_SIDE) * (width // TILE_SIDE) >= _LEAST_TILES
+
+
+def cut_planes(
+    samples: Floats, layout: str, shape: tuple[int, int], corner: tuple[int, int], side: int
+) -> list[Floats]:
+    """A square of each plane of a picture.
+
+    Args:
+        samples: (S,) all planes one after the other.
+        shape: (H, W) in luma samples.
+        corner: (top, left) in luma samples, as the side a multiple of what chroma halves.
+    """
+    planes = [(group.shape(*shape), group.exponents) for group in GROUPS[layout] for _ in range(group.num_planes)]
+    return _cut(samples, planes, corner, side)
+
+
 @dataclass(frozen=True)
 class SampledPicture:
     """What `PyramidFit` is to a picture, to tiles of it; without gradients by latents.
@@ -39,7 +58,7 @@ class SampledPicture:
         Tiles follow each other in no order of place.
         """
         rows, columns = whole.height // TILE_SIDE, whole.width // TILE_SIDE
-        if rows * columns < _LEAST_TILES:
+        if not has_tiles(whole.height, whole.width):
             return None
         unit = 1 << (whole.config.num_grids - 1)
         tops, lefts = _starts(whole.height, rows, unit), _starts(whole.width, columns, unit)
@@ -55,12 +74,7 @@ class SampledPicture:
 
     def cut(self, targets: Floats, corner: tuple[int, int]) -> Floats:
         """What samples of the tile at a corner have, out of the (S,) of the picture."""
-        planes = [
-            (group.shape(self.whole.height, self.whole.width), group.exponents)
-            for group in GROUPS[self.whole.layout]
-            for _ in range(group.num_planes)
-        ]
-        return _cut(targets, planes, corner)
+        return _joined(cut_planes(targets, self.whole.layout, (self.whole.height, self.whole.width), corner, TILE_SIDE))
 
     def step(
         self,
@@ -86,7 +100,7 @@ class SampledPicture:
         grads, loss = np.zeros(whole.num_weights), 0.0
         for corner in self.corners:
             found = tile.step(
-                _cut(latents, grids, corner),
+                _joined(_cut(latents, grids, corner, TILE_SIDE)),
                 weights,
                 None if targets is None else self.cut(targets, corner),
                 rd_weight,
@@ -108,16 +122,22 @@ def _starts(length: int, count: int, unit: int) -> list[int]:
     return [unit * ((length - TILE_SIDE) * index // max(1, count - 1) // unit) for index in range(count)]
 
 
-def _cut(flat: Floats, arrays: Sequence[tuple[tuple[int, int], tuple[int, int]]], corner: tuple[int, int]) -> Floats:
-    """A tile's part of arrays that lie one after the other, likewise.
+def _joined(parts: Sequence[Floats]) -> Floats:
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def _cut(
+    flat: Floats, arrays: Sequence[tuple[tuple[int, int], tuple[int, int]]], corner: tuple[int, int], side: int
+) -> list[Floats]:
+    """A square of arrays that lie one after the other.
 
     Args:
         arrays: (h, w) of each, and its (y, x) halvings against luma.
-        corner: of the tile, in luma samples.
+        corner, side: of the square, in luma samples.
     """
     (top, left), parts, at = corner, [], 0
     for (h, w), (y, x) in arrays:
         array = flat[at : at + h * w].reshape(h, w)
-        parts.append(array[top >> y : (top + TILE_SIDE) >> y, left >> x : (left + TILE_SIDE) >> x].ravel())
+        parts.append(array[top >> y : (top + side) >> y, left >> x : (left + side) >> x])
         at += h * w
-    return np.concatenate(parts)
+    return parts
