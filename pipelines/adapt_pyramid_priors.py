@@ -13,6 +13,8 @@ good where it stands, this one is good some hundred steps on. A second run, with
 Steps and spreads go by the inputs of an array, or by the grids of biases, not by single weights: what a hidden unit is
 worth differs from picture to picture.
 
+With --layout the start is a prior of another layout (prior_layouts.py).
+
 With --widen the start may be a prior of the default widths, or one without hyper grids: hidden units that it has not
 begin at random and say nothing yet, filters do nothing, hyper grids are not read. So priors of RGB, which is coded by
 wider networks, come from narrow ones.
@@ -44,6 +46,7 @@ from c3video.pyramid.priors import Prior
 from c3video.pyramid.weights import BINARY_POINTS, column_units, quantise
 from c3video.video import VideoFormat
 from pipelines.fit_pyramid_priors import PIXEL_FORMATS, read_crop
+from pipelines.prior_layouts import SOURCES, relaid
 
 Doubles = NDArray[np.float64]
 Read = TypeVar("Read")
@@ -261,6 +264,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m pipelines.adapt_pyramid_priors",
     )
     add_crop_options(parser)
+    parser.add_argument(
+        "--layout", choices=sorted(SOURCES), help="of the new prior, where the start is of the one it is made from"
+    )
     parser.add_argument("--widen", action="store_true", help="from a narrower prior to the widths that its layout has")
     parser.add_argument("--rounds", type=int, default=1, help="each from the mean of the last (default: %(default)s)")
     parser.add_argument("--probes", type=int, default=6, help="pictures that bending is read from (%(default)s)")
@@ -268,6 +274,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = pictures_in(options.pictures, parser)
     try:
         prior = read_start(options.start, parser)
+        if options.layout:
+            if prior.layout != SOURCES[options.layout]:
+                parser.error(f"{options.start}: is of {prior.layout}, must be of {SOURCES[options.layout]}")
+            prior = relaid(prior, options.layout)
         fits = crop_fits(options, files, prior)
         if options.widen:
             config = PyramidConfig().for_video(VideoFormat(16, 16, PIXEL_FORMATS[prior.layout]))

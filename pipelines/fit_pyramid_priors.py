@@ -37,8 +37,8 @@ from c3video.pyramid.fit.start import prior_weights, start_weights
 from c3video.pyramid.priors import Prior
 from c3video.pyramid.weights import quantise
 
-PIXEL_FORMATS = {"420": "yuv420p", "rgb": "gbrp"}
-"""By layout: what swscale makes of a picture; yuv420p is BT.601 of limited range."""
+PIXEL_FORMATS = {"gray": "gray", "420": "yuv420p", "422": "yuv422p", "444": "yuv444p", "rgb": "gbrp"}
+"""By layout: what swscale makes of a picture; YUV is BT.601 of limited range, gray of full range."""
 
 TEMPERATURE, NOISE_DEVIATION = (0.5, 0.08), (0.22, 0.15)
 """Of soft rounding and of Gaussian noise, from the first pass to the last."""

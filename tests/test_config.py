@@ -27,13 +27,13 @@ def test_large_frames_get_slices(width: int, height: int, num_slices: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("pix_fmt", "num_hyper"), [("yuv420p10le", 4), ("gbrp", 4), ("yuv422p", 0), ("yuv444p", 0), ("gray", 0)]
+    ("pix_fmt", "width"), [("yuv420p10le", 16), ("gbrp", 32), ("yuv422p", 16), ("yuv444p", 32), ("gray", 16)]
 )
-def test_formats_whose_priors_know_hyper_grids_get_them(pix_fmt: str, num_hyper: int) -> None:
+def test_three_full_planes_get_wider_networks_and_all_formats_hyper_grids(pix_fmt: str, width: int) -> None:
     video = VideoFormat(8, 8, pix_fmt)
-    runs = model_config("pyramid").for_video(video)
-    assert isinstance(runs, PyramidConfig)
-    assert runs.num_hyper == PyramidConfig().for_video(video).num_hyper == num_hyper
+    for model in (model_config("pyramid").for_video(video), PyramidConfig().for_video(video)):
+        assert isinstance(model, PyramidConfig)
+        assert (model.synthesis_width, model.num_hyper) == (width, 4)
     own = PyramidConfig(num_taps=9)
     assert own.for_video(video) == own
 

@@ -143,17 +143,15 @@ class PyramidConfig:
         check_segment_size("samples of a picture", samples, MAX_PICTURE_SAMPLES, segment_frames, "a smaller picture")
 
     def for_video(self, video: VideoFormat) -> PyramidConfig:
-        """The model as clips of that format are best coded: RGB, of three full planes, by wider networks; with hyper
-        grids where priors know them.
+        """The model as clips of that format are best coded: with hyper grids, three full planes by wider networks.
 
         Where widths are other than the default ones they stay.
         """
         of_pictures = replace(self, patch_size=PyramidConfig.patch_size, prior=0, num_previous=0)
         if of_pictures != PyramidConfig():
             return self
-        widths = _RGB_WIDTHS if video.layout.is_rgb else {}
-        has_priors = video.layout.is_rgb or video.layout.planes[1:2] == ((1, 1),)
-        return replace(self, **widths, num_hyper=MAX_HYPER if has_priors else 0)
+        widths = _WIDE if video.layout.planes[1:2] == ((0, 0),) else {}
+        return replace(self, **widths, num_hyper=MAX_HYPER)
 
     @property
     def patch_units(self) -> int:
@@ -176,7 +174,7 @@ class PyramidConfig:
         return (*range(self.num_grids), *self.hyper_levels)
 
 
-_RGB_WIDTHS: dict[str, Any] = {"entropy_layers": (24, 24), "synthesis_width": 32, "filter_reach": 3}
+_WIDE: dict[str, Any] = {"entropy_layers": (24, 24), "synthesis_width": 32, "filter_reach": 3}
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ IntArray = NDArray[np.int64]
 CUBIC_KERNEL = (-6, 58, 222, -18)
 """Upsampling of prior 0: cubic interpolation (Catmull-Rom) a quarter of a coarse sample off, binary point 8."""
 
-PRIORS: tuple[int, ...] = tuple(range(1, 12))
+PRIORS: tuple[int, ...] = tuple(range(1, 18))
 """Numbers of the files in the folder prior_files, each since some version; add, never change or reuse."""
 
 BASIS_BITS = 12

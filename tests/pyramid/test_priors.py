@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -126,8 +127,13 @@ def test_a_prior_has_its_widths_and_layout(monkeypatch: pytest.MonkeyPatch) -> N
         prior_of(replace(prior.config, num_taps=6), "420")
 
 
-@pytest.mark.parametrize("pix_fmt", ["yuv420p", "gbrp"])
-@pytest.mark.parametrize("rd_weight", [4e-4, 1e-3, 4e-3])
+@pytest.mark.parametrize(
+    ("pix_fmt", "rd_weight"),
+    [
+        *itertools.product(["yuv420p", "gbrp"], [4e-4, 1e-3, 4e-3]),
+        *itertools.product(["gray", "yuv422p10le", "yuv444p"], [1e-3, 4e-3]),
+    ],
+)
 def test_what_a_video_is_best_coded_by_has_a_prior(pix_fmt: str, rd_weight: float) -> None:
     video = VideoFormat(16, 16, pix_fmt)
     layout = layout_key(video.layout)

@@ -25,6 +25,12 @@ PRIOR_RATES: dict[int, float] = {
     5: 1e-3,
     6: 4e-3,
     11: 1.2e-2,
+    12: 1e-3,
+    13: 1e-3,
+    14: 1e-3,
+    15: 4e-3,
+    16: 4e-3,
+    17: 4e-3,
 }
 """rd_weight that each prior of the package was fitted for; of one rate the first is best where nothing is known.
 

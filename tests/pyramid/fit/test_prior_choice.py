@@ -17,6 +17,7 @@ from c3video.pyramid.fit.stages import PictureFit
 from c3video.pyramid.fit.start import PRIOR_RATES, candidate_priors, fitting_priors, with_prior
 from c3video.pyramid.priors import PRIORS
 from c3video.video import VideoFormat
+from pipelines.fit_pyramid_priors import PIXEL_FORMATS
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ extension was not built (C3VIDEO_NATIVE=0)")
 
@@ -55,9 +56,9 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Floats]]:
 def test_every_prior_has_a_rate_and_some_widths() -> None:
     assert sorted(PRIOR_RATES) == list(PRIORS)
     offered = []
-    for pix_fmt, layout in (("yuv420p", "420"), ("gbrp", "rgb")):
-        assert layout in GROUPS
+    for layout, pix_fmt in PIXEL_FORMATS.items():
         offered += fitting_priors(PyramidConfig().for_video(VideoFormat(16, 16, pix_fmt)), layout)
+    assert PIXEL_FORMATS.keys() == GROUPS.keys()
     assert sorted(offered) == list(PRIORS)
 
 
