@@ -249,14 +249,6 @@ def pictures_in(folder: Path, parser: argparse.ArgumentParser) -> list[Path]:
     return files
 
 
-def read_start(path: Path, parser: argparse.ArgumentParser) -> Prior:
-    """A prior to start from. Raises CorruptSegmentError where the file is none."""
-    prior = Prior.from_bytes(path.read_bytes(), 0)
-    if prior.layout not in PIXEL_FORMATS:
-        parser.error(f"{path}: is of layout {prior.layout}, must be one of {', '.join(PIXEL_FORMATS)}")
-    return prior
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -273,10 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     files = pictures_in(options.pictures, parser)
     try:
-        prior = read_start(options.start, parser)
+        prior = Prior.from_bytes(options.start.read_bytes(), 0)
         if options.layout:
-            if prior.layout != SOURCES[options.layout]:
-                parser.error(f"{options.start}: is of {prior.layout}, must be of {SOURCES[options.layout]}")
             prior = relaid(prior, options.layout)
         fits = crop_fits(options, files, prior)
         if options.widen:

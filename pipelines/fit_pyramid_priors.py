@@ -183,7 +183,7 @@ def _restore(state: Path, crops: Sequence[Crop], weights: Floats, training: Trai
     return step
 
 
-def to_prior(weights: Floats, config: PyramidConfig, layout: str) -> Prior:
+def to_prior(weights: NDArray[np.floating], config: PyramidConfig, layout: str) -> Prior:
     """The nearest integers; all weights of an array alike."""
     arrays = quantise(config, layout, weight_views(weights, config, layout)).arrays
     zeros = {name: np.zeros_like(array) for name, array in arrays.items()}

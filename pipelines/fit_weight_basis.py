@@ -40,7 +40,6 @@ from pipelines.adapt_pyramid_priors import (
     add_crop_options,
     crop_fits,
     pictures_in,
-    read_start,
 )
 
 Doubles = NDArray[np.float64]
@@ -176,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     files = pictures_in(options.pictures, parser)
     try:
-        prior = read_start(options.start, parser)
+        prior = Prior.from_bytes(options.start.read_bytes(), 0)
         found = fit_bases(prior, crop_fits(options, files, prior), options.draws)
     except C3VideoError as error:
         print(f"fit_weight_basis: {error}", file=sys.stderr)

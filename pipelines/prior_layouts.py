@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from c3video.errors import ConfigError
 from c3video.pyramid.fit.stages import weight_views
 from c3video.pyramid.fit.start import prior_weights
 from c3video.pyramid.priors import Prior
-from c3video.pyramid.weights import quantise
+from pipelines.fit_pyramid_priors import to_prior
 
 SOURCES = {"gray": "420", "422": "420", "444": "rgb"}
 """Layout of the prior that one of a layout is made from."""
@@ -30,10 +31,10 @@ YUV_OF_GBR = (
 def relaid(prior: Prior, layout: str) -> Prior:
     """The prior for another layout, with all steps and spreads alike.
 
-    Raises ValueError where it is not of the layout that `SOURCES` has for it.
+    Raises ConfigError where it is not of the layout that `SOURCES` has for it.
     """
     if SOURCES.get(layout) != prior.layout:
-        raise ValueError(f"layout {layout!r}: a prior of it cannot be made from one of {prior.layout!r}")
+        raise ConfigError(f"layout {layout!r}: a prior of it cannot be made from one of {prior.layout!r}")
     arrays = dict(weight_views(prior_weights(prior).astype(np.float64), prior.config, prior.layout))
     if layout == "gray":
         arrays = {name: array for name, array in arrays.items() if not name.endswith(".1")}
@@ -50,7 +51,5 @@ def relaid(prior: Prior, layout: str) -> Prior:
             # The refinement reads samples less a half, and middle gray is not quite a half of the limited range.
             arrays["r1.0"] = np.einsum("hpyx,pq->hqyx", arrays["r1.0"], np.linalg.inv(matrix))
             arrays["d1.0"] -= arrays["r1.0"].sum(axis=(2, 3)) @ (matrix.sum(axis=1) / 2.0 + offset - 0.5)
-    config = replace(prior.config, prior=0)
-    integers = quantise(config, layout, arrays).arrays
-    zeros = {name: np.zeros_like(array) for name, array in integers.items()}
-    return Prior(config, layout, integers, zeros, zeros)
+    weights = np.concatenate([array.ravel() for array in arrays.values()])
+    return to_prior(weights, replace(prior.config, prior=0), layout)

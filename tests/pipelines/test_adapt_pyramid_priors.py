@@ -89,6 +89,20 @@ def test_a_prior_is_adapted_to_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     assert again.read_bytes() != out.read_bytes()
 
 
+def test_a_prior_of_another_layout_is_made_from_the_one_it_begins_as(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_png(tmp_path / "0.png", np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    start, out = tmp_path / "start.i16", tmp_path / "out.i16"
+    start.write_bytes(to_prior(start_weights(TINY, "420", 0), TINY, "420").to_bytes())
+    options = ["--rd-weight", "1e-3", "--start", str(start), "--out", str(out), "--crops", "1", "--probes", "1"]
+    for layout in ("gray", "422"):
+        assert adapt_pyramid_priors.main([str(tmp_path), *options, "--steps", "2", "--layout", layout]) == 0
+        assert Prior.from_bytes(out.read_bytes(), 0).layout == layout
+    assert adapt_pyramid_priors.main([str(tmp_path), *options, "--layout", "444"]) == 1
+    assert "cannot be made from one of '420'" in capsys.readouterr().err
+
+
 def test_each_round_of_fits_starts_from_the_mean_of_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
